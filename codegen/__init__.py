@@ -1,0 +1,1 @@
+"""Code generation: templates and the context that feeds them."""

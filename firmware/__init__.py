@@ -1,0 +1,1 @@
+"""The firmware port, shipped as package data: start-up, linker script, boards."""

@@ -1,0 +1,1 @@
+"""The fixed C runtime, shipped as package data."""

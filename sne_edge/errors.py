@@ -1,0 +1,15 @@
+"""The one error type that users see; raised anywhere, caught once, in `cli`."""
+
+from __future__ import annotations
+
+
+class SneError(Exception):
+    """A failure the user can act on: what is wrong, and what to do about it.
+
+    `message` names the file, field and value; `hint` says the next step.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

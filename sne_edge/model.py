@@ -1,0 +1,369 @@
+"""The intermediate representation: a quantised spiking ensemble, and its file, `.sne`.
+
+Everything left of this module (torch) makes a `QuantEnsemble`, everything right of it reads one.
+Shapes are (height, width, channels), channel last, 1-D data having height 1; flattening is in that order.
+Every type checks itself on construction and raises `ValueError`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cached_property
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from .encoder import MAX_NEURONS, Encoder, Shape
+from .neuron import INT32, Bound, Neuron, prove_bound
+
+MAX_STUDENTS = 32  # a mask of students is 32 bits
+LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
+Pair = tuple[int, int]  # (vertical, horizontal)
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _check_array(name: str, array: np.ndarray, dtype: type, shape: tuple[int, ...]) -> None:
+    _check(array.dtype == dtype and array.shape == shape, f"{name} is {array.dtype}{list(array.shape)}, not {np.dtype(dtype)}{list(shape)}")
+    array.setflags(write=False)
+
+
+def size(shape: Shape) -> int:
+    """Number of values in a map."""
+    return shape[0] * shape[1] * shape[2]
+
+
+def window_out(shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
+    """Height and width of a convolution's or pooling's output (floor, as in torch)."""
+    out = tuple((shape[a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1))
+    return out[0], out[1]
+
+
+def _check_window(shape: Shape, out: Shape, kernel: Pair, stride: Pair, padding: Pair) -> None:
+    _check(min(kernel) >= 1 and min(stride) >= 1 and min(padding) >= 0, f"kernel {kernel}, stride {stride}, padding {padding} are out of range")
+    _check(padding[0] < kernel[0] and padding[1] < kernel[1], f"padding {padding} must be smaller than the kernel {kernel}")
+    expected = window_out(shape, kernel, stride, padding)
+    _check(min(expected) >= 1 and out[:2] == expected, f"kernel {kernel}, stride {stride}, padding {padding} make {expected} of {shape[:2]}, not {out[:2]}")
+
+
+def _check_shapes(*shapes: Shape) -> None:
+    for shape in shapes:
+        _check(min(shape) >= 1 and size(shape) <= MAX_NEURONS, f"shape {shape} must hold 1 to {MAX_NEURONS} values")
+
+
+class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=True):
+    """What `Linear` and `Conv` share: int8 weights into integer neurons (`Neuron` has the equations).
+
+    weight     int8, see the subclass
+    bias       int32 [channels], added at every timestep
+    threshold  int32 [channels], >= 1 (0 for the readout, `li`, which has none)
+    scale      float64 [channels], the real value of one unit of membrane, weight and threshold
+    bound      the proven range of the membranes; `width` follows from it
+    """
+
+    in_shape: Shape
+    out_shape: Shape
+    weight: np.ndarray
+    bias: np.ndarray
+    threshold: np.ndarray
+    scale: np.ndarray
+    neuron: Neuron
+    bound: Bound
+
+    def __post_init__(self) -> None:
+        _check_shapes(self.in_shape, self.out_shape)
+        channels = (self.channels,)
+        _check_array("bias", self.bias, np.int32, channels)
+        _check_array("threshold", self.threshold, np.int32, channels)
+        _check_array("scale", self.scale, np.float64, channels)
+        _check(bool(np.isfinite(self.scale).all() and (self.scale > 0).all()), "scale must be positive and finite")
+        spiking = self.neuron.kind != "li"
+        _check(bool((self.threshold >= 1).all() if spiking else (self.threshold == 0).all()), "threshold must be at least 1 (0 for li)")
+        _check(self.bound.width in (16, 32), f"membranes in {self.bound.low}..{self.bound.high} do not fit in 32 bits")
+
+    @property
+    def channels(self) -> int:
+        return self.out_shape[2]
+
+    @property
+    def neurons(self) -> int:
+        return size(self.out_shape)
+
+    @property
+    def width(self) -> int:
+        """Bits of a membrane: 16 or 32."""
+        return self.bound.width
+
+    def fan_in(self) -> np.ndarray:
+        """Weights by output channel, int64 [channels, fan-in]."""
+        return self.weight.reshape(self.channels, -1).astype(np.int64)
+
+
+class Linear(SynapticLayer, frozen=True, eq=False, tag="linear", dict=True):
+    """Fully connected: I[o] = sum over spikes i of weight[o, i]; weight int8 [out, in], out_shape (1, 1, out)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.out_shape[:2] == (1, 1), f"a linear layer's output shape is (1, 1, n), not {self.out_shape}")
+        _check_array("weight", self.weight, np.int8, (self.channels, size(self.in_shape)))
+
+
+class Conv(SynapticLayer, frozen=True, eq=False, tag="conv", dict=True, kw_only=True):
+    """Convolution (cross-correlation, as in torch) with zero padding; weight int8 [out, in, kernel height, kernel width].
+
+    A 1-D convolution has height 1 and kernel height 1.
+    """
+
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.weight.ndim == 4, "a convolution's weight has 4 axes")
+        _check_array("weight", self.weight, np.int8, (self.channels, self.in_shape[2], *self.kernel))
+        _check_window(self.in_shape, self.out_shape, self.kernel, self.stride, self.padding)
+
+    @property
+    def kernel(self) -> Pair:
+        return self.weight.shape[2], self.weight.shape[3]
+
+
+class Pool(msgspec.Struct, frozen=True, tag_field="op", dict=True):
+    """What the poolings share: a window over spikes, channel by channel, without state."""
+
+    in_shape: Shape
+    out_shape: Shape
+    kernel: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+
+    def __post_init__(self) -> None:
+        _check_shapes(self.in_shape, self.out_shape)
+        _check(self.in_shape[2] == self.out_shape[2], "pooling keeps the number of channels")
+        _check_window(self.in_shape, self.out_shape, self.kernel, self.stride, self.padding)
+
+
+class AvgPool(Pool, frozen=True, tag="avgpool", dict=True):
+    """Counts the spikes in its window: each one passes on, to its place in the smaller map.
+
+    The division by the window's area is folded into the scale of the next layer, so this costs no arithmetic.
+    """
+
+
+class MaxPool(Pool, frozen=True, tag="maxpool", dict=True):
+    """One spike where the window holds any; its input must be binary (not an `AvgPool`)."""
+
+
+Layer = Linear | Conv | AvgPool | MaxPool
+
+
+class QuantStudent(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """One spiking network of the ensemble, readout last; alone it makes logits, with others a part of their sum.
+
+    features  indices of the teacher's features that it was taught
+    gain      int32 [classes] >= 1: its logits are bias + gain * readout membrane (the head is folded in the readout)
+    bias      int32 [classes], added where the student is active (it replaces its chunk's mean in `QuantEnsemble.bias`)
+    mean_ops, max_ops   operations (synaptic and MAC) of one inference, measured on held-out data
+    """
+
+    layers: tuple[Layer, ...]
+    features: tuple[int, ...]
+    gain: np.ndarray
+    bias: np.ndarray
+    mean_ops: int = 0
+    max_ops: int = 0
+
+    def __post_init__(self) -> None:
+        _check(len(self.layers) >= 1, "a student has at least one layer")
+        for number, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), start=1):
+            same = size(before.out_shape) == size(after.in_shape) if isinstance(after, Linear) else before.out_shape == after.in_shape
+            _check(same, f"layer {number} takes {after.in_shape}, but layer {number - 1} gives {before.out_shape}")
+        readout = self.layers[-1]
+        _check(isinstance(readout, Linear) and readout.neuron.kind == "li", "a student's last layer must be a linear readout of li neurons")
+        for number, layer in enumerate(self.layers[:-1]):
+            spiking = not isinstance(layer, SynapticLayer) or layer.neuron.kind != "li"
+            _check(spiking, f"layer {number} is a readout (li), but not the last layer")
+        classes = (self.classes,)
+        _check_array("gain", self.gain, np.int32, classes)
+        _check_array("bias", self.bias, np.int32, classes)
+        _check(bool((self.gain >= 1).all()), "gain must be at least 1")
+        _check(0 <= self.mean_ops <= self.max_ops < 2**32, f"operations {self.mean_ops} (mean), {self.max_ops} (highest) are out of range")
+
+    @property
+    def classes(self) -> int:
+        return self.layers[-1].out_shape[2]
+
+    @property
+    def readout(self) -> Linear:
+        readout = self.layers[-1]
+        assert isinstance(readout, Linear)
+        return readout
+
+    def logit_range(self) -> np.ndarray:
+        """int64 [classes]: the largest magnitude its part of each logit can have."""
+        reach = max(-self.readout.bound.low, self.readout.bound.high, 0)
+        return np.abs(self.bias.astype(np.int64)) + self.gain.astype(np.int64) * reach
+
+
+def multiplicities(layers: tuple[Layer, ...]) -> list[int]:
+    """How many spikes one input of each layer can bring in one timestep (more than one after average pooling)."""
+    counts, count = [], 1
+    for layer in layers:
+        counts.append(count)
+        count = count * layer.kernel[0] * layer.kernel[1] if isinstance(layer, AvgPool) else 1
+    return counts
+
+
+def prove_layer(layer: SynapticLayer, encoder: Encoder, first: bool, multiplicity: int = 1) -> Bound | None:
+    """The bound of one layer's membranes in its place in the chain; None where only a clamp would bound them.
+
+    `first`: the layer takes the encoder's output (int8 values under `direct`, spikes otherwise).
+    """
+    weight = layer.fan_in()
+    bias = layer.bias.astype(np.int64)
+    negative = np.minimum(weight, 0).sum(axis=1) * multiplicity
+    positive = np.maximum(weight, 0).sum(axis=1) * multiplicity
+    constant = np.stack([bias, bias])
+    if first and encoder.kind == "direct":
+        constant = np.stack([bias + 127 * negative - 128 * positive, bias + 127 * positive - 128 * negative])
+        negative = positive = np.zeros_like(bias)
+    steps = None if encoder.kind == "events" else encoder.timesteps
+    return prove_bound(layer.neuron, negative, positive, constant, layer.threshold.astype(np.int64), steps)
+
+
+PolicyKind = Literal["all", "first", "mask", "cascade", "budget"]
+
+
+class ActivationPolicy(msgspec.Struct, frozen=True):
+    """Which students wake for an input. Students run in the ensemble's order.
+
+    all      every student
+    first    the first `students` of the order
+    mask     the students whose bit is set in `mask`
+    cascade  stop after stage k (k + 1 students run) where top-1 minus top-2 logit >= margins[k]
+    budget   start a student only while the operations so far plus its `max_ops` stay within `max_ops`; the first always runs
+    timesteps  run fewer timesteps than the encoder's; 0: all
+    """
+
+    kind: PolicyKind = "all"
+    students: int = 0
+    mask: int = 0
+    margins: tuple[int, ...] = ()
+    max_ops: int = 0
+    timesteps: int = 0
+
+
+class Vectors(msgspec.Struct, frozen=True, eq=False):
+    """Golden vectors: inputs and what the reference made of them under the ensemble's own policy.
+
+    inputs uint8 [N, input_bytes]; logits int32 [N, classes]; active uint32 [N] (mask of students run);
+    spikes uint32 [N, spike layers] (sums over timesteps, by student, then layer; 0 for a student not run);
+    ops uint32 [N, 2] (synaptic operations, MACs); labels int32 [N]: the true class, -1 where unknown.
+    """
+
+    inputs: np.ndarray
+    logits: np.ndarray
+    active: np.ndarray
+    spikes: np.ndarray
+    ops: np.ndarray
+    labels: np.ndarray
+
+
+class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """A quantised spiking ensemble: all that `export` needs.
+
+    logits = bias + sum over active students of (their bias + gain * readout membrane after the last timestep)
+
+    bias         int32 [classes]
+    order        the order in which policies wake students
+    logit_scale  real value of one unit of logit
+    policy       the policy of an inference that names none
+    provenance   free JSON: teacher, data, seeds, measured accuracies
+    """
+
+    name: str
+    encoder: Encoder
+    students: tuple[QuantStudent, ...]
+    bias: np.ndarray
+    order: tuple[int, ...]
+    classes: tuple[str, ...]
+    logit_scale: float
+    policy: ActivationPolicy
+    vectors: Vectors
+    provenance: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        _check(re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.name.replace("-", "_")) is not None, f"name {self.name!r} must be a lower-case C identifier of at most 32 characters (dashes allowed)")
+        _check(1 <= len(self.students) <= MAX_STUDENTS, f"{len(self.students)} students are not in 1..{MAX_STUDENTS}")
+        count = len(self.classes)
+        _check(2 <= count <= 1024, f"{count} classes are not in 2..1024")
+        _check_array("bias", self.bias, np.int32, (count,))
+        _check(sorted(self.order) == list(range(len(self.students))), f"order {self.order} does not name every student once")
+        _check(math.isfinite(self.logit_scale) and self.logit_scale > 0, "logit_scale must be positive and finite")
+        for number, student in enumerate(self.students):
+            try:
+                self._check_student(student)
+            except ValueError as error:
+                raise ValueError(f"student {number}: {error}") from None
+        reach = np.abs(self.bias.astype(np.int64)) + sum(s.logit_range() for s in self.students)
+        _check(int(reach.max()) < LOGIT_LIMIT, f"logits can reach {int(reach.max())}, over the limit of {LOGIT_LIMIT}")
+        check_policy(self.policy, len(self.students), self.encoder.timesteps)
+        self._check_vectors()
+
+    def _check_student(self, student: QuantStudent) -> None:
+        _check(student.classes == len(self.classes), f"{student.classes} outputs for {len(self.classes)} classes")
+        first = student.layers[0]
+        same = size(first.in_shape) == self.encoder.size if isinstance(first, Linear) else first.in_shape == self.encoder.shape
+        _check(same, f"layer 0 takes {first.in_shape}, but the input is {self.encoder.shape}")
+        _check(self.encoder.kind != "direct" or isinstance(first, SynapticLayer), "a direct input needs a layer with weights first, not pooling")
+        counts = multiplicities(student.layers)
+        for number, (layer, multiplicity) in enumerate(zip(student.layers, counts, strict=True)):
+            if isinstance(layer, SynapticLayer):
+                proven = prove_layer(layer, self.encoder, number == 0, multiplicity)
+                _check(proven is not None, f"layer {number}: its membranes can grow without limit; declare a clamp")
+                _check(proven == layer.bound, f"layer {number}: the stored bound {layer.bound} is not the proven one, {proven}")
+            elif isinstance(layer, MaxPool):
+                _check(multiplicity == 1, f"layer {number}: max pooling needs binary spikes; put it before average pooling")
+
+    def _check_vectors(self) -> None:
+        v, count = self.vectors, len(self.vectors.inputs)
+        _check_array("vectors.inputs", v.inputs, np.uint8, (count, self.encoder.input_bytes))
+        _check_array("vectors.logits", v.logits, np.int32, (count, len(self.classes)))
+        _check_array("vectors.active", v.active, np.uint32, (count,))
+        _check_array("vectors.spikes", v.spikes, np.uint32, (count, len(self.spike_layers)))
+        _check_array("vectors.ops", v.ops, np.uint32, (count, 2))
+        _check_array("vectors.labels", v.labels, np.int32, (count,))
+
+    @cached_property
+    def spike_layers(self) -> list[tuple[int, int]]:
+        """(student, layer) of every layer that fires, in the order in which spike counts are reported."""
+        return [
+            (s, n)
+            for s, student in enumerate(self.students)
+            for n, layer in enumerate(student.layers)
+            if isinstance(layer, SynapticLayer) and layer.neuron.kind != "li"
+        ]
+
+    @property
+    def identifier(self) -> str:
+        """The C prefix."""
+        return self.name.replace("-", "_")
+
+
+def check_policy(policy: ActivationPolicy, students: int, timesteps: int) -> None:
+    """Raise `ValueError` where a policy does not fit an ensemble; C refuses the same ones (SNE_E_POLICY)."""
+    if policy.kind == "first":
+        _check(1 <= policy.students <= students, f"policy first: {policy.students} students are not in 1..{students}")
+    if policy.kind == "mask":
+        _check(0 < policy.mask < 2**students, f"policy mask: {policy.mask:#x} must name at least one of {students} students and no other")
+    if policy.kind == "cascade":
+        _check(len(policy.margins) == students - 1, f"policy cascade: {len(policy.margins)} margins for {students} students; one fewer than students is needed")
+        _check(all(0 <= m <= INT32[1] for m in policy.margins), "policy cascade: margins must be in 0..2^31-1")
+    if policy.kind == "budget":
+        _check(0 < policy.max_ops < 2**32, f"policy budget: {policy.max_ops} operations are not in 1..2^32-1")
+    _check(0 <= policy.timesteps <= timesteps, f"{policy.timesteps} timesteps are not in 0..{timesteps}")
