@@ -35,13 +35,15 @@ def save(ensemble: QuantEnsemble, path: Path | str) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
         except BaseException:
-            os.unlink(temporary)
+            Path(temporary).unlink()
             raise
     except OSError as error:
-        raise SneError(f"cannot write {path}: {error.strerror}", "check the folder, its permissions and the free space") from error
+        raise SneError(
+            f"cannot write {path}: {error.strerror}", "check the folder, its permissions and the free space"
+        ) from error
 
 
 def load(path: Path | str) -> QuantEnsemble:
@@ -49,10 +51,16 @@ def load(path: Path | str) -> QuantEnsemble:
     path = find(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise SneError(f"{path} is larger than {MAX_BYTES >> 20} MiB", "an .sne file of this version is never that large; was it written by sne-edge?")
+            raise SneError(
+                f"{path} is larger than {MAX_BYTES >> 20} MiB",
+                "an .sne file of this version is never that large; was it written by sne-edge?",
+            )
         data = path.read_bytes()
     except OSError as error:
-        raise SneError(f"cannot read {path}: {error.strerror}", "give the path of an .sne file, or one of: " + ", ".join(zoo_names())) from error
+        raise SneError(
+            f"cannot read {path}: {error.strerror}",
+            "give the path of an .sne file, or one of: " + ", ".join(zoo_names()),
+        ) from error
     return loads(data, str(path))
 
 
@@ -72,7 +80,12 @@ def dumps(ensemble: QuantEnsemble) -> bytes:
     from safetensors.numpy import save as save_tensors
 
     content, tensors = _content(ensemble)
-    manifest = {"format": FORMAT, "version": list(VERSION), "fingerprint": _digest(content, tensors), "ensemble": content}
+    manifest = {
+        "format": FORMAT,
+        "version": list(VERSION),
+        "fingerprint": _digest(content, tensors),
+        "ensemble": content,
+    }
     return save_tensors(tensors, metadata={"sne": _json(manifest)})
 
 
@@ -80,10 +93,12 @@ def loads(data: bytes, source: str = "the data") -> QuantEnsemble:
     """Parse the bytes of an `.sne` file; `source` names them in errors."""
     from safetensors import SafetensorError, deserialize
 
-    damaged = "the file is damaged or was not written by sne-edge; make it again with `sne-edge train` or `sne-edge quantize`"
+    damaged = (
+        "the file is damaged or was not written by sne-edge; make it again with `sne-edge train` or `sne-edge quantize`"
+    )
     try:
         manifest = _manifest(data)
-        entries = deserialize(data)
+        entries = deserialize(data)  # type: ignore[no-untyped-call]
         tensors = {name: _tensor(entry) for name, entry in entries}
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SneError(f"{source} is not a readable .sne file: {error}", damaged) from None
@@ -95,7 +110,9 @@ def loads(data: bytes, source: str = "the data") -> QuantEnsemble:
     if version[0] != VERSION[0]:
         raise SneError(
             f"{source} has format version {version[0]}.{version[1]}; this sne-edge reads version {VERSION[0]}",
-            "update sne-edge with `pip install -U sne-edge`" if version[0] > VERSION[0] else "make the file again with this sne-edge",
+            "update sne-edge with `pip install -U sne-edge`"
+            if version[0] > VERSION[0]
+            else "make the file again with this sne-edge",
         )
     content = manifest.get("ensemble")
     if manifest.get("fingerprint") != _digest(content, tensors):
@@ -178,7 +195,8 @@ _DTYPES = {"I8": "<i1", "U8": "<u1", "I32": "<i4", "U32": "<u4", "F64": "<f8"}
 def _tensor(entry: dict[str, Any]) -> np.ndarray:
     if entry["dtype"] not in _DTYPES:
         raise ValueError(f"a tensor has the unexpected type {entry['dtype']}")
-    return np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    array: np.ndarray = np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return array
 
 
 def _umask() -> int:

@@ -82,7 +82,9 @@ class Encoder(msgspec.Struct, frozen=True):
         x = x.reshape(count, *want)
         if self.kind == "events":
             if not np.isin(x, (0, 1)).all():
-                raise SneError("the input raster holds values other than 0 and 1", "give one 0 or 1 per input and timestep")
+                raise SneError(
+                    "the input raster holds values other than 0 and 1", "give one 0 or 1 per input and timestep"
+                )
             bits = np.packbits(x.astype(np.uint8), axis=2, bitorder="little")
             return bits.reshape(count, self.input_bytes)
         x = x.astype(np.float64)
@@ -123,5 +125,6 @@ def rate_draws(seed: int, timesteps: int, size: int) -> np.ndarray:
     x ^= x >> np.uint32(15)
     x *= np.uint32(0x846CA68B)
     x ^= x >> np.uint32(16)
-    draws = x.astype("<u4").view(np.uint8).reshape(timesteps, words * 4)[:, :size]
-    return draws & np.uint8(127)
+    draws: np.ndarray = x.astype("<u4").view(np.uint8).reshape(timesteps, words * 4)[:, :size]
+    draws &= np.uint8(127)
+    return draws

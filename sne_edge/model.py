@@ -29,7 +29,10 @@ def _check(condition: bool, message: str) -> None:
 
 
 def _check_array(name: str, array: np.ndarray, dtype: type, shape: tuple[int, ...]) -> None:
-    _check(array.dtype == dtype and array.shape == shape, f"{name} is {array.dtype}{list(array.shape)}, not {np.dtype(dtype)}{list(shape)}")
+    _check(
+        array.dtype == dtype and array.shape == shape,
+        f"{name} is {array.dtype}{list(array.shape)}, not {np.dtype(dtype)}{list(shape)}",
+    )
     array.setflags(write=False)
 
 
@@ -44,11 +47,27 @@ def window_out(shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
     return out[0], out[1]
 
 
+def window_taps(length: int, kernel: int, stride: int, padding: int) -> np.ndarray:
+    """Along one axis, how many output positions each of `length` input positions reaches: int64 [length]."""
+    outputs = (length + 2 * padding - kernel) // stride + 1
+    tap = np.arange(length)[:, None] + padding - stride * np.arange(outputs)[None, :]
+    taps: np.ndarray = ((tap >= 0) & (tap < kernel)).sum(axis=1)
+    return taps.astype(np.int64)
+
+
 def _check_window(shape: Shape, out: Shape, kernel: Pair, stride: Pair, padding: Pair) -> None:
-    _check(min(kernel) >= 1 and min(stride) >= 1 and min(padding) >= 0, f"kernel {kernel}, stride {stride}, padding {padding} are out of range")
-    _check(padding[0] < kernel[0] and padding[1] < kernel[1], f"padding {padding} must be smaller than the kernel {kernel}")
+    _check(
+        min(kernel) >= 1 and min(stride) >= 1 and min(padding) >= 0,
+        f"kernel {kernel}, stride {stride}, padding {padding} are out of range",
+    )
+    _check(
+        padding[0] < kernel[0] and padding[1] < kernel[1], f"padding {padding} must be smaller than the kernel {kernel}"
+    )
     expected = window_out(shape, kernel, stride, padding)
-    _check(min(expected) >= 1 and out[:2] == expected, f"kernel {kernel}, stride {stride}, padding {padding} make {expected} of {shape[:2]}, not {out[:2]}")
+    _check(
+        min(expected) >= 1 and out[:2] == expected,
+        f"kernel {kernel}, stride {stride}, padding {padding} make {expected} of {shape[:2]}, not {out[:2]}",
+    )
 
 
 def _check_shapes(*shapes: Shape) -> None:
@@ -83,7 +102,10 @@ class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=
         _check_array("scale", self.scale, np.float64, channels)
         _check(bool(np.isfinite(self.scale).all() and (self.scale > 0).all()), "scale must be positive and finite")
         spiking = self.neuron.kind != "li"
-        _check(bool((self.threshold >= 1).all() if spiking else (self.threshold == 0).all()), "threshold must be at least 1 (0 for li)")
+        _check(
+            bool((self.threshold >= 1).all() if spiking else (self.threshold == 0).all()),
+            "threshold must be at least 1 (0 for li)",
+        )
         _check(self.bound.width in (16, 32), f"membranes in {self.bound.low}..{self.bound.high} do not fit in 32 bits")
 
     @property
@@ -99,6 +121,10 @@ class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=
         """Bits of a membrane: 16 or 32."""
         return self.bound.width
 
+    def fan_out(self) -> np.ndarray:
+        """Weights one spike of each input meets, int64 of `in_shape`: the synaptic operations it costs."""
+        raise TypeError("a layer is a Linear or a Conv")
+
     def fan_in(self) -> np.ndarray:
         """Weights by output channel, int64 [channels, fan-in]."""
         return self.weight.reshape(self.channels, -1).astype(np.int64)
@@ -112,9 +138,12 @@ class Linear(SynapticLayer, frozen=True, eq=False, tag="linear", dict=True):
         _check(self.out_shape[:2] == (1, 1), f"a linear layer's output shape is (1, 1, n), not {self.out_shape}")
         _check_array("weight", self.weight, np.int8, (self.channels, size(self.in_shape)))
 
+    def fan_out(self) -> np.ndarray:
+        return np.full(self.in_shape, self.channels, dtype=np.int64)
+
 
 class Conv(SynapticLayer, frozen=True, eq=False, tag="conv", dict=True, kw_only=True):
-    """Convolution (cross-correlation, as in torch) with zero padding; weight int8 [out, in, kernel height, kernel width].
+    """Convolution (cross-correlation, as in torch) with zero padding; weight int8 [out, in, height, width].
 
     A 1-D convolution has height 1 and kernel height 1.
     """
@@ -131,6 +160,11 @@ class Conv(SynapticLayer, frozen=True, eq=False, tag="conv", dict=True, kw_only=
     @property
     def kernel(self) -> Pair:
         return self.weight.shape[2], self.weight.shape[3]
+
+    def fan_out(self) -> np.ndarray:
+        rows, columns = (window_taps(self.in_shape[a], self.kernel[a], self.stride[a], self.padding[a]) for a in (0, 1))
+        taps = rows[:, None, None] * columns[None, :, None] * self.channels
+        return np.broadcast_to(taps, self.in_shape)
 
 
 class Pool(msgspec.Struct, frozen=True, tag_field="op", dict=True):
@@ -181,10 +215,17 @@ class QuantStudent(msgspec.Struct, frozen=True, eq=False, dict=True):
     def __post_init__(self) -> None:
         _check(len(self.layers) >= 1, "a student has at least one layer")
         for number, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), start=1):
-            same = size(before.out_shape) == size(after.in_shape) if isinstance(after, Linear) else before.out_shape == after.in_shape
+            same = (
+                size(before.out_shape) == size(after.in_shape)
+                if isinstance(after, Linear)
+                else before.out_shape == after.in_shape
+            )
             _check(same, f"layer {number} takes {after.in_shape}, but layer {number - 1} gives {before.out_shape}")
         readout = self.layers[-1]
-        _check(isinstance(readout, Linear) and readout.neuron.kind == "li", "a student's last layer must be a linear readout of li neurons")
+        _check(
+            isinstance(readout, Linear) and readout.neuron.kind == "li",
+            "a student's last layer must be a linear readout of li neurons",
+        )
         for number, layer in enumerate(self.layers[:-1]):
             spiking = not isinstance(layer, SynapticLayer) or layer.neuron.kind != "li"
             _check(spiking, f"layer {number} is a readout (li), but not the last layer")
@@ -192,7 +233,10 @@ class QuantStudent(msgspec.Struct, frozen=True, eq=False, dict=True):
         _check_array("gain", self.gain, np.int32, classes)
         _check_array("bias", self.bias, np.int32, classes)
         _check(bool((self.gain >= 1).all()), "gain must be at least 1")
-        _check(0 <= self.mean_ops <= self.max_ops < 2**32, f"operations {self.mean_ops} (mean), {self.max_ops} (highest) are out of range")
+        _check(
+            0 <= self.mean_ops <= self.max_ops < 2**32,
+            f"operations {self.mean_ops} (mean), {self.max_ops} (highest) are out of range",
+        )
 
     @property
     def classes(self) -> int:
@@ -217,6 +261,18 @@ def multiplicities(layers: tuple[Layer, ...]) -> list[int]:
         counts.append(count)
         count = count * layer.kernel[0] * layer.kernel[1] if isinstance(layer, AvgPool) else 1
     return counts
+
+
+def worst_ops(student: QuantStudent, encoder: Encoder) -> list[int]:
+    """Most operations each layer can do in one inference: every input spiking at every timestep; 0 for pooling."""
+    worst = []
+    for number, (layer, multiplicity) in enumerate(zip(student.layers, multiplicities(student.layers), strict=True)):
+        if not isinstance(layer, SynapticLayer):
+            worst.append(0)
+            continue
+        once = number == 0 and encoder.kind == "direct"
+        worst.append(int(layer.fan_out().sum()) * (1 if once else multiplicity * encoder.timesteps))
+    return worst
 
 
 def prove_layer(layer: SynapticLayer, encoder: Encoder, first: bool, multiplicity: int = 1) -> Bound | None:
@@ -246,7 +302,8 @@ class ActivationPolicy(msgspec.Struct, frozen=True):
     first    the first `students` of the order
     mask     the students whose bit is set in `mask`
     cascade  stop after stage k (k + 1 students run) where top-1 minus top-2 logit >= margins[k]
-    budget   start a student only while the operations so far plus its `max_ops` stay within `max_ops`; the first always runs
+    budget   start a student only while the operations so far plus its highest measured ones stay within
+             `max_ops`; the first always runs
     timesteps  run fewer timesteps than the encoder's; 0: all
     """
 
@@ -298,12 +355,18 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     provenance: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        _check(re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.name.replace("-", "_")) is not None, f"name {self.name!r} must be a lower-case C identifier of at most 32 characters (dashes allowed)")
+        _check(
+            re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.name.replace("-", "_")) is not None,
+            f"name {self.name!r} must be a lower-case C identifier of at most 32 characters (dashes allowed)",
+        )
         _check(1 <= len(self.students) <= MAX_STUDENTS, f"{len(self.students)} students are not in 1..{MAX_STUDENTS}")
         count = len(self.classes)
         _check(2 <= count <= 1024, f"{count} classes are not in 2..1024")
         _check_array("bias", self.bias, np.int32, (count,))
-        _check(sorted(self.order) == list(range(len(self.students))), f"order {self.order} does not name every student once")
+        _check(
+            sorted(self.order) == list(range(len(self.students))),
+            f"order {self.order} does not name every student once",
+        )
         _check(math.isfinite(self.logit_scale) and self.logit_scale > 0, "logit_scale must be positive and finite")
         for number, student in enumerate(self.students):
             try:
@@ -312,23 +375,37 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
                 raise ValueError(f"student {number}: {error}") from None
         reach = np.abs(self.bias.astype(np.int64)) + sum(s.logit_range() for s in self.students)
         _check(int(reach.max()) < LOGIT_LIMIT, f"logits can reach {int(reach.max())}, over the limit of {LOGIT_LIMIT}")
+        worst = sum(sum(worst_ops(student, self.encoder)) for student in self.students)
+        _check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")
         check_policy(self.policy, len(self.students), self.encoder.timesteps)
         self._check_vectors()
 
     def _check_student(self, student: QuantStudent) -> None:
         _check(student.classes == len(self.classes), f"{student.classes} outputs for {len(self.classes)} classes")
         first = student.layers[0]
-        same = size(first.in_shape) == self.encoder.size if isinstance(first, Linear) else first.in_shape == self.encoder.shape
+        same = (
+            size(first.in_shape) == self.encoder.size
+            if isinstance(first, Linear)
+            else first.in_shape == self.encoder.shape
+        )
         _check(same, f"layer 0 takes {first.in_shape}, but the input is {self.encoder.shape}")
-        _check(self.encoder.kind != "direct" or isinstance(first, SynapticLayer), "a direct input needs a layer with weights first, not pooling")
+        _check(
+            self.encoder.kind != "direct" or isinstance(first, SynapticLayer),
+            "a direct input needs a layer with weights first, not pooling",
+        )
         counts = multiplicities(student.layers)
         for number, (layer, multiplicity) in enumerate(zip(student.layers, counts, strict=True)):
             if isinstance(layer, SynapticLayer):
                 proven = prove_layer(layer, self.encoder, number == 0, multiplicity)
                 _check(proven is not None, f"layer {number}: its membranes can grow without limit; declare a clamp")
-                _check(proven == layer.bound, f"layer {number}: the stored bound {layer.bound} is not the proven one, {proven}")
+                _check(
+                    proven == layer.bound,
+                    f"layer {number}: the stored bound {layer.bound} is not the proven one, {proven}",
+                )
             elif isinstance(layer, MaxPool):
-                _check(multiplicity == 1, f"layer {number}: max pooling needs binary spikes; put it before average pooling")
+                _check(
+                    multiplicity == 1, f"layer {number}: max pooling needs binary spikes; put it before average pooling"
+                )
 
     def _check_vectors(self) -> None:
         v, count = self.vectors, len(self.vectors.inputs)
@@ -360,9 +437,15 @@ def check_policy(policy: ActivationPolicy, students: int, timesteps: int) -> Non
     if policy.kind == "first":
         _check(1 <= policy.students <= students, f"policy first: {policy.students} students are not in 1..{students}")
     if policy.kind == "mask":
-        _check(0 < policy.mask < 2**students, f"policy mask: {policy.mask:#x} must name at least one of {students} students and no other")
+        _check(
+            0 < policy.mask < 2**students,
+            f"policy mask: {policy.mask:#x} must name at least one of {students} students and no other",
+        )
     if policy.kind == "cascade":
-        _check(len(policy.margins) == students - 1, f"policy cascade: {len(policy.margins)} margins for {students} students; one fewer than students is needed")
+        _check(
+            len(policy.margins) == students - 1,
+            f"policy cascade: {len(policy.margins)} margins for {students} students; one fewer than students is needed",
+        )
         _check(all(0 <= m <= INT32[1] for m in policy.margins), "policy cascade: margins must be in 0..2^31-1")
     if policy.kind == "budget":
         _check(0 < policy.max_ops < 2**32, f"policy budget: {policy.max_ops} operations are not in 1..2^32-1")

@@ -35,11 +35,11 @@ class Decay(msgspec.Struct, frozen=True):
         return {"none": 1.0, "shift": 1.0 - 2.0**-self.value, "q15": self.value / 32768.0}[self.kind]
 
     def apply(self, v: np.ndarray) -> np.ndarray:
-        """Decayed membranes, int64, exact. Works on NumPy arrays and on int64 torch tensors."""
+        """Decayed membranes, int64, exact."""
         if self.kind == "shift":
-            return v - (v >> self.value)
+            v = v - (v >> self.value)
         if self.kind == "q15":
-            return (v * self.value) >> 15
+            v = (v * self.value) >> 15
         return v
 
 
@@ -65,9 +65,13 @@ class Neuron(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if (self.kind == "if" and self.decay.kind != "none") or (self.kind == "lif" and self.decay.kind == "none"):
-            raise ValueError(f"neuron {self.kind} cannot have decay {self.decay.kind}: an IF neuron has none, a LIF neuron one")
+            raise ValueError(
+                f"neuron {self.kind} cannot have decay {self.decay.kind}: an IF neuron has none, a LIF neuron one"
+            )
         if (self.kind == "li") != (self.reset == "none"):
-            raise ValueError(f"neuron {self.kind} cannot have reset {self.reset}: only li, which never spikes, has none")
+            raise ValueError(
+                f"neuron {self.kind} cannot have reset {self.reset}: only li, which never spikes, has none"
+            )
         if self.reset_delay and self.reset != "subtract":
             raise ValueError("a delayed reset must be by subtraction")
         if self.clamp is not None and not (INT32[0] <= self.clamp[0] <= 0 <= self.clamp[1] <= INT32[1]):

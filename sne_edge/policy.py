@@ -1,0 +1,75 @@
+"""The activation scheduler in Python: which students wake for an input, and when to stop.
+
+In: each student's part of the logits and its cost, for every sample. Out: the decisions, the same ones
+that `sne_schedule.c` takes, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import SneError
+from .model import ActivationPolicy, QuantEnsemble, check_policy
+
+STOPS = ("complete", "margin", "budget")  # sne_stop in sne.h
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a policy decided for N samples.
+
+    logits int64 [N, classes]; label int64 [N]; margin int64 [N] (highest minus second highest logit);
+    active uint32 [N] (mask of students run); students_run int64 [N]; stop int64 [N] (index into `STOPS`).
+    """
+
+    logits: np.ndarray
+    label: np.ndarray
+    margin: np.ndarray
+    active: np.ndarray
+    students_run: np.ndarray
+    stop: np.ndarray
+
+
+def decide(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Label (lowest index on a tie) and margin of each row of integer logits [..., classes]."""
+    top = np.partition(logits, -2, axis=-1)
+    return logits.argmax(axis=-1), top[..., -1] - top[..., -2]
+
+
+def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, ops: np.ndarray) -> Decisions:
+    """Decide for N samples.
+
+    `parts`: int64 [N, students, classes], each student's bias + gain * readout. `ops`: int64 [N, students],
+    the operations (synaptic and MAC) each takes. Raises `SneError` where the policy does not fit the ensemble.
+    """
+    try:
+        check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps)
+    except ValueError as error:
+        raise SneError(str(error), "`sne-edge inspect` shows the model's students, timesteps and own policy") from None
+    count, last = len(parts), len(ensemble.students) - 1
+    logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
+    active = np.zeros(count, dtype=np.uint32)
+    spent = np.zeros(count, dtype=np.int64)
+    stop = np.zeros(count, dtype=np.int64)
+    running = np.ones(count, dtype=bool)
+    for stage, student in enumerate(ensemble.order):
+        if policy.kind == "first" and stage == policy.students:
+            break
+        if policy.kind == "mask" and not policy.mask >> student & 1:
+            continue
+        if policy.kind == "budget" and stage > 0:
+            over = running & (spent + ensemble.students[student].max_ops > policy.max_ops)
+            stop[over] = STOPS.index("budget")
+            running &= ~over
+        logits[running] += parts[running, student]
+        active[running] |= np.uint32(1 << student)
+        spent[running] += ops[running, student]
+        if policy.kind == "cascade" and stage < last:
+            sure = running & (decide(logits)[1] >= policy.margins[stage])
+            stop[sure] = STOPS.index("margin")
+            running &= ~sure
+    label, margin = decide(logits)
+    students_run = np.array([int(mask).bit_count() for mask in active], dtype=np.int64)
+    return Decisions(logits, label, margin, active, students_run, stop)

@@ -1,0 +1,219 @@
+"""The integer reference in PyTorch: what the numbers must be.
+
+In: a `QuantEnsemble` and device bytes. Out: every spike, membrane, logit, decision and cost. Sums of products are
+taken in float64, whose integers are exact up to 2^53; proven bounds stay far below. All else is int64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .encoder import Shape
+from .errors import SneError
+from .model import ActivationPolicy, AvgPool, Conv, Layer, Linear, MaxPool, QuantEnsemble, SynapticLayer
+from .policy import Decisions, schedule
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class StudentTrace:
+    """One student on N samples.
+
+    readout int64 [N, classes]: membranes of the readout after the last timestep; part int64 [N, classes]: its share
+    of the logits; spikes int64 [N, spiking layers]; membranes: per layer with neurons, int64 [N, neurons], charged
+    (readout: as it stands); synaptic_ops, macs int64 [N]; neuron_updates: int.
+    """
+
+    readout: np.ndarray
+    part: np.ndarray
+    spikes: np.ndarray
+    membranes: tuple[np.ndarray, ...]
+    synaptic_ops: np.ndarray
+    macs: np.ndarray
+    neuron_updates: int
+
+
+@dataclass(frozen=True)
+class Inference:
+    """An ensemble on N samples under one policy.
+
+    decisions: see `policy.Decisions`; spikes int64 [N, spike layers] (0 for a student not run);
+    synaptic_ops, macs, neuron_updates int64 [N]: of the students that ran.
+    """
+
+    decisions: Decisions
+    spikes: np.ndarray
+    synaptic_ops: np.ndarray
+    macs: np.ndarray
+    neuron_updates: np.ndarray
+
+
+def run(ensemble: QuantEnsemble, inputs: np.ndarray, policy: ActivationPolicy | None = None) -> Inference:
+    """Run `inputs`, uint8 [N, input_bytes], under `policy` (the ensemble's own by default)."""
+    policy = policy or ensemble.policy
+    timesteps = policy.timesteps or ensemble.encoder.timesteps
+    traces = [run_student(ensemble, k, inputs, timesteps) for k in range(len(ensemble.students))]
+    return combine(ensemble, traces, policy)
+
+
+def combine(ensemble: QuantEnsemble, traces: list[StudentTrace], policy: ActivationPolicy) -> Inference:
+    """What `policy` makes of the students' traces (one a student, on the same inputs)."""
+    ops = np.stack([t.synaptic_ops + t.macs for t in traces], axis=1)
+    decisions = schedule(ensemble, policy, np.stack([t.part for t in traces], axis=1), ops)
+    ran = (decisions.active[:, None] >> np.arange(len(traces), dtype=np.uint32) & 1).astype(np.int64)
+    return Inference(
+        decisions=decisions,
+        spikes=np.concatenate([t.spikes * ran[:, [k]] for k, t in enumerate(traces)], axis=1),
+        synaptic_ops=(np.stack([t.synaptic_ops for t in traces], axis=1) * ran).sum(axis=1),
+        macs=(np.stack([t.macs for t in traces], axis=1) * ran).sum(axis=1),
+        neuron_updates=(np.array([t.neuron_updates for t in traces]) * ran).sum(axis=1),
+    )
+
+
+def run_student(
+    ensemble: QuantEnsemble, student: int, inputs: np.ndarray, timesteps: int | None = None
+) -> StudentTrace:
+    """Run one student alone on `inputs`, uint8 [N, input_bytes], for `timesteps` (the encoder's by default)."""
+    inputs = np.asarray(inputs)
+    if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != ensemble.encoder.input_bytes:
+        raise SneError(
+            f"inputs are {inputs.dtype}{list(inputs.shape)}, not uint8[N, {ensemble.encoder.input_bytes}]",
+            "encode samples with the model's own encoder: ensemble.encoder.encode(x)",
+        )
+    steps = ensemble.encoder.timesteps if timesteps is None else timesteps
+    batches = [_run_batch(ensemble, student, inputs[i : i + BATCH], steps) for i in range(0, len(inputs), BATCH)]
+    if len(batches) == 1:
+        return batches[0]
+    return StudentTrace(
+        readout=np.concatenate([b.readout for b in batches]),
+        part=np.concatenate([b.part for b in batches]),
+        spikes=np.concatenate([b.spikes for b in batches]),
+        membranes=tuple(np.concatenate(parts) for parts in zip(*(b.membranes for b in batches), strict=True)),
+        synaptic_ops=np.concatenate([b.synaptic_ops for b in batches]),
+        macs=np.concatenate([b.macs for b in batches]),
+        neuron_updates=batches[0].neuron_updates,
+    )
+
+
+class _Neurons:
+    """The neurons of one layer, over a batch; see `neuron.Neuron` for the equations."""
+
+    def __init__(self, layer: SynapticLayer, count: int, current: Tensor | None) -> None:
+        self.neuron = layer.neuron
+        self.threshold = torch.from_numpy(layer.threshold.astype(np.int64))
+        bias = torch.from_numpy(layer.bias.astype(np.int64))
+        self.constant = bias if current is None else bias + current
+        self.v = self.constant.expand(count, *layer.out_shape).clone()  # charged from v = 0
+        self.fresh = True
+
+    def step(self, current: Tensor | None) -> Tensor:
+        """Add `current` to the charged membranes, fire, reset, clamp and charge again; returns spikes 0/1."""
+        v = self.v if current is None else self.v + current
+        spike = v > self.threshold
+        if not self.neuron.reset_delay:
+            v = v - spike * self.threshold if self.neuron.reset == "subtract" else v * ~spike
+        v = self._clamp(v)
+        v = self._decay(v)
+        if self.neuron.reset_delay:
+            v = v - spike * self.threshold
+        self.v = v + self.constant
+        return spike.to(torch.int64)
+
+    def integrate(self, current: Tensor | None) -> None:
+        """A readout's timestep: charge, add, clamp; it never fires and is left uncharged."""
+        v = self.v if self.fresh else self._decay(self.v) + self.constant
+        self.fresh = False
+        self.v = self._clamp(v if current is None else v + current)
+
+    def _decay(self, v: Tensor) -> Tensor:
+        decay = self.neuron.decay
+        if decay.kind == "shift":
+            return v - (v >> decay.value)
+        return (v * decay.value) >> 15 if decay.kind == "q15" else v
+
+    def _clamp(self, v: Tensor) -> Tensor:
+        return v if self.neuron.clamp is None else v.clamp(*self.neuron.clamp)
+
+
+def _run_batch(ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timesteps: int) -> StudentTrace:
+    encoder, student, count = ensemble.encoder, ensemble.students[number], len(inputs)
+    direct = encoder.kind == "direct"
+    raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
+    neurons: dict[int, _Neurons] = {}
+    ops, macs = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
+    totals = {}
+    for index, layer in enumerate(student.layers):
+        if isinstance(layer, SynapticLayer):
+            current = None
+            if direct and index == 0:
+                analog = torch.from_numpy(encoder.analog(inputs).astype(np.int64))
+                current = _current(layer, analog)
+                macs = _work(layer, analog != 0)
+            neurons[index] = _Neurons(layer, count, current)
+            totals[index] = torch.zeros(count, dtype=torch.int64)
+    for t in range(timesteps):
+        x = None if raster is None else raster[t]
+        for index, layer in enumerate(student.layers):
+            if not isinstance(layer, SynapticLayer):
+                assert x is not None
+                x = _pool(layer, x)
+                continue
+            incoming = None
+            if x is not None:
+                incoming = _current(layer, x)
+                ops = ops + _work(layer, x)
+            if layer.neuron.kind == "li":
+                neurons[index].integrate(incoming)
+            else:
+                x = neurons[index].step(incoming)
+                totals[index] += x.sum(dim=(1, 2, 3))
+    readout = neurons[len(student.layers) - 1].v.reshape(count, -1).numpy()
+    spiking = [totals[i] for i, layer in enumerate(student.layers) if i in totals and layer is not student.readout]
+    return StudentTrace(
+        readout=readout,
+        part=student.bias.astype(np.int64) + student.gain.astype(np.int64) * readout,
+        spikes=torch.stack(spiking, dim=1).numpy() if spiking else np.zeros((count, 0), dtype=np.int64),
+        membranes=tuple(n.v.reshape(count, -1).numpy() for n in neurons.values()),
+        synaptic_ops=ops.numpy(),
+        macs=macs.numpy(),
+        neuron_updates=timesteps * sum(layer.neurons for layer in student.layers if isinstance(layer, SynapticLayer)),
+    )
+
+
+def _nchw(x: Tensor, shape: Shape) -> Tensor:
+    return x.reshape(len(x), *shape).permute(0, 3, 1, 2).to(torch.float64)
+
+
+def _current(layer: Layer, x: Tensor) -> Tensor:
+    """Weighted sums of integer inputs, int64 [N, *out_shape]."""
+    if isinstance(layer, Linear):
+        weight = torch.from_numpy(layer.weight.astype(np.float64))
+        total = x.reshape(len(x), -1).to(torch.float64) @ weight.T
+        return total.to(torch.int64).reshape(len(x), *layer.out_shape)
+    assert isinstance(layer, Conv)
+    weight = torch.from_numpy(layer.weight.astype(np.float64))
+    total = functional.conv2d(_nchw(x, layer.in_shape), weight, stride=layer.stride, padding=layer.padding)
+    return total.permute(0, 2, 3, 1).round().to(torch.int64)
+
+
+def _work(layer: SynapticLayer, x: Tensor) -> Tensor:
+    """Weights that meet a spike (or a non-zero value), int64 [N]."""
+    fan_out = torch.from_numpy(layer.fan_out().reshape(-1).copy())
+    return (x.reshape(len(x), -1).to(torch.int64) * fan_out).sum(dim=1)
+
+
+def _pool(layer: AvgPool | MaxPool, x: Tensor) -> Tensor:
+    """Spikes in each window, counted (average) or any (max), int64 [N, *out_shape]."""
+    channels = layer.in_shape[2]
+    ones = torch.ones(channels, 1, *layer.kernel, dtype=torch.float64)
+    counts = functional.conv2d(
+        _nchw(x, layer.in_shape), ones, stride=layer.stride, padding=layer.padding, groups=channels
+    )
+    counts = counts.permute(0, 2, 3, 1).round().to(torch.int64)
+    return counts if isinstance(layer, AvgPool) else (counts > 0).to(torch.int64)
