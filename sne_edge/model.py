@@ -60,6 +60,7 @@ def _check_window(shape: Shape, out: Shape, kernel: Pair, stride: Pair, padding:
         min(kernel) >= 1 and min(stride) >= 1 and min(padding) >= 0,
         f"kernel {kernel}, stride {stride}, padding {padding} are out of range",
     )
+    _check(max(kernel) <= 255, f"kernel {kernel} is larger than 255")
     _check(
         padding[0] < kernel[0] and padding[1] < kernel[1], f"padding {padding} must be smaller than the kernel {kernel}"
     )

@@ -1,0 +1,138 @@
+/* Integer neurons: the arithmetic of one timestep, restated from sne_edge/neuron.py.
+ *
+ * Every function is inlined into a generated caller that passes `width`, `decay`, `reset` and `clamp` as constants,
+ * so each combination a model uses becomes one tight loop and no other is compiled.
+ * The state kept between timesteps is the charged membrane: decayed, with the bias (or constant current) added. */
+#ifndef SNE_NEURON_H
+#define SNE_NEURON_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define SNE_INLINE static inline __attribute__((always_inline, unused))
+#else
+#define SNE_INLINE static inline
+#endif
+
+/* The decay floors: a negative number must shift arithmetically. */
+typedef char sne_assert_arithmetic_shift[((-1 >> 1) == -1) ? 1 : -1];
+
+enum { SNE_DECAY_NONE, SNE_DECAY_SHIFT, SNE_DECAY_Q15 };
+enum { SNE_RESET_SUBTRACT, SNE_RESET_ZERO, SNE_RESET_DELAYED }; /* delayed: subtracts one timestep later */
+
+/* Parameters of a layer's neurons; a layer is `positions` x `channels` neurons, channels innermost. Arrays are of the
+ * membrane's width. */
+typedef struct {
+    const void *threshold; /* [channels] */
+    const void *bias;      /* [channels] */
+    int32_t clamp_low;
+    int32_t clamp_high;
+    uint16_t positions;
+    uint16_t channels;
+    uint16_t decay;        /* shift, or factor in q15 */
+} sne_neurons;
+
+/* Membranes are int16_t or int32_t; `width` says which. */
+SNE_INLINE int32_t sne_get(const void *array, size_t i, int width)
+{
+    return width == 16 ? ((const int16_t *)array)[i] : ((const int32_t *)array)[i];
+}
+
+SNE_INLINE void sne_put(void *array, size_t i, int32_t value, int width)
+{
+    if (width == 16) {
+        ((int16_t *)array)[i] = (int16_t)value;
+    } else {
+        ((int32_t *)array)[i] = value;
+    }
+}
+
+SNE_INLINE const void *sne_at(const void *array, size_t i, int width)
+{
+    return width == 16 ? (const void *)((const int16_t *)array + i) : (const void *)((const int32_t *)array + i);
+}
+
+SNE_INLINE int32_t sne_decayed(int32_t v, int32_t value, int decay, int width)
+{
+    if (decay == SNE_DECAY_SHIFT) {
+        return v - (v >> value);
+    }
+    if (decay == SNE_DECAY_Q15) {
+        return width == 16 ? (v * value) >> 15 : (int32_t)(((int64_t)v * value) >> 15);
+    }
+    return v;
+}
+
+SNE_INLINE int32_t sne_clamped(int32_t v, const sne_neurons *p, int clamp)
+{
+    if (clamp && v < p->clamp_low) {
+        return p->clamp_low;
+    }
+    if (clamp && v > p->clamp_high) {
+        return p->clamp_high;
+    }
+    return v;
+}
+
+/* Charge fresh membranes: v = constant, where `current` is [positions * channels], or null for the bias. */
+SNE_INLINE void sne_charge_fresh(const sne_neurons *p, void *v, const void *current, int width)
+{
+    size_t position, c, i = 0;
+    for (position = 0; position < p->positions; position++) {
+        for (c = 0; c < p->channels; c++, i++) {
+            sne_put(v, i, current ? sne_get(current, i, width) : sne_get(p->bias, c, width), width);
+        }
+    }
+}
+
+/* End a timestep: fire, reset, clamp, charge for the next. Writes the indices of the neurons that fired to `events`,
+ * ascending, and returns their number. `current` as above. */
+SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *current, uint16_t *events, int width, int decay,
+                           int reset, int clamp)
+{
+    const size_t positions = p->positions, channels = p->channels;
+    const int32_t factor = p->decay;
+    size_t position, c, i = 0, n = 0;
+    for (position = 0; position < positions; position++) {
+        const void *drive = current ? sne_at(current, i, width) : p->bias;
+        for (c = 0; c < channels; c++, i++) {
+            const int32_t threshold = sne_get(p->threshold, c, width);
+            int32_t m = sne_get(v, i, width);
+            const int fired = m > threshold;
+            if (fired) {
+                events[n++] = (uint16_t)i;
+                if (reset != SNE_RESET_DELAYED) {
+                    m = reset == SNE_RESET_ZERO ? 0 : m - threshold;
+                }
+            }
+            m = sne_decayed(sne_clamped(m, p, clamp), factor, decay, width);
+            if (reset == SNE_RESET_DELAYED && fired) {
+                m -= threshold;
+            }
+            sne_put(v, i, m + sne_get(drive, c, width), width);
+        }
+    }
+    return n;
+}
+
+/* A readout's timestep, part one: decay and add the bias or the constant current. It never fires. */
+SNE_INLINE void sne_leak(const sne_neurons *p, void *v, const void *current, int width, int decay)
+{
+    size_t c;
+    for (c = 0; c < p->channels; c++) {
+        const int32_t drive = sne_get(current ? current : p->bias, c, width);
+        sne_put(v, c, sne_decayed(sne_get(v, c, width), p->decay, decay, width) + drive, width);
+    }
+}
+
+/* A readout's timestep, part two, after the spikes were added. */
+SNE_INLINE void sne_clamp(const sne_neurons *p, void *v, int width)
+{
+    size_t c;
+    for (c = 0; c < p->channels; c++) {
+        sne_put(v, c, sne_clamped(sne_get(v, c, width), p, 1), width);
+    }
+}
+
+#endif

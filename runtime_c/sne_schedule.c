@@ -1,0 +1,102 @@
+/* The activation scheduler: which students wake for an input, and when to stop.
+ * sne_edge/policy.py takes the same decisions. */
+#include "sne.h"
+
+void sne_decide(const int32_t *logits, size_t n, sne_result *result)
+{
+    size_t c, best = 0;
+    int32_t second = INT32_MIN;
+    for (c = 1; c < n; c++) {
+        if (logits[c] > logits[best]) {
+            second = logits[best];
+            best = c;
+        } else if (logits[c] > second) {
+            second = logits[c];
+        }
+    }
+    result->label = (uint32_t)best;
+    result->margin = logits[best] - second;
+}
+
+static int fits(const sne_model *model, const sne_policy *p, const int32_t *margins)
+{
+    uint32_t stage;
+    const uint32_t every = 0xffffffffu >> (32u - model->n_students);
+    switch (p->kind) {
+    case SNE_POLICY_ALL:
+        return 1;
+    case SNE_POLICY_FIRST:
+        return p->students >= 1 && p->students <= model->n_students;
+    case SNE_POLICY_MASK:
+        return p->mask != 0 && (p->mask & ~every) == 0;
+    case SNE_POLICY_CASCADE:
+        if (!margins && model->n_students > 1) {
+            return 0;
+        }
+        for (stage = 0; stage + 1u < model->n_students; stage++) {
+            if (margins[stage] < 0) {
+                return 0;
+            }
+        }
+        return 1;
+    case SNE_POLICY_BUDGET:
+        return p->max_ops != 0;
+    default:
+        return 0;
+    }
+}
+
+sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result)
+{
+    const sne_policy *p = policy && policy->kind != SNE_POLICY_DEFAULT ? policy : model ? model->policy : NULL;
+    const int32_t *margins;
+    uint32_t timesteps, stage, i;
+    sne_result r = {0, 0, 0, 0, SNE_STOP_COMPLETE, 0, {0, 0, 0}};
+    int32_t *logits = (int32_t *)state;
+    uint32_t *spikes;
+
+    if (!model || !state || !input || !result || !p) {
+        return SNE_E_ARGUMENT;
+    }
+    margins = p->margins ? p->margins : model->margins;
+    timesteps = policy && policy->timesteps ? policy->timesteps : p->timesteps;
+    if (!fits(model, p, margins) || timesteps > model->timesteps) {
+        return SNE_E_POLICY;
+    }
+    r.timesteps = timesteps ? timesteps : model->timesteps;
+    spikes = (uint32_t *)(logits + model->n_classes);
+    for (i = 0; i < model->n_classes; i++) {
+        logits[i] = model->bias[i];
+    }
+    for (i = 0; i < model->n_spike_layers; i++) {
+        spikes[i] = 0;
+    }
+    for (stage = 0; stage < model->n_students; stage++) {
+        const uint32_t number = model->order[stage];
+        const sne_student *student = model->students + number;
+        if (p->kind == SNE_POLICY_FIRST && stage == p->students) {
+            break;
+        }
+        if (p->kind == SNE_POLICY_MASK && !(p->mask >> number & 1u)) {
+            continue;
+        }
+        if (p->kind == SNE_POLICY_BUDGET && stage > 0 &&
+            (uint64_t)r.cost.synaptic_ops + r.cost.macs + student->max_ops > p->max_ops) {
+            r.stop = SNE_STOP_BUDGET;
+            break;
+        }
+        student->run(state, input, r.timesteps, logits, &r.cost);
+        r.active |= (uint32_t)1 << number;
+        r.students_run++;
+        if (p->kind == SNE_POLICY_CASCADE && stage + 1u < model->n_students) {
+            sne_decide(logits, model->n_classes, &r);
+            if (r.margin >= margins[stage]) {
+                r.stop = SNE_STOP_MARGIN;
+                break;
+            }
+        }
+    }
+    sne_decide(logits, model->n_classes, &r);
+    *result = r;
+    return SNE_OK;
+}

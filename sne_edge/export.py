@@ -1,0 +1,141 @@
+"""Export: a `QuantEnsemble` and a target become a directory of C that stands alone.
+
+The same model makes the same bytes. Nothing here needs torch or a compiler.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from .codegen import context
+from .errors import SneError
+from .model import QuantEnsemble
+from .resources import RUNTIME, TEMPLATES
+from .targets import Target, resolve_target
+
+RUNTIME_FILES = ("sne.h", "sne_kernels.h", "sne_neuron.h", "sne_schedule.c")
+MANIFEST = "manifest.json"
+
+
+def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
+    """Write the C of `ensemble` for the named target to `directory`, and return it.
+
+    An earlier export there is replaced whole; a directory that holds anything else is refused (`SneError`).
+    """
+    directory = Path(directory)
+    files = render(ensemble, resolve_target(target))
+    if directory.exists() and not directory.is_dir():
+        raise SneError(f"{directory} is a file", "name a directory for the export with -o")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).is_file():
+        raise SneError(
+            f"{directory} holds files that are not an export", "name an empty or new directory with -o, or remove it"
+        )
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
+        try:
+            for name, text in files.items():
+                (staging / name).write_text(text, encoding="utf-8", newline="\n")
+            staging.chmod(0o755)
+            if directory.exists():
+                shutil.rmtree(directory)
+            staging.rename(directory)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise SneError(
+            f"cannot write {directory}: {error.strerror}", "check the folder, its permissions and the free space"
+        ) from error
+    return directory
+
+
+def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
+    """The exported files, name -> text."""
+    model = context.build(ensemble)
+    name = model["id"]
+    sources = [f"{name}.c", f"{name}_selftest.c", f"{name}_vectors.c", "sne_schedule.c"]
+    headers = [f"{name}.h", "sne.h", "sne_accumulate.h", "sne_kernels.h", "sne_neuron.h"]
+    weight_bytes = sum(context.weight_bytes(student) for student in ensemble.students)
+    model |= {"target": target, "sources": sources, "headers": headers, "weight_bytes": weight_bytes}
+    environment = _environment()
+    files = {
+        output: environment.get_template(template).render(model)
+        for template, output in (
+            ("model.h.j2", f"{name}.h"),
+            ("model.c.j2", f"{name}.c"),
+            ("vectors.c.j2", f"{name}_vectors.c"),
+            ("selftest.c.j2", f"{name}_selftest.c"),
+            ("main.c.j2", "main.c"),
+            ("Makefile.j2", "Makefile"),
+            ("README.md.j2", "README.md"),
+        )
+    }
+    files |= {file: (RUNTIME / file).read_text(encoding="utf-8") for file in RUNTIME_FILES}
+    files["sne_accumulate.h"] = (RUNTIME / f"sne_accumulate_{target.kernels}.h").read_text(encoding="utf-8")
+    manifest = {
+        "name": ensemble.name,
+        "identifier": name,
+        "fingerprint": model["fingerprint"],
+        "target": target.name,
+        "runtime_version": model["runtime_version"],
+        "sources": sources,
+        "headers": headers,
+        "input_bytes": ensemble.encoder.input_bytes,
+        "state_bytes": model["state"].bytes,
+        "weight_bytes": weight_bytes,
+        "vector_bytes": sum(
+            array.nbytes for array in (ensemble.vectors.inputs, ensemble.vectors.logits, ensemble.vectors.spikes)
+        ),
+    }
+    files[MANIFEST] = json.dumps(manifest, indent=2) + "\n"
+    return files
+
+
+def read_manifest(directory: Path | str) -> dict[str, Any]:
+    """The manifest of an exported directory; `SneError` where there is none."""
+    path = Path(directory) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SneError(
+            f"{directory} is not an exported model: {error}", "make one with `sne-edge export MODEL -o DIRECTORY`"
+        ) from None
+    if not isinstance(manifest, dict) or not {"identifier", "sources", "fingerprint"} <= manifest.keys():
+        raise SneError(f"{path} is incomplete", "export the model again")
+    return manifest
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is C; names that reach it are checked or escaped
+    )
+    environment.filters |= {"cint": _c_int, "rows": _rows, "comment": _comment, "bytes": bytes.fromhex}
+    return environment
+
+
+def _c_int(value: int) -> str:
+    """A C literal; the lowest int32 has none of its own."""
+    if value == -(2**31):
+        return "(-2147483647 - 1)"
+    return f"{value}u" if value >= 2**31 else str(value)
+
+
+def _rows(values: list[int]) -> str:
+    lines = (values[i : i + 16] for i in range(0, len(values), 16))
+    return ",\n".join("    " + ", ".join(_c_int(value) for value in line) for line in lines)
+
+
+def _comment(text: str) -> str:
+    """Text of the user's that is safe inside a C comment."""
+    return "".join(c if c.isalnum() or c in " _.-+" else "?" for c in text)
