@@ -36,13 +36,15 @@ def axis_spans(length: int, kernel: int, stride: int, padding: int) -> list[Span
 
 def pack_linear(layer: Linear) -> np.ndarray:
     """int8 [inputs, outputs]: one spike reads one row."""
-    return layer.weight.T
+    packed: np.ndarray = layer.weight.T
+    return packed
 
 
 def pack_conv(layer: Conv) -> np.ndarray:
     """int8 [input channels, vertical taps, horizontal taps, output channels], taps in `tap_order`."""
     rows, columns = (tap_order(layer.kernel[a], layer.stride[a]) for a in (0, 1))
-    return layer.weight[:, :, rows][:, :, :, columns].transpose(1, 2, 3, 0)
+    packed: np.ndarray = layer.weight[:, :, rows][:, :, :, columns].transpose(1, 2, 3, 0)
+    return packed
 
 
 def divider(divisor: int, count: int) -> tuple[int, int]:
