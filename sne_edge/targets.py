@@ -1,0 +1,63 @@
+"""The table of targets: what an exported model is compiled with, and which kernels it gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import SneError
+
+
+@dataclass(frozen=True)
+class Target:
+    """A core. `cflags`: for gcc; `kernels`: names `runtime_c/sne_accumulate_<kernels>.h`; `board`: the default one."""
+
+    name: str
+    description: str
+    cflags: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    kernels: str = "portable"
+    board: str | None = None
+    prefix: str = "arm-none-eabi-"
+
+    @property
+    def cc(self) -> str:
+        """The C compiler's command."""
+        return f"{self.prefix}gcc" if self.prefix else "cc"
+
+    @property
+    def ar(self) -> str:
+        """The archiver's command."""
+        return f"{self.prefix}ar"
+
+
+def _cortex(core: str, description: str, board: str, *flags: str, aliases: tuple[str, ...] = ()) -> Target:
+    return Target(
+        f"cortex-{core}", description, ("-mthumb", f"-mcpu=cortex-{core}", *flags), (core, *aliases), board=board
+    )
+
+
+_HARD = "-mfloat-abi=hard"
+_TARGETS = (
+    _cortex("m0", "ARMv6-M", "microbit"),
+    Target("cortex-m0plus", "ARMv6-M", ("-mthumb", "-mcpu=cortex-m0plus"), ("m0plus", "m0+"), board="microbit"),
+    _cortex("m3", "ARMv7-M", "mps2-an385"),
+    _cortex("m4", "ARMv7E-M, DSP, FPU", "mps2-an386", _HARD, "-mfpu=fpv4-sp-d16", aliases=("cortex-m", "cortex-m4f")),
+    _cortex("m7", "ARMv7E-M, DSP, FPU", "mps2-an500", _HARD, "-mfpu=fpv5-d16"),
+    _cortex("m33", "ARMv8-M, DSP, FPU", "mps2-an505", _HARD, "-mfpu=fpv5-sp-d16"),
+    _cortex("m55", "ARMv8.1-M, Helium", "mps3-an547", _HARD, "-mfpu=auto"),
+    Target("host", "this computer", (), prefix=""),
+)
+
+
+def all_targets() -> tuple[Target, ...]:
+    """Every target, smallest core first, the host last."""
+    return _TARGETS
+
+
+def resolve_target(name: str) -> Target:
+    """The target that a name or an alias means; `SneError` lists the names where there is none."""
+    for target in _TARGETS:
+        if name == target.name or name in target.aliases:
+            return target
+    names = ", ".join(target.name for target in _TARGETS)
+    raise SneError(f"there is no target {name!r}", f"targets are: {names}; cortex-m means cortex-m4")
