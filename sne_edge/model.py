@@ -204,6 +204,7 @@ class QuantStudent(msgspec.Struct, frozen=True, eq=False, dict=True):
     gain      int32 [classes] >= 1: its logits are bias + gain * readout membrane (the head is folded in the readout)
     bias      int32 [classes], added where the student is active (it replaces its chunk's mean in `QuantEnsemble.bias`)
     mean_ops, max_ops   operations (synaptic and MAC) of one inference, measured on held-out data
+    layer_ops  the mean by layer, rounded; empty where nothing was measured
     """
 
     layers: tuple[Layer, ...]
@@ -212,6 +213,7 @@ class QuantStudent(msgspec.Struct, frozen=True, eq=False, dict=True):
     bias: np.ndarray
     mean_ops: int = 0
     max_ops: int = 0
+    layer_ops: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _check(len(self.layers) >= 1, "a student has at least one layer")
@@ -238,6 +240,8 @@ class QuantStudent(msgspec.Struct, frozen=True, eq=False, dict=True):
             0 <= self.mean_ops <= self.max_ops < 2**32,
             f"operations {self.mean_ops} (mean), {self.max_ops} (highest) are out of range",
         )
+
+        _check(len(self.layer_ops) in (0, len(self.layers)), "layer_ops names every layer or none")
 
     @property
     def classes(self) -> int:

@@ -32,6 +32,46 @@ class Decisions:
     stop: np.ndarray
 
 
+def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
+    """A policy from the command line's words.
+
+    `own`, `all`, `first:2`, `mask:0x5`, `cascade` (calibrated margins), `cascade:900,400,100`, `budget:20000`.
+    Raises `SneError` where the words make no policy or it does not fit the ensemble.
+    """
+    kind, _, rest = text.partition(":")
+    try:
+        if kind == "own" and not rest:
+            return ensemble.policy
+        if kind == "cascade":
+            margins = tuple(int(m, 0) for m in rest.split(",")) if rest else ensemble.policy.margins
+            policy = ActivationPolicy("cascade", margins=margins)
+        elif kind == "all" and not rest:
+            policy = ActivationPolicy("all")
+        elif kind in ("first", "mask", "budget"):
+            field = {"first": "students", "mask": "mask", "budget": "max_ops"}[kind]
+            policy = ActivationPolicy(kind, **{field: int(rest, 0)})  # type: ignore[arg-type]
+        else:
+            raise ValueError(f"there is no policy {text!r}")
+        check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps)
+    except ValueError as error:
+        raise SneError(
+            str(error), "a policy is one of: own, all, first:N, mask:M, cascade, cascade:M1,M2,..., budget:OPS"
+        ) from None
+    return policy
+
+
+def format_policy(policy: ActivationPolicy) -> str:
+    """The words that `parse_policy` understands."""
+    rest = {
+        "all": "",
+        "first": str(policy.students),
+        "mask": hex(policy.mask),
+        "cascade": ",".join(map(str, policy.margins)),
+        "budget": str(policy.max_ops),
+    }[policy.kind]
+    return f"{policy.kind}:{rest}" if rest else policy.kind
+
+
 def decide(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Label (lowest index on a tie) and margin of each row of integer logits [..., classes]."""
     top = np.partition(logits, -2, axis=-1)

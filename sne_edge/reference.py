@@ -27,13 +27,15 @@ class StudentTrace:
 
     readout int64 [N, classes]: membranes of the readout after the last timestep; part int64 [N, classes]: its share
     of the logits; spikes int64 [N, spiking layers]; membranes: per layer with neurons, int64 [N, neurons], charged
-    (readout: as it stands); synaptic_ops, macs int64 [N]; neuron_updates: int.
+    (readout: as it stands); layer_ops int64 [N, layers]: synaptic operations or MACs by layer, 0 for pooling;
+    synaptic_ops, macs int64 [N]; neuron_updates: int.
     """
 
     readout: np.ndarray
     part: np.ndarray
     spikes: np.ndarray
     membranes: tuple[np.ndarray, ...]
+    layer_ops: np.ndarray
     synaptic_ops: np.ndarray
     macs: np.ndarray
     neuron_updates: int
@@ -95,6 +97,7 @@ def run_student(
         part=np.concatenate([b.part for b in batches]),
         spikes=np.concatenate([b.spikes for b in batches]),
         membranes=tuple(np.concatenate(parts) for parts in zip(*(b.membranes for b in batches), strict=True)),
+        layer_ops=np.concatenate([b.layer_ops for b in batches]),
         synaptic_ops=np.concatenate([b.synaptic_ops for b in batches]),
         macs=np.concatenate([b.macs for b in batches]),
         neuron_updates=batches[0].neuron_updates,
@@ -146,7 +149,7 @@ def _run_batch(ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timeste
     direct = encoder.kind == "direct"
     raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
     neurons: dict[int, _Neurons] = {}
-    ops, macs = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
+    ops = torch.zeros((count, len(student.layers)), dtype=torch.int64)
     totals = {}
     for index, layer in enumerate(student.layers):
         if isinstance(layer, SynapticLayer):
@@ -154,7 +157,7 @@ def _run_batch(ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timeste
             if direct and index == 0:
                 analog = torch.from_numpy(encoder.analog(inputs).astype(np.int64))
                 current = _current(layer, analog)
-                macs = _work(layer, analog != 0)
+                ops[:, 0] = _work(layer, analog != 0)
             neurons[index] = _Neurons(layer, count, current)
             totals[index] = torch.zeros(count, dtype=torch.int64)
     for t in range(timesteps):
@@ -167,7 +170,7 @@ def _run_batch(ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timeste
             incoming = None
             if x is not None:
                 incoming = _current(layer, x)
-                ops = ops + _work(layer, x)
+                ops[:, index] += _work(layer, x)
             if layer.neuron.kind == "li":
                 neurons[index].integrate(incoming)
             else:
@@ -180,8 +183,9 @@ def _run_batch(ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timeste
         part=student.bias.astype(np.int64) + student.gain.astype(np.int64) * readout,
         spikes=torch.stack(spiking, dim=1).numpy() if spiking else np.zeros((count, 0), dtype=np.int64),
         membranes=tuple(n.v.reshape(count, -1).numpy() for n in neurons.values()),
-        synaptic_ops=ops.numpy(),
-        macs=macs.numpy(),
+        layer_ops=ops.numpy(),
+        synaptic_ops=ops[:, int(direct) :].sum(dim=1).numpy(),
+        macs=ops[:, : int(direct)].sum(dim=1).numpy(),
         neuron_updates=timesteps * sum(layer.neurons for layer in student.layers if isinstance(layer, SynapticLayer)),
     )
 

@@ -1,0 +1,71 @@
+# sne-edge: `make demo` runs the whole way once, `make test` runs the tests; both set up what they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# The version the project is tested with. On Linux, a plain `torch` is a CUDA build of several gigabytes: give the
+# wheel you want, e.g. make demo TORCH="torch==2.13.0+cpu --index-url ..."
+TORCH ?= torch==2.13.0
+DEMO ?= demo
+SCHEME ?= disentangled
+PYTEST_FLAGS ?=
+
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemble on MNIST-1D
+	$(BIN)/sne-edge doctor
+	$(BIN)/sne-edge train --dataset mnist1d --scheme $(SCHEME) -o $(DEMO)/mnist1d.sne
+	$(BIN)/sne-edge inspect $(DEMO)/mnist1d.sne
+	$(BIN)/sne-edge export $(DEMO)/mnist1d.sne --target cortex-m -o $(DEMO)/mnist1d-c
+	$(BIN)/sne-edge verify $(DEMO)/mnist1d.sne
+	$(BIN)/sne-edge bench $(DEMO)/mnist1d.sne --data mnist1d
+	$(BIN)/sne-edge plot $(DEMO)/mnist1d.sne -o $(DEMO)/mnist1d.png
+
+test: tools test-tools $(VENV)/dev ## Run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
+
+lint: $(VENV)/dev ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/train ## Make .venv with the package and its training half
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# A target's tools: installed with apt where that is possible; elsewhere the rest goes on without them.
+tools:
+	@$(call ensure,gcc:gcc gcc:libc6-dev arm-none-eabi-gcc:gcc-arm-none-eabi arm-none-eabi-gcc:libnewlib-arm-none-eabi \
+	    qemu-system-arm:qemu-system-arm)
+	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { $(call apt,python3-venv); }
+
+test-tools:
+	@$(call ensure,clang:clang g++:g++)
+
+apt = if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 -o -n "$$(command -v sudo)" ]; then \
+	    echo "installing $(1)"; run=""; [ "$$(id -u)" = 0 ] || run=sudo; \
+	    $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
+	else echo "not installed: $(1). Install these (Debian's names) to build and emulate firmware; going on without."; fi
+
+# ensure,COMMAND:PACKAGE ...: install the packages whose command is missing.
+ensure = missing=""; for pair in $(1); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair\#*:}"; done; \
+	if [ -n "$$missing" ]; then $(call apt,$$missing); fi
+
+$(VENV)/bin/python: | tools
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --upgrade pip
+
+$(VENV)/train: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check "$(firstword $(TORCH))" $(wordlist 2,99,$(TORCH))
+	$(BIN)/pip install -q --disable-pip-version-check -e ".[train]"
+	@touch $@
+
+$(VENV)/dev: pyproject.toml | $(VENV)/train
+	$(BIN)/pip install -q --disable-pip-version-check -e ".[train,dev]"
+	@touch $@
+
+.PHONY: help demo test lint install clean tools test-tools

@@ -1,0 +1,107 @@
+"""What a model needs and does, layer by layer, before anything is built.
+
+In: a `QuantEnsemble`. Out: plain numbers: shapes, bounds, bytes of flash and RAM, operations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .codegen.context import describe
+from .codegen.layout import state_layout
+from .model import Layer, QuantEnsemble, SynapticLayer, worst_ops
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer. Bytes of flash are its weights, biases and thresholds; of RAM, its membranes and constant current.
+
+    `mean_ops`: measured at calibration, None where the model was never measured; `max_ops`: every input spiking.
+    """
+
+    student: int
+    layer: int
+    description: str
+    neuron: str
+    parameters: int
+    flash_bytes: int
+    ram_bytes: int
+    membrane_bits: int
+    bound: tuple[int, int] | None
+    mean_ops: int | None
+    max_ops: int
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """A whole model. `table_bytes`: flash of weights, biases and thresholds; `state_bytes`: RAM of one state."""
+
+    name: str
+    classes: int
+    students: int
+    timesteps: int
+    encoder: str
+    input_bytes: int
+    state_bytes: int
+    table_bytes: int
+    policy: str
+    layers: list[LayerReport]
+
+
+def analyze(ensemble: QuantEnsemble) -> ModelReport:
+    """Report on every layer of every student."""
+    layout = state_layout(ensemble)
+    reports = []
+    for number, student in enumerate(ensemble.students):
+        ram = {field.name: field.bytes for field in layout.students[number]}
+        worst = worst_ops(student, ensemble.encoder)
+        for index, layer in enumerate(student.layers):
+            reports.append(
+                LayerReport(
+                    student=number,
+                    layer=index,
+                    description=describe(layer),
+                    neuron=neuron_text(layer),
+                    parameters=_parameters(layer),
+                    flash_bytes=_flash(layer),
+                    ram_bytes=ram.get(f"v{index}", 0) + (ram.get("current", 0) if index == 0 else 0),
+                    membrane_bits=layer.width if isinstance(layer, SynapticLayer) else 0,
+                    bound=(layer.bound.low, layer.bound.high) if isinstance(layer, SynapticLayer) else None,
+                    mean_ops=student.layer_ops[index] if student.layer_ops else None,
+                    max_ops=worst[index],
+                )
+            )
+    return ModelReport(
+        name=ensemble.name,
+        classes=len(ensemble.classes),
+        students=len(ensemble.students),
+        timesteps=ensemble.encoder.timesteps,
+        encoder=ensemble.encoder.kind,
+        input_bytes=ensemble.encoder.input_bytes,
+        state_bytes=layout.bytes,
+        table_bytes=sum(report.flash_bytes for report in reports),
+        policy=ensemble.policy.kind,
+        layers=reports,
+    )
+
+
+def neuron_text(layer: Layer) -> str:
+    """A layer's neuron in a few words."""
+    if not isinstance(layer, SynapticLayer):
+        return "-"
+    neuron = layer.neuron
+    decay = {"none": "", "shift": f", decay 1-2^-{neuron.decay.value}", "q15": f", decay {neuron.decay.beta:.4f}"}
+    reset = "" if neuron.kind == "li" else f", reset {neuron.reset}{' (delayed)' if neuron.reset_delay else ''}"
+    return neuron.kind + decay[neuron.decay.kind] + reset
+
+
+def _parameters(layer: Layer) -> int:
+    return layer.weight.size + np.count_nonzero(layer.bias) if isinstance(layer, SynapticLayer) else 0
+
+
+def _flash(layer: Layer) -> int:
+    if not isinstance(layer, SynapticLayer):
+        return 0
+    return int(layer.weight.size) + 2 * layer.channels * layer.width // 8

@@ -1,0 +1,235 @@
+"""The command line: parse, call, print. No logic; every command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import SneError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .model import QuantEnsemble
+
+app = typer.Typer(
+    name="sne-edge",
+    help="Distil a teacher network into an ensemble of small spiking networks, and run it, bit-exact, on Cortex-M.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Model = Annotated[str, typer.Argument(help="An .sne file, or the name of a model that ships with sne-edge.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="A data set by name (mnist1d), or an .npz with x_test and y_test. Default: the golden vectors."),
+]
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Where to run: host, qemu:BOARD, a serial port, or socket://HOST:PORT. May be repeated. "
+        "Default: host, and QEMU with the target's board where the tools are installed."
+    ),
+]
+PolicyOption = Annotated[
+    list[str] | None,
+    typer.Option("--policy", help="own, all, first:N, mask:M, cascade[:M1,M2,...] or budget:OPS. May be repeated."),
+]
+
+
+def main() -> None:
+    """Entry point: one place where errors become `error:` and `hint:` lines and an exit code."""
+    try:
+        app()
+    except SneError as error:
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except KeyboardInterrupt:
+        print("error: interrupted\nhint: nothing half-written was left; run the command again", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def inspect(model: Model, as_json: Json = False) -> None:
+    """Show each layer's shape, memory, bounds and operations, without building anything."""
+    from dataclasses import asdict
+
+    from .analysis import analyze
+
+    ensemble = _load(model)
+    report = analyze(ensemble)
+    if as_json:
+        _print_json(asdict(report) | {"fingerprint": _fingerprint(ensemble), "provenance": ensemble.provenance})
+        return
+    rows = [
+        [
+            f"{r.student}.{r.layer}",
+            r.description,
+            r.neuron,
+            f"{r.parameters:,}",
+            f"{r.flash_bytes:,}",
+            f"{r.ram_bytes:,}",
+            f"int{r.membrane_bits}" if r.membrane_bits else "-",
+            f"{r.bound[0]:,} .. {r.bound[1]:,}" if r.bound else "-",
+            "-" if r.mean_ops is None else f"{r.mean_ops:,}",
+            f"{r.max_ops:,}",
+        ]
+        for r in report.layers
+    ]
+    _print_table(
+        f"{report.name}: {report.students} students, {report.classes} classes, {report.timesteps} timesteps, "
+        f"{report.encoder} input of {report.input_bytes} bytes, policy {report.policy}",
+        ["layer", "shape", "neuron", "params", "flash B", "RAM B", "membrane", "proven range", "ops, mean", "ops, worst"],
+        rows,
+        left=3,
+    )
+    print(f"tables {report.table_bytes:,} bytes of flash, state {report.state_bytes:,} bytes of RAM")
+    print(f"fingerprint {_fingerprint(ensemble)}")
+
+
+@app.command()
+def export(
+    model: Model,
+    target: Annotated[str, typer.Option(help="A target's name; see `sne-edge targets`.")] = "cortex-m",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Directory to write; default NAME-c.")] = None,
+) -> None:
+    """Write a model as a self-contained directory of C99."""
+    from .export import export as write
+
+    ensemble = _load(model)
+    directory = write(ensemble, target, output or Path(f"{ensemble.name}-c"))
+    print(f"wrote {directory}: include {ensemble.identifier}.h; `make check` in it runs the golden vectors")
+
+
+@app.command()
+def build(
+    model: Annotated[str, typer.Argument(help="An .sne file, a shipped model's name, or an exported directory.")],
+    board: Annotated[str, typer.Option(help="A board's name; see `sne-edge targets`.")] = "mps2-an386",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Directory for the firmware; default NAME-BOARD.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build firmware that serves a model over a board's serial line."""
+    from dataclasses import asdict
+
+    from .build import build_firmware
+
+    with _exported(model, board) as (name, directory):
+        firmware = build_firmware(directory, board, output or Path(f"{name}-{board}"))
+    if as_json:
+        _print_json(asdict(firmware))
+        return
+    _print_table(
+        f"{name} on {board}",
+        ["flash B", "of it weights B", "static RAM B", "image"],
+        [[f"{firmware.flash_bytes:,}", f"{firmware.weight_bytes:,}", f"{firmware.ram_bytes:,}", str(firmware.elf)]],
+    )
+
+
+@app.command(name="eval")
+def evaluate(
+    model: Model, data: Data = None, policy: PolicyOption = None, as_json: Json = False,
+    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.", min=1)] = None,
+) -> None:
+    """Accuracy and mean operations of a data set on the host build, per policy."""
+    from dataclasses import asdict
+
+    from . import evaluate as evaluation
+    from .host import HostModel
+    from .policy import parse_policy
+
+    ensemble = _load(model)
+    inputs, labels = _samples(ensemble, data)
+    policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
+    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, threads)
+    if as_json:
+        _print_json([asdict(r) | {"operations": r.operations} for r in results])
+        return
+    _print_table(
+        f"{ensemble.name}: {len(labels):,} samples",
+        ["policy", "accuracy", "students", "operations", "synaptic", "MACs", "neuron updates"],
+        [
+            [r.policy, f"{r.accuracy:.2%}", f"{r.students_run:.2f}", f"{r.operations:,.0f}", f"{r.synaptic_ops:,.0f}",
+             f"{r.macs:,.0f}", f"{r.neuron_updates:,.0f}"]
+            for r in results
+        ],
+    )
+
+
+@app.command()
+def targets(as_json: Json = False) -> None:
+    """List the targets that export knows, and the boards that firmware can be built for."""
+    from .boards import all_boards
+    from .targets import all_targets
+
+    rows = [[t.name, ", ".join(t.aliases), t.kernels, " ".join(t.cflags)] for t in all_targets()]
+    boards = [[b.name, b.target, f"{b.flash_bytes >> 10:,}", f"{b.ram_bytes >> 10:,}", b.description] for b in all_boards()]
+    if as_json:
+        keys = ["name", "target", "flash_kib", "ram_kib", "description"]
+        _print_json({
+            "targets": [dict(zip(["name", "aliases", "kernels", "flags"], row, strict=True)) for row in rows],
+            "boards": [dict(zip(keys, row, strict=True)) for row in boards],
+        })
+        return
+    _print_table("targets", ["name", "also", "kernels", "flags"], rows, left=4)
+    _print_table("boards", ["name", "target", "flash KiB", "RAM KiB", "description"], boards, left=2)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check which tools and packages are installed, and say how to get the others."""
+    from .doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json([{"what": f.what, "found": f.found, "need": f.need, "hint": f.hint} for f in findings])
+        return
+    rows = [[f.what, f.found or "missing", f.need, "" if f.found else f.hint] for f in findings]
+    _print_table("what is here", ["tool", "found", "needed for", "how to get it"], rows, left=4)
+
+
+def _load(model: str) -> QuantEnsemble:
+    from .artifact import load
+
+    return load(model)
+
+
+def _fingerprint(ensemble: QuantEnsemble) -> str:
+    from .artifact import fingerprint
+
+    return fingerprint(ensemble)
+
+
+def _print_json(value: Any) -> None:
+    def plain(item: Any) -> Any:
+        return item.item() if hasattr(item, "item") else str(item)
+
+    print(json.dumps(value, indent=2, default=plain))
+
+
+def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """A table on the terminal; the first `left` columns flush left."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width).print(table)

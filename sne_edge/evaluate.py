@@ -1,0 +1,67 @@
+"""Evaluation: a data set through the host build, under every policy asked for.
+
+In: an ensemble, encoded inputs and labels. Out: accuracy and mean work per policy. Exact for the device, too: `verify`
+shows that it computes the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import SneError
+from .host import Batch, HostModel
+from .model import ActivationPolicy, QuantEnsemble
+from .policy import format_policy
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One policy over N samples. `accuracy` in 0..1; the rest are means per inference."""
+
+    policy: str
+    samples: int
+    accuracy: float
+    students_run: float
+    synaptic_ops: float
+    macs: float
+    neuron_updates: float
+
+    @property
+    def operations(self) -> float:
+        """Weights applied: synaptic operations and MACs."""
+        return self.synaptic_ops + self.macs
+
+
+def default_policies(ensemble: QuantEnsemble) -> list[ActivationPolicy]:
+    """Every number of students, and the ensemble's own policy."""
+    every = [ActivationPolicy("first", students=k) for k in range(1, len(ensemble.students))]
+    return list(dict.fromkeys([*every, ActivationPolicy("all"), ensemble.policy]))
+
+
+def evaluate(
+    model: HostModel,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    policies: Sequence[ActivationPolicy],
+    threads: int | None = None,
+) -> list[Evaluation]:
+    """Run uint8 [N, input_bytes] with labels [N] under each policy."""
+    if len(inputs) != len(labels) or not len(inputs):
+        raise SneError(f"{len(inputs)} inputs for {len(labels)} labels", "give one label for each input, at least one")
+    return [summarize(policy, model.run(inputs, policy, threads=threads), labels) for policy in policies]
+
+
+def summarize(policy: ActivationPolicy, batch: Batch, labels: np.ndarray) -> Evaluation:
+    """Accuracy and mean work of a batch."""
+    return Evaluation(
+        policy=format_policy(policy),
+        samples=len(labels),
+        accuracy=float((batch.label == labels).mean()),
+        students_run=float(batch.students_run.mean()),
+        synaptic_ops=float(batch.synaptic_ops.mean()),
+        macs=float(batch.macs.mean()),
+        neuron_updates=float(batch.neuron_updates.mean()),
+    )
