@@ -1,15 +1,12 @@
-/* Accumulation in portable C: the innermost loops, where nearly all instructions go.
- *
- * A target with better instructions gets a file of its own with the same functions; the exporter copies the one that
- * the target names as sne_accumulate.h. No sum can overflow: the model's bounds are proven from its weights. */
-#ifndef SNE_ACCUMULATE_H
-#define SNE_ACCUMULATE_H
+/* Accumulation in portable C, for every core and both widths; sne_accumulate.h says who uses what. */
+#ifndef SNE_ACCUMULATE_PORTABLE_H
+#define SNE_ACCUMULATE_PORTABLE_H
 
 #include "sne_neuron.h"
 
-/* v[j] += weight[events[e] * outputs + j], over all events e and outputs j.
- * Eight outputs stay in registers over all events, so a membrane is read and written once. */
-SNE_INLINE void sne_add_rows(void *v, const int8_t *weight, size_t outputs, const uint16_t *events, size_t n, int width)
+/* Eight outputs stay in registers over all events, so a membrane is read and written once. */
+SNE_INLINE void sne_add_rows_portable(void *v, const int8_t *weight, size_t outputs, const uint16_t *events, size_t n,
+                                      int width)
 {
     size_t j = 0, e;
     for (; j + 8 <= outputs; j += 8) {
@@ -58,8 +55,7 @@ SNE_INLINE void sne_add_rows(void *v, const int8_t *weight, size_t outputs, cons
     }
 }
 
-/* v[first + j] += weight[j], j < n: one row of a convolution's kernel. */
-SNE_INLINE void sne_add_row(void *v, size_t first, const int8_t *weight, size_t n, int width)
+SNE_INLINE void sne_add_row_portable(void *v, size_t first, const int8_t *weight, size_t n, int width)
 {
     size_t j = 0;
     for (; j + 4 <= n; j += 4) {
@@ -71,15 +67,6 @@ SNE_INLINE void sne_add_row(void *v, size_t first, const int8_t *weight, size_t 
     }
     for (; j < n; j++) {
         sne_put(v, first + j, sne_get(v, first + j, width) + weight[j], width);
-    }
-}
-
-/* v[first + j] += weight[j] * x, j < n. */
-SNE_INLINE void sne_mac_row(void *v, size_t first, const int8_t *weight, size_t n, int32_t x, int width)
-{
-    size_t j;
-    for (j = 0; j < n; j++) {
-        sne_put(v, first + j, sne_get(v, first + j, width) + weight[j] * x, width);
     }
 }
 

@@ -19,7 +19,16 @@ from .model import QuantEnsemble
 from .resources import RUNTIME, TEMPLATES
 from .targets import Target, resolve_target
 
-RUNTIME_FILES = ("sne.h", "sne_kernels.h", "sne_neuron.h", "sne_schedule.c")
+RUNTIME_SOURCES = ("sne_schedule.c",)
+RUNTIME_HEADERS = (
+    "sne.h",
+    "sne_accumulate.h",
+    "sne_accumulate_dsp.h",
+    "sne_accumulate_helium.h",
+    "sne_accumulate_portable.h",
+    "sne_kernels.h",
+    "sne_neuron.h",
+)
 MANIFEST = "manifest.json"
 
 
@@ -59,8 +68,8 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
     """The exported files, name -> text."""
     model = context.build(ensemble)
     name = model["id"]
-    sources = [f"{name}.c", f"{name}_selftest.c", f"{name}_vectors.c", "sne_schedule.c"]
-    headers = [f"{name}.h", "sne.h", "sne_accumulate.h", "sne_kernels.h", "sne_neuron.h"]
+    sources = [f"{name}.c", f"{name}_selftest.c", f"{name}_vectors.c", *RUNTIME_SOURCES]
+    headers = [f"{name}.h", *RUNTIME_HEADERS]
     weight_bytes = sum(context.weight_bytes(student) for student in ensemble.students)
     model |= {"target": target, "sources": sources, "headers": headers, "weight_bytes": weight_bytes}
     environment = _environment()
@@ -76,8 +85,7 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
             ("README.md.j2", "README.md"),
         )
     }
-    files |= {file: (RUNTIME / file).read_text(encoding="utf-8") for file in RUNTIME_FILES}
-    files["sne_accumulate.h"] = (RUNTIME / f"sne_accumulate_{target.kernels}.h").read_text(encoding="utf-8")
+    files |= {file: (RUNTIME / file).read_text(encoding="utf-8") for file in RUNTIME_SOURCES + RUNTIME_HEADERS}
     manifest = {
         "name": ensemble.name,
         "identifier": name,

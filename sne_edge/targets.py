@@ -9,7 +9,7 @@ from .errors import SneError
 
 @dataclass(frozen=True)
 class Target:
-    """A core. `cflags`: for gcc; `kernels`: names `runtime_c/sne_accumulate_<kernels>.h`; `board`: the default one."""
+    """A core. `cflags`: for gcc; `kernels`: what sne_accumulate.h picks under these flags; `board`: the default one."""
 
     name: str
     description: str
@@ -30,9 +30,11 @@ class Target:
         return f"{self.prefix}ar"
 
 
-def _cortex(core: str, description: str, board: str, *flags: str, aliases: tuple[str, ...] = ()) -> Target:
+def _cortex(
+    core: str, description: str, board: str, *flags: str, aliases: tuple[str, ...] = (), kernels: str = "portable"
+) -> Target:
     return Target(
-        f"cortex-{core}", description, ("-mthumb", f"-mcpu=cortex-{core}", *flags), (core, *aliases), board=board
+        f"cortex-{core}", description, ("-mthumb", f"-mcpu=cortex-{core}", *flags), (core, *aliases), kernels, board
     )
 
 
@@ -41,10 +43,18 @@ _TARGETS = (
     _cortex("m0", "ARMv6-M", "microbit"),
     Target("cortex-m0plus", "ARMv6-M", ("-mthumb", "-mcpu=cortex-m0plus"), ("m0plus", "m0+"), board="microbit"),
     _cortex("m3", "ARMv7-M", "mps2-an385"),
-    _cortex("m4", "ARMv7E-M, DSP, FPU", "mps2-an386", _HARD, "-mfpu=fpv4-sp-d16", aliases=("cortex-m", "cortex-m4f")),
-    _cortex("m7", "ARMv7E-M, DSP, FPU", "mps2-an500", _HARD, "-mfpu=fpv5-d16"),
-    _cortex("m33", "ARMv8-M, DSP, FPU", "mps2-an505", _HARD, "-mfpu=fpv5-sp-d16"),
-    _cortex("m55", "ARMv8.1-M, Helium", "mps3-an547", _HARD, "-mfpu=auto"),
+    _cortex(
+        "m4",
+        "ARMv7E-M, DSP, FPU",
+        "mps2-an386",
+        _HARD,
+        "-mfpu=fpv4-sp-d16",
+        aliases=("cortex-m", "cortex-m4f"),
+        kernels="dsp",
+    ),
+    _cortex("m7", "ARMv7E-M, DSP, FPU", "mps2-an500", _HARD, "-mfpu=fpv5-d16", kernels="dsp"),
+    _cortex("m33", "ARMv8-M, DSP, FPU", "mps2-an505", _HARD, "-mfpu=fpv5-sp-d16", kernels="dsp"),
+    _cortex("m55", "ARMv8.1-M, Helium", "mps3-an547", _HARD, "-mfpu=auto", kernels="helium"),
     Target("host", "this computer", (), prefix=""),
 )
 
