@@ -1,0 +1,40 @@
+/* What the parts of the port share: the core's registers, the linker script's symbols, start-up and counter. */
+#ifndef PORT_H
+#define PORT_H
+
+#include <stdint.h>
+
+#include "sne_wire.h"
+
+/* Addresses, and sizes as addresses, from the linker script. */
+extern uint32_t link_stack_bottom[], link_stack_top[], link_data_start[], link_data_end[], link_data_load[];
+extern uint32_t link_bss_start[], link_bss_end[], link_flash_used[];
+
+/* What an untouched word of the stack holds. */
+enum { STACK_PAINT = 0x5aa5c33c };
+
+static inline volatile uint32_t *core_register(uint32_t address)
+{
+    return (volatile uint32_t *)(uintptr_t)address;
+}
+
+/* main.c */
+extern const sne_platform *port_platform(void);
+int main(void);
+void uart_interrupt(void);
+
+/* counter.c: find out what this machine can count, and count it. */
+sne_counter counter_init(void);
+void counter_start(void *context);
+uint64_t counter_read(void *context);
+void systick_interrupt(void);
+
+/* stack.c */
+void stack_mark(void *context);
+uint32_t stack_used(void *context);
+uint32_t stack_peak(void *context);
+
+/* model.c, rendered for the model: what to serve. */
+extern const sne_wire_model served_model;
+
+#endif

@@ -1,0 +1,98 @@
+/* From reset to main, and from a fault to a report of it. */
+#include "port.h"
+#include "uart.h"
+
+static const uint32_t CPACR = 0xe000ed88u;
+static const uint32_t VTOR = 0xe000ed08u;
+static const uint32_t CFSR = 0xe000ed28u, HFSR = 0xe000ed2cu, MMFAR = 0xe000ed34u, BFAR = 0xe000ed38u;
+
+void reset(void);
+void fault(void);
+void fault_report(const uint32_t *frame);
+
+#define FOUR(handler) handler, handler, handler, handler
+#define SIXTEEN(handler) FOUR(handler), FOUR(handler), FOUR(handler), FOUR(handler)
+
+/* Every external interrupt is the UART's: it is the only one that is enabled. */
+static const struct {
+    uint32_t *stack;
+    void (*handlers[15 + 64])(void);
+} vectors __attribute__((section(".vectors"), used)) = {
+    link_stack_top,
+    {reset, fault, FOUR(fault), FOUR(fault), FOUR(fault), systick_interrupt, SIXTEEN(uart_interrupt),
+     SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt)},
+};
+
+/* Volatile pointers, because before main the compiler must not turn these loops into calls of memcpy and memset,
+ * whose own stack is being painted. */
+void reset(void)
+{
+    volatile uint32_t *to;
+    const volatile uint32_t *from = link_data_load;
+    uint32_t here;
+    __asm__ volatile("mov %0, sp" : "=r"(here));
+    for (to = link_stack_bottom; (uint32_t)(uintptr_t)to < here; to++) {
+        *to = (uint32_t)STACK_PAINT;
+    }
+    for (to = link_data_start; to < link_data_end; to++) {
+        *to = *from++;
+    }
+    for (to = link_bss_start; to < link_bss_end; to++) {
+        *to = 0;
+    }
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
+    *core_register(CPACR) |= 0xfu << 20;
+    __asm__ volatile("dsb\n isb" ::: "memory");
+#endif
+#if !defined(__ARM_ARCH_6M__)
+    *core_register(VTOR) = (uint32_t)(uintptr_t)&vectors;
+#endif
+#if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
+    __asm__ volatile("msr msplim, %0" ::"r"(link_stack_bottom));
+#endif
+    (void)main();
+    fault();
+}
+
+/* Where the stack has run out, the report starts again at its top: what lies there is lost anyway. */
+__attribute__((naked)) void fault(void)
+{
+    __asm__ volatile("cpsid i\n"
+                     "mov r0, sp\n"
+                     "ldr r1, =link_stack_bottom + 512\n"
+                     "cmp r0, r1\n"
+                     "bhs 1f\n"
+                     "ldr r1, =link_stack_top\n"
+                     "mov sp, r1\n"
+                     "1: ldr r1, =fault_report\n"
+                     "bx r1\n"
+                     ".ltorg\n");
+}
+
+void fault_report(const uint32_t *frame)
+{
+    static sne_fault report; /* not on a stack that may be short */
+    const uint32_t bad_stacking = 1u << 4 | 1u << 12 | 1u << 20; /* CFSR: MSTKERR, STKERR, STKOF */
+    uint32_t number;
+    __asm__ volatile("mrs %0, ipsr" : "=r"(number));
+    report.exception = number & 0x1ffu;
+#if !defined(__ARM_ARCH_6M__)
+    report.cfsr = *core_register(CFSR);
+    report.hfsr = *core_register(HFSR);
+    if (report.cfsr & 1u << 7) {
+        report.address = *core_register(MMFAR);
+    } else if (report.cfsr & 1u << 15) {
+        report.address = *core_register(BFAR);
+    }
+#endif
+    if (frame >= link_stack_bottom && frame + 8 <= link_stack_top && !(report.cfsr & bad_stacking)) {
+        report.lr = frame[5];
+        report.pc = frame[6];
+        report.xpsr = frame[7];
+    }
+    uart_init();
+    sne_wire_fault(port_platform(), &report);
+    for (;;) {
+        __asm__ volatile("wfi");
+    }
+}

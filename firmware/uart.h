@@ -1,0 +1,23 @@
+/* The serial line, as main.c sees it; one uart_<driver>.c implements it, board.h says where the registers are. */
+#ifndef UART_H
+#define UART_H
+
+#include <stdint.h>
+
+#include "board.h"
+
+/* 8 data bits, no parity, 1 stop bit; interrupts on received bytes. May be called again. */
+void uart_init(void);
+
+/* Send one byte, waiting for room. */
+void uart_send(uint8_t byte);
+
+/* Take one received byte; 0 where there is none. Called from the interrupt. */
+int uart_receive(uint8_t *byte);
+
+static inline volatile uint32_t *uart_register(uint32_t offset)
+{
+    return (volatile uint32_t *)(uintptr_t)(BOARD_UART_BASE + offset);
+}
+
+#endif

@@ -1,0 +1,39 @@
+/* Nordic nRF51 UART, on the pins of the micro:bit V1's interface chip (transmit 24, receive 25). */
+#include "uart.h"
+
+enum { START_RX = 0x000, START_TX = 0x008, RX_READY = 0x108, TX_READY = 0x11c, INTERRUPT_SET = 0x304 };
+enum { ENABLE = 0x500, PIN_TX = 0x50c, PIN_RX = 0x514, RXD = 0x518, TXD = 0x51c, BAUD_RATE = 0x524 };
+enum { RX_READY_INTERRUPT = 1 << 2, ENABLED = 4 };
+
+void uart_init(void)
+{
+    *uart_register(PIN_TX) = 24;
+    *uart_register(PIN_RX) = 25;
+    /* 2^32 / 16 MHz a baud, rounded to the 20 bits the hardware has. */
+    *uart_register(BAUD_RATE) =
+        (uint32_t)((((uint64_t)BOARD_BAUD << 32) / BOARD_UART_CLOCK_HZ + 0x800u) & 0xfffff000u);
+    *uart_register(ENABLE) = ENABLED;
+    *uart_register(RX_READY) = 0;
+    *uart_register(INTERRUPT_SET) = RX_READY_INTERRUPT;
+    *uart_register(START_TX) = 1;
+    *uart_register(START_RX) = 1;
+}
+
+void uart_send(uint8_t byte)
+{
+    *uart_register(TX_READY) = 0;
+    *uart_register(TXD) = byte;
+    while (!*uart_register(TX_READY)) {
+    }
+}
+
+int uart_receive(uint8_t *byte)
+{
+    if (!*uart_register(RX_READY)) {
+        return 0;
+    }
+    /* Before reading: reading lets the next byte of the FIFO raise it again. */
+    *uart_register(RX_READY) = 0;
+    *byte = (uint8_t)*uart_register(RXD);
+    return 1;
+}
