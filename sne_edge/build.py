@@ -99,9 +99,7 @@ def _check_fits(manifest: dict[str, Any], board: Board) -> None:
         raise _too_large(manifest, board, "flash", weights + vectors, board.flash_bytes, f" ({detail})")
 
 
-def _too_large(
-    manifest: dict[str, Any], board: Board, memory: str, need: int, have: int, detail: str = ""
-) -> SneError:
+def _too_large(manifest: dict[str, Any], board: Board, memory: str, need: int, have: int, detail: str = "") -> SneError:
     larger = [
         other.name
         for other in all_boards()
@@ -118,20 +116,31 @@ def _kib(count: int) -> str:
     return f"{count / 1024:.1f} KB"
 
 
+def render_served_model(directory: Path | str, work: Path) -> Path:
+    """Write to `work` the C file that binds an exported model to the wire protocol, and return it."""
+    path = work / "served_model.c"
+    _write(path, "model.c.j2", {"identifier": read_manifest(directory)["identifier"]})
+    return path
+
+
 def _render(manifest: dict[str, Any], board: Board, work: Path) -> None:
+    ticks = board.emulator.instructions_per_tick if board.emulator else None
+    tick = {"numerator": ticks.numerator if ticks else 0, "denominator": ticks.denominator if ticks else 1}
+    context = {"board": board, "tick": tick, "identifier": manifest["identifier"]}
+    _write(work / "board.h", "board.h.j2", context)
+    _write(work / "firmware.ld", "link.ld.j2", context)
+
+
+def _write(path: Path, template: str, context: dict[str, Any]) -> None:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FIRMWARE),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # the output is C, and its values come from board.toml
+        autoescape=False,  # the output is C, and its values come from board.toml and a checked manifest
     )
-    ticks = board.emulator.instructions_per_tick if board.emulator else None
-    tick = {"numerator": ticks.numerator if ticks else 0, "denominator": ticks.denominator if ticks else 1}
-    context = {"board": board, "tick": tick, "identifier": manifest["identifier"]}
-    for template, name in (("board.h.j2", "board.h"), ("model.c.j2", "served_model.c"), ("link.ld.j2", "firmware.ld")):
-        (work / name).write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")
+    path.write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")
 
 
 def _compile(
@@ -144,7 +153,7 @@ def _compile(
 ) -> list[Path]:
     """Compile every source in one run of the compiler; each object has its source's name."""
     sources = [directory.resolve() / name for name in manifest["sources"] if not name.endswith("_selftest.c")]
-    sources += [work / "served_model.c", RUNTIME / "sne_wire.c"]
+    sources += [render_served_model(directory, work), RUNTIME / "sne_wire.c"]
     sources += [FIRMWARE / name for name in (*PORT, f"uart_{board.uart.driver}.c")]
     includes = [f"-I{folder}" for folder in (work, directory.resolve(), RUNTIME, FIRMWARE)]
     defines = [f"-D{name}" for name in definitions]

@@ -95,7 +95,9 @@ class Qemu:
                 continue
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return line
-        raise SneError(f"QEMU did not start {self.board.name} within {START_SECONDS:.0f} s", "is the machine overloaded?")
+        raise SneError(
+            f"QEMU did not start {self.board.name} within {START_SECONDS:.0f} s", "is the machine overloaded?"
+        )
 
 
 def _die_with_parent() -> Callable[[], object] | None:
