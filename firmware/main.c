@@ -65,7 +65,7 @@ static const sne_wire_model *served(void)
     static sne_wire_model faulty;
     size_t i;
     for (i = 0; i < served_model.model->n_students; i++) {
-        students[i].run = (void (*)(void *, const void *, uint32_t, int32_t *, sne_cost *))(uintptr_t)0xf0000001u;
+        students[i].run = (void (*)(void *, const void *, uint32_t, int32_t *, sne_cost *))(uintptr_t)0xa0000001u;
     }
     model = *served_model.model;
     model.students = students;

@@ -52,7 +52,7 @@ class Firmware:
 
 
 def build_firmware(
-    directory: Path | str, board: str, output: Path | str, *, definitions: Sequence[str] = ()
+    directory: Path | str, board: Board | str, output: Path | str, *, definitions: Sequence[str] = ()
 ) -> Firmware:
     """Compile and link `directory` (an export) for `board` into `output`: firmware.elf, .bin, .hex and .ld.
 
@@ -62,7 +62,7 @@ def build_firmware(
     """
     directory, output = Path(directory), Path(output)
     manifest = read_manifest(directory)
-    chosen = resolve_board(board)
+    chosen = resolve_board(board) if isinstance(board, str) else board
     target = resolve_target(chosen.target)
     _check_kernels(manifest, chosen, target)
     _check_fits(manifest, chosen)

@@ -302,8 +302,9 @@ class Device:
             rest = rest[1 + rest[0] :]
         protocol, counter, runtime, max_body, fingerprint, *numbers = fields
         shape, stream, sizes = numbers[:6], bool(numbers[6]), numbers[7:]
-        start: list[Any] = [protocol, _COUNTERS[counter], runtime, max_body, fingerprint.hex()]
-        return DeviceInfo(*start, *shape, stream, *sizes, *texts)
+        values: list[Any] = [protocol, _COUNTERS[counter], runtime, max_body, fingerprint.hex(), *shape, stream]
+        values += [*sizes, *texts]
+        return DeviceInfo(*values)
 
     def _result(self, body: bytes) -> RunResult:
         label, margin, active, ran, stop, timesteps, synaptic_ops, macs, updates = struct.unpack_from("<Ii7I", body)

@@ -162,12 +162,13 @@ class HostLine:
             served = render_served_model(directory, Path(folder))
             extra = (RUNTIME / "sne_wire.c", FIRMWARE / "host.c", served)
             library = build_library(directory, Path(folder) / "device.so", extra)
-            self._ffi: Any = cffi.FFI()
-            self._ffi.cdef(
+            ffi: Any = cffi.FFI()
+            ffi.cdef(
                 "void sne_host_open(void);"
                 "size_t sne_host_exchange(const uint8_t *received, size_t n, uint8_t *answer, size_t capacity);"
             )
-            self._library: Any = self._ffi.dlopen(str(library))
+            self._library: Any = ffi.dlopen(str(library))
+            self._ffi = ffi
         self._answer = self._ffi.new("uint8_t[]", self._CAPACITY)
         self._received = bytearray()
         self._library.sne_host_open()
