@@ -29,8 +29,9 @@ def axis_spans(length: int, kernel: int, stride: int, padding: int) -> list[Span
     place = {tap: index for index, tap in enumerate(tap_order(kernel, stride))}
     spans = []
     for position in range(padding, length + padding):
-        reached = [o for o in range(outputs) if 0 <= position - o * stride < kernel]
-        spans.append((reached[0], len(reached), place[position - reached[0] * stride]) if reached else (0, 0, 0))
+        first = max(0, -((kernel - 1 - position) // stride))
+        count = min(outputs - 1, position // stride) - first + 1
+        spans.append((first, count, place[position - first * stride]) if count > 0 else (0, 0, 0))
     return spans
 
 
@@ -94,8 +95,8 @@ def state_layout(ensemble: QuantEnsemble) -> StateLayout:
         0, [("int32_t", "logits", len(ensemble.classes)), ("uint32_t", "spikes", max(1, len(ensemble.spike_layers)))]
     )
     shared = ensemble.encoder.kind != "events"
-    start = end = _end(0, head)
-    students = []
+    start = end = _end(head, 4)
+    students, widest = [], 1
     for student in ensemble.students:
         arrays = []
         for number, layer in enumerate(student.layers):
@@ -104,14 +105,17 @@ def state_layout(ensemble: QuantEnsemble) -> StateLayout:
                 arrays.append((ctype, f"v{number}", layer.neurons))
                 if number == 0 and ensemble.encoder.kind == "direct":
                     arrays.append((ctype, "current", layer.neurons))
-        fields = _place(start, sorted(arrays, key=lambda array: -_BYTES[array[0]]))
+        arrays.sort(key=lambda array: -_BYTES[array[0]])
+        alignment = _BYTES[arrays[0][0]]
+        widest = max(widest, alignment)
+        fields = _place(_aligned(start, alignment), arrays)
         students.append(fields)
-        end = max(end, _end(start, fields))
+        end = max(end, _end(fields, alignment))
         if not shared:
             start = end
     sizes = event_buffers(ensemble)
-    tail = _place(end, [(ctype, name, length) for ctype, name, length in sizes if length])
-    return StateLayout(head, students, shared, tail, _end(end, tail))
+    tail = _place(_aligned(end, widest), [(ctype, name, length) for ctype, name, length in sizes if length])
+    return StateLayout(head, students, shared, tail, _end(tail, 4))
 
 
 def event_buffers(ensemble: QuantEnsemble) -> list[tuple[str, str, int]]:
@@ -160,7 +164,10 @@ def _place(start: int, arrays: list[tuple[str, str, int]]) -> list[Field]:
     return fields
 
 
-def _end(start: int, fields: list[Field]) -> int:
-    """The end of a struct: its members' end, rounded up to its alignment of 4."""
-    end = fields[-1].offset + fields[-1].bytes if fields else start
-    return (end + 3) // 4 * 4
+def _end(fields: list[Field], alignment: int) -> int:
+    """The end of a struct: its last member's, rounded up to the struct's alignment."""
+    return _aligned(fields[-1].offset + fields[-1].bytes, alignment)
+
+
+def _aligned(offset: int, alignment: int) -> int:
+    return -(-offset // alignment) * alignment

@@ -50,9 +50,11 @@ def window_out(shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
 def window_taps(length: int, kernel: int, stride: int, padding: int) -> np.ndarray:
     """Along one axis, how many output positions each of `length` input positions reaches: int64 [length]."""
     outputs = (length + 2 * padding - kernel) // stride + 1
-    tap = np.arange(length)[:, None] + padding - stride * np.arange(outputs)[None, :]
-    taps: np.ndarray = ((tap >= 0) & (tap < kernel)).sum(axis=1)
-    return taps.astype(np.int64)
+    position = np.arange(padding, length + padding, dtype=np.int64)
+    first = np.maximum(0, -((kernel - 1 - position) // stride))
+    last = np.minimum(outputs - 1, position // stride)
+    taps: np.ndarray = np.maximum(0, last - first + 1)
+    return taps
 
 
 def _check_window(shape: Shape, out: Shape, kernel: Pair, stride: Pair, padding: Pair) -> None:
@@ -60,7 +62,7 @@ def _check_window(shape: Shape, out: Shape, kernel: Pair, stride: Pair, padding:
         min(kernel) >= 1 and min(stride) >= 1 and min(padding) >= 0,
         f"kernel {kernel}, stride {stride}, padding {padding} are out of range",
     )
-    _check(max(kernel) <= 255, f"kernel {kernel} is larger than 255")
+    _check(max(*kernel, *stride) <= 255, f"kernel {kernel} or stride {stride} is larger than 255")
     _check(
         padding[0] < kernel[0] and padding[1] < kernel[1], f"padding {padding} must be smaller than the kernel {kernel}"
     )

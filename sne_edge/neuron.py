@@ -122,7 +122,8 @@ def prove_bound(
         clamp_low, clamp_high = (np.full_like(threshold, value) for value in neuron.clamp)
         next_low, next_high = charge(clamp_low, clamp_high)
         low, high = np.minimum(low, next_low), np.maximum(high, next_high)
-    seen_low, seen_high = low, high
+    # 0 is in the range: a fresh membrane is 0, and a clamp or a reset may leave any value between 0 and the sum.
+    seen_low, seen_high = np.minimum(low, 0), np.maximum(high, 0)
     for _ in range(4096 if steps is None else steps):
         raw_low, raw_high = low + negative, high + positive
         seen_low, seen_high = np.minimum(seen_low, raw_low), np.maximum(seen_high, raw_high)
