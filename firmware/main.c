@@ -56,8 +56,19 @@ static uint8_t next_byte(void)
     return byte;
 }
 
-#ifdef SNE_INJECT_FAULT
-/* For tests: a model whose students jump to where no code can be. */
+#if defined(SNE_INJECT_FAULT) || defined(SNE_INJECT_OVERFLOW)
+/* For tests: a model whose students fault. */
+static volatile uint32_t depth;
+
+__attribute__((unused)) static void overflow_stack(void *state, const void *input, uint32_t timesteps, int32_t *logits, sne_cost *cost)
+{
+    volatile uint32_t frame[64];
+    frame[depth % 64u] = depth;
+    depth++;
+    overflow_stack(state, input, timesteps, logits, cost);
+    depth += frame[timesteps % 64u]; /* after the call, so that it cannot become a jump */
+}
+
 static const sne_wire_model *served(void)
 {
     static sne_student students[32];
@@ -65,7 +76,12 @@ static const sne_wire_model *served(void)
     static sne_wire_model faulty;
     size_t i;
     for (i = 0; i < served_model.model->n_students; i++) {
+#ifdef SNE_INJECT_OVERFLOW
+        students[i].run = overflow_stack;
+#else
+        /* To where no code can be. */
         students[i].run = (void (*)(void *, const void *, uint32_t, int32_t *, sne_cost *))(uintptr_t)0xa0000001u;
+#endif
     }
     model = *served_model.model;
     model.students = students;

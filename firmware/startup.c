@@ -2,9 +2,14 @@
 #include "port.h"
 #include "uart.h"
 
-static const uint32_t CPACR = 0xe000ed88u;
-static const uint32_t VTOR = 0xe000ed08u;
-static const uint32_t CFSR = 0xe000ed28u, HFSR = 0xe000ed2cu, MMFAR = 0xe000ed34u, BFAR = 0xe000ed38u;
+/* Registers of the core, in the system control block. */
+enum { VTOR = 0x08, SHCSR = 0x24, CFSR = 0x28, HFSR = 0x2c, MMFAR = 0x34, BFAR = 0x38, CPACR = 0x88 };
+enum { MPU_TYPE = 0x90, MPU_CTRL = 0x94, MPU_RNR = 0x98, MPU_RBAR = 0x9c, MPU_RASR = 0xa0 };
+
+static inline volatile uint32_t *control(uint32_t offset)
+{
+    return core_register(0xe000ed00u + offset);
+}
 
 void reset(void);
 void fault(void);
@@ -22,6 +27,22 @@ static const struct {
     {reset, fault, FOUR(fault), FOUR(fault), FOUR(fault), systick_interrupt, SIXTEEN(uart_interrupt),
      SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt)},
 };
+
+/* Make the megabyte below the stack, and with it the RAM, fault: not every bus does so by itself. */
+static void guard_stack(void)
+{
+#if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
+    __asm__ volatile("msr msplim, %0" ::"r"(link_stack_bottom));
+#elif defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__)
+    const uint32_t megabyte = 1u << 20, execute_never = 1u << 28, size = 19u << 1, enable = 1, default_map = 4;
+    if (*control(MPU_TYPE) != 0) {
+        *control(MPU_RNR) = 0;
+        *control(MPU_RBAR) = (uint32_t)(uintptr_t)link_stack_bottom - megabyte;
+        *control(MPU_RASR) = execute_never | size | enable; /* no access */
+        *control(MPU_CTRL) = default_map | enable;
+    }
+#endif
+}
 
 /* Volatile pointers, because before main the compiler must not turn these loops into calls of memcpy and memset,
  * whose own stack is being painted. */
@@ -41,15 +62,15 @@ void reset(void)
         *to = 0;
     }
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
-    *core_register(CPACR) |= 0xfu << 20;
+    *control(CPACR) |= 0xfu << 20;
     __asm__ volatile("dsb\n isb" ::: "memory");
 #endif
 #if !defined(__ARM_ARCH_6M__)
-    *core_register(VTOR) = (uint32_t)(uintptr_t)&vectors;
+    *control(VTOR) = (uint32_t)(uintptr_t)&vectors;
+    /* Without handlers of their own, faults would be hard faults, in which a stack that has run out locks the core up. */
+    *control(SHCSR) |= 7u << 16;
 #endif
-#if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
-    __asm__ volatile("msr msplim, %0" ::"r"(link_stack_bottom));
-#endif
+    guard_stack();
     (void)main();
     fault();
 }
@@ -77,12 +98,12 @@ void fault_report(const uint32_t *frame)
     __asm__ volatile("mrs %0, ipsr" : "=r"(number));
     report.exception = number & 0x1ffu;
 #if !defined(__ARM_ARCH_6M__)
-    report.cfsr = *core_register(CFSR);
-    report.hfsr = *core_register(HFSR);
+    report.cfsr = *control(CFSR);
+    report.hfsr = *control(HFSR);
     if (report.cfsr & 1u << 7) {
-        report.address = *core_register(MMFAR);
+        report.address = *control(MMFAR);
     } else if (report.cfsr & 1u << 15) {
-        report.address = *core_register(BFAR);
+        report.address = *control(BFAR);
     }
 #endif
     if (frame >= link_stack_bottom && frame + 8 <= link_stack_top && !(report.cfsr & bad_stacking)) {

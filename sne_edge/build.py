@@ -181,9 +181,8 @@ def _convert(target: Target, work: Path) -> None:
 def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, output: Path) -> Firmware:
     listing = _tool([f"{target.prefix}size", "-A", "firmware.elf"], work)
     sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.\w+)\s+(\d+)\s", listing, flags=re.M)}
-    stored = [".text", ".weights", ".golden", ".rodata", ".data"]
     weights, vectors = sections.get(".weights", 0), sections.get(".golden", 0)
-    flash = sum(sections.get(name, 0) for name in stored)
+    flash = (work / "firmware.bin").stat().st_size
     return Firmware(
         board=board.name,
         target=target.name,

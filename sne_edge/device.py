@@ -26,6 +26,7 @@ QUICK_SECONDS = 1.0  # for a request that computes nothing
 HELLO_SECONDS = 0.3  # for the first one: a board may still be starting, so ask again soon
 ATTEMPTS = 4
 HELLO_ATTEMPTS = 30
+SETTLE_SECONDS = 0.1  # for replies that are still on their way
 BENCH_SECONDS = 2.0  # one request's share of a benchmark
 BENCH_CHUNK = 10_000
 
@@ -339,7 +340,7 @@ class Device:
             self._sequence = (self._sequence + 1) % 256
             try:
                 self._transport.write(request(op, self._sequence, body), max(timeout, QUICK_SECONDS))
-                reply = self._await(op, time.monotonic() + timeout, attempts > 1)
+                reply = self._reply(op, timeout, attempts > 1)
             except TimeoutError:
                 silent += 1
                 continue
@@ -347,7 +348,7 @@ class Device:
                 raise SneError(
                     f"{self.where} went away during {command}: {error}", "check the cable and the board's power"
                 ) from None
-            if reply.op == C["SNE_OP_REJECT"] and reply.status != C["SNE_E_COMMAND"]:
+            if reply is None:
                 rejected += 1
                 continue
             if reply.status:
@@ -363,6 +364,26 @@ class Device:
             f"{self.where} did not answer {command} ({attempts} x {timeout:g} s)",
             "is sne-edge firmware running there? reset the board, and check that nothing else uses the line",
         )
+
+    def _reply(self, op: int, timeout: float, repeatable: bool) -> Frame | None:
+        """The reply to the last request, or None where that was rejected as damaged. `TimeoutError`: none came.
+
+        A rejection may be of earlier noise, so that the reply can still come; one that must not be repeated gets all
+        its time for that.
+        """
+        deadline, rejected = time.monotonic() + timeout, False
+        while True:
+            try:
+                frame = self._await(op, deadline, repeatable)
+            except TimeoutError:
+                if rejected:
+                    return None
+                raise
+            if frame.op != C["SNE_OP_REJECT"] or frame.status == C["SNE_E_COMMAND"]:
+                return frame
+            rejected = True
+            if repeatable:
+                deadline = min(deadline, time.monotonic() + SETTLE_SECONDS)
 
     def _await(self, op: int, deadline: float, repeatable: bool) -> Frame:
         """The reply to the last request. `TimeoutError`: none came in time, or a damaged one and it may be repeated."""
@@ -386,9 +407,9 @@ class Device:
                     raise TimeoutError
             elif frame.op == C["SNE_OP_FAULT"]:
                 raise _fault(self.where, frame.body)
-            elif frame.op == C["SNE_OP_REJECT"] or (
-                frame.op == op | C["SNE_OP_REPLY"] and frame.sequence == self._sequence
-            ):
+            elif frame.op == C["SNE_OP_REJECT"] and frame.status != C["SNE_E_COMMAND"]:
+                return frame
+            elif frame.op in (op | C["SNE_OP_REPLY"], C["SNE_OP_REJECT"]) and frame.sequence == self._sequence:
                 return frame
 
 

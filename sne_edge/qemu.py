@@ -61,13 +61,16 @@ class Qemu:
                 self.close()
                 raise
 
-    def failure(self) -> str | None:
-        """Why it has ended by itself, or None while it runs."""
-        if self._process.poll() is None:
+    def failure(self, patience: float = 0.0) -> str | None:
+        """Why it has ended by itself, waiting at most `patience` seconds for that, or None while it runs."""
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
             return None
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit code {self._process.returncode}"
+        said = [line for line in lines if line.startswith("qemu")] or lines  # before a dump of registers
+        return said[0] if said else f"exit code {self._process.returncode}"
 
     def close(self) -> None:
         """End the emulator. May be called again."""

@@ -140,7 +140,7 @@ class EmulatorLine(SocketLine):
         try:
             return super().read(timeout)
         except LineError as error:
-            raise LineError(f"QEMU ended: {self._emulator.failure() or error}") from None
+            raise LineError(f"QEMU ended: {self._emulator.failure(patience=2) or error}") from None
 
     def close(self) -> None:
         self._emulator.close()

@@ -1,0 +1,220 @@
+"""The serial protocol: frames, damage, limits; through the host build, which runs the device's own code."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cobs import cobs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sne_edge.device import Device
+from sne_edge.export import export
+from sne_edge.model import ActivationPolicy, QuantEnsemble
+from sne_edge.resources import RUNTIME
+from sne_edge.transport import HostLine
+from sne_edge.wire import STATUSES, C, Frame, parse_reply, policy_body, request
+
+OPS = [value for name, value in C.items() if name.startswith("SNE_OP_") and value < C["SNE_OP_REPLY"]]
+
+
+@pytest.fixture(scope="module")
+def line(host_export: Path) -> Iterator[HostLine]:
+    line = HostLine(host_export)
+    yield line
+    line.close()
+
+
+def replies(line: HostLine, data: bytes) -> list[Frame]:
+    """Everything the device answers to `data`; each answer must be a whole frame."""
+    line.write(data, 1)
+    frames = [parse_reply(part) for part in line.read(0).split(b"\0") if part]
+    assert all(frame is not None for frame in frames)
+    return [frame for frame in frames if frame is not None]
+
+
+def ask(line: HostLine, name: str, body: bytes = b"") -> Frame:
+    (frame,) = replies(line, request(C[f"SNE_OP_{name}"], 7, body))
+    return frame
+
+
+def still_serves(line: HostLine) -> bool:
+    """A zero ends whatever came before; then INFO must be answered."""
+    return replies(line, b"\0" + request(C["SNE_OP_INFO"], 99))[-1].sequence == 99
+
+
+def test_a_reply_names_its_request(line: HostLine) -> None:
+    frame = ask(line, "INFO")
+    assert (frame.op, frame.sequence, frame.status) == (C["SNE_OP_INFO"] | C["SNE_OP_REPLY"], 7, 0)
+
+
+def test_constants_are_read_from_the_headers() -> None:
+    assert C["SNE_OP_FAULT"] == 255 and C["SNE_OK"] == 0 and C["SNE_WIRE_PROTOCOL"] == 1
+    assert STATUSES[-17] == ("SNE_E_CRC", "the checksum does not match")
+    header = (RUNTIME / "sne_wire.h").read_text()
+    assert all(STATUSES[C[name]][0] == name for name in C if name.startswith("SNE_E_") and name in header)
+
+
+def test_the_documented_example_is_the_request_sent() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "PROTOCOL.md").read_text()
+    assert request(C["SNE_OP_INFO"], 7) == bytes.fromhex(text.split("On the line:")[1].split("###")[0])
+
+
+def test_every_number_of_the_protocol_is_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "PROTOCOL.md").read_text()
+    names = [name for name in C if name.startswith(("SNE_OP_", "SNE_E_", "SNE_COUNTER_", "SNE_DIFFERS_"))]
+    for name in names:
+        short = name.removeprefix("SNE_OP_").removeprefix("SNE_COUNTER_").removeprefix("SNE_DIFFERS_")
+        value = C[name] if C[name] < 128 else f"0x{C[name]:02X}"
+        assert f"| {value} | {short} |" in text, name
+
+
+@pytest.mark.parametrize(
+    ("damaged", "status"),
+    [
+        (cobs.encode(b"\x01\x07" + b"\0\0\0\0"), "SNE_E_CRC"),
+        (cobs.encode(b"\x01\x07\x01"), "SNE_E_FRAME"),
+        (b"\x05ab", "SNE_E_FRAME"),
+        (b"\xff" + b"x" * 254 + b"\xff" + b"x" * 254, "SNE_E_TOO_LONG"),
+    ],
+)
+def test_a_damaged_frame_draws_a_status_and_changes_nothing(line: HostLine, damaged: bytes, status: str) -> None:
+    assert ask(line, "VECTOR", struct.pack("<I", 0)).status == 0
+    before = ask(line, "RESULT", b"\0\0")
+    (frame,) = replies(line, b"\0" + damaged + b"\0")
+    assert (frame.op, frame.sequence, frame.status) == (C["SNE_OP_REJECT"], 0, C[status])
+    assert ask(line, "RESULT", b"\0\0") == before
+
+
+def test_an_unknown_command_is_rejected_by_its_sequence_number(line: HostLine) -> None:
+    for op in sorted(set(range(256)) - set(OPS)):
+        (frame,) = replies(line, request(op, 42))
+        assert (frame.op, frame.sequence, frame.status) == (C["SNE_OP_REJECT"], 42, C["SNE_E_COMMAND"])
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status"),
+    [
+        ("INFO", b"x", "SNE_E_LENGTH"),
+        ("RESET", b"x", "SNE_E_LENGTH"),
+        ("LOAD", b"\0\0\0", "SNE_E_LENGTH"),
+        ("LOAD", struct.pack("<I", 32) + b"x", "SNE_E_ARGUMENT"),
+        ("LOAD", struct.pack("<I", 0xFFFFFFFF) + b"xx", "SNE_E_ARGUMENT"),
+        ("LOAD", struct.pack("<I", 0) + b"x" * 33, "SNE_E_ARGUMENT"),
+        ("RUN", b"\0" * 19, "SNE_E_LENGTH"),
+        ("RUN", b"\0" * 22, "SNE_E_LENGTH"),
+        ("RUN", struct.pack("<5I", 99, 0, 0, 0, 0), "SNE_E_POLICY"),
+        ("RUN", struct.pack("<5I", C["SNE_POLICY_FIRST"], 4, 0, 0, 0), "SNE_E_POLICY"),
+        ("RUN", struct.pack("<5I", C["SNE_POLICY_ALL"], 0, 0, 0, 4), "SNE_E_POLICY"),
+        ("RUN", struct.pack("<6I", C["SNE_POLICY_CASCADE"], 0, 0, 0, 0, 1), "SNE_E_POLICY"),
+        ("RUN", struct.pack("<7I", C["SNE_POLICY_CASCADE"], 0, 0, 0, 0, 1, 2**31), "SNE_E_POLICY"),
+        ("RESULT", b"", "SNE_E_LENGTH"),
+        ("RESULT", b"\x04\0", "SNE_E_ARGUMENT"),
+        ("VECTOR", struct.pack("<I", 4), "SNE_E_ARGUMENT"),
+        ("VECTOR", b"", "SNE_E_LENGTH"),
+        ("BENCH", b"", "SNE_E_LENGTH"),
+        ("BENCH", struct.pack("<I", 0), "SNE_E_ARGUMENT"),
+        ("BENCH", struct.pack("<I", 1), "SNE_E_NO_COUNTER"),
+        ("SPIKES", b"\x07\0", "SNE_E_ARGUMENT"),
+        ("MEMBRANES", struct.pack("<HH", 9, 0), "SNE_E_ARGUMENT"),
+        ("MEMBRANES", struct.pack("<HH", 0, 49), "SNE_E_ARGUMENT"),
+        ("LAYERS", struct.pack("<H", 10), "SNE_E_ARGUMENT"),
+        ("STEP", b"", "SNE_E_NO_STREAM"),
+    ],
+)
+def test_a_wrong_body_draws_the_documented_status(line: HostLine, name: str, body: bytes, status: str) -> None:
+    assert ask(line, "VECTOR", struct.pack("<I", 1)).status == 0
+    before = ask(line, "RESULT", b"\0\0")
+    assert ask(line, name, body).status == C[status]
+    assert ask(line, "RESULT", b"\0\0") == before
+
+
+@pytest.mark.parametrize("name", ["RESULT", "SPIKES", "MEMBRANES"])
+def test_nothing_is_reported_before_anything_ran(line: HostLine, name: str) -> None:
+    assert ask(line, "RESET").status == 0
+    body = struct.pack("<HH", 0, 0) if name == "MEMBRANES" else b"\0\0"
+    assert ask(line, name, body).status == C["SNE_E_NO_RESULT"]
+
+
+def test_a_request_whose_bytes_were_lost_is_forgotten_at_the_next_zero(line: HostLine) -> None:
+    whole = request(C["SNE_OP_LOAD"], 3, struct.pack("<I", 0) + bytes(range(28)))
+    for lost in range(1, len(whole) - 1):
+        frames = replies(line, whole[:lost] + whole[lost + 1 :])
+        assert all(frame.status < 0 for frame in frames), lost
+        assert still_serves(line)
+
+
+def test_frames_of_every_length_survive_the_stuffing(line: HostLine) -> None:
+    limit = 256
+    for length in (0, 1, 247, 248, 249, 250, 254, 255, limit, limit + 1, limit + 300):
+        for fill in (b"\0", b"\1", b"\xff"):
+            (frame,) = replies(line, request(77, 5, fill * length))
+            expected = "SNE_E_COMMAND" if length <= limit else "SNE_E_TOO_LONG"
+            assert frame.status == C[expected], (length, fill)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.binary(max_size=600) | st.tuples(st.sampled_from(OPS), st.binary(max_size=300)), max_size=6))
+def test_noise_never_stops_the_device(line: HostLine, pieces: list[bytes | tuple[int, bytes]]) -> None:
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            replies(line, piece)
+        elif piece[0] != C["SNE_OP_BENCH"]:
+            replies(line, request(piece[0], 1, piece[1]))
+    assert still_serves(line)
+    assert ask(line, "VECTOR", struct.pack("<I", 0)).body[0] == 0
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(-128, 127), st.binary(max_size=600))
+def test_replies_parse_to_what_was_sent(op: int, sequence: int, status: int, body: bytes) -> None:
+    payload = bytes([op, sequence]) + status.to_bytes(1, "little", signed=True) + body
+    encoded = cobs.encode(payload + zlib.crc32(payload).to_bytes(4, "little"))
+    assert parse_reply(encoded) == Frame(op, sequence, status, body)
+
+
+@given(st.binary(max_size=80), st.integers(0, 79))
+def test_a_damaged_reply_is_never_taken_for_a_good_one(body: bytes, place: int) -> None:
+    payload = b"\x81\x01\x00" + body
+    encoded = bytearray(cobs.encode(payload + zlib.crc32(payload).to_bytes(4, "little")))
+    encoded[place % len(encoded)] ^= 0x10
+    assert parse_reply(bytes(encoded)) is None
+
+
+def test_a_policy_is_five_numbers_and_its_margins() -> None:
+    assert policy_body(None) == b""
+    body = policy_body(ActivationPolicy("cascade", margins=(5, 6), timesteps=2))
+    assert body == struct.pack("<7I", C["SNE_POLICY_CASCADE"], 0, 0, 0, 2, 5, 6)
+
+
+def test_the_wire_compiles_without_a_warning(require_tool: Callable[..., None], tmp_path: Path) -> None:
+    import subprocess
+
+    flags = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-c", "-o", str(tmp_path / "o")]
+    source = str(RUNTIME / "sne_wire.c")
+    require_tool("gcc", "g++", "clang", "arm-none-eabi-gcc")
+    for command in (
+        ["gcc", "-std=c99"],
+        ["clang", "-std=c99"],
+        ["arm-none-eabi-gcc", "-std=c99", "-mthumb", "-mcpu=cortex-m0"],
+        ["g++", "-std=c++11", "-x", "c++"],
+    ):
+        done = subprocess.run([*command, *flags, source], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_stream_gives_what_a_raster_gives(tiny_events: QuantEnsemble, tmp_path: Path) -> None:
+    directory = export(tiny_events, "host", tmp_path / "events")
+    raster = tiny_events.vectors.inputs[0]
+    spikes = tiny_events.encoder.spikes(raster[None])[:, 0].reshape(tiny_events.encoder.timesteps, -1)
+    with Device.open("host", directory) as device:
+        device.load(raster.tobytes())
+        whole = device.run(ActivationPolicy("all"))
+        for _ in range(2):
+            device.reset()
+            for row in spikes:
+                last = device.step([int(i) for i in row.nonzero()[0]])
+            assert last.logits == whole.logits and last.label == whole.label
