@@ -407,10 +407,11 @@ class Device:
                     raise TimeoutError
             elif frame.op == C["SNE_OP_FAULT"]:
                 raise _fault(self.where, frame.body)
-            elif frame.op == C["SNE_OP_REJECT"] and frame.status != C["SNE_E_COMMAND"]:
-                return frame
-            elif frame.op in (op | C["SNE_OP_REPLY"], C["SNE_OP_REJECT"]) and frame.sequence == self._sequence:
-                return frame
+            else:
+                ours = frame.sequence == self._sequence and frame.op in (op | C["SNE_OP_REPLY"], C["SNE_OP_REJECT"])
+                damaged = frame.op == C["SNE_OP_REJECT"] and frame.status != C["SNE_E_COMMAND"]
+                if ours or damaged:
+                    return frame
 
 
 def _fault(where: str, body: bytes) -> SneError:

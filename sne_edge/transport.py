@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from .boards import resolve_board
+from .boards import all_boards, resolve_board
 from .errors import SneError
 
 BAUD = 115200
@@ -64,7 +64,7 @@ class SerialLine:
         try:
             self._port = serial.Serial(port, BAUD, timeout=0.1, write_timeout=1.0, exclusive=True)
         except (OSError, ValueError) as error:  # SerialException is an OSError
-            raise SneError(f"cannot open {port}: {_reason(error)}", _ports_hint()) from None
+            raise SneError(f"cannot open {port}: {_reason(error)}", _ports_hint(port)) from None
 
     def write(self, data: bytes, timeout: float) -> None:
         import serial
@@ -206,8 +206,11 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _ports_hint() -> str:
+def _ports_hint(port: str) -> str:
     from serial.tools import list_ports
+
+    if any(board.name == port for board in all_boards()):
+        return f"to emulate that board, say qemu:{port}"
 
     ports = [port.device for port in list_ports.comports()]
     return f"ports here: {', '.join(ports)}" if ports else "no serial port is here; is the board plugged in?"

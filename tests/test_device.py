@@ -128,6 +128,9 @@ def test_a_port_that_is_not_there_is_named() -> None:
     with pytest.raises(SneError, match="cannot open /dev/ttyNOTHERE") as caught:
         Device.open("/dev/ttyNOTHERE")
     assert "port" in caught.value.hint
+    with pytest.raises(SneError) as caught:
+        Device.open("mps2-an386")
+    assert "qemu:mps2-an386" in caught.value.hint
 
 
 @pytest.mark.parametrize("address", ["socket://nowhere", "socket://127.0.0.1:x", "socket://127.0.0.1:99999"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ from cobs import cobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sne_edge.build import render_served_model
 from sne_edge.device import Device
-from sne_edge.export import export
+from sne_edge.export import export, read_manifest
 from sne_edge.model import ActivationPolicy, QuantEnsemble
 from sne_edge.resources import RUNTIME
 from sne_edge.transport import HostLine
@@ -191,8 +193,6 @@ def test_a_policy_is_five_numbers_and_its_margins() -> None:
 
 
 def test_the_wire_compiles_without_a_warning(require_tool: Callable[..., None], tmp_path: Path) -> None:
-    import subprocess
-
     flags = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-c", "-o", str(tmp_path / "o")]
     source = str(RUNTIME / "sne_wire.c")
     require_tool("gcc", "g++", "clang", "arm-none-eabi-gcc")
@@ -218,3 +218,20 @@ def test_a_stream_gives_what_a_raster_gives(tiny_events: QuantEnsemble, tmp_path
             for row in spikes:
                 last = device.step([int(i) for i in row.nonzero()[0]])
             assert last.logits == whole.logits and last.label == whole.label
+
+
+@pytest.mark.parametrize("kind", ["direct", "events"])
+def test_hostile_bytes_under_sanitizers(
+    kind: str, tiny: QuantEnsemble, tiny_events: QuantEnsemble, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("gcc")
+    directory = export(tiny if kind == "direct" else tiny_events, "host", tmp_path / "export")
+    served = render_served_model(directory, tmp_path)
+    sources = [directory / name for name in read_manifest(directory)["sources"]]
+    sources += [served, RUNTIME / "sne_wire.c", Path(__file__).parent / "fuzz_wire.c"]
+    program = tmp_path / "fuzz"
+    flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["gcc", *flags, f"-I{directory}", f"-I{RUNTIME}", "-o", str(program), *map(str, sources)]
+    subprocess.run(command, check=True)
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
