@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .model import QuantEnsemble
 FORMAT = "sne-edge ensemble"
 VERSION = (1, 0)  # a reader refuses a newer major version and accepts newer minor ones
 MAX_BYTES = 64 * 2**20
+MAX_NESTING = 64  # of the manifest's JSON
 ZOO = Path(__file__).parent / "zoo"
 
 
@@ -142,12 +144,13 @@ def fingerprint(ensemble: QuantEnsemble) -> str:
 def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
     """The ensemble as JSON-able data with each array replaced by a tensor's name (its path), and the tensors."""
     arrays: list[np.ndarray] = []
+    mark = secrets.token_hex(16)  # so that no text of the ensemble can pass for an array
 
     def take(value: Any) -> str:
         if not isinstance(value, np.ndarray):
             raise TypeError(f"cannot store a {type(value).__name__}")
         arrays.append(np.ascontiguousarray(value))
-        return f"\0{len(arrays) - 1}"
+        return f"{mark}{len(arrays) - 1}"
 
     tensors: dict[str, np.ndarray] = {}
 
@@ -156,8 +159,8 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
             return {key: name(value, f"{path}.{key}" if path else str(key)) for key, value in node.items()}
         if isinstance(node, list | tuple):
             return [name(value, f"{path}.{index}") for index, value in enumerate(node)]
-        if isinstance(node, str) and node.startswith("\0"):
-            tensors[path] = arrays[int(node[1:])]
+        if isinstance(node, str) and node.startswith(mark):
+            tensors[path] = arrays[int(node.removeprefix(mark))]
             return path
         return node
 
@@ -186,7 +189,16 @@ def _manifest(data: bytes) -> dict[str, Any]:
     manifest = json.loads(header["__metadata__"]["sne"])
     if not isinstance(manifest, dict):
         raise ValueError("the manifest is not an object")
+    level: list[Any] = [manifest]
+    for _ in range(MAX_NESTING):
+        level = [part for node in level for part in _parts(node)]
+    if level:
+        raise ValueError(f"the manifest is nested more than {MAX_NESTING} deep")
     return manifest
+
+
+def _parts(node: Any) -> list[Any]:
+    return list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
 
 
 _DTYPES = {"I8": "<i1", "U8": "<u1", "I32": "<i4", "U32": "<u4", "F64": "<f8"}

@@ -23,6 +23,7 @@ import numpy as np
 from .errors import SneError
 from .export import export, read_manifest
 from .model import ActivationPolicy, QuantEnsemble
+from .policy import check_fits
 from .resources import RUNTIME
 
 # gcc's unroll-and-jam undoes the vectorisation of the accumulation loops.
@@ -135,6 +136,8 @@ class HostModel:
                 f"inputs have shape {inputs.shape}, not (N, {size})",
                 "encode samples with the model's own encoder: ensemble.encoder.encode(x)",
             )
+        if policy is not None:
+            check_fits(policy, self.ensemble)  # C believes that there are as many margins as it needs
         workers = max(1, min(threads or os.cpu_count() or 1, len(inputs) // 64))
         parts = np.array_split(inputs, workers)
         with ThreadPoolExecutor(workers) as pool:  # cffi releases the GIL

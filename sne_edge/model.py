@@ -21,6 +21,11 @@ from .neuron import INT32, Bound, Neuron, prove_bound
 MAX_STUDENTS = 32  # a mask of students is 32 bits
 LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
 Pair = tuple[int, int]  # (vertical, horizontal)
+# A model's name becomes C files and the prefix of C identifiers; these are the runtime's, the firmware's or C's own.
+_TAKEN = re.compile(
+    r"sne(_.*)?|stream|student_\d+|main|startup|counter|stack|served_model|board|port|uart.*|assert|complex|ctype|errno|fenv"
+    r"|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(arg|bool|def|int|io|lib)|string|tgmath|time|wchar|wctype"
+)
 
 
 def _check(condition: bool, message: str) -> None:
@@ -366,6 +371,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.name.replace("-", "_")) is not None,
             f"name {self.name!r} must be a lower-case C identifier of at most 32 characters (dashes allowed)",
         )
+        _check(_TAKEN.fullmatch(self.identifier) is None, f"name {self.name!r} is taken by the runtime or by C")
         _check(1 <= len(self.students) <= MAX_STUDENTS, f"{len(self.students)} students are not in 1..{MAX_STUDENTS}")
         count = len(self.classes)
         _check(2 <= count <= 1024, f"{count} classes are not in 2..1024")
@@ -384,6 +390,9 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         _check(int(reach.max()) < LOGIT_LIMIT, f"logits can reach {int(reach.max())}, over the limit of {LOGIT_LIMIT}")
         worst = sum(sum(worst_ops(student, self.encoder)) for student in self.students)
         _check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")
+        neurons = sum(x.neurons for s in self.students for x in s.layers if isinstance(x, SynapticLayer))
+        updates = neurons * self.encoder.timesteps
+        _check(updates < 2**32, f"an inference takes {updates} neuron updates, more than a 32-bit counter holds")
         check_policy(self.policy, len(self.students), self.encoder.timesteps)
         self._check_vectors()
 
@@ -441,19 +450,22 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 def check_policy(policy: ActivationPolicy, students: int, timesteps: int) -> None:
     """Raise `ValueError` where a policy does not fit an ensemble; C refuses the same ones (SNE_E_POLICY)."""
-    if policy.kind == "first":
-        _check(1 <= policy.students <= students, f"policy first: {policy.students} students are not in 1..{students}")
-    if policy.kind == "mask":
-        _check(
-            0 < policy.mask < 2**students,
-            f"policy mask: {policy.mask:#x} must name at least one of {students} students and no other",
-        )
-    if policy.kind == "cascade":
-        _check(
-            len(policy.margins) == students - 1,
-            f"policy cascade: {len(policy.margins)} margins for {students} students; one fewer than students is needed",
-        )
-        _check(all(0 <= m <= INT32[1] for m in policy.margins), "policy cascade: margins must be in 0..2^31-1")
-    if policy.kind == "budget":
-        _check(0 < policy.max_ops < 2**32, f"policy budget: {policy.max_ops} operations are not in 1..2^32-1")
+    kind = policy.kind  # fields that it does not name are checked too: they reach the generated C
+    _check(
+        (kind == "first") <= policy.students <= students,
+        f"policy {kind}: {policy.students} students are not in 1..{students}",
+    )
+    _check(
+        (kind == "mask") <= policy.mask < 2**students,
+        f"policy {kind}: mask {policy.mask:#x} must name at least one of {students} students and no other",
+    )
+    _check(
+        len(policy.margins) == students - 1 or (kind != "cascade" and not policy.margins),
+        f"policy {kind}: {len(policy.margins)} margins for {students} students; one fewer than students is needed",
+    )
+    _check(all(0 <= m <= INT32[1] for m in policy.margins), f"policy {kind}: margins must be in 0..2^31-1")
+    _check(
+        (kind == "budget") <= policy.max_ops < 2**32,
+        f"policy {kind}: {policy.max_ops} operations are not in 1..2^32-1",
+    )
     _check(0 <= policy.timesteps <= timesteps, f"{policy.timesteps} timesteps are not in 0..{timesteps}")

@@ -72,6 +72,14 @@ def format_policy(policy: ActivationPolicy) -> str:
     return f"{policy.kind}:{rest}" if rest else policy.kind
 
 
+def check_fits(policy: ActivationPolicy, ensemble: QuantEnsemble) -> None:
+    """Raise `SneError` where the policy does not fit the ensemble."""
+    try:
+        check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps)
+    except ValueError as error:
+        raise SneError(str(error), "`sne-edge inspect` shows the model's students, timesteps and own policy") from None
+
+
 def decide(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Label (lowest index on a tie) and margin of each row of integer logits [..., classes]."""
     top = np.partition(logits, -2, axis=-1)
@@ -84,10 +92,7 @@ def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarra
     `parts`: int64 [N, students, classes], each student's bias + gain * readout. `ops`: int64 [N, students],
     the operations (synaptic and MAC) each takes. Raises `SneError` where the policy does not fit the ensemble.
     """
-    try:
-        check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps)
-    except ValueError as error:
-        raise SneError(str(error), "`sne-edge inspect` shows the model's students, timesteps and own policy") from None
+    check_fits(policy, ensemble)
     count, last = len(parts), len(ensemble.students) - 1
     logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
     active = np.zeros(count, dtype=np.uint32)

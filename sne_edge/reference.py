@@ -16,7 +16,7 @@ from torch.nn import functional
 from .encoder import Shape
 from .errors import SneError
 from .model import ActivationPolicy, AvgPool, Conv, Layer, Linear, MaxPool, QuantEnsemble, SynapticLayer
-from .policy import Decisions, schedule
+from .policy import Decisions, check_fits, schedule
 
 BATCH = 256
 
@@ -59,6 +59,7 @@ class Inference:
 def run(ensemble: QuantEnsemble, inputs: np.ndarray, policy: ActivationPolicy | None = None) -> Inference:
     """Run `inputs`, uint8 [N, input_bytes], under `policy` (the ensemble's own by default)."""
     policy = policy or ensemble.policy
+    check_fits(policy, ensemble)
     timesteps = policy.timesteps or ensemble.encoder.timesteps
     traces = [run_student(ensemble, k, inputs, timesteps) for k in range(len(ensemble.students))]
     return combine(ensemble, traces, policy)

@@ -1,0 +1,261 @@
+"""A scalar oracle: the engine's arithmetic once more, in plain Python loops and integers.
+
+Written from the equations alone (in the docstrings of `neuron`, `model` and `encoder`, and in `sne.h`), not from the
+code that it judges: convolutions gather where the C scatters, neurons keep the plain membrane where the engine keeps
+the charged one. It also asserts, at every single addition, that a membrane is within its layer's proven bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sne_edge.encoder import Encoder
+from sne_edge.model import ActivationPolicy, AvgPool, Conv, Layer, Linear, MaxPool, QuantEnsemble, SynapticLayer
+from sne_edge.neuron import Bound, Neuron
+
+Counts = list[int]  # a map, flat in channel-last order: how many spikes (or which int8 value) at each place
+
+
+@dataclass
+class Step:
+    """What is there after one timestep: by synaptic layer, the spikes of this timestep and the membranes kept."""
+
+    spikes: list[int] = field(default_factory=list)
+    membranes: list[list[int]] = field(default_factory=list)
+    synaptic_ops: int = 0
+
+
+@dataclass
+class Trace:
+    """One student on one sample. `steps` has an entry for each timestep; costs are of all of them."""
+
+    steps: list[Step]
+    part: list[int]
+    synaptic_ops: int
+    macs: int
+    neuron_updates: int
+
+    @property
+    def spikes(self) -> list[int]:
+        """By spiking layer, the sum over the timesteps."""
+        return [sum(counts) for counts in zip(*(step.spikes for step in self.steps), strict=True)]
+
+
+@dataclass
+class Decision:
+    """One inference of an ensemble under a policy; fields as in sne_result."""
+
+    logits: list[int]
+    label: int
+    margin: int
+    active: int
+    students_run: int
+    stop: str
+    synaptic_ops: int
+    macs: int
+    neuron_updates: int
+
+
+class Population:
+    """The neurons of one layer: v, and whether each fired a timestep ago."""
+
+    def __init__(self, layer: SynapticLayer, constant: list[int]) -> None:
+        self.layer, self.constant = layer, constant
+        self.threshold = layer.threshold.tolist() * (layer.neurons // layer.channels)
+        self.v = [0] * layer.neurons
+        self.fired = [False] * layer.neurons
+
+    def leaked(self, j: int) -> int:
+        """The membrane as the next timestep finds it, before any current."""
+        v = decayed(self.layer.neuron, self.v[j])
+        if self.layer.neuron.reset_delay and self.fired[j]:
+            v -= self.threshold[j]
+        return v
+
+    def step(self, arriving: list[list[int]]) -> Counts:
+        """One timestep; `arriving` holds, for each neuron, the weights of its spikes. Returns the spikes, 0 or 1."""
+        neuron, bound = self.layer.neuron, self.layer.bound
+        for j, weights in enumerate(arriving):
+            v = within(bound, self.leaked(j) + self.constant[j])
+            for weight in weights:
+                v = within(bound, v + weight)
+            fired = neuron.kind != "li" and v > self.threshold[j]
+            if fired and neuron.reset == "zero":
+                v = 0
+            elif fired and not neuron.reset_delay:
+                v -= self.threshold[j]
+            if neuron.clamp is not None:
+                v = min(max(v, neuron.clamp[0]), neuron.clamp[1])
+            self.v[j], self.fired[j] = within(bound, v) if neuron.kind == "li" else v, fired
+        return [int(fired) for fired in self.fired]
+
+    def kept(self) -> list[int]:
+        """What an engine keeps: the charged membrane, or a readout as it stands."""
+        if self.layer.neuron.kind == "li":
+            return list(self.v)
+        bound = self.layer.bound
+        return [within(bound, self.leaked(j) + constant) for j, constant in enumerate(self.constant)]
+
+
+def decayed(neuron: Neuron, v: int) -> int:
+    """The leak; Python's // floors, as an arithmetic shift does."""
+    if neuron.decay.kind == "shift":
+        return v - v // 2**neuron.decay.value
+    if neuron.decay.kind == "q15":
+        return v * neuron.decay.value // 2**15
+    return v
+
+
+def within(bound: Bound, value: int) -> int:
+    """`value`, after checking the proof of overflow freedom on it."""
+    assert bound.low <= value <= bound.high, f"membrane {value} leaves the proven range {bound}"
+    lowest = -(2 ** (bound.width - 1))
+    assert lowest <= value < -lowest, f"membrane {value} does not fit in {bound.width} bits"
+    return value
+
+
+def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps: int) -> Trace:
+    """Run one student alone on one sample's bytes."""
+    student, encoder = ensemble.students[number], ensemble.encoder
+    direct = encoder.kind == "direct"
+    populations: dict[int, Population] = {}
+    fan_in = {index: list(met(layer)) for index, layer in enumerate(student.layers) if isinstance(layer, SynapticLayer)}
+    macs = 0
+    for index, layer in enumerate(student.layers):
+        if isinstance(layer, SynapticLayer):
+            constant = layer.bias.tolist() * (layer.neurons // layer.channels)
+            if direct and index == 0:
+                values = [signed(byte) for byte in data]
+                for j, meetings in enumerate(fan_in[index]):
+                    for weight, i in meetings:
+                        constant[j] = within(layer.bound, constant[j] + weight * values[i])
+                        macs += values[i] != 0
+            populations[index] = Population(layer, constant)
+    steps = []
+    for t in range(timesteps):
+        step = Step()
+        spikes = [] if direct else encoded(encoder, data, t)
+        for index, layer in enumerate(student.layers):
+            if isinstance(layer, AvgPool | MaxPool):
+                spikes = pooled(layer, spikes)
+                continue
+            if direct and index == 0:
+                arriving: list[list[int]] = [[] for _ in range(layer.neurons)]
+            else:
+                arriving = [[w for w, i in meetings for _ in range(spikes[i])] for meetings in fan_in[index]]
+            step.synaptic_ops += sum(map(len, arriving))
+            spikes = populations[index].step(arriving)
+            if layer.neuron.kind != "li":
+                step.spikes.append(sum(spikes))
+            step.membranes.append(populations[index].kept())
+        steps.append(step)
+    readout = steps[-1].membranes[-1]
+    return Trace(
+        steps=steps,
+        part=[b + g * v for b, g, v in zip(student.bias.tolist(), student.gain.tolist(), readout, strict=True)],
+        synaptic_ops=sum(step.synaptic_ops for step in steps),
+        macs=macs,
+        neuron_updates=timesteps * sum(len(population.v) for population in populations.values()),
+    )
+
+
+def decide(ensemble: QuantEnsemble, policy: ActivationPolicy, traces: list[Trace]) -> Decision:
+    """What the scheduler does with the students' results, stage by stage."""
+    logits = ensemble.bias.tolist()
+    ran: list[int] = []
+    stop = "complete"
+    for stage, student in enumerate(ensemble.order):
+        spent = sum(traces[k].synaptic_ops + traces[k].macs for k in ran)
+        if policy.kind == "first" and stage >= policy.students:
+            break
+        if policy.kind == "mask" and (policy.mask // 2**student) % 2 == 0:
+            continue
+        if policy.kind == "budget" and ran and spent + ensemble.students[student].max_ops > policy.max_ops:
+            stop = "budget"
+            break
+        ran.append(student)
+        logits = [a + b for a, b in zip(logits, traces[student].part, strict=True)]
+        best, second = sorted(logits, reverse=True)[:2]
+        if policy.kind == "cascade" and len(ran) < len(ensemble.students) and best - second >= policy.margins[stage]:
+            stop = "margin"
+            break
+    best, second = sorted(logits, reverse=True)[:2]
+    return Decision(
+        logits=logits,
+        label=logits.index(best),
+        margin=best - second,
+        active=sum(2**k for k in ran),
+        students_run=len(ran),
+        stop=stop,
+        synaptic_ops=sum(traces[k].synaptic_ops for k in ran),
+        macs=sum(traces[k].macs for k in ran),
+        neuron_updates=sum(traces[k].neuron_updates for k in ran),
+    )
+
+
+def signed(byte: int) -> int:
+    """A byte as int8."""
+    return byte - 256 if byte >= 128 else byte
+
+
+def encoded(encoder: Encoder, data: list[int], t: int) -> Counts:
+    """The input's spikes at timestep t."""
+    if encoder.kind == "events":
+        row = data[t * encoder.row_bytes : (t + 1) * encoder.row_bytes]
+        return [row[i // 8] // 2 ** (i % 8) % 2 for i in range(encoder.size)]
+    words = -(-encoder.size // 4)
+    spikes = []
+    for i in range(encoder.size):
+        draw = hashed((encoder.seed + t * words + i // 4) % 2**32) // 256 ** (i % 4) % 128
+        spikes.append(int(draw < signed(data[i])))
+    return spikes
+
+
+def hashed(x: int) -> int:
+    """Wellons' lowbias32."""
+    x ^= x >> 16
+    x = x * 0x7FEB352D % 2**32
+    x ^= x >> 15
+    x = x * 0x846CA68B % 2**32
+    return x ^ x >> 16
+
+
+def met(layer: Layer) -> Iterator[list[tuple[int, int]]]:
+    """For each neuron of a layer, in order: the weights it has, each with the input that it belongs to."""
+    if isinstance(layer, Linear):
+        for row in layer.weight.tolist():
+            yield [(weight, i) for i, weight in enumerate(row)]
+        return
+    assert isinstance(layer, Conv)
+    weight = layer.weight.tolist()
+    channels = layer.in_shape[2]
+    for taps in windows(layer):
+        for o in range(layer.channels):
+            yield [(weight[o][c][ky][kx], place * channels + c) for c in range(channels) for ky, kx, place in taps]
+
+
+def windows(layer: Conv | AvgPool | MaxPool) -> Iterator[list[tuple[int, int, int]]]:
+    """For each output position: the taps that lie within the input, as (row, column of the kernel, input position)."""
+    height, width, _ = layer.in_shape
+    for oy in range(layer.out_shape[0]):
+        for ox in range(layer.out_shape[1]):
+            taps = []
+            for ky in range(layer.kernel[0]):
+                for kx in range(layer.kernel[1]):
+                    y = oy * layer.stride[0] + ky - layer.padding[0]
+                    x = ox * layer.stride[1] + kx - layer.padding[1]
+                    if 0 <= y < height and 0 <= x < width:
+                        taps.append((ky, kx, y * width + x))
+            yield taps
+
+
+def pooled(layer: AvgPool | MaxPool, spikes: Counts) -> Counts:
+    """Spikes in each window: their number (average), or whether there are any (max)."""
+    channels = layer.in_shape[2]
+    out = []
+    for taps in windows(layer):
+        for c in range(channels):
+            count = sum(spikes[place * channels + c] for _, _, place in taps)
+            out.append(count if isinstance(layer, AvgPool) else min(count, 1))
+    return out

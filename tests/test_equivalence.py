@@ -1,0 +1,452 @@
+"""Equivalence: scalar oracle, integer reference and generated C agree on every number at every timestep."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import ENCODERS, ensembles, every_policy, examples, no_vectors, proven, random_ensemble, random_inputs
+
+from sne_edge import host, reference
+from sne_edge.encoder import Encoder, EncoderKind, Shape
+from sne_edge.errors import SneError
+from sne_edge.export import export
+from sne_edge.host import HostModel
+from sne_edge.model import (
+    ActivationPolicy,
+    AvgPool,
+    Conv,
+    Layer,
+    Linear,
+    MaxPool,
+    QuantEnsemble,
+    QuantStudent,
+    size,
+    window_out,
+)
+from sne_edge.neuron import INT16, Bound, Decay, Neuron
+from sne_edge.policy import STOPS
+
+WIDTHS = (None, 16, 32)
+SEEDS = st.integers(0, 2**32 - 1)
+LIF = Neuron("lif", Decay("shift", 2))
+READOUT = Neuron("li", Decay("q15", 30000), reset="none")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose by threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def assert_student(ensemble: QuantEnsemble, number: int, inputs: np.ndarray) -> list[oracle.Trace]:
+    """Oracle and reference agree on one student, at every timestep of every sample; returns the oracle's traces."""
+    traces = [oracle.run_student(ensemble, number, row.tolist(), ensemble.encoder.timesteps) for row in inputs]
+    for t in range(1, ensemble.encoder.timesteps + 1):
+        got = reference.run_student(ensemble, number, inputs, t)
+        for i, trace in enumerate(traces):
+            steps = trace.steps[:t]
+            assert [membrane[i].tolist() for membrane in got.membranes] == steps[-1].membranes
+            assert got.spikes[i].tolist() == [sum(counts) for counts in zip(*(s.spikes for s in steps), strict=True)]
+            assert got.synaptic_ops[i] == sum(step.synaptic_ops for step in steps)
+            assert got.macs[i] == trace.macs
+    assert got.part.tolist() == [trace.part for trace in traces]
+    assert got.layer_ops.sum(axis=1).tolist() == [trace.synaptic_ops + trace.macs for trace in traces]
+    assert got.neuron_updates == traces[0].neuron_updates
+    return traces
+
+
+def assert_decisions(ensemble: QuantEnsemble, policy: ActivationPolicy, inputs: np.ndarray) -> None:
+    """Oracle and reference take the same decisions."""
+    timesteps = policy.timesteps or ensemble.encoder.timesteps
+    got = reference.run(ensemble, inputs, policy)
+    for i, row in enumerate(inputs):
+        traces = [oracle.run_student(ensemble, k, row.tolist(), timesteps) for k in range(len(ensemble.students))]
+        want = oracle.decide(ensemble, policy, traces)
+        assert got.decisions.logits[i].tolist() == want.logits
+        assert STOPS[got.decisions.stop[i]] == want.stop
+        for name in ("label", "margin", "active", "students_run"):
+            assert getattr(got.decisions, name)[i] == getattr(want, name), name
+        for name in ("synaptic_ops", "macs", "neuron_updates"):
+            assert getattr(got, name)[i] == getattr(want, name), name
+
+
+def assert_host(ensemble: QuantEnsemble, model: HostModel, inputs: np.ndarray, rng: random.Random) -> None:
+    """Generated C and reference agree: each student alone at every timestep, then every kind of policy."""
+    for number in range(len(ensemble.students)):
+        for t in range(1, ensemble.encoder.timesteps + 1):
+            batch = model.run(inputs, ActivationPolicy("mask", mask=1 << number, timesteps=t), states=True)
+            want = reference.run_student(ensemble, number, inputs, t)
+            pairs = zip(model.layers, model.membranes(batch), strict=True)
+            got = [membranes for layer, membranes in pairs if layer.student == number]
+            for mine, theirs in zip(got, want.membranes, strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+            spiking = [i for i, (student, _) in enumerate(ensemble.spike_layers) if student == number]
+            np.testing.assert_array_equal(batch.spikes[:, spiking], want.spikes)
+            np.testing.assert_array_equal(batch.logits, want.part + ensemble.bias)
+    for policy in every_policy(rng, ensemble):
+        batch, result = model.run(inputs, policy), reference.run(ensemble, inputs, policy)
+        for name in ("logits", "label", "margin", "active", "students_run", "stop"):
+            np.testing.assert_array_equal(getattr(batch, name), getattr(result.decisions, name), err_msg=name)
+        for name in ("spikes", "synaptic_ops", "macs", "neuron_updates"):
+            np.testing.assert_array_equal(getattr(batch, name), getattr(result, name), err_msg=name)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@examples(40)
+@given(st.data())
+def test_reference_equals_the_scalar_oracle_at_every_timestep(width: Any, data: st.DataObject) -> None:
+    ensemble = data.draw(ensembles(width=width))
+    rng = random.Random(data.draw(SEEDS))
+    inputs = random_inputs(rng, ensemble, 6)
+    for number in range(len(ensemble.students)):
+        assert_student(ensemble, number, inputs)
+
+
+@examples(25)
+@given(ensembles(), SEEDS)
+def test_reference_takes_the_oracles_decisions_under_every_policy(ensemble: QuantEnsemble, seed: int) -> None:
+    rng = random.Random(seed)
+    inputs = random_inputs(rng, ensemble, 6)[:6]
+    for policy in every_policy(rng, ensemble):
+        assert_decisions(ensemble, policy, inputs)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@examples(9)
+@given(st.data())
+def test_host_c_equals_the_reference_at_every_timestep(
+    width: Any, require_tool: Callable[..., None], data: st.DataObject
+) -> None:
+    require_tool("cc")
+    ensemble = data.draw(ensembles(width=width))
+    rng = random.Random(data.draw(SEEDS))
+    assert_host(ensemble, HostModel(ensemble), random_inputs(rng, ensemble, 8), rng)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_streaming_step_by_step_equals_running_the_raster(seed: int, require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    rng = random.Random(seed)
+    ensemble = random_ensemble(rng, kind="events")
+    model = Stream(HostModel(ensemble))
+    encoder = ensemble.encoder
+    for row in random_inputs(rng, ensemble):
+        model.stream.reset(model.state)
+        raster = encoder.spikes(row[None]).reshape(encoder.timesteps, encoder.size)
+        for t in range(encoder.timesteps):
+            assert model.step(np.flatnonzero(raster[t]).tolist()) == 0
+            want = reference.run(ensemble, row[None], ActivationPolicy("all", timesteps=t + 1))
+            result = model.read()
+            assert model.logits() == want.decisions.logits[0].tolist()
+            assert (result.label, result.margin) == (want.decisions.label[0], want.decisions.margin[0])
+            assert model.spikes() == want.spikes[0].tolist()
+        traces = [reference.run_student(ensemble, k, row[None]) for k in range(len(ensemble.students))]
+        want_membranes = [membranes[0].tolist() for trace in traces for membranes in trace.membranes]
+        assert model.membranes() == want_membranes
+
+
+def test_streaming_refuses_bad_events_and_leaves_the_state(require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    ensemble = random_ensemble(random.Random(3), kind="events")
+    model = Stream(HostModel(ensemble))
+    model.stream.reset(model.state)
+    assert model.step([0]) == 0
+    before = model.bytes()
+    for events in ([ensemble.encoder.size], [0, 65535], [0] * (ensemble.encoder.size + 1)):
+        assert model.step(events) < 0
+        assert model.bytes() == before
+
+
+class Stream:
+    """The streaming half of a host build, called through its function pointers."""
+
+    def __init__(self, model: HostModel) -> None:
+        self._host, self._ffi, self._model = model, model._ffi, model._model
+        self.stream = self._model.stream
+        self.state = self._ffi.new("uint64_t[]", self._model.state_bytes // 8 + 1)
+
+    def step(self, events: list[int]) -> int:
+        status: int = self.stream.step(self.state, self._ffi.new("uint16_t[]", events), len(events))
+        return status
+
+    def read(self) -> Any:
+        result = self._ffi.new("sne_result *")
+        self.stream.read(self.state, result)
+        return result
+
+    def bytes(self) -> bytes:
+        return bytes(self._ffi.buffer(self.state, self._model.state_bytes))
+
+    def logits(self) -> list[int]:
+        return np.frombuffer(self.bytes(), "<i4", self._model.n_classes).tolist()
+
+    def spikes(self) -> list[int]:
+        return np.frombuffer(self.bytes(), "<u4", self._model.n_spike_layers, 4 * self._model.n_classes).tolist()
+
+    def membranes(self) -> list[list[int]]:
+        return [
+            np.frombuffer(self.bytes(), f"<i{layer.width // 8}", layer.neurons, layer.offset).tolist()
+            for layer in self._host.layers
+        ]
+
+
+# ---- one network for each edge
+
+
+def linear(encoder: Encoder, first: bool, shape: Shape, outputs: int, neuron: Neuron, weight: int = 0) -> Linear:
+    """A linear layer of random weights, or of all the same."""
+    rng = np.random.default_rng(outputs)
+    weights = rng.integers(-128, 128, (outputs, size(shape)), dtype=np.int8)
+    layer = Linear(
+        in_shape=shape,
+        out_shape=(1, 1, outputs),
+        weight=np.full_like(weights, weight) if weight else weights,
+        bias=np.arange(outputs, dtype=np.int32) % 7,
+        threshold=np.full(outputs, 0 if neuron.kind == "li" else 90, np.int32),
+        scale=np.ones(outputs),
+        neuron=neuron,
+        bound=Bound(0, 0),
+    )
+    layer = proven(layer, encoder, first)
+    assert isinstance(layer, Linear)
+    return layer
+
+
+def ensemble_of(
+    encoder: Encoder, students: list[list[Layer]], name: str = "edge", policy: ActivationPolicy | None = None
+) -> QuantEnsemble:
+    """An ensemble of chains that end in a readout."""
+    classes = students[0][-1].out_shape[2]
+    ones = np.ones(classes, np.int32)
+    members = tuple(QuantStudent(tuple(layers), (), ones, ones * k) for k, layers in enumerate(students))
+    return QuantEnsemble(
+        name=name,
+        encoder=encoder,
+        students=members,
+        bias=np.zeros(classes, np.int32),
+        order=tuple(reversed(range(len(students)))),
+        classes=tuple(map(str, range(classes))),
+        logit_scale=1.0,
+        policy=policy or ActivationPolicy(),
+        vectors=no_vectors(encoder, classes, members),
+    )
+
+
+def readout_alone(kind: EncoderKind) -> QuantEnsemble:
+    encoder = Encoder(kind, (1, 1, 5), 4)
+    return ensemble_of(encoder, [[linear(encoder, True, encoder.shape, 2, READOUT)]])
+
+
+def most_students() -> QuantEnsemble:
+    encoder = Encoder("rate", (1, 1, 9), 3)
+    chain: list[Layer] = [
+        linear(encoder, True, encoder.shape, 5, LIF),
+        linear(encoder, False, (1, 1, 5), 2, READOUT),
+    ]
+    return ensemble_of(encoder, [chain] * 32, "thirty-two", ActivationPolicy("cascade", margins=(300,) * 31))
+
+
+def largest_map(stride: int) -> QuantEnsemble:
+    """65535 inputs; with stride 1, also 65535 neurons."""
+    encoder = Encoder("rate", (1, 65535, 1), 2)
+    conv = Conv(
+        in_shape=encoder.shape,
+        out_shape=(*window_out(encoder.shape, (1, 3), (1, stride), (0, 1)), 1),
+        weight=np.array([[[[90, -80, 70]]]], np.int8),
+        bias=np.array([1], np.int32),
+        threshold=np.array([60], np.int32),
+        scale=np.ones(1),
+        neuron=LIF,
+        bound=Bound(0, 0),
+        stride=(1, stride),
+        padding=(0, 1),
+    )
+    pool_shape = (*window_out(conv.out_shape, (1, 255), (1, 255), (0, 0)), 1)
+    pool = MaxPool(conv.out_shape, pool_shape, (1, 255), (1, 255))
+    layers: list[Layer] = [proven(conv, encoder), pool, linear(encoder, False, pool_shape, 2, READOUT)]
+    return ensemble_of(encoder, [layers])
+
+
+def pooling_chain() -> QuantEnsemble:
+    """Overlapping, padded average poolings, one after the other: the events of one spike multiply."""
+    encoder = Encoder("events", (6, 5, 2), 3)
+    shape, multiplicity = encoder.shape, 1
+    layers: list[Layer] = []
+    for kernel, stride, padding in (((3, 3), (1, 1), (2, 2)), ((2, 3), (1, 2), (1, 0)), ((3, 2), (2, 1), (0, 1))):
+        out = (*window_out(shape, kernel, stride, padding), shape[2])
+        layers.append(AvgPool(shape, out, kernel, stride, padding))
+        shape, multiplicity = out, multiplicity * kernel[0] * kernel[1]
+    readout = msgspec.structs.replace(
+        linear(encoder, False, shape, 3, msgspec.structs.replace(READOUT, clamp=(-(2**20), 2**20)))
+    )
+    layers.append(proven(readout, encoder, False, multiplicity))
+    return ensemble_of(encoder, [layers])
+
+
+def q15_at_32_bits() -> QuantEnsemble:
+    """A membrane near 2^31 times a factor near 1: the product needs 64 bits."""
+    encoder = Encoder("rate", (1, 1, 40), 5)
+    hidden = linear(encoder, True, encoder.shape, 9, Neuron("lif", Decay("q15", 32767), reset="zero"))
+    bias = np.full(9, 2**29 - 40000, np.int32) * np.array([1, -1, 1, -1, 1, -1, 1, -1, 1], np.int32)
+    hidden = msgspec.structs.replace(hidden, bias=bias, threshold=np.full(9, 2**31 - 1, np.int32))
+    hidden_shape = hidden.out_shape
+    narrowed = msgspec.structs.replace(hidden, neuron=msgspec.structs.replace(hidden.neuron, clamp=(-(2**30), 2**30)))
+    return ensemble_of(encoder, [[proven(narrowed, encoder), linear(encoder, False, hidden_shape, 2, READOUT)]])
+
+
+def exactly_int16(high: bool, analog: bool) -> QuantEnsemble:
+    """A bound of exactly 32767, or -32768, that an input reaches."""
+    encoder = Encoder("direct" if analog else "rate", (1, 1, 1 if analog else 200), 1)
+    forgetful = Neuron("lif", Decay("q15", 0))
+    layer = linear(encoder, True, encoder.shape, 4, forgetful, 127 if high else -127)
+    layer = msgspec.structs.replace(layer, bias=np.zeros(4, np.int32), threshold=np.full(4, 2**31 - 1, np.int32))
+    reach = proven(layer, encoder).bound
+    bias = INT16[1] - reach.high if high else INT16[0] - reach.low
+    edge = proven(msgspec.structs.replace(layer, bias=np.full(4, bias, np.int32)), encoder)
+    assert (edge.bound.high == INT16[1] if high else edge.bound.low == INT16[0]) and edge.width == 16
+    return ensemble_of(encoder, [[edge, linear(encoder, False, layer.out_shape, 2, READOUT)]])
+
+
+EDGES: dict[str, Callable[[], QuantEnsemble]] = {
+    **{f"readout-alone-{kind}": lambda kind=kind: readout_alone(kind) for kind in ENCODERS},  # type: ignore[misc]
+    "32-students": most_students,
+    "65535-neurons": lambda: largest_map(1),
+    "65535-inputs": lambda: largest_map(7),
+    "average-pooling-chain": pooling_chain,
+    "q15-at-32-bits": q15_at_32_bits,
+    "highest-int16": lambda: exactly_int16(True, False),
+    "lowest-int16": lambda: exactly_int16(False, False),
+    "highest-int16-direct": lambda: exactly_int16(True, True),
+    "lowest-int16-direct": lambda: exactly_int16(False, True),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_every_edge_is_exact_in_oracle_reference_and_c(edge: str, require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    ensemble, rng = EDGES[edge](), random.Random(1)
+    inputs = random_inputs(rng, ensemble, 6)
+    if ensemble.encoder.size < 1000:
+        for number in range(min(4, len(ensemble.students))):
+            assert_student(ensemble, number, inputs)
+        assert_decisions(ensemble, ensemble.policy, inputs)
+    assert_host(ensemble, HostModel(ensemble), inputs, rng)
+
+
+# ---- the comparison can fail
+
+FAULTS = {
+    "a weight is one more": ("{id}.c", r"(l1_weight\[\d+\] = \{\s*)(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}"),
+    "a bias is one more": ("{id}.c", r"(l0_bias\[\d+\] = \{\s*)(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}"),
+    "a neuron fires at its threshold": ("sne_neuron.h", r"m > threshold", "m >= threshold"),
+    "the leak rounds toward zero": ("sne_neuron.h", r"v - \(v >> value\)", "v - v / (1 << value)"),
+    "the reset forgets what is left": ("sne_neuron.h", r": m - threshold", ": 0"),
+    "one timestep too few": ("{id}.c", r"t < timesteps", "t + 1 < timesteps"),
+    "a tie of margins goes on": ("sne_schedule.c", r"r.margin >= margins", "r.margin > margins"),
+    "the last of equal logits wins": ("sne_schedule.c", r"logits\[c\] > logits\[best", "logits[c] >= logits[best"),
+    "an operation is not counted": ("sne_kernels.h", r"\(uint32_t\)n \* p->outputs", "(uint32_t)n * p->outputs - 1u"),
+}
+
+
+@pytest.mark.parametrize("fault", [None, *FAULTS])
+def test_an_injected_fault_is_seen(
+    fault: str | None, require_tool: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("cc")
+
+    def faulty(ensemble: QuantEnsemble, target: str, directory: Path) -> Path:
+        folder = export(ensemble, target, directory)
+        if fault is not None:
+            name, pattern, replacement = FAULTS[fault]
+            path = folder / name.format(id=ensemble.identifier)
+            text, count = re.subn(pattern, replacement, path.read_text(), count=1)  # type: ignore[call-overload]
+            assert count == 1, "the fault was not injected"
+            path.write_text(text)
+        return folder
+
+    monkeypatch.setattr(host, "export", faulty)
+    encoder = Encoder("rate", (1, 1, 6), 4)
+    wide, readout = linear(encoder, True, encoder.shape, 8, LIF), linear(encoder, False, (1, 1, 8), 2, READOUT)
+    small = msgspec.structs.replace(
+        wide,
+        weight=(wide.weight // 40).astype(np.int8),
+        bias=np.zeros(8, np.int32),
+        threshold=np.full(8, 2, np.int32),
+    )
+    readout = msgspec.structs.replace(readout, bias=np.zeros(2, np.int32))
+    ensemble = ensemble_of(encoder, [[proven(small, encoder), proven(readout, encoder, False)]] * 2)
+    rng = np.random.default_rng(0)
+    inputs = rng.integers(0, 128, (40, 6), dtype=np.uint8)
+    inputs[0] = 0
+    first = reference.run(ensemble, inputs, ActivationPolicy("first", students=1)).decisions.margin
+    policies = (ActivationPolicy("all"), ActivationPolicy("cascade", margins=(int(np.median(first[first > 0])),)))
+    model = HostModel(ensemble)
+
+    def compare() -> None:
+        for policy in policies:
+            batch, want = model.run(inputs, policy), reference.run(ensemble, inputs, policy)
+            for name in ("logits", "label", "active"):
+                np.testing.assert_array_equal(getattr(batch, name), getattr(want.decisions, name))
+            for name in ("spikes", "synaptic_ops"):
+                np.testing.assert_array_equal(getattr(batch, name), getattr(want, name))
+        state = model.run(inputs, ActivationPolicy("mask", mask=2), states=True)
+        theirs = reference.run_student(ensemble, 1, inputs).membranes
+        pairs = zip(model.layers, model.membranes(state), strict=True)
+        for mine, want in zip([m for layer, m in pairs if layer.student == 1], theirs, strict=True):
+            np.testing.assert_array_equal(mine, want)
+
+    if fault is None:
+        compare()
+    else:
+        with pytest.raises(AssertionError):
+            compare()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ActivationPolicy("first", students=4),
+        ActivationPolicy("first", students=-1),
+        ActivationPolicy("mask", mask=0),
+        ActivationPolicy("mask", mask=8),
+        ActivationPolicy("mask", mask=2**40),
+        ActivationPolicy("cascade", margins=(1,)),
+        ActivationPolicy("cascade", margins=(1, -1)),
+        ActivationPolicy("cascade", margins=(1, 2**31)),
+        ActivationPolicy("budget", max_ops=0),
+        ActivationPolicy("budget", max_ops=2**32),
+        ActivationPolicy("all", timesteps=99),
+        ActivationPolicy("all", timesteps=-1),
+    ],
+    ids=str,
+)
+def test_host_and_reference_refuse_the_same_policies(
+    policy: ActivationPolicy, three_students: tuple[QuantEnsemble, HostModel]
+) -> None:
+    ensemble, model = three_students
+    inputs = np.zeros((1, ensemble.encoder.input_bytes), np.uint8)
+    with pytest.raises(SneError):
+        reference.run(ensemble, inputs, policy)
+    with pytest.raises(SneError):
+        model.run(inputs, policy)
+
+
+@pytest.fixture(scope="module")
+def three_students(require_tool: Callable[..., None]) -> tuple[QuantEnsemble, HostModel]:
+    require_tool("cc")
+    ensemble = random_ensemble(random.Random(5), students=3)
+    return ensemble, HostModel(ensemble)
