@@ -1,0 +1,151 @@
+"""Policies: the scheduler's decisions against a sample-by-sample one, and the words that name a policy."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import examples, random_ensemble
+
+from sne_edge.errors import SneError
+from sne_edge.model import ActivationPolicy, QuantEnsemble, check_policy
+from sne_edge.policy import STOPS, decide, format_policy, parse_policy, schedule
+from sne_edge.resources import RUNTIME
+
+
+@pytest.fixture(scope="module")
+def three() -> QuantEnsemble:
+    """An ensemble of three students."""
+    return random_ensemble(random.Random(2), students=3)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> ActivationPolicy:
+    """Policies for three students, with figures at which the decisions below differ."""
+    kind: Any = draw(st.sampled_from(["all", "first", "mask", "cascade", "budget"]))
+    return ActivationPolicy(
+        kind,
+        students=draw(st.integers(1, 3)),
+        mask=draw(st.integers(1, 7)),
+        margins=tuple(draw(st.lists(st.integers(0, 12), min_size=2, max_size=2))),
+        max_ops=draw(st.integers(1, 40)),
+    )
+
+
+@examples(150)
+@given(policies(), st.integers(0, 2**32 - 1))
+def test_batches_are_decided_as_each_sample_alone(three: QuantEnsemble, policy: ActivationPolicy, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    classes = len(three.classes)
+    parts = rng.integers(-6, 7, (8, 3, classes))
+    ops = rng.integers(0, 20, (8, 3))
+    three = with_costs(three, rng.integers(0, 20, 3).tolist())
+    got = schedule(three, policy, parts, ops)
+    for i in range(8):
+        traces = [oracle.Trace([], parts[i, k].tolist(), int(ops[i, k]), 0, 0) for k in range(3)]
+        want = oracle.decide(three, policy, traces)
+        assert got.logits[i].tolist() == want.logits
+        assert STOPS[got.stop[i]] == want.stop
+        for name in ("label", "margin", "active", "students_run"):
+            assert getattr(got, name)[i] == getattr(want, name), name
+
+
+def with_costs(ensemble: QuantEnsemble, costs: list[int]) -> QuantEnsemble:
+    """The ensemble with other highest costs of its students."""
+    pairs = zip(ensemble.students, costs, strict=True)
+    students = tuple(msgspec.structs.replace(student, mean_ops=0, max_ops=cost) for student, cost in pairs)
+    small = np.zeros_like(ensemble.bias)
+    return msgspec.structs.replace(ensemble, students=students, bias=small)
+
+
+def test_stops_are_numbered_as_in_the_header() -> None:
+    header = (RUNTIME / "sne.h").read_text(encoding="utf-8")
+    found = {int(m[2]): m[1].lower() for m in re.finditer(r"SNE_STOP_(\w+) = (\d+)", header)}
+    assert [found[i] for i in range(len(found))] == list(STOPS)
+
+
+def test_every_kind_of_policy_is_in_the_header() -> None:
+    header = (RUNTIME / "sne.h").read_text(encoding="utf-8")
+    kinds = {name.lower() for name in re.findall(r"SNE_POLICY_(\w+) = \d+", header)}
+    assert kinds == {"default", "all", "first", "mask", "cascade", "budget"}
+
+
+@pytest.mark.parametrize(
+    ("logits", "label", "margin"),
+    [([5, 3], 0, 2), ([3, 5], 1, 2), ([4, 4], 0, 0), ([-1, 7, 7], 1, 0), ([-(2**30), 2**30 - 1], 1, 2**31 - 1)],
+)
+def test_the_lowest_class_wins_a_tie(logits: list[int], label: int, margin: int) -> None:
+    got = decide(np.array([logits]))
+    assert (got[0][0], got[1][0]) == (label, margin)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("all", ActivationPolicy()),
+        ("first:2", ActivationPolicy("first", students=2)),
+        ("mask:0x5", ActivationPolicy("mask", mask=5)),
+        ("mask:5", ActivationPolicy("mask", mask=5)),
+        ("cascade:900,0", ActivationPolicy("cascade", margins=(900, 0))),
+        ("budget:20000", ActivationPolicy("budget", max_ops=20000)),
+    ],
+)
+def test_words_make_a_policy_and_a_policy_words(three: QuantEnsemble, text: str, policy: ActivationPolicy) -> None:
+    assert parse_policy(text, three) == policy
+    assert parse_policy(format_policy(policy), three) == policy
+
+
+def test_own_is_the_ensembles_policy(three: QuantEnsemble) -> None:
+    assert parse_policy("own", three) == three.policy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "some", "all:1", "own:1", "first", "first:0", "first:4", "first:x", "first:1.5"),
+        *("mask:0", "mask:8", "mask:-1", "budget:", "budget:0", "budget:4294967296"),
+        *("cascade:1", "cascade:1,2,3", "cascade:1,-2", "cascade:1,2147483648"),
+    ],
+)
+def test_words_that_make_no_policy_are_refused(three: QuantEnsemble, text: str) -> None:
+    with pytest.raises(SneError) as caught:
+        parse_policy(text, three)
+    assert "first:N" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"margins": (1,)},
+        {"margins": (1, 2**31)},
+        {"margins": (-1, 1)},
+        {"students": 4},
+        {"students": -1},
+        {"mask": 8},
+        {"mask": -1},
+        {"max_ops": 2**32},
+        {"max_ops": -1},
+        {"timesteps": 5},
+        {"timesteps": -1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["all", "first", "mask", "cascade", "budget"])
+def test_no_field_is_out_of_range_even_one_the_kind_ignores(kind: Any, fields: dict[str, Any]) -> None:
+    good: dict[str, Any] = {"students": 1, "mask": 1, "margins": (0, 0), "max_ops": 1, "timesteps": 4}
+    check_policy(ActivationPolicy(kind, **good), 3, 4)
+    with pytest.raises(ValueError, match=r"policy|timesteps"):
+        check_policy(ActivationPolicy(kind, **(good | fields)), 3, 4)
+
+
+def test_a_calibrated_model_keeps_its_margins_under_another_policy() -> None:
+    check_policy(ActivationPolicy("all", margins=(5, 5)), 3, 4)
+    check_policy(ActivationPolicy("all"), 3, 4)
+    check_policy(ActivationPolicy("cascade"), 1, 4)
