@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import Build
 
 from sne_edge.artifact import fingerprint
 from sne_edge.device import Device
 from sne_edge.errors import SneError
+from sne_edge.export import export
 from sne_edge.model import ActivationPolicy, QuantEnsemble
 from sne_edge.transport import HostLine, SocketLine
 
@@ -241,3 +243,21 @@ def test_firmware_that_faults_fails_the_run(tiny: QuantEnsemble, firmware: Build
             if board == "microbit":  # it stands still from then on
                 with pytest.raises(SneError, match="did not answer"):
                     device.run(ActivationPolicy("all"))
+
+
+@pytest.mark.parametrize(
+    ("field", "differs"), [("logits", "logits"), ("active", "active"), ("spikes", "spikes"), ("ops", "ops")]
+)
+def test_a_vector_that_does_not_match_says_what_differs(
+    field: str, differs: str, tiny: QuantEnsemble, tmp_path: Path
+) -> None:
+    changed = getattr(tiny.vectors, field).copy()
+    changed[(1, 2)[: changed.ndim] if field != "ops" else (1, 1)] += 1
+    vectors = msgspec.structs.replace(tiny.vectors, **{field: changed})
+    directory = export(msgspec.structs.replace(tiny, vectors=vectors), "host", tmp_path / "changed")
+    with Device.open("host", directory) as device:
+        assert device.run_vector(0).matches
+        result = device.run_vector(1)
+        assert result.differs == (differs,)
+        assert result.first_class == (2 if field == "logits" else None)
+        assert result.first_spike_layer == (2 if field == "spikes" else None)

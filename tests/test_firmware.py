@@ -214,3 +214,17 @@ def test_port_code_compiles_without_a_warning(require_tool: Callable[..., None],
         command = [target.cc, *target.cflags, *flags, "-Werror", *includes, "-c", *sources]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_stream_on_a_board_gives_what_the_raster_gives(tiny_events: QuantEnsemble, firmware: Build) -> None:
+    raster = tiny_events.vectors.inputs[0]
+    spikes = tiny_events.encoder.spikes(raster[None])[:, 0].reshape(tiny_events.encoder.timesteps, -1)
+    with Device.open("qemu:microbit", firmware(tiny_events, "microbit").elf) as device:
+        assert device.info().stream
+        device.load(raster.tobytes())
+        whole = device.run(ActivationPolicy("all"))
+        for row in spikes:
+            last = device.step([int(i) for i in row.nonzero()[0]])
+        assert (last.label, last.logits) == (whole.label, whole.logits)
+        with pytest.raises(SneError, match="events must be in"):
+            device.step([32])
