@@ -381,18 +381,18 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             f"order {self.order} does not name every student once",
         )
         _check(math.isfinite(self.logit_scale) and self.logit_scale > 0, "logit_scale must be positive and finite")
-        for number, student in enumerate(self.students):
+        worst = sum(sum(worst_ops(student, self.encoder)) for student in self.students)
+        _check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")
+        neurons = sum(x.neurons for s in self.students for x in s.layers if isinstance(x, SynapticLayer))
+        updates = neurons * self.encoder.timesteps
+        _check(updates < 2**32, f"an inference takes {updates} neuron updates, more than a 32-bit counter holds")
+        for number, student in enumerate(self.students):  # after the counters: proofs are exact in 64 bits below them
             try:
                 self._check_student(student)
             except ValueError as error:
                 raise ValueError(f"student {number}: {error}") from None
         reach = np.abs(self.bias.astype(np.int64)) + sum(s.logit_range() for s in self.students)
         _check(int(reach.max()) < LOGIT_LIMIT, f"logits can reach {int(reach.max())}, over the limit of {LOGIT_LIMIT}")
-        worst = sum(sum(worst_ops(student, self.encoder)) for student in self.students)
-        _check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")
-        neurons = sum(x.neurons for s in self.students for x in s.layers if isinstance(x, SynapticLayer))
-        updates = neurons * self.encoder.timesteps
-        _check(updates < 2**32, f"an inference takes {updates} neuron updates, more than a 32-bit counter holds")
         check_policy(self.policy, len(self.students), self.encoder.timesteps)
         self._check_vectors()
 

@@ -1,0 +1,328 @@
+"""The intermediate representation refuses what cannot be: every check on construction, by its message."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import ensembles, examples, no_vectors, proven, random_ensemble
+
+from sne_edge.encoder import Encoder
+from sne_edge.model import (
+    ActivationPolicy,
+    AvgPool,
+    Conv,
+    Layer,
+    Linear,
+    MaxPool,
+    QuantEnsemble,
+    QuantStudent,
+    SynapticLayer,
+    window_out,
+    window_taps,
+    worst_ops,
+)
+from sne_edge.neuron import Bound, Decay, Neuron
+
+replace = msgspec.structs.replace
+LIF = Neuron("lif", Decay("shift", 2))
+READOUT = Neuron("li", Decay("shift", 2), "none")
+ENCODER = Encoder("rate", (4, 5, 2), 3)
+
+
+def conv(**changes: Any) -> Conv:
+    fields: dict[str, Any] = {
+        "in_shape": (4, 5, 2),
+        "out_shape": (3, 4, 3),
+        "weight": np.ones((3, 2, 2, 2), np.int8),
+        "bias": np.zeros(3, np.int32),
+        "threshold": np.full(3, 5, np.int32),
+        "scale": np.ones(3),
+        "neuron": LIF,
+        "bound": Bound(0, 8),
+    }
+    return Conv(**(fields | changes))
+
+
+def linear(inputs: int = 36, outputs: int = 2, **changes: Any) -> Linear:
+    fields: dict[str, Any] = {
+        "in_shape": (1, 1, inputs),
+        "out_shape": (1, 1, outputs),
+        "weight": np.ones((outputs, inputs), np.int8),
+        "bias": np.zeros(outputs, np.int32),
+        "threshold": np.zeros(outputs, np.int32),
+        "scale": np.ones(outputs),
+        "neuron": READOUT,
+        "bound": Bound(0, 8),
+    }
+    return Linear(**(fields | changes))
+
+
+def student(*layers: Layer, encoder: Encoder = ENCODER, **changes: Any) -> QuantStudent:
+    chain = tuple(
+        proven(x, encoder, n == 0) if isinstance(x, SynapticLayer) else x
+        for n, x in enumerate(layers or (conv(), linear()))
+    )
+    classes = chain[-1].out_shape[2]
+    fields: dict[str, Any] = {
+        "layers": chain,
+        "features": (),
+        "gain": np.ones(classes, np.int32),
+        "bias": np.zeros(classes, np.int32),
+    }
+    return QuantStudent(**(fields | changes))
+
+
+def ensemble(*students: QuantStudent, encoder: Encoder = ENCODER, **changes: Any) -> QuantEnsemble:
+    members = students or (student(), student())
+    fields: dict[str, Any] = {
+        "name": "model",
+        "encoder": encoder,
+        "students": members,
+        "bias": np.zeros(2, np.int32),
+        "order": tuple(range(len(members))),
+        "classes": ("a", "b"),
+        "logit_scale": 1.0,
+        "policy": ActivationPolicy(),
+        "vectors": no_vectors(encoder, 2, members),
+    }
+    return QuantEnsemble(**(fields | changes))
+
+
+def pool(kind: Any, in_shape: Any, kernel: Any, stride: Any, padding: Any = (0, 0)) -> Any:
+    return kind(in_shape, (*window_out(in_shape, kernel, stride, padding), in_shape[2]), kernel, stride, padding)
+
+
+def with_vectors(**changes: np.ndarray) -> QuantEnsemble:
+    good = ensemble()
+    return ensemble(vectors=replace(good.vectors, **changes))
+
+
+BAD_LAYERS: dict[str, tuple[Callable[[], Any], str]] = {
+    "weights of another type": (lambda: conv(weight=np.ones((3, 2, 2, 2), np.int16)), "weight is int16"),
+    "weights of another shape": (lambda: conv(weight=np.ones((3, 1, 2, 2), np.int8)), "weight is int8"),
+    "weights of 3 axes": (lambda: conv(weight=np.ones((3, 2, 2), np.int8)), "4 axes"),
+    "linear weights of another shape": (lambda: linear(weight=np.ones((3, 36), np.int8)), "weight is int8"),
+    "bias of another type": (lambda: conv(bias=np.zeros(3, np.int64)), "bias is int64"),
+    "bias of another length": (lambda: conv(bias=np.zeros(2, np.int32)), "bias is int32"),
+    "threshold of another length": (lambda: conv(threshold=np.ones(4, np.int32)), "threshold is int32"),
+    "threshold of 0": (lambda: conv(threshold=np.zeros(3, np.int32)), "at least 1"),
+    "negative threshold": (lambda: conv(threshold=np.full(3, -1, np.int32)), "at least 1"),
+    "readout with a threshold": (lambda: linear(threshold=np.ones(2, np.int32)), "0 for li"),
+    "scale of another type": (lambda: conv(scale=np.ones(3, np.float32)), "scale is float32"),
+    "scale of 0": (lambda: conv(scale=np.zeros(3)), "positive and finite"),
+    "NaN scale": (lambda: conv(scale=np.full(3, np.nan)), "positive and finite"),
+    "infinite scale": (lambda: conv(scale=np.full(3, np.inf)), "positive and finite"),
+    "bound beyond 32 bits": (lambda: conv(bound=Bound(0, 2**31)), "do not fit in 32 bits"),
+    "empty map": (lambda: linear(0), "1 to 65535"),
+    "map of 65536": (lambda: linear(65536), "1 to 65535"),
+    "negative shape": (lambda: linear(in_shape=(-1, -1, 36)), "1 to 65535"),
+    "linear output of 2 axes": (lambda: linear(out_shape=(1, 2, 2)), r"\(1, 1, n\)"),
+    "output that does not follow": (lambda: conv(out_shape=(4, 4, 3)), "make"),
+    "kernel larger than the map": (lambda: conv(weight=np.ones((3, 2, 5, 2), np.int8)), "make"),
+    "stride of 0": (lambda: conv(stride=(0, 1)), "out of range"),
+    "stride of 256": (lambda: conv(stride=(1, 256)), "larger than 255"),
+    "stride of 2^70": (lambda: conv(stride=(1, 2**70)), "larger than 255"),
+    "negative padding": (lambda: conv(padding=(-1, 0)), "out of range"),
+    "padding as large as the kernel": (lambda: conv(padding=(2, 0)), "smaller than the kernel"),
+    "kernel of 256": (
+        lambda: AvgPool((1, 300, 1), (1, 45, 1), (1, 256), (1, 1)),
+        "larger than 255",
+    ),
+    "kernel of 0": (lambda: MaxPool((1, 3, 1), (1, 3, 1), (1, 0), (1, 1)), "out of range"),
+    "pooling that changes channels": (lambda: AvgPool((2, 2, 2), (1, 1, 1), (2, 2), (2, 2)), "keeps the number"),
+    "pooling of another size": (lambda: MaxPool((2, 2, 2), (2, 1, 2), (2, 2), (2, 2)), "make"),
+}
+
+BAD_STUDENTS: dict[str, tuple[Callable[[], Any], str]] = {
+    "no layers": (lambda: QuantStudent((), (), np.ones(2, np.int32), np.ones(2, np.int32)), "at least one layer"),
+    "shapes that do not chain": (lambda: student(conv(), linear(35)), "layer 1 takes"),
+    "a convolution after another map": (
+        lambda: student(linear(neuron=LIF, threshold=np.ones(2, np.int32)), conv()),
+        "layer 1 takes",
+    ),
+    "no readout": (lambda: student(conv()), "must be a linear readout"),
+    "a convolution for a readout": (
+        lambda: student(conv(neuron=READOUT, threshold=np.zeros(3, np.int32))),
+        "must be a linear readout",
+    ),
+    "a readout in the middle": (lambda: student(linear(40), linear(2)), "not the last layer"),
+    "gain of 0": (lambda: student(gain=np.zeros(2, np.int32)), "gain must be at least 1"),
+    "gain of another length": (lambda: student(gain=np.ones(3, np.int32)), "gain is int32"),
+    "bias of another type": (lambda: student(bias=np.ones(2)), "bias is float64"),
+    "a mean above the highest": (lambda: student(mean_ops=2, max_ops=1), "out of range"),
+    "negative operations": (lambda: student(mean_ops=-1, max_ops=1), "out of range"),
+    "operations beyond 32 bits": (lambda: student(max_ops=2**32), "out of range"),
+    "operations of some layers": (lambda: student(layer_ops=(1,)), "every layer or none"),
+}
+
+
+def deep_pooling() -> QuantStudent:
+    """Average poolings that multiply one spike to 65025^4."""
+    pools = [pool(AvgPool, (1, 1, 2), (255, 255), (255, 255), (254, 254)) for _ in range(4)]
+    return QuantStudent((*pools, linear(2)), (), np.ones(2, np.int32), np.zeros(2, np.int32))
+
+
+DIRECT = Encoder("direct", (4, 5, 2), 3)
+EVENTS = Encoder("events", (4, 5, 2), 3)
+SLOW = Encoder("direct", (100, 300, 1), 65535)
+
+
+def slow_student() -> QuantStudent:
+    """Few operations, but 30,000 neurons to update at each of 65535 timesteps."""
+    first = Conv(
+        in_shape=SLOW.shape,
+        out_shape=SLOW.shape,
+        weight=np.ones((1, 1, 1, 1), np.int8),
+        bias=np.zeros(1, np.int32),
+        threshold=np.ones(1, np.int32),
+        scale=np.ones(1),
+        neuron=LIF,
+        bound=Bound(0, 0),
+    )
+    pools = [pool(MaxPool, (100, 300, 1), (100, 255), (100, 255))]
+    return student(first, *pools, linear(1), encoder=SLOW)
+
+
+BAD_ENSEMBLES: dict[str, tuple[Callable[[], Any], str]] = {
+    **{
+        f"name {name!r}": (lambda name=name: ensemble(name=name), "C identifier")  # type: ignore[misc]
+        for name in ("", "Upper", "1st", "a b", "a/b", "../a", "a" * 33, "ä", "a\n", "_a", "-a")
+    },
+    **{
+        f"name {name!r}": (lambda name=name: ensemble(name=name), "taken")  # type: ignore[misc]
+        for name in ("sne", "sne-x", "main", "stream", "student-0", "stdint", "string", "signal", "startup")
+    },
+    "no students": (lambda: ensemble(students=(), order=()), "0 students"),
+    "33 students": (lambda: ensemble(*[student()] * 33), "33 students"),
+    "one class": (lambda: ensemble(classes=("a",)), "1 classes"),
+    "1025 classes": (lambda: ensemble(classes=("a",) * 1025), "1025 classes"),
+    "bias of another length": (lambda: ensemble(bias=np.zeros(3, np.int32)), "bias is int32"),
+    "order that lacks a student": (lambda: ensemble(order=(0,)), "every student once"),
+    "order that repeats one": (lambda: ensemble(order=(0, 0)), "every student once"),
+    "order of another": (lambda: ensemble(order=(0, 2)), "every student once"),
+    "logit scale of 0": (lambda: ensemble(logit_scale=0.0), "logit_scale"),
+    "NaN logit scale": (lambda: ensemble(logit_scale=float("nan")), "logit_scale"),
+    "a student of other classes": (lambda: ensemble(student(conv(), linear(36, 3))), "student 0: 3 outputs"),
+    "an input of another shape": (lambda: ensemble(encoder=Encoder("rate", (5, 4, 2), 3)), "but the input is"),
+    "pooling of a direct input": (
+        lambda: ensemble(student(pool(AvgPool, (4, 5, 2), (2, 2), (2, 2)), linear(8)), encoder=DIRECT),
+        "not pooling",
+    ),
+    "a bound that was tampered with": (
+        lambda: ensemble(student(layers=(replace(student().layers[0], bound=Bound(0, 7)), student().layers[1]))),
+        "layer 0: the stored bound",
+    ),
+    "a bound proved for fewer timesteps": (
+        lambda: ensemble(student(encoder=Encoder("rate", (4, 5, 2), 1))),
+        "the stored bound",
+    ),
+    "a stream without clamp": (
+        lambda: ensemble(
+            student(conv(neuron=Neuron("if"), weight=np.full((3, 2, 2, 2), -1, np.int8)), linear()), encoder=EVENTS
+        ),
+        "layer 0: its membranes can grow without limit",
+    ),
+    "max pooling of counts": (
+        lambda: ensemble(
+            student(pool(AvgPool, (4, 5, 2), (2, 2), (1, 1)), pool(MaxPool, (3, 4, 2), (2, 2), (1, 1)), linear(12))
+        ),
+        "layer 1: max pooling needs binary spikes",
+    ),
+    "spikes that multiply without end": (
+        lambda: ensemble(deep_pooling(), encoder=Encoder("rate", (1, 1, 2), 3)),
+        "32-bit",
+    ),
+    "logits beyond 2^30": (
+        lambda: ensemble(student(gain=np.full(2, 2**30 // 20, np.int32))),
+        "logits can reach",
+    ),
+    "operations beyond a counter": (
+        lambda: ensemble(
+            *[student(linear(65535, 20, neuron=LIF, threshold=np.ones(20, np.int32)), linear(20), encoder=wide())] * 4,
+            encoder=wide(),
+        ),
+        "operations, more than a 32-bit counter",
+    ),
+    "neuron updates beyond a counter": (
+        lambda: ensemble(*[slow_student()] * 3, encoder=SLOW),
+        "neuron updates, more than a 32-bit counter",
+    ),
+    "a policy that does not fit": (
+        lambda: ensemble(policy=ActivationPolicy("first", students=3)),
+        "policy first: 3 students",
+    ),
+    "margins that do not fit": (lambda: ensemble(policy=ActivationPolicy(margins=(1, 2))), "2 margins"),
+    "vectors of another input": (lambda: with_vectors(inputs=np.zeros((0, 3), np.uint8)), "vectors.inputs"),
+    "vectors of other logits": (lambda: with_vectors(logits=np.zeros((1, 2), np.int32)), "vectors.logits"),
+    "vectors of other activity": (lambda: with_vectors(active=np.zeros(1, np.uint32)), "vectors.active"),
+    "vectors of other spikes": (lambda: with_vectors(spikes=np.zeros((0, 9), np.uint32)), "vectors.spikes"),
+    "vectors of other costs": (lambda: with_vectors(ops=np.zeros((0, 3), np.uint32)), "vectors.ops"),
+    "vectors of other labels": (lambda: with_vectors(labels=np.zeros(0, np.int64)), "vectors.labels"),
+}
+
+
+def wide() -> Encoder:
+    return Encoder("rate", (1, 1, 65535), 1000)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(*case, id=name)
+        for cases in (BAD_LAYERS, BAD_STUDENTS, BAD_ENSEMBLES)
+        for name, case in cases.items()
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_reason(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_parts_of_these_tests_are_themselves_valid() -> None:
+    assert ensemble().identifier == "model"
+    assert ensemble(name="with-dashes-0").identifier == "with_dashes_0"
+    assert ensemble(slow_student(), encoder=SLOW).students
+
+
+def test_arrays_are_read_only_once_a_model_holds_them() -> None:
+    layer = conv()
+    with pytest.raises(ValueError, match="read-only"):
+        layer.weight[0, 0, 0, 0] = 3
+
+
+@examples(40)
+@given(ensembles())
+def test_random_ensembles_name_their_spiking_layers_in_order(made: QuantEnsemble) -> None:
+    assert made.spike_layers == sorted(made.spike_layers)
+    for number, member in enumerate(made.students):
+        assert (number, len(member.layers) - 1) not in made.spike_layers
+        assert len(worst_ops(member, made.encoder)) == len(member.layers)
+
+
+@examples(200)
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 9), st.data())
+def test_window_taps_counts_the_outputs_that_each_input_reaches(
+    length: int, kernel: int, stride: int, data: st.DataObject
+) -> None:
+    padding = data.draw(st.integers(0, kernel - 1))
+    outputs = (length + 2 * padding - kernel) // stride + 1
+    reached = [sum(0 <= i + padding - stride * o < kernel for o in range(outputs)) for i in range(length)]
+    assert window_taps(length, kernel, stride, padding).tolist() == reached
+
+
+def test_maps_of_65535_take_no_table_of_their_square() -> None:
+    assert window_taps(65535, 3, 1, 1).sum() == 3 * 65535 - 2
+
+
+def test_a_seed_always_makes_the_same_random_ensemble() -> None:
+    first, second = (random_ensemble(random.Random(7)) for _ in range(2))
+    assert msgspec.to_builtins(first, enc_hook=np.ndarray.tolist) == msgspec.to_builtins(
+        second, enc_hook=np.ndarray.tolist
+    )
