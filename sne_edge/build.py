@@ -64,7 +64,6 @@ def build_firmware(
     manifest = read_manifest(directory)
     chosen = resolve_board(board) if isinstance(board, str) else board
     target = resolve_target(chosen.target)
-    _check_kernels(manifest, chosen, target)
     _check_fits(manifest, chosen)
     with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
         work = Path(folder)
@@ -75,15 +74,6 @@ def build_firmware(
         firmware = _report(manifest, chosen, target, work, output)
         _install(work, output)
     return firmware
-
-
-def _check_kernels(manifest: dict[str, Any], board: Board, target: Target) -> None:
-    exported = resolve_target(manifest.get("target", "host"))
-    if exported.kernels != "portable" and exported.name != target.name:
-        raise SneError(
-            f"{manifest['name']} was exported for {exported.name}, but {board.name} has a {target.name}",
-            f"export it with --target {target.name}",
-        )
 
 
 def _check_fits(manifest: dict[str, Any], board: Board) -> None:

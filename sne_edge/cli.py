@@ -91,7 +91,18 @@ def inspect(model: Model, as_json: Json = False) -> None:
     _print_table(
         f"{report.name}: {report.students} students, {report.classes} classes, {report.timesteps} timesteps, "
         f"{report.encoder} input of {report.input_bytes} bytes, policy {report.policy}",
-        ["layer", "shape", "neuron", "params", "flash B", "RAM B", "membrane", "proven range", "ops, mean", "ops, worst"],
+        [
+            "layer",
+            "shape",
+            "neuron",
+            "params",
+            "flash B",
+            "RAM B",
+            "membrane",
+            "proven range",
+            "ops, mean",
+            "ops, worst",
+        ],
         rows,
         left=3,
     )
@@ -141,7 +152,10 @@ def build(
 
 @app.command(name="eval")
 def evaluate(
-    model: Model, data: Data = None, policy: PolicyOption = None, as_json: Json = False,
+    model: Model,
+    data: Data = None,
+    policy: PolicyOption = None,
+    as_json: Json = False,
     threads: Annotated[int | None, typer.Option(help="Threads; default all cores.", min=1)] = None,
 ) -> None:
     """Accuracy and mean operations of a data set on the host build, per policy."""
@@ -162,10 +176,144 @@ def evaluate(
         f"{ensemble.name}: {len(labels):,} samples",
         ["policy", "accuracy", "students", "operations", "synaptic", "MACs", "neuron updates"],
         [
-            [r.policy, f"{r.accuracy:.2%}", f"{r.students_run:.2f}", f"{r.operations:,.0f}", f"{r.synaptic_ops:,.0f}",
-             f"{r.macs:,.0f}", f"{r.neuron_updates:,.0f}"]
+            [
+                r.policy,
+                "-" if r.accuracy is None else f"{r.accuracy:.2%}",
+                f"{r.students_run:.2f}",
+                f"{r.operations:,.0f}",
+                f"{r.synaptic_ops:,.0f}",
+                f"{r.macs:,.0f}",
+                f"{r.neuron_updates:,.0f}",
+            ]
             for r in results
         ],
+    )
+
+
+@app.command()
+def verify(
+    model: Model,
+    on: On = None,
+    data: Data = None,
+    count: Annotated[int, typer.Option(help="How many samples to compare.", min=1)] = 32,
+    as_json: Json = False,
+) -> None:
+    """Prove that reference, host build and devices agree in every spike count, membrane, logit and decision."""
+    from dataclasses import asdict
+
+    from . import verify as verification
+    from .connect import connect
+    from .host import HostModel
+
+    ensemble = _load(model)
+    inputs = _samples(ensemble, data)[0][:count]
+    checks: list[verification.Check] = []
+    with _status() as say:
+        say("compiling for this computer")
+        host = HostModel(ensemble)
+        expected = verification.expected_engine(ensemble, host)
+        for where in on or _default_places(["host"]):
+            if where == "host":
+                checks += verification.verify(ensemble, inputs, expected, [verification.HostEngine(host)], say)
+                continue
+            with connect(ensemble, where, say) as (device, _):
+                engine = verification.DeviceEngine(device, where)
+                checks += verification.verify(ensemble, inputs, expected, [engine], say)
+    checks = list(dict.fromkeys(checks))
+    if as_json:
+        _print_json([asdict(c) for c in checks])
+    else:
+        _print_table(
+            f"{ensemble.name}: every number compared for equality",
+            ["engine", "against", "inputs", "policies", "numbers", "result"],
+            [
+                [
+                    c.engine,
+                    c.against,
+                    str(c.inputs),
+                    str(c.runs),
+                    f"{c.compared:,}",
+                    "equal" if c.difference is None else "DIFFERENT",
+                ]
+                for c in checks
+            ],
+            left=2,
+        )
+    for check in checks:
+        if check.difference is not None:
+            raise SneError(
+                f"{check.engine} differs from {check.against}: {check.difference}",
+                "build the firmware again from this model; if it still differs, please report it with the .sne file",
+            )
+
+
+@app.command()
+def bench(
+    model: Model,
+    on: Annotated[
+        str | None, typer.Option(help="qemu:BOARD, a serial port, or socket://HOST:PORT. Default: QEMU, Cortex-M4.")
+    ] = None,
+    data: Data = None,
+    policy: PolicyOption = None,
+    samples: Annotated[int, typer.Option(help="How many inputs to count on the device.", min=1)] = 32,
+    as_json: Json = False,
+) -> None:
+    """Measure inferences on a device: instructions (emulator) or cycles (hardware), operations, memory, accuracy."""
+    from dataclasses import asdict
+
+    from . import evaluate as evaluation
+    from .bench import bench as measure
+    from .connect import connect
+    from .host import HostModel
+    from .policy import parse_policy
+
+    ensemble = _load(model)
+    inputs, labels = _samples(ensemble, data)
+    where = on or _default_places([])[0]
+    policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
+    with _status() as say:
+        host = HostModel(ensemble)
+        with connect(ensemble, where, say) as (device, firmware):
+            info = device.info()
+            rows = measure(host, device, inputs, labels, policies, samples, say)
+    if as_json:
+        _print_json(
+            {
+                "on": where,
+                "device": asdict(info),
+                "firmware": asdict(firmware) if firmware else None,
+                "rows": [asdict(row) | {"operations": row.operations} for row in rows],
+            }
+        )
+        return
+    unit = rows[0].unit
+    _print_table(
+        f"{ensemble.name} on {where} ({info.board}): {len(inputs):,} inputs, {unit} counted on {rows[0].samples}",
+        ["policy", "accuracy", "students", f"{unit}, mean", "min", "max", "operations", "of it MACs", "stack B"],
+        [
+            [
+                r.policy,
+                "-" if r.accuracy is None else f"{r.accuracy:.2%}",
+                f"{r.students_run:.2f}",
+                f"{r.count_mean:,.0f}",
+                f"{r.count_min:,}",
+                f"{r.count_max:,}",
+                f"{r.operations:,.0f}",
+                f"{r.macs:,.0f}",
+                f"{r.stack_bytes:,}",
+            ]
+            for r in rows
+        ],
+    )
+    print(
+        f"flash {info.flash_used:,} of {info.flash_size:,} bytes"
+        + (
+            f" (code {firmware.code_bytes:,}, model tables {firmware.weight_bytes:,}, "
+            f"golden vectors {firmware.vector_bytes:,})"
+            if firmware
+            else ""
+        )
+        + f"; static RAM {info.ram_used:,} of {info.ram_size:,} bytes, of it the model's state {info.state_bytes:,}"
     )
 
 
@@ -176,16 +324,20 @@ def targets(as_json: Json = False) -> None:
     from .targets import all_targets
 
     rows = [[t.name, ", ".join(t.aliases), t.kernels, " ".join(t.cflags)] for t in all_targets()]
-    boards = [[b.name, b.target, f"{b.flash_bytes >> 10:,}", f"{b.ram_bytes >> 10:,}", b.description] for b in all_boards()]
+    boards = [
+        [b.name, b.target, b.description, f"{b.flash_bytes >> 10:,}", f"{b.ram_bytes >> 10:,}"] for b in all_boards()
+    ]
     if as_json:
-        keys = ["name", "target", "flash_kib", "ram_kib", "description"]
-        _print_json({
-            "targets": [dict(zip(["name", "aliases", "kernels", "flags"], row, strict=True)) for row in rows],
-            "boards": [dict(zip(keys, row, strict=True)) for row in boards],
-        })
+        keys = ["name", "target", "description", "flash_kib", "ram_kib"]
+        _print_json(
+            {
+                "targets": [dict(zip(["name", "aliases", "kernels", "flags"], row, strict=True)) for row in rows],
+                "boards": [dict(zip(keys, row, strict=True)) for row in boards],
+            }
+        )
         return
     _print_table("targets", ["name", "also", "kernels", "flags"], rows, left=4)
-    _print_table("boards", ["name", "target", "flash KiB", "RAM KiB", "description"], boards, left=2)
+    _print_table("boards", ["name", "target", "description", "flash KiB", "RAM KiB"], boards, left=3)
 
 
 @app.command()
@@ -199,6 +351,59 @@ def doctor(as_json: Json = False) -> None:
         return
     rows = [[f.what, f.found or "missing", f.need, "" if f.found else f.hint] for f in findings]
     _print_table("what is here", ["tool", "found", "needed for", "how to get it"], rows, left=4)
+
+
+@contextmanager
+def _exported(model: str, board: str) -> Iterator[tuple[str, Path]]:
+    """A model's name and an export of it for a board: the directory itself where `model` is one."""
+    import tempfile
+
+    from .boards import resolve_board
+    from .export import export as write
+    from .export import read_manifest
+
+    target = resolve_board(board).target
+    if Path(model).is_dir():
+        yield read_manifest(model)["name"], Path(model)
+        return
+    ensemble = _load(model)
+    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
+        yield ensemble.name, write(ensemble, target, Path(folder) / "model")
+
+
+def _samples(ensemble: QuantEnsemble, data: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Encoded test samples and labels (-1 where unknown): of a data set, or the golden vectors."""
+    if data is None:
+        if not len(ensemble.vectors.inputs):
+            raise SneError(f"{ensemble.name} holds no golden vectors", "give samples with --data")
+        return ensemble.vectors.inputs, ensemble.vectors.labels
+    from .data import load_dataset
+
+    dataset = load_dataset(data)
+    return ensemble.encoder.encode(dataset.x_test), dataset.y_test
+
+
+def _default_places(always: list[str]) -> list[str]:
+    """Where to run when nothing is said: `always`, and an emulator; without its tools a note, or an error."""
+    from .connect import default_emulator
+
+    emulator = default_emulator()
+    if emulator is not None:
+        return [*always, emulator]
+    hint = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm, or name a device with --on"
+    if not always:
+        raise SneError("no ARM compiler or QEMU is installed, and no device was named", hint)
+    print(f"note: no ARM compiler or QEMU is installed, so no device is checked; {hint}", file=sys.stderr)
+    return always
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that says what is going on; nothing where there is no terminal."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
+        yield lambda text: status.update(text)
 
 
 def _load(model: str) -> QuantEnsemble:

@@ -19,11 +19,11 @@ from .policy import format_policy
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One policy over N samples. `accuracy` in 0..1; the rest are means per inference."""
+    """One policy over N samples. `accuracy` in 0..1, None where no label is known; the rest are means per inference."""
 
     policy: str
     samples: int
-    accuracy: float
+    accuracy: float | None
     students_run: float
     synaptic_ops: float
     macs: float
@@ -55,11 +55,12 @@ def evaluate(
 
 
 def summarize(policy: ActivationPolicy, batch: Batch, labels: np.ndarray) -> Evaluation:
-    """Accuracy and mean work of a batch."""
+    """Accuracy and mean work of a batch; labels [N], -1 where unknown."""
+    known = labels >= 0
     return Evaluation(
         policy=format_policy(policy),
         samples=len(labels),
-        accuracy=float((batch.label == labels).mean()),
+        accuracy=float((batch.label == labels)[known].mean()) if known.any() else None,
         students_run=float(batch.students_run.mean()),
         synaptic_ops=float(batch.synaptic_ops.mean()),
         macs=float(batch.macs.mean()),

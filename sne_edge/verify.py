@@ -235,15 +235,11 @@ def _first(name: str, got: np.ndarray, want: np.ndarray) -> str | None:
     return f"input {place[0]}: {name}{index} is {got[place]} instead of {want[place]}"
 
 
-def _locate(
-    ensemble: QuantEnsemble, inputs: np.ndarray, expected: Engine, engine: Engine, student: int
-) -> str | None:
+def _locate(ensemble: QuantEnsemble, inputs: np.ndarray, expected: Engine, engine: Engine, student: int) -> str | None:
     """The first timestep, layer and neuron at which a student differs."""
     for timesteps in range(1, ensemble.encoder.timesteps + 1):
         policy = ActivationPolicy("mask", mask=1 << student, timesteps=timesteps)
-        found = _compare(
-            ensemble, engine.run(inputs, policy, student), expected.run(inputs, policy, student), student
-        )
+        found = _compare(ensemble, engine.run(inputs, policy, student), expected.run(inputs, policy, student), student)
         if found:
             return f"timestep {timesteps - 1}: {found}"
     return None

@@ -121,13 +121,6 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
         build_firmware(tmp_path, "microbit", tmp_path / "firmware")
 
 
-def test_kernels_for_another_core_are_refused(tiny: QuantEnsemble, tmp_path: Path) -> None:
-    directory = export(tiny, "m4", tmp_path / "export")
-    with pytest.raises(SneError, match="exported for cortex-m4, but microbit has a cortex-m0") as caught:
-        build_firmware(directory, "microbit", tmp_path / "firmware")
-    assert "--target cortex-m0" in caught.value.hint
-
-
 def test_an_output_that_cannot_be_written_is_named(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SneError, match="cannot write"):

@@ -1,0 +1,54 @@
+"""From a model and the name of a place to a device that serves it there: exports, builds and starts what that takes.
+
+In: an ensemble and a place: `host`, `qemu:BOARD`, a serial port, or `socket://HOST:PORT`. Out: an open `Device`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .artifact import fingerprint
+from .boards import resolve_board
+from .build import Firmware, build_firmware
+from .device import Device
+from .export import export
+from .model import QuantEnsemble
+from .qemu import COMMAND
+from .targets import resolve_target
+
+DEFAULT_TARGET = "cortex-m"
+
+
+def default_emulator() -> str | None:
+    """`qemu:BOARD` with the default target's board, where compiler and emulator are installed."""
+    target = resolve_target(DEFAULT_TARGET)
+    return f"qemu:{target.board}" if shutil.which(target.cc) and shutil.which(COMMAND) else None
+
+
+@contextmanager
+def connect(
+    ensemble: QuantEnsemble, where: str, progress: Callable[[str], None] = lambda text: None
+) -> Iterator[tuple[Device, Firmware | None]]:
+    """The device at `where`, closed at the end, and the firmware built for it (None where it runs its own already).
+
+    Raises `SneError` where a tool is missing, the model does not fit, or the device serves another model.
+    """
+    print_of_model = fingerprint(ensemble)
+    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
+        image, firmware = None, None
+        if where == "host":
+            progress("compiling for this computer")
+            image = export(ensemble, "host", Path(folder) / "model")
+        elif where.startswith("qemu:"):
+            board = resolve_board(where.removeprefix("qemu:"))
+            progress(f"building firmware for {board.name}")
+            directory = export(ensemble, board.target, Path(folder) / "model")
+            firmware = build_firmware(directory, board.name, Path(folder) / "firmware")
+            image = firmware.elf
+        progress(f"connecting to {where}")
+        with Device.open(where, image, fingerprint=print_of_model) as device:
+            yield device, firmware
