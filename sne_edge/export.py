@@ -41,20 +41,30 @@ def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
     files = render(ensemble, resolve_target(target))
     if directory.exists() and not directory.is_dir():
         raise SneError(f"{directory} is a file", "name a directory for the export with -o")
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).is_file():
-        raise SneError(
-            f"{directory} holds files that are not an export", "name an empty or new directory with -o, or remove it"
-        )
+    if directory.is_dir() and any(directory.iterdir()):
+        try:
+            read_manifest(directory)
+        except SneError:
+            raise SneError(
+                f"{directory} holds files that are not an export",
+                "name an empty or new directory with -o, or remove it",
+            ) from None
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
         try:
+            new, old = staging / "new", staging / "old"
+            new.mkdir()
             for name, text in files.items():
-                (staging / name).write_text(text, encoding="utf-8", newline="\n")
-            staging.chmod(0o755)
+                (new / name).write_text(text, encoding="utf-8", newline="\n")
             if directory.exists():
-                shutil.rmtree(directory)
-            staging.rename(directory)
+                directory.rename(old)
+            try:
+                new.rename(directory)
+            except OSError:
+                if old.exists():
+                    old.rename(directory)
+                raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
