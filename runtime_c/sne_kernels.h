@@ -197,15 +197,31 @@ SNE_INLINE size_t sne_rate_events(const int8_t *x, size_t inputs, uint32_t seed,
     return n;
 }
 
-/* One timestep of a raster: a bit per input, least significant first. */
+/* Place of the lowest bit of x != 0. */
+SNE_INLINE uint32_t sne_lowest_bit(uint32_t x)
+{
+#if defined(__GNUC__)
+    return (uint32_t)__builtin_ctz(x);
+#else
+    uint32_t place = 0;
+    while (!(x >> place & 1u)) {
+        place++;
+    }
+    return place;
+#endif
+}
+
+/* One timestep of a raster: a bit per input, least significant first; bits beyond the inputs are ignored. */
 SNE_INLINE size_t sne_raster_events(const uint8_t *row, size_t inputs, uint16_t *events)
 {
-    size_t i, n = 0;
-    for (i = 0; i < inputs; i++) {
-        if ((i & 7u) == 0 && row[i >> 3] == 0) {
-            i += 7;
-        } else if (((uint32_t)row[i >> 3] >> (i & 7u)) & 1u) {
-            events[n++] = (uint16_t)i;
+    size_t base, n = 0;
+    for (base = 0; base < inputs; base += 8) {
+        uint32_t bits = row[base >> 3];
+        if (inputs - base < 8) {
+            bits &= (1u << (inputs - base)) - 1u;
+        }
+        for (; bits; bits &= bits - 1u) {
+            events[n++] = (uint16_t)(base + sne_lowest_bit(bits));
         }
     }
     return n;
