@@ -1,0 +1,82 @@
+"""Equivalence on emulated cores: the same random networks, at every timestep, with each set of kernels there is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from strategies import ENCODERS, every_policy, random_ensemble, random_inputs
+from test_equivalence import ensemble_of, linear
+
+from sne_edge.artifact import fingerprint
+from sne_edge.boards import resolve_board
+from sne_edge.build import build_firmware
+from sne_edge.device import Device
+from sne_edge.encoder import Encoder, EncoderKind
+from sne_edge.export import export
+from sne_edge.model import ActivationPolicy, Layer, Linear, QuantEnsemble
+from sne_edge.neuron import Decay, Neuron
+from sne_edge.targets import resolve_target
+from sne_edge.verify import DeviceEngine, ReferenceEngine
+
+BOARDS = ("microbit", "mps2-an386", "mps3-an547")  # M0: portable; M4: DSP; M55: Helium
+
+
+def assert_device(ensemble: QuantEnsemble, board: str, folder: Path, rng: random.Random, samples: int = 4) -> None:
+    """Firmware on `board` and reference agree: each student alone at every timestep, then every kind of policy."""
+    directory = export(ensemble, resolve_board(board).target, folder / "export")
+    image = build_firmware(directory, board, folder / "firmware")
+    inputs = random_inputs(rng, ensemble, samples)[-samples:]
+    runs: list[tuple[ActivationPolicy, int | None]] = [
+        (ActivationPolicy("mask", mask=1 << number, timesteps=t), number)
+        for number in range(len(ensemble.students))
+        for t in range(1, ensemble.encoder.timesteps + 1)
+    ]
+    runs += [(policy, None) for policy in every_policy(rng, ensemble)]
+    reference = ReferenceEngine(ensemble)
+    with Device.open(f"qemu:{board}", image.elf, fingerprint=fingerprint(ensemble)) as device:
+        engine = DeviceEngine(device, board)
+        for policy, student in runs:
+            got, want = engine.run(inputs, policy, student), reference.run(inputs, policy, student)
+            for name, values in want.values.items():
+                np.testing.assert_array_equal(got.values[name], values, err_msg=f"{name} under {policy}")
+            for mine, theirs in zip(got.membranes, want.membranes, strict=True):
+                np.testing.assert_array_equal(mine, theirs, err_msg=f"membranes under {policy}")
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("width", [None, 16])
+def test_random_networks_are_exact_on_every_core(
+    width: Any, kind: EncoderKind, board: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    rng = random.Random(f"{kind} {board} {width}")
+    assert_device(random_ensemble(rng, kind=kind, width=width, students=2), board, tmp_path, rng)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_number_of_outputs_is_exact_on_every_core(
+    board: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    """Layers of 1 to 47 outputs at 16 bits: every remainder of every block of every kernel."""
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    encoder = Encoder("rate", (1, 1, 10), 2)
+    lif, readout = Neuron("lif", Decay("shift", 2)), Neuron("li", Decay("shift", 1), "none")
+    students: list[list[Layer]] = [
+        [linear(encoder, True, encoder.shape, n, lif), linear(encoder, False, (1, 1, n), 3, readout)]
+        for n in (*range(1, 20), 31, 32, 33, 39, 40, 47)
+    ]
+    assert all(isinstance(x, Linear) and x.width == 16 for chain in students for x in chain)
+    rng = random.Random(board)
+    assert_device(ensemble_of(encoder, students), board, tmp_path, rng, samples=2)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_boards_of_this_file_have_the_kernels_that_it_says(board: str) -> None:
+    kernels = resolve_target(resolve_board(board).target).kernels
+    assert kernels == {"microbit": "portable", "mps2-an386": "dsp", "mps3-an547": "helium"}[board]
