@@ -1,0 +1,262 @@
+"""Teachers: a network's penultimate features f and the linear classifier on them; extraction, cached on disk.
+
+In: a data set. Out: a teacher (`TeacherNet`: the built-in CNN or any module), its features and logits on any views.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .data import Dataset
+from .errors import SneError
+
+Progress = Callable[[str, int, int, str], None]  # (stage, steps done, steps in all, a word on how it goes)
+
+
+def quiet(stage: str, done: int, total: int, note: str) -> None:
+    """A `Progress` that shows nothing."""
+
+
+class TeacherNet(nn.Module):
+    """A teacher: `features(x)` float [N, d] and `classifier`, linear, float [N, d] -> [N, classes].
+
+    x is float [N, channels, height, width].
+    """
+
+    classifier: nn.Linear
+
+    def features(self, x: Tensor) -> Tensor:
+        raise TypeError("a teacher defines features()")
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.features(x))
+        return logits
+
+
+class ConvTeacher(TeacherNet):
+    """Three convolutions (stride 1, 2, 2) with batch norm and ReLU, and a dense layer of `features` units."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, width: int = 64, features: int = 64) -> None:
+        super().__init__()
+        height, length, channels = shape
+        kernel = (1 if height == 1 else 3, 1 if length == 1 else 5 if height == 1 else 3)
+        blocks: list[nn.Module] = []
+        for stride, inputs in ((1, channels), (2, width), (2, width)):
+            step = stride if kernel[0] > 1 else 1, stride if kernel[1] > 1 else 1
+            padding = kernel[0] // 2, kernel[1] // 2
+            blocks += [nn.Conv2d(inputs, width, kernel, step, padding), nn.BatchNorm2d(width), nn.ReLU()]
+            height, length = ((n - 1) // s + 1 for n, s in zip((height, length), step, strict=True))
+        self.body = nn.Sequential(
+            *blocks, nn.Flatten(), nn.Dropout(0.3), nn.Linear(width * height * length, features), nn.ReLU()
+        )
+        self.classifier = nn.Linear(features, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.body(x)
+        return out
+
+
+class ModuleTeacher(TeacherNet):
+    """Any module as a teacher: `backbone` maps x to features [N, d], `classifier` is the linear layer on them."""
+
+    def __init__(self, backbone: nn.Module, classifier: nn.Linear) -> None:
+        super().__init__()
+        if not isinstance(classifier, nn.Linear):
+            raise SneError(
+                f"the teacher's classifier is a {type(classifier).__name__}, not nn.Linear",
+                "give the backbone up to the penultimate layer, and the last linear layer",
+            )
+        self.backbone, self.classifier = backbone, classifier
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.backbone(x)
+        return out
+
+
+def as_teacher(module: nn.Module) -> TeacherNet:
+    """A module with `features` (a method or submodule) and a linear `classifier`, as a teacher."""
+    if isinstance(module, TeacherNet):
+        return module
+    backbone, classifier = getattr(module, "features", None), getattr(module, "classifier", None)
+    if not isinstance(backbone, nn.Module) or not isinstance(classifier, nn.Linear):
+        raise SneError(
+            f"{type(module).__name__} has no modules `features` and `classifier` (linear)",
+            "wrap it: ModuleTeacher(backbone, classifier)",
+        )
+    return ModuleTeacher(backbone, classifier)
+
+
+def to_torch(x: np.ndarray) -> Tensor:
+    """Samples [N, height, width, channels] as float32 [N, channels, height, width]."""
+    return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32))
+
+
+def batches(x: np.ndarray, count: int = 512) -> Iterator[Tensor]:
+    """`to_torch` of `count` samples at a time."""
+    for start in range(0, len(x), count):
+        yield to_torch(x[start : start + count])
+
+
+def augment(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """One light random view of each sample [N, height, width, channels]: shifted by up to 2 (edges repeat), scaled by
+    10 %, with noise of 3 % of the data's standard deviation."""
+    count, height, width, _ = x.shape
+    for axis, length in ((1, height), (2, width)):
+        if length > 4:
+            shift = generator.integers(-2, 3, size=(count, 1))
+            index = np.clip(np.arange(length)[None, :] + shift, 0, length - 1)
+            x = np.take_along_axis(x, index[:, :, None, None] if axis == 1 else index[:, None, :, None], axis=axis)
+    scale = 1 + 0.1 * generator.standard_normal((count, 1, 1, 1))
+    noise = 0.03 * x.std() * generator.standard_normal(x.shape)
+    made: np.ndarray = (x * scale + noise).astype(np.float32)
+    return made
+
+
+def train_teacher(dataset: Dataset, *, epochs: int = 40, seed: int = 0, progress: Progress = quiet) -> TeacherNet:
+    """Train the built-in CNN on the training samples; deterministic for a seed on one machine."""
+    torch.manual_seed(seed)
+    generator = np.random.default_rng(seed)
+    net = ConvTeacher(dataset.shape, len(dataset.classes))
+    labels, batch = torch.from_numpy(dataset.y_train), 128
+    steps = epochs * -(-len(labels) // batch)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    for epoch in range(epochs):
+        net.train()
+        seen = to_torch(augment(dataset.x_train, generator))
+        for pick in np.array_split(generator.permutation(len(labels)), -(-len(labels) // batch)):
+            if len(pick) > 1:  # batch norm needs two
+                loss = functional.cross_entropy(net(seen[pick]), labels[pick], label_smoothing=0.05)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            schedule.step()
+        progress("teacher", epoch + 1, epochs, f"loss {loss.item():.3f}")
+    return net.eval()
+
+
+def accuracy(net: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
+    """Share of samples [N, height, width, channels] that a classifier labels as `y`, 0..1."""
+    net.eval()
+    with torch.no_grad():
+        label = torch.cat([net(part).argmax(dim=1) for part in batches(x)])
+    return float((label.numpy() == y).mean())
+
+
+def count_macs(net: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Multiply-accumulates of one inference, of convolutions and linear layers."""
+    macs = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal macs
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
+            macs += output[0].numel() * module.weight[0].numel()
+        if isinstance(module, nn.Linear):
+            macs += output[0].numel() * module.in_features
+
+    hooks = [m.register_forward_hook(count) for m in net.modules()]
+    with torch.no_grad():
+        net.eval()(torch.zeros(1, shape[2], shape[0], shape[1]))
+    for hook in hooks:
+        hook.remove()
+    return macs
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a teacher says: `features` float32 [views, N, d], `logits` float32 [views, N, classes]."""
+
+    features: np.ndarray
+    logits: np.ndarray
+
+
+def views(x: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` views of each sample, float32 [count, N, height, width, channels]; the first is the sample itself."""
+    generator = np.random.default_rng([seed, 1])
+    return np.stack([x, *(augment(x, generator) for _ in range(count - 1))]).astype(np.float32)
+
+
+def extract(teacher: TeacherNet, x: np.ndarray, cache: Path | None = None) -> Features:
+    """Features and logits of views [views, N, height, width, channels].
+
+    With `cache`, a folder, they are read from there where a file for this teacher and these samples is whole, else
+    written there; a damaged file is replaced.
+    """
+    path = None if cache is None else cache / f"features-{_key(teacher, x)}.safetensors"
+    found = None if path is None else _read(path, x.shape[:2], teacher.classifier)
+    if found is not None:
+        return found
+    teacher.eval()
+    parts: list[tuple[Tensor, Tensor]] = []
+    with torch.no_grad():
+        for part in batches(x.reshape(-1, *x.shape[2:])):
+            f = teacher.features(part)
+            parts.append((f, teacher.classifier(f)))
+    made = Features(*(torch.cat(p).numpy().reshape(*x.shape[:2], -1) for p in zip(*parts, strict=True)))
+    if path is not None:
+        _write(path, made)
+    return made
+
+
+def default_cache() -> Path:
+    """The user's cache folder for features."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("sne-edge") / "features"
+
+
+def fingerprint(net: nn.Module) -> str:
+    """16 hex digits over a network's structure, parameters and buffers."""
+    digest = hashlib.sha256(repr(net).encode())
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _key(teacher: TeacherNet, x: np.ndarray) -> str:
+    data = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode() + np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
+    return f"{fingerprint(teacher)}-{data}"
+
+
+def _read(path: Path, lead: tuple[int, ...], classifier: nn.Linear) -> Features | None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(path.read_bytes())
+        features, logits = tensors["features"], tensors["logits"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+    shapes = (*lead, classifier.in_features), (*lead, classifier.out_features)
+    whole = (features.shape, logits.shape) == shapes and features.dtype == logits.dtype == np.float32
+    return Features(features, logits) if whole else None
+
+
+def _write(path: Path, made: Features) -> None:
+    from safetensors.numpy import save
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(save({"features": made.features, "logits": made.logits}))
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise SneError(
+            f"cannot write the feature cache {path}: {error.strerror}", "give another --cache folder"
+        ) from None
