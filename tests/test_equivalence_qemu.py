@@ -76,6 +76,43 @@ def test_every_number_of_outputs_is_exact_on_every_core(
     assert_device(ensemble_of(encoder, students), board, tmp_path, rng, samples=2)
 
 
+@pytest.mark.parametrize(
+    ("board", "right", "wrong"),
+    [
+        ("mps2-an386", "ror #8", "ror #16"),
+        ("mps3-an547", "vaddq_s16(", "vsubq_s16("),
+        ("microbit", "a0 += w[0]", "a0++"),
+    ],
+)
+def test_a_fault_in_a_cores_own_kernels_is_seen(
+    board: str,
+    right: str,
+    wrong: str,
+    require_tool: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+
+    original = export
+
+    def faulty(ensemble: QuantEnsemble, target: str, directory: Path) -> Path:
+        faults = 0
+        for path in original(ensemble, target, directory).glob("sne_*.h"):
+            text = path.read_text(encoding="utf-8")
+            faults += text.count(right)
+            path.write_text(text.replace(right, wrong), encoding="utf-8")
+        assert faults, "the fault was not injected"
+        return directory
+
+    monkeypatch.setattr("test_equivalence_qemu.export", faulty)
+    encoder = Encoder("rate", (1, 1, 10), 2)
+    hidden = linear(encoder, True, encoder.shape, 33, Neuron("lif", Decay("shift", 2)))
+    readout = linear(encoder, False, (1, 1, 33), 3, Neuron("li", Decay("shift", 1), "none"))
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        assert_device(ensemble_of(encoder, [[hidden, readout]]), board, tmp_path, random.Random(0), samples=2)
+
+
 @pytest.mark.parametrize("board", BOARDS)
 def test_the_boards_of_this_file_have_the_kernels_that_it_says(board: str) -> None:
     kernels = resolve_target(resolve_board(board).target).kernels
