@@ -57,7 +57,7 @@ def quantize_ensemble(ensemble: Ensemble, name: str, classes: tuple[str, ...]) -
         assert isinstance(student, Student) and isinstance(head, nn.Linear)
         weight, bias = (t.detach().double().numpy() for t in folded_readout(student, head))
         readouts.append((weight, bias))
-        chains.append(_modules(fold_batch_norm(student.body)))
+        chains.append(list(fold_batch_norm(student.body)))
     features = [tuple(int(i) for i in ensemble.partition.chunk(k)) for k in range(len(chains))]
     bias = ensemble.bias.detach().double().numpy()
     return _assemble(name, classes, ensemble.encoder, chains, readouts, features, bias)
@@ -88,14 +88,14 @@ def quantize_network(
     The provenance holds `agreement`, the share of calibration samples that the float network labels likewise.
     Raises `SneError` on a module, setting, shape or value that cannot be deployed.
     """
-    encoder = encoder or _direct_encoder(calibration, timesteps)
+    encoder = encoder or make_encoder("direct", calibration, timesteps)
     inputs = encoder.encode(calibration)
-    network = copy.deepcopy(network).eval()
     if not isinstance(network, nn.Sequential):
         raise SneError(
             f"the network is a {type(network).__name__}, not nn.Sequential", "chain its layers in nn.Sequential"
         )
-    modules = _modules(fold_batch_norm(network))
+    network = nn.Sequential(*_modules(_copy(network)))
+    modules = list(fold_batch_norm(network))
     last = modules.pop() if modules else None
     if not isinstance(last, nn.Linear):
         raise SneError(
@@ -115,18 +115,42 @@ def quantize_network(
     return msgspec.structs.replace(made, vectors=vectors)
 
 
-def _direct_encoder(calibration: np.ndarray, timesteps: int) -> Encoder:
-    x = np.asarray(calibration)
-    if x.ndim not in (2, 3, 4) or x.size == 0 or not np.isfinite(x).all():
-        raise SneError(
-            f"calibration samples of shape {x.shape} cannot set the input's scale",
-            "give finite samples [N, length], [N, height, width] or [N, height, width, channels]",
-        )
-    shape = {2: (1, *x.shape[1:], 1), 3: (*x.shape[1:], 1), 4: x.shape[1:]}[x.ndim]
+def _copy(network: nn.Sequential) -> nn.Sequential:
+    """The network in evaluation, its own left alone but for hidden membranes: those of the last training step hang on a
+    graph that cannot be copied, and are put to rest."""
+    for module in network.modules():
+        if isinstance(module, snn.Leaky):
+            module.reset_mem()
+    return copy.deepcopy(network).eval()
+
+
+def make_encoder(kind: str, x: np.ndarray, timesteps: int, shape: tuple[int, ...] | None = None) -> Encoder:
+    """An encoder for samples like `x`, whose largest magnitude becomes 127 (`direct`, `rate`).
+
+    `x`: float [N, length], [N, height, width] or [N, height, width, channels]; for `events` 0/1 [N, timesteps, ...],
+    whose `shape` (height, width, channels) must be given. Raises `SneError` where these make no encoder.
+    """
+    x = np.asarray(x)
+    if kind not in ("direct", "rate", "events"):
+        raise SneError(f"there is no encoder {kind!r}", "an encoder is one of: direct, rate, events")
+    if shape is None:
+        if kind == "events":
+            raise SneError("the shape of an event input is not known", "give its (height, width, channels)")
+        if x.ndim not in (2, 3, 4):
+            raise SneError(
+                f"samples of shape {x.shape} say nothing about the input's shape",
+                "give samples [N, length], [N, height, width] or [N, height, width, channels]",
+            )
+        shape = {2: (1, *x.shape[1:], 1), 3: (*x.shape[1:], 1), 4: x.shape[1:]}[x.ndim]
+    if len(shape) != 3:
+        raise SneError(f"the input's shape is {shape}", "give (height, width, channels); 1-D data has height 1")
+    if x.size == 0 or not np.isfinite(x).all():
+        raise SneError("the samples that set the input's scale hold NaN or nothing", "give clean, typical samples")
+    scale = 1.0 if kind == "events" else float(np.abs(x).max()) / 127 or 1.0
     try:
-        return Encoder("direct", shape, timesteps, scale=float(np.abs(x).max()) / 127 or 1.0)
+        return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=scale)  # type: ignore[arg-type]
     except ValueError as error:
-        raise SneError(str(error), "check the calibration samples' shape and the timesteps") from None
+        raise SneError(str(error), "check the samples' shape and the timesteps") from None
 
 
 def _float_labels(network: nn.Sequential, encoder: Encoder, inputs: np.ndarray, modules: list[nn.Module]) -> np.ndarray:
@@ -136,6 +160,8 @@ def _float_labels(network: nn.Sequential, encoder: Encoder, inputs: np.ndarray, 
     x = torch.from_numpy(raw.astype(np.float32)).movedim(-1, -3)
     if any(isinstance(m, nn.Conv1d | nn.AvgPool1d | nn.MaxPool1d) for m in modules):
         x = x.squeeze(-2)
+    elif isinstance(modules[0], nn.Linear):
+        x = x.flatten(-3)
     with torch.no_grad():
         outputs = unroll(network, x, encoder.timesteps, constant)
     labels: np.ndarray = outputs.mean(dim=0).argmax(dim=1).numpy()

@@ -1,0 +1,94 @@
+"""Data sets: what is split, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sne_edge.data import load_dataset, split
+from sne_edge.errors import SneError
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(40, 12)), np.arange(40) % 4
+
+
+def save(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def test_mnist1d_has_its_standard_sizes_and_validation_comes_out_of_the_training_data():
+    data = load_dataset("mnist1d")
+    assert data.shape == (1, 40, 1)
+    assert (len(data.y_train), len(data.y_val), len(data.y_test)) == (3500, 500, 1000)
+    assert data.x_train.dtype == np.float32 and data.y_train.dtype == np.int64
+    assert data.classes == tuple("0123456789")
+
+
+def test_mnist1d_is_the_same_each_time_and_leaves_global_generators_alone():
+    state = np.random.get_state()[1].copy()
+    first = load_dataset("mnist1d")
+    assert (np.random.get_state()[1] == state).all()
+    assert first.fingerprint == load_dataset("mnist1d").fingerprint
+
+
+def test_another_seed_moves_validation_samples_but_never_test_samples():
+    one, other = load_dataset("mnist1d", seed=0), load_dataset("mnist1d", seed=1)
+    assert one.fingerprint != other.fingerprint
+    assert (one.x_test == other.x_test).all()
+    assert not np.array_equal(one.x_val, other.x_val)
+
+
+def test_parts_of_a_split_share_no_sample():
+    data = split("own", np.arange(80.0).reshape(40, 2), Y)
+    seen = [set(part[:, 0, 0, 0].tolist()) for part in (data.x_train, data.x_val, data.x_test)]
+    assert sum(map(len, seen)) == len(set.union(*seen)) == 40
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((12,), (1, 12, 1)), ((3, 4), (3, 4, 1)), ((2, 3, 2), (2, 3, 2))], ids=str
+)
+def test_an_npz_of_1d_2d_or_channelled_samples_becomes_channel_last(tmp_path: Path, shape, expected):
+    path = save(
+        tmp_path / "own.npz", x_train=X.reshape(40, *shape), y_train=Y, x_test=X[:8].reshape(8, *shape), y_test=Y[:8]
+    )
+    data = load_dataset(path)
+    assert data.shape == expected and data.name == "own" and len(data.y_test) == 8
+
+
+def test_an_npz_without_test_samples_holds_some_out(tmp_path: Path):
+    data = load_dataset(save(tmp_path / "own.npz", x_train=X, y_train=Y))
+    assert (len(data.y_train), len(data.y_val), len(data.y_test)) == (28, 4, 8)
+
+
+BAD = {
+    "no labels": ({"x_train": X}, "y_train"),
+    "half a test set": ({"x_train": X, "y_train": Y, "x_test": X}, "y_test"),
+    "unknown names": ({"x_train": X, "y_train": Y, "images": X}, "images"),
+    "NaN": ({"x_train": np.where(X > 1, np.nan, X), "y_train": Y}, "NaN"),
+    "too many axes": ({"x_train": X.reshape(40, 1, 3, 2, 2), "y_train": Y}, "x_train"),
+    "labels of another length": ({"x_train": X, "y_train": Y[:39]}, "y_train"),
+    "float labels": ({"x_train": X, "y_train": Y * 1.0}, "y_train"),
+    "negative labels": ({"x_train": X, "y_train": Y - 1}, "labels"),
+    "a class without samples": ({"x_train": X, "y_train": Y * 2}, "classes"),
+    "test samples of another shape": ({"x_train": X, "y_train": Y, "x_test": X[:, :6], "y_test": Y}, "x_test"),
+    "text": ({"x_train": X.astype(str), "y_train": Y}, "x_train"),
+    "pickled objects": ({"x_train": np.array([{}] * 40), "y_train": Y}, "npz"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_an_npz_that_is_no_data_set_is_refused_by_name(tmp_path: Path, name: str):
+    arrays, word = BAD[name]
+    with pytest.raises(SneError, match=word) as caught:
+        load_dataset(save(tmp_path / "own.npz", **arrays))
+    assert "own.npz" in caught.value.message and caught.value.hint
+
+
+def test_a_file_that_is_missing_or_damaged_or_unknown_is_refused(tmp_path: Path):
+    (tmp_path / "bad.npz").write_bytes(b"PK not a zip")
+    for source in (tmp_path / "none.npz", tmp_path / "bad.npz", "imagenet"):
+        with pytest.raises(SneError):
+            load_dataset(source)

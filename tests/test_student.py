@@ -1,0 +1,181 @@
+"""Students: neurons fire in the deployed order, and the integer form computes what the integers do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import snntorch as snn
+import torch
+from torch import nn
+
+from sne_edge.distill import Lessons, Recipe, distill, parts_of, prefix_accuracy
+from sne_edge.encoder import Encoder
+from sne_edge.errors import SneError
+from sne_edge.neuron import Decay
+from sne_edge.partition import Partition
+from sne_edge.quantize import quantize_ensemble
+from sne_edge.reference import run_student
+from sne_edge.student import LIF, Body, Ensemble, fire, fold_batch_norm, membrane_unit, unroll
+
+CLASSES = ("a", "b", "c")
+BODIES = {
+    "1d": (Body((3, 4), (5, 3), (2, 1)), (1, 12, 1)),
+    "2d": (Body((3, 4), (3, 3), (1, 2)), (6, 5, 2)),
+    "dense": (Body((), (), (), dense=(7, 5), shift=2), (1, 9, 1)),
+    "both": (Body((3,), (3,), (2,), dense=(6,), shift=3), (1, 10, 2)),
+}
+
+
+def make_ensemble(kind: str = "1d", students: int = 2) -> Ensemble:
+    torch.manual_seed(0)
+    body, shape = BODIES[kind]
+    rng = np.random.default_rng(0)
+    owner = np.arange(6) * students // 6
+    partition = Partition(
+        "own", students, owner, np.eye(6, dtype=np.float32), np.zeros(6, np.float32),
+        rng.normal(size=(3, 6)).astype(np.float32), rng.normal(size=3).astype(np.float32),
+    )  # fmt: skip
+    made = Ensemble(partition, body, Encoder("direct", shape, 4, scale=0.03))
+    with torch.no_grad():  # batch norms as after some training, currents strong enough to spike
+        for module in made.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 2)
+                module.bias.uniform_(-0.2, 0.8)
+                module.running_mean.uniform_(-0.3, 0.3)
+                module.running_var.uniform_(0.3, 2)
+    return made.eval()
+
+
+def samples(kind: str = "1d", count: int = 30) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(count, *BODIES[kind][1])).astype(np.float32)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("shift", [1, 3])
+def test_neurons_decay_add_fire_on_strictly_more_and_then_reset(reset: str, shift: int):
+    torch.manual_seed(0)
+    currents = torch.randn(6, 50) * 2
+    currents[0, 0] = 1.0  # exactly at threshold: silent
+    beta, v = Decay("shift", shift).beta, torch.zeros(50)
+    expected = []
+    for current in currents:
+        v = beta * v + current
+        spike = (v > 1.0).float()
+        v = v - spike if reset == "subtract" else v * (1 - spike)
+        expected.append(spike)
+    assert expected[0][0] == 0
+    assert torch.equal(fire(LIF(shift, reset_mechanism=reset), currents), torch.stack(expected))
+
+
+def test_unrolled_neurons_have_the_spikes_and_gradients_of_single_steps():
+    torch.manual_seed(0)
+    once, steps = (2 * torch.randn(5, 40)).requires_grad_(), None
+    steps = once.detach().clone().requires_grad_()
+    weight, neurons, membrane, spikes = torch.randn(5, 40), LIF(2), None, []
+    for current in steps:
+        spike, membrane = neurons(current, membrane)
+        spikes.append(spike)
+    (torch.stack(spikes) * weight).sum().backward()
+    unrolled = fire(neurons, once)
+    (unrolled * weight).sum().backward()
+    assert torch.equal(unrolled, torch.stack(spikes))
+    assert torch.allclose(once.grad, steps.grad, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("delay", [False, True])
+def test_snntorchs_own_neurons_run_in_a_chain_as_in_a_loop(hidden: bool, delay: bool):
+    torch.manual_seed(0)
+    neurons = snn.Leaky(beta=0.8, reset_delay=delay, init_hidden=hidden)
+    currents = torch.randn(5, 20)
+    other, membrane, expected = snn.Leaky(beta=0.8, reset_delay=delay), torch.zeros(20), []
+    for current in currents:
+        spike, membrane = other(current, membrane)
+        expected.append(spike)
+    for _ in range(2):  # a second run starts at rest again
+        assert torch.equal(unroll([neurons], currents, 5, constant=False), torch.stack(expected))
+
+
+def test_a_constant_input_is_the_same_as_one_given_at_every_timestep():
+    layers = make_ensemble().students[0].body
+    x = torch.randn(4, 1, 1, 12)
+    assert torch.allclose(unroll(layers, x, 3), unroll(layers, x.expand(3, *x.shape), 3, constant=False))
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_folding_batch_norms_changes_no_output(kind: str):
+    body = make_ensemble(kind).students[0].body
+    plain = [m for m in body if not isinstance(m, LIF)]
+    x = torch.randn(5, BODIES[kind][1][2], *BODIES[kind][1][:2])
+    folded = fold_batch_norm(nn.Sequential(*plain))
+    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in folded)
+    assert torch.allclose(folded(x), nn.Sequential(*plain)(x), atol=1e-5)
+
+
+def test_a_batch_norm_without_weights_before_it_is_refused():
+    with pytest.raises(SneError, match="batch norm"):
+        fold_batch_norm(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3)))
+
+
+def test_logits_are_the_sum_over_active_students_and_the_bias():
+    ensemble = make_ensemble()
+    features, parts, rates = ensemble(torch.from_numpy(samples()).permute(0, 3, 1, 2))
+    head = ensemble.heads[1]
+    assert torch.allclose(parts[1], head(features[1]), atol=1e-5)
+    assert torch.allclose(ensemble.logits(parts, [0, 1]), parts.sum(dim=0) + ensemble.bias, atol=1e-5)
+    assert torch.allclose(ensemble.logits(parts, [1]), parts[1] + ensemble.bias)
+    assert rates.shape == (2, 2)
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_the_integer_form_computes_what_the_integer_reference_does(kind: str):
+    ensemble, x = make_ensemble(kind), samples(kind)
+    integers = quantize_ensemble(ensemble, "tiny", CLASSES)
+    inputs = ensemble.encoder.encode(x)
+    parts = parts_of(ensemble.integer_form(), x)
+    for k, student in enumerate(integers.students):
+        trace = run_student(integers, k, inputs)
+        expected = trace.readout * student.readout.scale + student.bias * integers.logit_scale
+        assert trace.spikes.sum() > 0
+        assert np.allclose(parts[k], expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_integer_form_and_back_is_the_folded_float_network():
+    ensemble, x = make_ensemble(), samples()
+    before = parts_of(ensemble, x)
+    assert not np.allclose(before, parts_of(ensemble.integer_form(), x), atol=1e-6)
+    assert np.allclose(before, parts_of(ensemble.float_form(), x), atol=1e-5)
+
+
+def test_a_threshold_is_a_whole_number_of_membrane_units_and_weights_fit_int8():
+    weight = torch.randn(50, 9) * torch.logspace(-6, 1.5, 50)[:, None]
+    unit = membrane_unit(weight, torch.randn(50), 1.0, 0.02)
+    steps = 1.0 / unit
+    fine = steps >= 1
+    assert torch.allclose(steps[fine], steps[fine].round(), rtol=1e-5)
+    assert (weight.abs().amax(dim=1) / (unit / 0.02) <= 127.01).all()
+    assert (steps <= 2**14 + 1).all()
+
+
+def test_distillation_teaches_every_prefix_and_every_single_student():
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    x = (np.eye(3)[y][:, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]] + 0.1 * rng.normal(size=(300, 12))).astype(np.float32)
+    x = x[:, None, :, None]
+    ensemble = make_ensemble()
+    targets = np.eye(3)[y][:, [0, 1, 2, 0, 1, 2]].astype(np.float32) - 1 / 3
+    lessons = Lessons(x[None], targets[None], 6 * np.eye(3, dtype=np.float32)[y][None], y)
+    seen = []
+    recipe = Recipe(alone=4, joint=8, rounded=2, batch=50)
+    distill(ensemble, lessons, x[:60], y[:60], recipe, progress=lambda *event: seen.append(event))
+    assert min(prefix_accuracy(ensemble, x, y)) > 0.9
+    assert prefix_accuracy(ensemble, x, y, [1])[0] > 0.8
+    assert [done for stage, done, _, _ in seen if stage == "students"] == list(range(1, 13))
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in ensemble.modules())
+
+
+def test_a_body_or_recipe_that_makes_no_sense_is_refused():
+    with pytest.raises(SneError, match="convolutions"):
+        Body((3, 4), (5,), (1, 1))
+    with pytest.raises(SneError, match="recipe"):
+        Recipe(batch=1)

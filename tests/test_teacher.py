@@ -1,0 +1,132 @@
+"""Teachers: training, adapters, and the feature cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sne_edge.data import Dataset, load_dataset, split
+from sne_edge.errors import SneError
+from sne_edge.teacher import (
+    ConvTeacher,
+    ModuleTeacher,
+    accuracy,
+    as_teacher,
+    augment,
+    count_macs,
+    extract,
+    fingerprint,
+    to_torch,
+    train_teacher,
+    views,
+)
+
+SHAPE = (1, 16, 1)
+
+
+@pytest.fixture(scope="module")
+def small() -> Dataset:
+    """Three classes of 1-D samples, easily told apart."""
+    rng = np.random.default_rng(0)
+    y = np.arange(240) % 3
+    x = np.sin(np.arange(16) * (y[:, None] + 1) / 3) + 0.1 * rng.normal(size=(240, 16))
+    return split("waves", x, y)
+
+
+@pytest.fixture
+def teacher() -> ConvTeacher:
+    torch.manual_seed(0)
+    return ConvTeacher(SHAPE, 3, width=4, features=6).eval()
+
+
+def test_the_teacher_learns_and_a_seed_makes_the_same_one(small: Dataset):
+    first = train_teacher(small, epochs=4, seed=1)
+    assert accuracy(first, small.x_test, small.y_test) > 0.9
+    assert fingerprint(first) == fingerprint(train_teacher(small, epochs=4, seed=1))
+    assert fingerprint(first) != fingerprint(train_teacher(small, epochs=4, seed=2))
+
+
+def test_the_built_in_teacher_takes_images_too():
+    net = ConvTeacher((8, 8, 3), 5, width=4, features=6).eval()
+    assert net.features(torch.zeros(2, 3, 8, 8)).shape == (2, 6)
+    assert net(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+
+
+def test_macs_are_counted_by_hand_the_same(teacher: ConvTeacher):
+    assert count_macs(teacher, SHAPE) == 16 * 4 * 5 + 8 * 4 * 20 + 4 * 4 * 20 + 16 * 6 + 6 * 3
+
+
+def test_any_module_with_features_and_a_linear_classifier_is_a_teacher():
+    module = nn.Module()
+    module.features, module.classifier = nn.Flatten(), nn.Linear(16, 3)
+    made = as_teacher(module)
+    x = torch.randn(2, 1, 1, 16)
+    assert torch.equal(made(x), module.classifier(x.flatten(1)))
+
+
+def test_a_module_that_cannot_teach_is_refused():
+    with pytest.raises(SneError, match="features"):
+        as_teacher(nn.Linear(2, 2))
+    with pytest.raises(SneError, match="classifier"):
+        ModuleTeacher(nn.Flatten(), nn.ReLU())  # type: ignore[arg-type]
+
+
+def test_views_are_deterministic_and_the_first_is_the_sample_itself(small: Dataset):
+    one = views(small.x_train, 3, seed=5)
+    assert (one[0] == small.x_train).all()
+    assert (one == views(small.x_train, 3, seed=5)).all()
+    assert not np.array_equal(one[1], one[2])
+
+
+def test_augmentation_keeps_the_shape_of_images(small: Dataset):
+    image = np.random.default_rng(0).normal(size=(4, 6, 7, 2)).astype(np.float32)
+    assert augment(image, np.random.default_rng(0)).shape == image.shape
+
+
+def test_features_and_logits_are_the_teachers(small: Dataset, teacher: ConvTeacher):
+    made = extract(teacher, views(small.x_val, 2, 0))
+    with torch.no_grad():
+        f = teacher.features(to_torch(small.x_val))
+    assert made.features.shape == (2, len(small.x_val), 6)
+    assert np.allclose(made.features[0], f.numpy(), atol=1e-5)
+
+
+def test_features_are_read_back_from_the_cache(small: Dataset, teacher: ConvTeacher, tmp_path: Path, monkeypatch):
+    x = small.x_val[None]
+    first = extract(teacher, x, tmp_path)
+    monkeypatch.setattr(ConvTeacher, "features", lambda *_: pytest.fail("computed again"))
+    assert (extract(teacher, x, tmp_path).features == first.features).all()
+
+
+def test_another_teacher_or_other_data_are_not_answered_from_the_cache(
+    small: Dataset, teacher: ConvTeacher, tmp_path: Path
+):
+    extract(teacher, small.x_val[None], tmp_path)
+    extract(teacher, small.x_val[None] + 1, tmp_path)
+    extract(ConvTeacher(SHAPE, 3, width=4, features=6).eval(), small.x_val[None], tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 64, None], ids=["empty", "garbage", "cut off"])
+def test_a_damaged_cache_file_is_replaced(small: Dataset, teacher: ConvTeacher, tmp_path: Path, damage: bytes | None):
+    x = small.x_val[None]
+    first = extract(teacher, x, tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10] if damage is None else damage)
+    assert (extract(teacher, x, tmp_path).features == first.features).all()
+    assert path.read_bytes() == whole and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_with_a_hint(small: Dataset, teacher: ConvTeacher, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SneError, match="cache"):
+        extract(teacher, small.x_val[None], tmp_path / "file" / "folder")
+
+
+def test_mnist1d_is_what_the_built_in_teacher_is_sized_for():
+    assert count_macs(ConvTeacher(load_dataset("mnist1d").shape, 10), (1, 40, 1)) == 668800
