@@ -366,8 +366,17 @@ class _Chain:
                 )
         else:
             padding = (0, 0) if isinstance(module.padding, str) else _pair(module.padding, one_d, 0)
-        out = window_out(self.shape, (weight.shape[2], weight.shape[3]), stride, padding)
+        out = self._window(name, (weight.shape[2], weight.shape[3]), stride, padding)
         return _Weights(name, weight, bias, (*out, len(weight)), stride, padding)
+
+    def _window(self, name: str, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
+        out = window_out(self.shape, kernel, stride, padding)
+        if min(out) < 1:
+            raise SneError(
+                f"{name} has a kernel of {kernel}, larger than its input of {self.shape} (height, width, channels)",
+                "use a smaller kernel, or more padding",
+            )
+        return out
 
     def _parameters(self, name: str, module: nn.Linear | nn.Conv1d | nn.Conv2d) -> tuple[np.ndarray, np.ndarray]:
         weight = module.weight.detach().double().cpu().numpy()
@@ -393,7 +402,7 @@ class _Chain:
                 f"{name} uses an option that cannot be deployed",
                 "pool maps with ceil_mode=False, count_include_pad=True, dilation=1",
             )
-        out: Shape = (*window_out(self.shape, kernel, stride, padding), self.shape[2])
+        out: Shape = (*self._window(name, kernel, stride, padding), self.shape[2])
         self.layers.append((AvgPool if average else MaxPool)(self.shape, out, kernel, stride, padding))
         if average:
             self.unit /= getattr(module, "divisor_override", None) or kernel[0] * kernel[1]

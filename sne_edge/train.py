@@ -146,7 +146,7 @@ def _provenance(
 ) -> dict[str, Any]:
     return {
         "source": "train",
-        "config": msgspec.to_builtins(asdict(config)),
+        "config": msgspec.to_builtins(asdict(config)) | {"dataset": dataset.name},  # not a path: it differs by machine
         "dataset": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -164,7 +164,7 @@ def _provenance(
             "test": round(accuracy(teacher, dataset.x_test, dataset.y_test), 4),
         },
         "partition": chunks.provenance,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
 
 

@@ -1,0 +1,110 @@
+"""The whole run at a small size, its figures and its picture; and the model that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from sne_edge.artifact import ZOO, dumps, load, loads
+from sne_edge.data import load_dataset
+from sne_edge.distill import Recipe
+from sne_edge.errors import SneError
+from sne_edge.model import QuantEnsemble
+from sne_edge.policy import format_policy
+from sne_edge.reference import run
+from sne_edge.report import draw
+from sne_edge.student import Body
+from sne_edge.train import TrainConfig, figures, train
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 3
+    x = np.sin(np.arange(16) * (y[:, None] + 1) / 3) + 0.3 * rng.normal(size=(400, 16))
+    path = tmp_path_factory.mktemp("data") / "My Waves_2.npz"
+    np.savez(path, x_train=x, y_train=y)
+    return TrainConfig(
+        dataset=str(path), students=2, timesteps=3, body=Body((3, 4), (5, 3), (2, 2)),
+        recipe=Recipe(alone=1, joint=4, rounded=1, batch=64), teacher_epochs=3, views=2, scheme="contiguous",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(config: TrainConfig) -> QuantEnsemble:
+    return train(config)
+
+
+def test_training_makes_a_calibrated_ensemble_that_classifies(made: QuantEnsemble):
+    assert made.name == "my-waves-2"
+    assert made.policy.kind == "cascade" and len(made.vectors.inputs) == 32
+    assert made.provenance["integer"]["test"][1]["accuracy"] > 0.8
+    assert loads(dumps(made)).provenance == made.provenance
+
+
+def test_a_seed_makes_the_same_bytes(config: TrainConfig, made: QuantEnsemble):
+    torch.rand(5)
+    assert dumps(train(config)) == dumps(made)
+
+
+def test_provenance_names_every_number_of_students_and_the_cascade(made: QuantEnsemble):
+    record = made.provenance
+    for part in ("validation", "test"):
+        rows = record["integer"][part]
+        assert [row["policy"] for row in rows] == ["first:1", "first:2", format_policy(made.policy)]
+        assert len(record["float"][part]) == 2
+        assert all(row["operations"] == pytest.approx(row["synaptic_ops"] + row["macs"], abs=0.2) for row in rows)
+    assert record["config"]["seed"] == 0 and record["teacher"]["macs"] > 0
+
+
+def test_progress_reaches_the_end_of_every_stage(config: TrainConfig):
+    seen: dict[str, tuple[int, int]] = {}
+    train(config, lambda stage, done, total, note: seen.update({stage: (done, total)}))
+    assert list(seen) == ["teacher", "features", "students", "fine-tuning in int8", "calibration"]
+    assert all(done == total for done, total in seen.values())
+
+
+def test_the_picture_is_drawn_from_the_models_own_figures(made: QuantEnsemble, tmp_path: Path):
+    path = draw(made, tmp_path / "new" / "picture.png")
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    assert [p.name for p in path.parent.iterdir()] == ["picture.png"]
+
+
+def test_a_model_without_figures_cannot_be_drawn(made: QuantEnsemble, tmp_path: Path):
+    with pytest.raises(SneError, match="figures"):
+        draw(msgspec.structs.replace(made, provenance={}), tmp_path / "picture.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_settings_are_refused_before_anything_runs():
+    for bad in ({"scheme": "astrology"}, {"students": 0}, {"seed": -1}, {"views": 0}):
+        with pytest.raises(SneError):
+            TrainConfig(**bad)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> QuantEnsemble:
+    return load("mnist1d")
+
+
+def test_the_shipped_model_keeps_its_promises(shipped: QuantEnsemble):
+    record = shipped.provenance
+    rows = record["integer"]["test"]
+    whole, cascade = rows[-2], rows[-1]
+    assert (ZOO / "mnist1d.sne").stat().st_size < 300_000
+    assert record["teacher"]["test"] >= 0.97
+    assert whole["accuracy"] >= max(0.96, record["teacher"]["test"] - 0.02)
+    assert whole["accuracy"] >= record["float"]["test"][-1] - 0.005
+    assert cascade["accuracy"] >= whole["accuracy"] - 0.005
+    assert whole["operations"] >= 1.5 * cascade["operations"]
+
+
+def test_the_shipped_models_figures_are_what_it_does(shipped: QuantEnsemble):
+    data = load_dataset("mnist1d", shipped.provenance["config"]["seed"])
+    assert data.fingerprint == shipped.provenance["dataset"]["fingerprint"]
+    assert figures(shipped, shipped.encoder.encode(data.x_test), data.y_test) == shipped.provenance["integer"]["test"]
+    assert (run(shipped, shipped.vectors.inputs).decisions.logits == shipped.vectors.logits).all()
