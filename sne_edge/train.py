@@ -5,6 +5,7 @@ In: a `TrainConfig`. Out: a calibrated `QuantEnsemble` that carries its figures 
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -146,7 +147,7 @@ def _provenance(
 ) -> dict[str, Any]:
     return {
         "source": "train",
-        "config": msgspec.to_builtins(asdict(config)) | {"dataset": dataset.name},  # not a path: it differs by machine
+        "config": json.loads(json.dumps(asdict(config))) | {"dataset": dataset.name},  # a path differs by machine
         "dataset": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
