@@ -1,8 +1,8 @@
 """Distillation: from a teacher's cached features and logits to a trained `Ensemble`.
 
 Every student learns three things from the same input: its chunk of the teacher's features, the teacher's logits, and
-the label. First each learns for itself, then in prefixes of the ensemble (so that a cascade has good stages), at last
-with weights rounded to int8.
+the label: for itself, and in the prefixes of the ensemble it is part of, so that each stage of a cascade classifies
+well. The last epochs compute as the integers will.
 """
 
 from __future__ import annotations
