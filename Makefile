@@ -27,6 +27,9 @@ demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemb
 test: tools test-tools $(VENV)/dev ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
 
+bench: tools $(VENV)/train ## Measure the engine on every emulated core
+	$(BIN)/python benchmarks/speed.py
+
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -68,4 +71,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check -e ".[train,dev]"
 	@touch $@
 
-.PHONY: help demo test lint install clean tools test-tools
+.PHONY: help demo test bench lint install clean tools test-tools

@@ -136,6 +136,7 @@ def _synaptic(layer: Linear | Conv, analog: bool, tables: _Tables) -> dict[str, 
     op = "linear" if isinstance(layer, Linear) else "conv"
     reset = "delayed" if neuron.reset_delay else neuron.reset
     readout = neuron.kind == "li"
+    shift = str(neuron.decay.value) if neuron.decay.kind == "shift" else ""
     clamp = neuron.clamp is not None
     entry: dict[str, Any] = {
         "kind": "readout" if readout else "spiking",
@@ -148,19 +149,19 @@ def _synaptic(layer: Linear | Conv, analog: bool, tables: _Tables) -> dict[str, 
         "bias": numbers(layer.bias),
         "threshold": numbers(np.clip(layer.threshold, low, high)),  # one beyond the proven range never fires either way
         "decay": neuron.decay.value,
-        # A bound of the membrane's own type: an int32 clamp on an int16 membrane never acts beyond it.
-        "clamp": list(neuron.clamp) if neuron.clamp else [low, high],
+        # Of the membrane's own type: a value within its proven range never reaches beyond.
+        "clamp": [max(low, neuron.clamp[0]), min(high, neuron.clamp[1])] if neuron.clamp else [low, high],
         "has_clamp": clamp,
         "charge": "" if readout and not analog else tables.function("charge", width),
         "add": tables.function(f"{op}_mac" if analog else f"{op}_add", width),
     }
     if readout:
-        entry["leak"] = tables.function("leak", width, decay=neuron.decay.kind)
+        entry["leak"] = tables.function("leak", width, decay=neuron.decay.kind, shift=shift)
         if clamp:
             entry["bound"] = tables.function("clamp", width)
     else:
         entry["fire"] = tables.function(
-            "fire", width, decay=neuron.decay.kind, reset=reset, clamp="clamp" if clamp else ""
+            "fire", width, decay=neuron.decay.kind, shift=shift, reset=reset, clamp="clamp" if clamp else ""
         )
     if isinstance(layer, Linear):
         entry |= {

@@ -21,7 +21,7 @@ typedef enum {
     SNE_OK = 0,
     SNE_E_ARGUMENT = -1, /* a pointer is null or a number out of range */
     SNE_E_POLICY = -2,   /* the policy does not fit the model */
-    SNE_E_EVENT = -3     /* an event names an input the model does not have */
+    SNE_E_EVENT = -3     /* events are not ascending indices of the model's inputs */
 } sne_status;
 
 typedef enum {
@@ -100,7 +100,7 @@ typedef struct {
 /* Streaming, for models that take raw events: every student runs at every timestep, in memory of its own. */
 typedef struct {
     void (*reset)(void *state);
-    sne_status (*step)(void *state, const uint16_t *events, size_t n); /* one timestep; SNE_E_EVENT leaves the state */
+    sne_status (*step)(void *state, const uint16_t *events, size_t n); /* one timestep; events strictly ascending */
     void (*read)(void *state, sne_result *result);                     /* logits and label as of now; costs are 0 */
 } sne_stream;
 
@@ -131,6 +131,10 @@ typedef struct {
  * `state` holds state_bytes bytes, aligned as the generated state type; logits and spike counts are left in it.
  * Returns SNE_OK, SNE_E_ARGUMENT or SNE_E_POLICY. */
 sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result);
+
+/* Whether `n` events are indices below `inputs`, strictly ascending: SNE_OK, SNE_E_ARGUMENT or SNE_E_EVENT. A repeated
+ * event would bring a weight twice, which the proven bounds do not cover. */
+sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs);
 
 /* Fill in label and margin from `n` >= 2 logits. */
 void sne_decide(const int32_t *logits, size_t n, sne_result *result);

@@ -4,35 +4,7 @@
 #define SNE_ACCUMULATE_DSP_H
 
 #include "sne_accumulate_portable.h"
-
-/* Lanes of `sum` plus bytes 0 and 2 of `w`. */
-SNE_INLINE uint32_t sne_add_even(uint32_t sum, uint32_t w)
-{
-    uint32_t result;
-    __asm__("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sum), "r"(w));
-    return result;
-}
-
-/* Lanes of `sum` plus bytes 1 and 3 of `w`. */
-SNE_INLINE uint32_t sne_add_odd(uint32_t sum, uint32_t w)
-{
-    uint32_t result;
-    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sum), "r"(w));
-    return result;
-}
-
-/* These cores load and store words at any address; the builtin is one instruction even in freestanding code. */
-SNE_INLINE uint32_t sne_load_word(const void *p)
-{
-    uint32_t word;
-    __builtin_memcpy(&word, p, sizeof word);
-    return word;
-}
-
-SNE_INLINE void sne_store_word(void *p, uint32_t word)
-{
-    __builtin_memcpy(p, &word, sizeof word);
-}
+#include "sne_dsp.h"
 
 /* Four membranes as two words of lanes: v[0], v[2] and v[1], v[3]. */
 SNE_INLINE void sne_load_lanes(const int16_t *v, uint32_t *even, uint32_t *odd)

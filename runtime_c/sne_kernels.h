@@ -8,6 +8,7 @@
 
 #include "sne.h"
 #include "sne_accumulate.h"
+#include "sne_fire.h"
 #include "sne_neuron.h"
 
 typedef struct {

@@ -1,7 +1,7 @@
 /* Integer neurons: the arithmetic of one timestep, restated from sne_edge/neuron.py.
  *
- * Every function is inlined into a generated caller that passes `width`, `decay`, `reset` and `clamp` as constants,
- * so each combination a model uses becomes one tight loop and no other is compiled.
+ * Every function is inlined into a generated caller that passes `width`, `decay`, `reset`, `clamp` and a decay's shift
+ * (`factor`) as constants, so each combination a model uses becomes one tight loop and no other is compiled.
  * The state kept between timesteps is the charged membrane: decayed, with the bias (or constant current) added. */
 #ifndef SNE_NEURON_H
 #define SNE_NEURON_H
@@ -30,7 +30,7 @@ typedef struct {
     int32_t clamp_high;
     uint16_t positions;
     uint16_t channels;
-    uint16_t decay;        /* shift, or factor in q15 */
+    uint16_t decay;        /* factor in q15; a shift is a constant of the caller's */
 } sne_neurons;
 
 /* Membranes are int16_t or int32_t; `width` says which. */
@@ -86,13 +86,11 @@ SNE_INLINE void sne_charge_fresh(const sne_neurons *p, void *v, const void *curr
     }
 }
 
-/* End a timestep: fire, reset, clamp, charge for the next. Writes the indices of the neurons that fired to `events`,
- * ascending, and returns their number. `current` as above. */
-SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *current, uint16_t *events, int width, int decay,
-                           int reset, int clamp)
+/* sne_fire in portable C, for every core, width and kind of neuron. */
+SNE_INLINE size_t sne_fire_portable(const sne_neurons *p, void *v, const void *current, uint16_t *events, int width,
+                                    int decay, int32_t factor, int reset, int clamp)
 {
     const size_t positions = p->positions, channels = p->channels;
-    const int32_t factor = p->decay;
     size_t position, c, i = 0, n = 0;
     for (position = 0; position < positions; position++) {
         const void *drive = current ? sne_at(current, i, width) : p->bias;
@@ -117,12 +115,12 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *current, u
 }
 
 /* A readout's timestep, part one: decay and add the bias or the constant current. It never fires. */
-SNE_INLINE void sne_leak(const sne_neurons *p, void *v, const void *current, int width, int decay)
+SNE_INLINE void sne_leak(const sne_neurons *p, void *v, const void *current, int width, int decay, int32_t factor)
 {
     size_t c;
     for (c = 0; c < p->channels; c++) {
         const int32_t drive = sne_get(current ? current : p->bias, c, width);
-        sne_put(v, c, sne_decayed(sne_get(v, c, width), p->decay, decay, width) + drive, width);
+        sne_put(v, c, sne_decayed(sne_get(v, c, width), factor, decay, width) + drive, width);
     }
 }
 

@@ -18,6 +18,20 @@ void sne_decide(const int32_t *logits, size_t n, sne_result *result)
     result->margin = logits[best] - second;
 }
 
+sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs)
+{
+    size_t i;
+    if (!events && n) {
+        return SNE_E_ARGUMENT;
+    }
+    for (i = 0; i < n; i++) {
+        if (events[i] >= inputs || (i > 0 && events[i] <= events[i - 1])) {
+            return SNE_E_EVENT;
+        }
+    }
+    return SNE_OK;
+}
+
 static int fits(const sne_model *model, const sne_policy *p, const int32_t *margins)
 {
     uint32_t stage;

@@ -476,11 +476,11 @@ static int step(sne_wire *wire, const uint8_t *body, size_t n)
         return SNE_E_LENGTH;
     }
     for (i = 0; i < n / 2; i++) {
-        const uint32_t event = get_u16(body + 2 * i);
-        if (event >= wire->served->model->n_inputs) {
-            return SNE_E_EVENT;
-        }
-        wire->operands.events[i] = (uint16_t)event;
+        wire->operands.events[i] = (uint16_t)get_u16(body + 2 * i);
+    }
+    status = sne_check_events(wire->operands.events, n / 2, wire->served->model->n_inputs);
+    if (status != SNE_OK) {
+        return status;
     }
     if (!wire->streaming) {
         stream->reset(wire->served->state);

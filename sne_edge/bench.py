@@ -1,7 +1,7 @@
 """Measurements on a device: what an inference costs under each policy, in instructions or cycles.
 
-In: an ensemble, a device, inputs, labels. Out: a row per policy. Accuracy and operations are means over all inputs, from
-the host build, which `verify` shows to compute the device's numbers; counts are of the first `samples` inputs.
+In: an ensemble, a device, inputs, labels. Out: a row per policy. Accuracy and operations are means over all inputs,
+from the host build, which `verify` shows to compute the device's numbers; counts are of the first `samples` inputs.
 """
 
 from __future__ import annotations

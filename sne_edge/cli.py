@@ -62,6 +62,112 @@ def main() -> None:
 
 
 @app.command()
+def train(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
+    dataset: Annotated[
+        str, typer.Option(help="mnist1d, or an .npz with x_train, y_train, x_test, y_test.")
+    ] = "mnist1d",
+    scheme: Annotated[
+        str, typer.Option(help="Partition of the teacher's features: contiguous, random, correlation, disentangled.")
+    ] = "disentangled",
+    students: Annotated[int, typer.Option(help="Number of students.", min=1, max=32)] = 4,
+    timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1)] = 4,
+    channels: Annotated[
+        str | None, typer.Option(help="Channels of a student's three convolutions, such as 8,32,40.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of distillation; the default takes minutes.", min=1)
+    ] = None,
+    max_drop: Annotated[float, typer.Option(help="Points of accuracy that the cascade may cost.", min=0)] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
+) -> None:
+    """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file."""
+    from dataclasses import replace
+
+    from .artifact import save
+
+    _need_training()
+    from .distill import Recipe
+    from .student import Body
+    from .teacher import default_cache
+    from .train import TrainConfig
+    from .train import train as run
+
+    body, recipe = Body(), Recipe()
+    if channels is not None:
+        body = replace(body, channels=_numbers("--channels", channels))
+    if epochs is not None:
+        recipe = replace(recipe, alone=0, joint=epochs)
+    config = TrainConfig(
+        dataset=dataset, scheme=scheme, students=students, timesteps=timesteps, body=body, recipe=recipe,
+        max_drop=max_drop, seed=seed, name=name,
+    )  # fmt: skip
+    with _bars() as progress:
+        ensemble = run(config, progress, cache=default_cache())
+    save(ensemble, output)
+    record = ensemble.provenance
+    _print_table(
+        f"{ensemble.name}: test accuracy (teacher {record['teacher']['test']:.2%}, {record['teacher']['macs']:,} MACs)",
+        ["policy", "int8", "float", "students", "operations"],
+        [
+            [
+                row["policy"],
+                f"{row['accuracy']:.2%}",
+                f"{record['float']['test'][k]:.2%}" if row["policy"].startswith("first") else "-",
+                f"{row['students_run']:.2f}",
+                f"{row['operations']:,.0f}",
+            ]
+            for k, row in enumerate(record["integer"]["test"])
+        ],
+    )
+    print(f"wrote {output} ({output.stat().st_size:,} bytes)")
+
+
+@app.command()
+def quantize(
+    network: Annotated[str, typer.Argument(help="FILE.py:NAME, a torch.nn.Sequential or a function that returns one.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
+    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part sets scales and is measured.")],
+    timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1)],
+    weights: Annotated[Path | None, typer.Option(help="A safetensors file of the network's state_dict.")] = None,
+    encoder: Annotated[str, typer.Option(help="direct, rate or events.")] = "direct",
+    shape: Annotated[
+        str | None, typer.Option(help="HEIGHT,WIDTH,CHANNELS of the input; needed for events, whose data is a raster.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
+) -> None:
+    """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons. FILE.py is run: name one you trust."""
+    from .artifact import save
+    from .data import load_dataset
+
+    _need_training()
+    from .quantize import make_encoder, quantize_network
+    from .script import load_network
+
+    dataset = load_dataset(data)
+    size = None if shape is None else _numbers("--shape", shape)
+    made = quantize_network(
+        load_network(network, weights), name or output.stem.lower(), dataset.x_val, timesteps=timesteps,
+        labels=dataset.y_val, encoder=make_encoder(encoder, dataset.x_val, timesteps, size), classes=dataset.classes,
+    )  # fmt: skip
+    save(made, output)
+    print(f"wrote {output}: like the float network on {made.provenance['agreement']:.2%} of the validation samples")
+
+
+@app.command()
+def plot(
+    model: Model,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The PNG to write; default NAME.png.")] = None,
+) -> None:
+    """Draw accuracy against operations, from the figures that training recorded in the model."""
+    from .report import draw
+
+    ensemble = _load(model)
+    print(f"wrote {draw(ensemble, output or Path(f'{ensemble.name}.png'))}")
+
+
+@app.command()
 def inspect(model: Model, as_json: Json = False) -> None:
     """Show each layer's shape, memory, bounds and operations, without building anything."""
     from dataclasses import asdict
@@ -395,6 +501,47 @@ def _default_places(always: list[str]) -> list[str]:
         raise SneError("no ARM compiler or QEMU is installed, and no device was named", hint)
     print(f"note: no ARM compiler or QEMU is installed, so no device is checked; {hint}", file=sys.stderr)
     return always
+
+
+def _need_training() -> None:
+    from importlib.util import find_spec
+
+    for package in ("torch", "snntorch"):
+        if find_spec(package) is None:
+            raise SneError(f"{package} is not installed", "pip install 'sne-edge[train]' (on Linux, a CPU torch first)")
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise SneError(f"{option} is {text!r}", "give whole numbers separated by commas, such as 8,32,40") from None
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int, str], None]]:
+    """A progress bar for each stage of a long run; where there is no terminal, a line for each tenth of it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    if not sys.stderr.isatty():
+
+        def tell(stage: str, done: int, total: int, text: str) -> None:
+            if done * 10 // total != (done - 1) * 10 // total:
+                print(f"{stage}: {done} of {total} {text}".rstrip(), file=sys.stderr, flush=True)
+
+        yield tell
+        return
+    columns = [TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def update(stage: str, done: int, total: int, text: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, text="")
+            bars.update(tasks[stage], completed=done, total=total, text=text)
+
+        yield update
 
 
 @contextmanager

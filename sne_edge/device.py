@@ -263,8 +263,9 @@ class Device:
         return self._layers
 
     def step(self, events: Sequence[int]) -> RunResult:
-        """Feed one timestep of a live stream: the inputs that spiked, at most `info().max_body` / 2 of them. Returns
-        label and logits as of now. The first step after a run or a reset starts a new stream."""
+        """Feed one timestep of a live stream: the inputs that spiked, in any order, at most `info().max_body` / 2.
+        Returns label and logits as of now. The first step after a run or a reset starts a new stream."""
+        events = sorted(set(events))
         limit = self._info.max_body // 2
         if len(events) > limit:
             raise SneError(

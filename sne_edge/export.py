@@ -26,6 +26,10 @@ RUNTIME_HEADERS = (
     "sne_accumulate_dsp.h",
     "sne_accumulate_helium.h",
     "sne_accumulate_portable.h",
+    "sne_dsp.h",
+    "sne_fire.h",
+    "sne_fire_dsp.h",
+    "sne_fire_helium.h",
     "sne_kernels.h",
     "sne_neuron.h",
 )

@@ -98,6 +98,10 @@ static int stream_runs(const sne_model *m, void *state)
     good = good && m->stream->step(state, none, 0) == SNE_OK;
     good = good && m->stream->step(state, none, 1) == SNE_E_ARGUMENT;
     good = good && m->stream->step(NULL, events, 1) == SNE_E_ARGUMENT;
+    if (m->n_inputs > 1) {
+        events[0] = events[1] = 1;
+        good = good && m->stream->step(state, events, 2) == SNE_E_EVENT;
+    }
     events[0] = m->n_inputs;
     good = good && m->stream->step(state, events, 1) == SNE_E_EVENT;
     free(events);

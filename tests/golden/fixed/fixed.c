@@ -125,19 +125,19 @@ static void charge_i32(const sne_neurons *p, void *v, const void *current)
 }
 static size_t fire_i16_q15_zero_clamp(const sne_neurons *p, void *v, const void *current, uint16_t *events)
 {
-    return sne_fire(p, v, current, events, 16, SNE_DECAY_Q15, SNE_RESET_ZERO, 1);
+    return sne_fire(p, v, current, events, 16, SNE_DECAY_Q15, p->decay, SNE_RESET_ZERO, 1);
 }
-static size_t fire_i16_shift_subtract(const sne_neurons *p, void *v, const void *current, uint16_t *events)
+static size_t fire_i16_shift_2_subtract(const sne_neurons *p, void *v, const void *current, uint16_t *events)
 {
-    return sne_fire(p, v, current, events, 16, SNE_DECAY_SHIFT, SNE_RESET_SUBTRACT, 0);
+    return sne_fire(p, v, current, events, 16, SNE_DECAY_SHIFT, 2, SNE_RESET_SUBTRACT, 0);
 }
 static size_t fire_i32_none_delayed(const sne_neurons *p, void *v, const void *current, uint16_t *events)
 {
-    return sne_fire(p, v, current, events, 32, SNE_DECAY_NONE, SNE_RESET_DELAYED, 0);
+    return sne_fire(p, v, current, events, 32, SNE_DECAY_NONE, p->decay, SNE_RESET_DELAYED, 0);
 }
 static void leak_i16_q15(const sne_neurons *p, void *v, const void *current)
 {
-    sne_leak(p, v, current, 16, SNE_DECAY_Q15);
+    sne_leak(p, v, current, 16, SNE_DECAY_Q15, p->decay);
 }
 static uint32_t conv_add_i16(const sne_conv *p, void *v, const uint16_t *events, size_t n)
 {
@@ -167,7 +167,7 @@ static void student_0_reset(fixed_state *s)
 static void student_0_step(fixed_state *s, const uint16_t *input, size_t n, sne_cost *cost)
 {
     cost->synaptic_ops += conv_add_i16(&s0_l0, s->students.s0.v0, input, n);
-    n = fire_i16_shift_subtract(&s0_l0_neurons, s->students.s0.v0, NULL, s->events);
+    n = fire_i16_shift_2_subtract(&s0_l0_neurons, s->students.s0.v0, NULL, s->events);
     s->spikes[0] += (uint32_t)n;
     n = sne_maxpool(&s0_l1, s->events, n, s->pooled, s->seen, 2);
     cost->synaptic_ops += linear_add_i16(&s0_l2, s->students.s0.v2, s->pooled, n);

@@ -1,0 +1,68 @@
+/* The DSP extension's instructions on two int16 lanes a word (Cortex-M4, M7, M33). */
+#ifndef SNE_DSP_H
+#define SNE_DSP_H
+
+#include "sne_neuron.h"
+
+/* Lanes of `sum` plus bytes 0 and 2 of `w`. */
+SNE_INLINE uint32_t sne_add_even(uint32_t sum, uint32_t w)
+{
+    uint32_t result;
+    __asm__("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sum), "r"(w));
+    return result;
+}
+
+/* Lanes of `sum` plus bytes 1 and 3 of `w`. */
+SNE_INLINE uint32_t sne_add_odd(uint32_t sum, uint32_t w)
+{
+    uint32_t result;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sum), "r"(w));
+    return result;
+}
+
+/* These cores load and store words at any address; the builtin is one instruction even in freestanding code. */
+SNE_INLINE uint32_t sne_load_word(const void *p)
+{
+    uint32_t word;
+    __builtin_memcpy(&word, p, sizeof word);
+    return word;
+}
+
+SNE_INLINE void sne_store_word(void *p, uint32_t word)
+{
+    __builtin_memcpy(p, &word, sizeof word);
+}
+
+/* a + b by lane. */
+SNE_INLINE uint32_t sne_add_lanes(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("sadd16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+/* a - b by lane. */
+SNE_INLINE uint32_t sne_sub_lanes(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("ssub16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+/* a - b by lane, saturated: its sign is that of the exact difference. */
+SNE_INLINE uint32_t sne_saturating_sub(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("qsub16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+/* a >> 1 by lane. */
+SNE_INLINE uint32_t sne_halve(uint32_t a)
+{
+    uint32_t result;
+    __asm__("shadd16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(0u));
+    return result;
+}
+
+#endif
