@@ -72,11 +72,9 @@ def _figure(
     for row in cascade:
         point = (row["operations"], 100 * row["accuracy"])
         axes.plot(*point, marker="*", color=ORANGE, markersize=19, linestyle="none", label="margin cascade")
-        saved = f"{x[-1] / point[0]:.1f}x fewer operations"
-        text = f"cascade {point[1]:.1f} %\n{saved}\nthan all, {row['students_run']:.2f} students"
-        axes.annotate(
-            text, point, xytext=(14, -4), textcoords="offset points", va="top", color=ORANGE, fontweight="bold"
-        )
+        saved = f"{x[-1] / point[0]:.1f}x fewer operations than all"
+        text = f"cascade {point[1]:.1f} %, {row['students_run']:.2f} students\n{saved}"
+        axes.annotate(text, point, xytext=(12, 6), textcoords="offset points", color=ORANGE, fontweight="bold")
     span = line - min(y)
     axes.set_ylim(min(y) - 0.35 * span - 0.5, line + 0.25 * span + 0.3)
     axes.set_xlim(0, max(x) * 1.1)
