@@ -25,7 +25,7 @@ demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemb
 	$(BIN)/sne-edge plot $(DEMO)/mnist1d.sne -o $(DEMO)/mnist1d.png
 
 test: tools test-tools $(VENV)/dev ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
 
 bench: tools $(VENV)/train ## Measure the engine on every emulated core
 	$(BIN)/python benchmarks/speed.py
