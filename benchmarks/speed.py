@@ -1,7 +1,7 @@
 """How fast the engine is: a 784-128-10 network, 10 timesteps of raw events, on every emulated core.
 
 Prints instructions per inference at several input densities, and what one more synaptic operation costs (the slope of
-the line through them): `python benchmarks/speed.py [--json]`. Weights are random; nothing here depends on what was learnt.
+the line through them): `python benchmarks/speed.py [--json]`. Weights are random.
 """
 
 from __future__ import annotations

@@ -1,0 +1,25 @@
+"""The README's example runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sne_edge.artifact import load
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_readmes_example_runs(tmp_path: Path, require_tool: Callable[..., None]) -> None:
+    require_tool("cc", "make")
+    block = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.S)
+    assert block is not None
+    (tmp_path / "example.py").write_text(block[1], encoding="utf-8")
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "mine.sne").provenance["agreement"] > 0.9
+    check = subprocess.run(["make", "-C", tmp_path / "mine-c", "check"], capture_output=True, text=True, check=False)
+    assert check.returncode == 0 and "golden vectors exact" in check.stdout, check.stderr

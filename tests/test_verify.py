@@ -1,0 +1,59 @@
+"""Verification finds a difference and names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from sne_edge.host import HostModel
+from sne_edge.model import ActivationPolicy, QuantEnsemble
+from sne_edge.verify import FIELDS, HostEngine, Outcome, ReferenceEngine, policies, verify
+
+
+class Faulty(HostEngine):
+    """The host build with one number changed by `change(outcome, policy, student)`."""
+
+    name = "faulty"
+
+    def __init__(self, model: HostModel, change: Callable[[Outcome, int, int | None], None]) -> None:
+        super().__init__(model)
+        self._change = change
+
+    def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
+        outcome = super().run(inputs, policy, student)
+        timesteps = policy.timesteps if policy else 0
+        self._change(outcome, timesteps or 3, student)
+        return outcome
+
+
+@pytest.fixture(scope="module")
+def host(tiny: QuantEnsemble) -> HostModel:
+    return HostModel(tiny)
+
+
+def test_the_host_build_is_equal_in_every_number(tiny: QuantEnsemble, host: HostModel) -> None:
+    checks = verify(tiny, tiny.vectors.inputs, ReferenceEngine(tiny), [HostEngine(host)])
+    assert [check.difference for check in checks] == [None] * 3
+    assert checks[-1].runs == len(tiny.students) + len(policies(tiny))
+    assert checks[-1].compared > 1000
+
+
+def test_a_wrong_membrane_is_named_to_timestep_layer_and_neuron(tiny: QuantEnsemble, host: HostModel) -> None:
+    def change(outcome: Outcome, timesteps: int, student: int | None) -> None:
+        if student == 1 and timesteps >= 2:
+            outcome.membranes[1][2, 5] += 1
+
+    check = verify(tiny, tiny.vectors.inputs, ReferenceEngine(tiny), [Faulty(host, change)])[-1]
+    assert check.difference is not None
+    assert "timestep 1: student 1, layer 1, input 2: membrane[5] is" in check.difference
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_wrong_number_of_any_kind_is_found(field: str, tiny: QuantEnsemble, host: HostModel) -> None:
+    def change(outcome: Outcome, timesteps: int, student: int | None) -> None:
+        outcome.values[field].reshape(-1)[-1] += 1
+
+    check = verify(tiny, tiny.vectors.inputs, ReferenceEngine(tiny), [Faulty(host, change)])[-1]
+    assert check.difference is not None and field in check.difference
