@@ -16,7 +16,7 @@ from rich.table import Table
 
 from sne_edge.connect import connect
 from sne_edge.encoder import Encoder
-from sne_edge.model import ActivationPolicy, Linear, QuantEnsemble, QuantStudent, Vectors, prove_layer
+from sne_edge.model import ActivationPolicy, Linear, QuantEnsemble, QuantStudent, no_vectors, prove_layer
 from sne_edge.neuron import Bound, Decay, Neuron
 
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
@@ -31,15 +31,8 @@ def network() -> QuantEnsemble:
     hidden = _linear(rng, encoder, True, INPUTS, HIDDEN, Neuron("lif", Decay("shift", 1)), 400)
     readout = _linear(rng, encoder, False, HIDDEN, CLASSES, Neuron("li", Decay("shift", 4), reset="none"), 0)
     none = np.zeros(CLASSES, np.int32)
-    vectors = Vectors(
-        inputs=np.zeros((0, encoder.input_bytes), np.uint8),
-        logits=np.zeros((0, CLASSES), np.int32),
-        active=np.zeros(0, np.uint32),
-        spikes=np.zeros((0, 1), np.uint32),
-        ops=np.zeros((0, 2), np.uint32),
-        labels=np.zeros(0, np.int32),
-    )
     student = QuantStudent((hidden, readout), (), np.ones(CLASSES, np.int32), none)
+    vectors = no_vectors(encoder, CLASSES, [student])
     classes = tuple(str(c) for c in range(CLASSES))
     return QuantEnsemble("speed", encoder, (student,), none, (0,), classes, 1.0, ActivationPolicy("all"), vectors)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .device import Device
-from .evaluate import summarize
+from .evaluate import Evaluation, summarize
 from .host import HostModel
 from .model import ActivationPolicy
 from .policy import format_policy
@@ -20,26 +20,16 @@ from .policy import format_policy
 
 @dataclass(frozen=True)
 class Row:
-    """One policy. `accuracy` in 0..1, None without labels; `count_*`: `unit` per inference over `samples` inputs;
-    `stack_bytes`: deepest stack of an inference."""
+    """One policy. `means`: over all inputs; `count_*`: `unit` per inference over `samples` inputs; `stack_bytes`:
+    deepest stack of an inference."""
 
-    policy: str
-    accuracy: float | None
-    students_run: float
-    synaptic_ops: float
-    macs: float
-    neuron_updates: float
+    means: Evaluation
     samples: int
     count_mean: float
     count_min: int
     count_max: int
     unit: str
     stack_bytes: int
-
-    @property
-    def operations(self) -> float:
-        """Weights applied: synaptic operations and MACs."""
-        return self.synaptic_ops + self.macs
 
 
 def bench(
@@ -55,7 +45,6 @@ def bench(
     rows, chosen = [], inputs[:samples]
     for policy in policies:
         batch = host.run(inputs, policy)
-        means = summarize(policy, batch, labels)
         results = []
         for index, sample in enumerate(chosen):
             progress(f"policy {format_policy(policy)}: input {index + 1} of {len(chosen)}")
@@ -64,12 +53,7 @@ def bench(
         counts = [result.mean for result in results]
         rows.append(
             Row(
-                policy=format_policy(policy),
-                accuracy=means.accuracy,
-                students_run=means.students_run,
-                synaptic_ops=means.synaptic_ops,
-                macs=means.macs,
-                neuron_updates=means.neuron_updates,
+                means=summarize(policy, batch, labels),
                 samples=len(chosen),
                 count_mean=float(np.mean(counts)),
                 count_min=round(min(counts)),

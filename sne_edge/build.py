@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from .boards import Board, all_boards, resolve_board
 from .errors import SneError
 from .export import read_manifest
-from .resources import FIRMWARE, RUNTIME
+from .resources import FIRMWARE, RUNTIME, c_templates
 from .targets import Target, resolve_target
 
 CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
@@ -122,15 +120,8 @@ def _render(manifest: dict[str, Any], board: Board, work: Path) -> None:
 
 
 def _write(path: Path, template: str, context: dict[str, Any]) -> None:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FIRMWARE),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is C, and its values come from board.toml and a checked manifest
-    )
-    path.write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")
+    text = c_templates(FIRMWARE).get_template(template).render(context)
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _compile(

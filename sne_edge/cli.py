@@ -388,7 +388,7 @@ def bench(
                 "on": where,
                 "device": asdict(info),
                 "firmware": asdict(firmware) if firmware else None,
-                "rows": [asdict(row) | {"operations": row.operations} for row in rows],
+                "rows": [asdict(row) | {"operations": row.means.operations} for row in rows],
             }
         )
         return
@@ -398,14 +398,14 @@ def bench(
         ["policy", "accuracy", "students", f"{unit}, mean", "min", "max", "operations", "of it MACs", "stack B"],
         [
             [
-                r.policy,
-                "-" if r.accuracy is None else f"{r.accuracy:.2%}",
-                f"{r.students_run:.2f}",
+                r.means.policy,
+                "-" if r.means.accuracy is None else f"{r.means.accuracy:.2%}",
+                f"{r.means.students_run:.2f}",
                 f"{r.count_mean:,.0f}",
                 f"{r.count_min:,}",
                 f"{r.count_max:,}",
-                f"{r.operations:,.0f}",
-                f"{r.macs:,.0f}",
+                f"{r.means.operations:,.0f}",
+                f"{r.means.macs:,.0f}",
                 f"{r.stack_bytes:,}",
             ]
             for r in rows

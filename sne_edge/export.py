@@ -16,7 +16,7 @@ import jinja2
 from .codegen import context
 from .errors import SneError
 from .model import QuantEnsemble
-from .resources import RUNTIME, TEMPLATES
+from .resources import RUNTIME, TEMPLATES, c_templates
 from .targets import Target, resolve_target
 
 RUNTIME_SOURCES = ("sne_schedule.c",)
@@ -134,14 +134,7 @@ def read_manifest(directory: Path | str) -> dict[str, Any]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is C; names that reach it are checked or escaped
-    )
+    environment = c_templates(TEMPLATES)
     environment.filters |= {"cint": _c_int, "rows": _rows, "comment": _comment, "bytes": bytes.fromhex}
     return environment
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Literal
 
@@ -341,6 +342,19 @@ class Vectors(msgspec.Struct, frozen=True, eq=False):
     spikes: np.ndarray
     ops: np.ndarray
     labels: np.ndarray
+
+
+def no_vectors(encoder: Encoder, classes: int, students: Iterable[QuantStudent]) -> Vectors:
+    """Golden vectors of the right shapes, none of them."""
+    spiking = sum(isinstance(x, SynapticLayer) and x.neuron.kind != "li" for s in students for x in s.layers)
+    return Vectors(
+        inputs=np.zeros((0, encoder.input_bytes), np.uint8),
+        logits=np.zeros((0, classes), np.int32),
+        active=np.zeros(0, np.uint32),
+        spikes=np.zeros((0, spiking), np.uint32),
+        ops=np.zeros((0, 2), np.uint32),
+        labels=np.zeros(0, np.int32),
+    )
 
 
 class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):

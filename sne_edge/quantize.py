@@ -30,8 +30,7 @@ from .model import (
     Pair,
     QuantEnsemble,
     QuantStudent,
-    SynapticLayer,
-    Vectors,
+    no_vectors,
     prove_layer,
     size,
     window_out,
@@ -220,19 +219,6 @@ def _assemble(
         raise SneError(
             f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
         ) from None
-
-
-def no_vectors(encoder: Encoder, classes: int, students: list[QuantStudent]) -> Vectors:
-    """An empty set of golden vectors."""
-    layers = sum(isinstance(x, SynapticLayer) and x.neuron.kind != "li" for s in students for x in s.layers)
-    return Vectors(
-        inputs=np.zeros((0, encoder.input_bytes), np.uint8),
-        logits=np.zeros((0, classes), np.int32),
-        active=np.zeros(0, np.uint32),
-        spikes=np.zeros((0, layers), np.uint32),
-        ops=np.zeros((0, 2), np.uint32),
-        labels=np.zeros(0, np.int32),
-    )
 
 
 def _logit_scale(readouts: list[Linear]) -> float:

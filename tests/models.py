@@ -18,6 +18,7 @@ from sne_edge.model import (
     QuantStudent,
     SynapticLayer,
     Vectors,
+    no_vectors,
     prove_layer,
     size,
     window_out,
@@ -34,30 +35,19 @@ def tiny_ensemble(
     """A conv - linear - readout student, times `students`, on a 1 x 16 x 2 input, with four golden vectors."""
     rng = np.random.default_rng(seed)
     encoder = Encoder(kind=kind, shape=(1, 16, 2), timesteps=3, scale=0.05)
+    members = tuple(_student(rng, encoder, hidden, classes) for _ in range(students))
     ensemble = QuantEnsemble(
         name="tiny-test",
         encoder=encoder,
-        students=tuple(_student(rng, encoder, hidden, classes) for _ in range(students)),
+        students=members,
         bias=rng.integers(-50, 50, classes, dtype=np.int32),
         order=tuple(int(k) for k in rng.permutation(students)),
         classes=tuple(f"class {c}" for c in range(classes)),
         logit_scale=0.01,
         policy=ActivationPolicy("cascade", margins=(200,) * (students - 1)),
-        vectors=no_vectors(encoder, classes, students * 2),
+        vectors=no_vectors(encoder, classes, members),
     )
     return with_vectors(ensemble, rng.integers(0, 256, (4, encoder.input_bytes), dtype=np.uint8))
-
-
-def no_vectors(encoder: Encoder, classes: int, spike_layers: int) -> Vectors:
-    """Vectors of the right shapes, none of them."""
-    return Vectors(
-        inputs=np.zeros((0, encoder.input_bytes), np.uint8),
-        logits=np.zeros((0, classes), np.int32),
-        active=np.zeros(0, np.uint32),
-        spikes=np.zeros((0, spike_layers), np.uint32),
-        ops=np.zeros((0, 2), np.uint32),
-        labels=np.zeros(0, np.int32),
-    )
 
 
 def with_vectors(ensemble: QuantEnsemble, inputs: np.ndarray) -> QuantEnsemble:

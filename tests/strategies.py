@@ -15,7 +15,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from sne_edge import reference
+from sne_edge.calibrate import golden_vectors
 from sne_edge.encoder import Encoder, EncoderKind, Shape
 from sne_edge.model import (
     LOGIT_LIMIT,
@@ -29,7 +29,7 @@ from sne_edge.model import (
     QuantEnsemble,
     QuantStudent,
     SynapticLayer,
-    Vectors,
+    no_vectors,
     prove_layer,
     size,
     window_out,
@@ -158,31 +158,9 @@ def worst_inputs(ensemble: QuantEnsemble, student: int) -> list[np.ndarray]:
     return samples
 
 
-def no_vectors(encoder: Encoder, classes: int, students: Iterable[QuantStudent]) -> Vectors:
-    """Golden vectors of the right shapes, none of them."""
-    layers = sum(isinstance(x, SynapticLayer) and x.neuron.kind != "li" for s in students for x in s.layers)
-    return Vectors(
-        inputs=np.zeros((0, encoder.input_bytes), np.uint8),
-        logits=np.zeros((0, classes), np.int32),
-        active=np.zeros(0, np.uint32),
-        spikes=np.zeros((0, layers), np.uint32),
-        ops=np.zeros((0, 2), np.uint32),
-        labels=np.zeros(0, np.int32),
-    )
-
-
 def with_vectors(ensemble: QuantEnsemble, inputs: np.ndarray) -> QuantEnsemble:
     """The ensemble with golden vectors on `inputs`, as the reference computes them."""
-    result = reference.run(ensemble, inputs)
-    vectors = Vectors(
-        inputs=inputs,
-        logits=result.decisions.logits.astype(np.int32),
-        active=result.decisions.active.astype(np.uint32),
-        spikes=result.spikes.astype(np.uint32),
-        ops=np.stack([result.synaptic_ops, result.macs], axis=1).astype(np.uint32),
-        labels=np.full(len(inputs), -1, np.int32),
-    )
-    return msgspec.structs.replace(ensemble, vectors=vectors)
+    return msgspec.structs.replace(ensemble, vectors=golden_vectors(ensemble, inputs))
 
 
 def proven(layer: SynapticLayer, encoder: Encoder, first: bool = True, multiplicity: int = 1) -> SynapticLayer:

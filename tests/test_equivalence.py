@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ENCODERS, ensembles, every_policy, examples, no_vectors, proven, random_ensemble, random_inputs
+from strategies import ENCODERS, ensembles, every_policy, examples, proven, random_ensemble, random_inputs
 
 from sne_edge import host, reference
 from sne_edge.encoder import Encoder, EncoderKind, Shape
@@ -31,6 +31,7 @@ from sne_edge.model import (
     MaxPool,
     QuantEnsemble,
     QuantStudent,
+    no_vectors,
     size,
     window_out,
 )

@@ -14,14 +14,24 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from strategies import ENCODERS, no_vectors, proven, random_ensemble, with_vectors
+from strategies import ENCODERS, proven, random_ensemble, with_vectors
 from test_equivalence import EDGES, LIF, READOUT
 
 from sne_edge import artifact
 from sne_edge.encoder import Encoder
 from sne_edge.errors import SneError
 from sne_edge.export import export, read_manifest, render
-from sne_edge.model import ActivationPolicy, AvgPool, Conv, Layer, Linear, MaxPool, QuantEnsemble, QuantStudent
+from sne_edge.model import (
+    ActivationPolicy,
+    AvgPool,
+    Conv,
+    Layer,
+    Linear,
+    MaxPool,
+    QuantEnsemble,
+    QuantStudent,
+    no_vectors,
+)
 from sne_edge.neuron import Bound, Decay, Neuron
 from sne_edge.targets import resolve_target
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ensembles, examples, no_vectors, proven, random_ensemble
+from strategies import ensembles, examples, proven, random_ensemble
 
 from sne_edge.encoder import Encoder
 from sne_edge.model import (
@@ -24,6 +24,7 @@ from sne_edge.model import (
     QuantEnsemble,
     QuantStudent,
     SynapticLayer,
+    no_vectors,
     window_out,
     window_taps,
     worst_ops,
