@@ -6,6 +6,7 @@ The same ensemble always makes the same bytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -43,9 +44,20 @@ def save(ensemble: QuantEnsemble, path: Path | str) -> None:
             Path(temporary).unlink()
             raise
     except OSError as error:
-        raise SneError(
-            f"cannot write {path}: {error.strerror}", "check the folder, its permissions and the free space"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def check_writable(path: Path | str) -> None:
+    """Raise `SneError` now where `save` could not write `path` after a long run."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def load(path: Path | str) -> QuantEnsemble:
@@ -209,6 +221,10 @@ def _tensor(entry: dict[str, Any]) -> np.ndarray:
         raise ValueError(f"a tensor has the unexpected type {entry['dtype']}")
     array: np.ndarray = np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return array
+
+
+def _unwritable(path: Path, error: OSError) -> SneError:
+    return SneError(f"cannot write {path}: {error.strerror}", "check the folder, its permissions and the free space")
 
 
 def _umask() -> int:

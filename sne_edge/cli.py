@@ -85,9 +85,10 @@ def train(
     """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file."""
     from dataclasses import replace
 
-    from .artifact import save
+    from .artifact import check_writable, save
 
     _need_training()
+    check_writable(output)
     from .distill import Recipe
     from .student import Body
     from .teacher import default_cache
@@ -138,10 +139,11 @@ def quantize(
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
 ) -> None:
     """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons. FILE.py is run: name one you trust."""
-    from .artifact import save
+    from .artifact import check_writable, save
     from .data import load_dataset
 
     _need_training()
+    check_writable(output)
     from .quantize import make_encoder, quantize_network
     from .script import load_network
 

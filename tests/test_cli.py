@@ -134,6 +134,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], message: str, hint: s
         (["bench", "{model}", "--on", "qemu:nothing"], "no board 'nothing'", "microbit"),
         (["verify", "{model}", "--on", "socket://127.0.0.1:1"], "127.0.0.1:1", ""),
         (["plot", "{model}"], "holds no figures", "train"),
+        (["train", "-o", "{model}/x.sne"], "cannot write", "permissions"),
         (["train", "-o", "x.sne", "--scheme", "best"], "best", "contiguous"),
         (["train", "-o", "x.sne", "--channels", "8,many"], "8,many", "8,32,40"),
         (["quantize", "net", "-o", "x.sne", "--data", "mnist1d", "--timesteps", "4"], "'net'", "FILE.py:NAME"),
