@@ -71,14 +71,25 @@ SNE_INLINE void sne_add_rows_dsp(int16_t *v, const int8_t *weight, size_t output
     }
 }
 
+/* v[0..3] += w[0..3]: the lanes of the weights are put in order, which is cheaper than to do it with the membranes. */
+SNE_INLINE void sne_add_four(int16_t *v, const int8_t *weight)
+{
+    const uint32_t w = sne_load_word(weight);
+    const uint32_t even = sne_add_even(0, w), odd = sne_add_odd(0, w);
+    sne_store_word(v, sne_add_lanes(sne_load_word(v), sne_low_lanes(even, odd)));
+    sne_store_word(v + 2, sne_add_lanes(sne_load_word(v + 2), sne_high_lanes(even, odd)));
+}
+
 SNE_INLINE void sne_add_row_dsp(int16_t *v, const int8_t *weight, size_t n)
 {
-    const int8_t *const end = weight + (n & ~(size_t)3);
-    for (; weight != end; v += 4, weight += 4) {
-        const uint32_t w = sne_load_word(weight);
-        uint32_t even, odd;
-        sne_load_lanes(v, &even, &odd);
-        sne_store_lanes(v, sne_add_even(even, w), sne_add_odd(odd, w));
+    for (; n >= 8; n -= 8, v += 8, weight += 8) {
+        sne_add_four(v, weight);
+        sne_add_four(v + 4, weight + 4);
+    }
+    if (n >= 4) {
+        sne_add_four(v, weight);
+        v += 4;
+        weight += 4;
     }
     sne_add_row_portable(v, 0, weight, n & 3u, 16);
 }

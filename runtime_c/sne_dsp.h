@@ -33,6 +33,22 @@ SNE_INLINE void sne_store_word(void *p, uint32_t word)
     __builtin_memcpy(p, &word, sizeof word);
 }
 
+/* The low lanes of a and b as one word, a's lower. */
+SNE_INLINE uint32_t sne_low_lanes(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+/* The high lanes of a and b as one word, a's lower. */
+SNE_INLINE uint32_t sne_high_lanes(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(b), "r"(a));
+    return result;
+}
+
 /* a + b by lane. */
 SNE_INLINE uint32_t sne_add_lanes(uint32_t a, uint32_t b)
 {
