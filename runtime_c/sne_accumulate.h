@@ -1,7 +1,7 @@
 /* Accumulation: the innermost loops, where nearly all instructions go.
  *
  * Three functions, each inlined with a constant `width`. What the compiler may use decides: Helium, the DSP extension,
- * or portable C. A core with something better gets one more file here. No sum can overflow: bounds are proven from the
+ * two lanes in a word, or portable C. A core with something better gets one more file here. No sum can overflow: bounds are proven from the
  * weights, and hold for every partial sum. */
 #ifndef SNE_ACCUMULATE_H
 #define SNE_ACCUMULATE_H
@@ -14,6 +14,9 @@
 #elif defined(__ARM_FEATURE_SIMD32)
 #include "sne_accumulate_dsp.h"
 #define SNE_ADD_16(function) function##_dsp
+#elif defined(__arm__)
+#include "sne_accumulate_swar.h"
+#define SNE_ADD_SWAR
 #endif
 
 /* v[j] += weight[events[e] * outputs + j], over all events e and outputs j. */
@@ -22,6 +25,11 @@ SNE_INLINE void sne_add_rows(void *v, const int8_t *weight, size_t outputs, cons
 #ifdef SNE_ADD_16
     if (width == 16) {
         SNE_ADD_16(sne_add_rows)((int16_t *)v, weight, outputs, events, n);
+        return;
+    }
+#elif defined(SNE_ADD_SWAR)
+    if (sne_swar_can(weight, outputs, n)) {
+        sne_add_rows_swar(v, weight, outputs, events, n, width);
         return;
     }
 #endif

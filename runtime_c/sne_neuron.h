@@ -11,8 +11,10 @@
 
 #if defined(__GNUC__)
 #define SNE_INLINE static inline __attribute__((always_inline, unused))
+#define SNE_WORD_ALIGNED __attribute__((aligned(4))) /* weights, so that kernels can load four at once */
 #else
 #define SNE_INLINE static inline
+#define SNE_WORD_ALIGNED
 #endif
 
 /* The decay floors: a negative number must shift arithmetically. */

@@ -26,6 +26,7 @@ RUNTIME_HEADERS = (
     "sne_accumulate_dsp.h",
     "sne_accumulate_helium.h",
     "sne_accumulate_portable.h",
+    "sne_accumulate_swar.h",
     "sne_dsp.h",
     "sne_fire.h",
     "sne_fire_dsp.h",

@@ -21,7 +21,7 @@ static const sne_span spans4[3] = {
 };
 
 /* student 0, layer 0: conv2d 3x6x2 -> 3x3x4, kernel 3x2, stride 1x2, padding 1x0 */
-static const int8_t s0_l0_weight[48] = {
+static const int8_t SNE_WORD_ALIGNED s0_l0_weight[48] = {
     31, -37, -105, 83, 68, 0, -68, 120, -43, -111, 77, 9, -6, -74, 114, 46,
     -117, 71, 3, -65, -80, 108, 40, -28, -3, -71, 117, 49, 34, -34, -102, 86,
     -77, 111, 43, -25, -40, -108, 80, 12, 105, 37, -31, -99, -114, 74, 6, -62
@@ -39,7 +39,7 @@ static const sne_neurons s0_l0_neurons = {
 /* student 0, layer 1: maxpool 3x3x4 -> 3x4, kernel 3x1, stride 3x1, padding 0x0 */
 static const sne_window s0_l1 = {spans2, spans3, {1u, 2, 4}, {11u, 5, 3}, 36, 3};
 /* student 0, layer 2: linear 3x4 -> 5 */
-static const int8_t s0_l2_weight[60] = {
+static const int8_t SNE_WORD_ALIGNED s0_l2_weight[60] = {
     -117, 7, -125, -1, 123, -64, 60, -72, 52, -80, -11, 113, -19, 105, -27, 42,
     -90, 34, -98, 26, 95, -37, 87, -45, 79, -108, 16, -116, 8, -124, -55, 69,
     -63, 61, -71, -2, 122, -10, 114, -18, 51, -81, 43, -89, 35, 104, -28, 96,
@@ -55,7 +55,7 @@ static const sne_linear s0_l2 = {s0_l2_weight, 12, 5};
 static const sne_neurons s0_l2_neurons = {
     s0_l2_threshold, s0_l2_bias, -500, 500, 1, 5, 28000};
 /* student 0, layer 3: linear 5 -> 3 */
-static const int8_t s0_l3_weight[15] = {
+static const int8_t SNE_WORD_ALIGNED s0_l3_weight[15] = {
     -117, -108, -99, -64, -55, -46, -11, -2, 7, 42, 51, 60, 95, 104, 113
 };
 static const int16_t s0_l3_threshold[3] = {
@@ -77,7 +77,7 @@ static const int32_t s0_bias[3] = {
 /* student 1, layer 0: avgpool 3x6x2 -> 2x3x2, kernel 2x2, stride 1x2, padding 0x0 */
 static const sne_window s1_l0 = {spans4, spans1, {1u, 1, 2}, {11u, 6, 6}, 36, 3};
 /* student 1, layer 1: linear 2x3x2 -> 6 */
-static const int8_t s1_l1_weight[72] = {
+static const int8_t SNE_WORD_ALIGNED s1_l1_weight[72] = {
     -117, 7, -125, -1, 123, -9, -64, 60, -72, 52, -80, 44, -11, 113, -19, 105,
     -27, 97, 42, -90, 34, -98, 26, -106, 95, -37, 87, -45, 79, -53, -108, 16,
     -116, 8, -124, 0, -55, 69, -63, 61, -71, 53, -2, 122, -10, 114, -18, 106,
@@ -94,7 +94,7 @@ static const sne_linear s1_l1 = {s1_l1_weight, 12, 6};
 static const sne_neurons s1_l1_neurons = {
     s1_l1_threshold, s1_l1_bias, (-2147483647 - 1), 2147483647, 1, 6, 0};
 /* student 1, layer 2: linear 6 -> 3 */
-static const int8_t s1_l2_weight[18] = {
+static const int8_t SNE_WORD_ALIGNED s1_l2_weight[18] = {
     -117, -55, 7, -64, -2, 60, -11, 51, 113, 42, 104, -90, 95, -99, -37, -108,
     -46, 16
 };
