@@ -40,9 +40,9 @@ def _cortex(
 
 _HARD = "-mfloat-abi=hard"
 _TARGETS = (
-    _cortex("m0", "ARMv6-M", "microbit"),
-    Target("cortex-m0plus", "ARMv6-M", ("-mthumb", "-mcpu=cortex-m0plus"), ("m0plus", "m0+"), board="microbit"),
-    _cortex("m3", "ARMv7-M", "mps2-an385"),
+    _cortex("m0", "ARMv6-M", "microbit", kernels="swar"),
+    Target("cortex-m0plus", "ARMv6-M", ("-mthumb", "-mcpu=cortex-m0plus"), ("m0plus", "m0+"), "swar", "microbit"),
+    _cortex("m3", "ARMv7-M", "mps2-an385", kernels="swar"),
     _cortex(
         "m4",
         "ARMv7E-M, DSP, FPU",
