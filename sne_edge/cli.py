@@ -81,6 +81,7 @@ def train(
     max_drop: Annotated[float, typer.Option(help="Points of accuracy that the cascade may cost.", min=0)] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file."""
     from dataclasses import replace
@@ -108,6 +109,9 @@ def train(
         ensemble = run(config, progress, cache=default_cache())
     save(ensemble, output)
     record = ensemble.provenance
+    if as_json:
+        _print_json(record)
+        return
     _print_table(
         f"{ensemble.name}: test accuracy (teacher {record['teacher']['test']:.2%}, {record['teacher']['macs']:,} MACs)",
         ["policy", "int8", "float", "students", "operations"],
@@ -320,6 +324,8 @@ def verify(
         say("compiling for this computer")
         host = HostModel(ensemble)
         expected = verification.expected_engine(ensemble, host)
+        if expected.name == "host":
+            print("note: torch is not installed; devices are held against the host build", file=sys.stderr)
         for where in on or _default_places(["host"]):
             if where == "host":
                 checks += verification.verify(ensemble, inputs, expected, [verification.HostEngine(host)], say)

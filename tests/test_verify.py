@@ -40,6 +40,13 @@ def test_the_host_build_is_equal_in_every_number(tiny: QuantEnsemble, host: Host
     assert checks[-1].compared > 1000
 
 
+def test_without_the_reference_the_host_build_is_held_against_the_golden_vectors_alone(
+    tiny: QuantEnsemble, host: HostModel
+) -> None:
+    checks = verify(tiny, tiny.vectors.inputs, HostEngine(host), [HostEngine(host)])
+    assert [(check.engine, check.against) for check in checks] == [("host", "golden vectors")]
+
+
 def test_a_wrong_membrane_is_named_to_timestep_layer_and_neuron(tiny: QuantEnsemble, host: HostModel) -> None:
     def change(outcome: Outcome, timesteps: int, student: int | None) -> None:
         if student == 1 and timesteps >= 2:
