@@ -84,49 +84,51 @@ SNE_INLINE uint32_t sne_linear_mac(const sne_linear *p, void *v, const int8_t *x
     return used * p->outputs;
 }
 
-SNE_INLINE uint32_t sne_conv_add(const sne_conv *p, void *v, const uint16_t *events, size_t n, int width)
+/* Bring input `i` to every output that it reaches: its weights, or (`mac`, a constant) its weights times x. Rows of
+ * outputs are `out_row` apart, rows of taps `tap_row`: the caller's loop computes them once. Returns the number of
+ * positions. */
+SNE_INLINE uint32_t sne_conv_reach(const sne_conv *p, size_t out_row, size_t tap_row, void *v, uint32_t i, int32_t x,
+                                   int mac, int width)
 {
-    const size_t out_channels = p->out_channels, out_row = p->window.out_width * out_channels;
-    const size_t tap_row = p->kernel_width * out_channels;
-    uint32_t taps = 0;
-    size_t e, k;
-    for (e = 0; e < n; e++) {
-        const sne_span *row, *column;
-        const uint32_t channel = sne_locate(&p->window, events[e], &row, &column);
-        const int8_t *w = p->weight + (channel * p->kernel_height + row->tap) * tap_row + column->tap * out_channels;
-        const size_t count = column->count * out_channels;
-        size_t first = row->out * out_row + column->out * out_channels;
-        for (k = 0; k < row->count; k++, w += tap_row, first += out_row) {
+    const size_t out_channels = p->out_channels;
+    const sne_span *row, *column;
+    const uint32_t channel = sne_locate(&p->window, i, &row, &column);
+    const int8_t *w = p->weight + (channel * p->kernel_height + row->tap) * tap_row + column->tap * out_channels;
+    const size_t count = column->count * out_channels;
+    size_t first = row->out * out_row + column->out * out_channels, k;
+    for (k = 0; k < row->count; k++, w += tap_row, first += out_row) {
+        if (mac) {
+            sne_mac_row(v, first, w, count, x, width);
+        } else {
             sne_add_row(v, first, w, count, width);
         }
-        taps += (uint32_t)row->count * column->count;
     }
-    return taps * p->out_channels;
+    return (uint32_t)row->count * column->count;
+}
+
+SNE_INLINE uint32_t sne_conv_add(const sne_conv *p, void *v, const uint16_t *events, size_t n, int width)
+{
+    const size_t out_row = (size_t)p->window.out_width * p->out_channels;
+    const size_t tap_row = (size_t)p->kernel_width * p->out_channels;
+    uint32_t positions = 0;
+    size_t e;
+    for (e = 0; e < n; e++) {
+        positions += sne_conv_reach(p, out_row, tap_row, v, events[e], 1, 0, width);
+    }
+    return positions * p->out_channels;
 }
 
 SNE_INLINE uint32_t sne_conv_mac(const sne_conv *p, void *v, const int8_t *x, int width)
 {
-    const size_t out_channels = p->out_channels, out_row = p->window.out_width * out_channels;
-    const size_t tap_row = p->kernel_width * out_channels;
-    uint32_t i, taps = 0;
-    size_t k;
+    const size_t out_row = (size_t)p->window.out_width * p->out_channels;
+    const size_t tap_row = (size_t)p->kernel_width * p->out_channels;
+    uint32_t i, positions = 0;
     for (i = 0; i < p->window.inputs; i++) {
-        const sne_span *row, *column;
-        uint32_t channel;
-        const int8_t *w;
-        size_t first;
-        if (x[i] == 0) {
-            continue;
+        if (x[i] != 0) {
+            positions += sne_conv_reach(p, out_row, tap_row, v, i, x[i], 1, width);
         }
-        channel = sne_locate(&p->window, i, &row, &column);
-        w = p->weight + (channel * p->kernel_height + row->tap) * tap_row + column->tap * out_channels;
-        first = row->out * out_row + column->out * out_channels;
-        for (k = 0; k < row->count; k++, w += tap_row, first += out_row) {
-            sne_mac_row(v, first, w, column->count * out_channels, x[i], width);
-        }
-        taps += (uint32_t)row->count * column->count;
     }
-    return taps * p->out_channels;
+    return positions * p->out_channels;
 }
 
 /* Average pooling: every spike passes on to each window it lies in. */

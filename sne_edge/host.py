@@ -22,7 +22,7 @@ import numpy as np
 
 from .errors import SneError
 from .export import export, read_manifest
-from .model import ActivationPolicy, QuantEnsemble
+from .model import ActivationPolicy, QuantEnsemble, SynapticLayer
 from .policy import check_fits
 from .resources import RUNTIME
 
@@ -108,7 +108,7 @@ class HostModel:
             self._ffi = cffi.FFI()
             self._ffi.cdef(declarations("sne.h", "sne_batch.h"))
             name = ensemble.identifier
-            count = sum(layer.neurons > 0 for s in ensemble.students for layer in s.layers if hasattr(layer, "neurons"))
+            count = sum(isinstance(layer, SynapticLayer) for s in ensemble.students for layer in s.layers)
             self._ffi.cdef(f"extern sne_model {name}_model; extern sne_layer_info {name}_layers[{count}];")
             self._lib: Any = self._ffi.dlopen(str(library))
         self._model = getattr(self._lib, f"{name}_model")
@@ -177,11 +177,6 @@ class HostModel:
             ffi.NULL if kept is None else ffi.cast("uint8_t *", kept.ctypes.data),
         )
         del keep_alive
-        if status == self._lib.SNE_E_POLICY:
-            raise SneError(
-                f"the policy {policy} does not fit {self.ensemble.name}",
-                "`sne-edge inspect` shows students and timesteps",
-            )
         if status != self._lib.SNE_OK:
             raise SneError(f"the host build failed with status {status}", "this is a bug in sne-edge; please report it")
         fields = results.view(_RESULT)

@@ -344,9 +344,19 @@ class Vectors(msgspec.Struct, frozen=True, eq=False):
     labels: np.ndarray
 
 
+def firing_layers(students: Iterable[QuantStudent]) -> list[tuple[int, int]]:
+    """(student, layer) of every layer that fires, in the order in which spike counts are reported."""
+    return [
+        (s, n)
+        for s, student in enumerate(students)
+        for n, layer in enumerate(student.layers)
+        if isinstance(layer, SynapticLayer) and layer.neuron.kind != "li"
+    ]
+
+
 def no_vectors(encoder: Encoder, classes: int, students: Iterable[QuantStudent]) -> Vectors:
     """Golden vectors of the right shapes, none of them."""
-    spiking = sum(isinstance(x, SynapticLayer) and x.neuron.kind != "li" for s in students for x in s.layers)
+    spiking = len(firing_layers(students))
     return Vectors(
         inputs=np.zeros((0, encoder.input_bytes), np.uint8),
         logits=np.zeros((0, classes), np.int32),
@@ -448,13 +458,8 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def spike_layers(self) -> list[tuple[int, int]]:
-        """(student, layer) of every layer that fires, in the order in which spike counts are reported."""
-        return [
-            (s, n)
-            for s, student in enumerate(self.students)
-            for n, layer in enumerate(student.layers)
-            if isinstance(layer, SynapticLayer) and layer.neuron.kind != "li"
-        ]
+        """(student, layer) of every layer that fires; see `firing_layers`."""
+        return firing_layers(self.students)
 
     @property
     def identifier(self) -> str:
