@@ -65,7 +65,7 @@ def build_firmware(
     _check_fits(manifest, chosen)
     with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
         work = Path(folder)
-        _render(manifest, chosen, work)
+        render_board(chosen, manifest["identifier"], work)
         objects = _compile(directory, manifest, chosen, target, work, definitions)
         _link(manifest, chosen, target, objects, work)
         _convert(target, work)
@@ -111,10 +111,11 @@ def render_served_model(directory: Path | str, work: Path) -> Path:
     return path
 
 
-def _render(manifest: dict[str, Any], board: Board, work: Path) -> None:
+def render_board(board: Board, identifier: str, work: Path) -> None:
+    """Write a board's header and linker script, for an image that serves the model `identifier`, to `work`."""
     ticks = board.emulator.instructions_per_tick if board.emulator else None
     tick = {"numerator": ticks.numerator if ticks else 0, "denominator": ticks.denominator if ticks else 1}
-    context = {"board": board, "tick": tick, "identifier": manifest["identifier"]}
+    context = {"board": board, "tick": tick, "identifier": identifier}
     _write(work / "board.h", "board.h.j2", context)
     _write(work / "firmware.ld", "link.ld.j2", context)
 
@@ -138,14 +139,14 @@ def _compile(
     sources += [FIRMWARE / name for name in (*PORT, f"uart_{board.uart.driver}.c")]
     includes = [f"-I{folder}" for folder in (work, directory.resolve(), RUNTIME, FIRMWARE)]
     defines = [f"-D{name}" for name in definitions]
-    _tool([target.cc, *target.cflags, *CFLAGS, *defines, *includes, "-c", *map(str, sources)], work)
+    run_tool([target.cc, *target.cflags, *CFLAGS, *defines, *includes, "-c", *map(str, sources)], work)
     return [work / f"{source.stem}.o" for source in sources]
 
 
 def _link(manifest: dict[str, Any], board: Board, target: Target, objects: list[Path], work: Path) -> None:
     command = [target.cc, *target.cflags, *LDFLAGS, "-Wl,-T,firmware.ld", *(path.name for path in objects)]
     try:
-        _tool([*command, "-o", "firmware.elf"], work)
+        run_tool([*command, "-o", "firmware.elf"], work)
     except SneError as error:
         overflow = re.search(r"region `(FLASH|RAM)' overflowed by (\d+) bytes", error.message)
         if overflow is None:
@@ -156,11 +157,11 @@ def _link(manifest: dict[str, Any], board: Board, target: Target, objects: list[
 
 def _convert(target: Target, work: Path) -> None:
     for form, suffix in (("binary", "bin"), ("ihex", "hex")):
-        _tool([f"{target.prefix}objcopy", "-O", form, "firmware.elf", f"firmware.{suffix}"], work)
+        run_tool([f"{target.prefix}objcopy", "-O", form, "firmware.elf", f"firmware.{suffix}"], work)
 
 
 def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, output: Path) -> Firmware:
-    listing = _tool([f"{target.prefix}size", "-A", "firmware.elf"], work)
+    listing = run_tool([f"{target.prefix}size", "-A", "firmware.elf"], work)
     sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.\w+)\s+(\d+)\s", listing, flags=re.M)}
     weights, vectors = sections.get(".weights", 0), sections.get(".golden", 0)
     flash = (work / "firmware.bin").stat().st_size
@@ -197,7 +198,7 @@ def _install(work: Path, output: Path) -> None:
         ) from error
 
 
-def _tool(command: Sequence[str], work: Path) -> str:
+def run_tool(command: Sequence[str], work: Path) -> str:
     """Run a tool of the toolchain in `work` and return what it printed."""
     try:
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)

@@ -1,0 +1,90 @@
+/* Start-up, output and counting for a C program on an emulated core (bare_metal.py builds and runs it). Output and the
+ * end go through semihosting, the count through the firmware's own counter. */
+#include "bare_metal.h"
+#include "port.h"
+
+enum { SYS_WRITE0 = 0x04, SYS_EXIT = 0x18, ADP_STOPPED_APPLICATION_EXIT = 0x20026, ADP_STOPPED_RUNTIME_ERROR = 0x20023 };
+
+static void semihosting(uint32_t operation, uintptr_t argument)
+{
+    register uint32_t r0 __asm__("r0") = operation;
+    register uintptr_t r1 __asm__("r1") = argument;
+    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+}
+
+void print_text(const char *text)
+{
+    semihosting(SYS_WRITE0, (uintptr_t)text);
+}
+
+void print_number(int64_t number)
+{
+    char digits[21];
+    char *at = digits + sizeof digits;
+    uint64_t left = number < 0 ? 0u - (uint64_t)number : (uint64_t)number;
+    *--at = 0;
+    do {
+        *--at = (char)('0' + left % 10u);
+        left /= 10u;
+    } while (left);
+    if (number < 0) {
+        *--at = '-';
+    }
+    print_text(at);
+}
+
+void print_line(const char *name, int64_t number)
+{
+    print_text(name);
+    print_text(" ");
+    print_number(number);
+    print_text("\n");
+}
+
+uint32_t random_word(void)
+{
+    static uint32_t x = 1;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return x;
+}
+
+__attribute__((noinline)) static void nothing(void *argument)
+{
+    __asm__ volatile("" ::"r"(argument));
+}
+
+__attribute__((noinline)) static uint64_t measure(void (*work)(void *), void *argument)
+{
+    counter_start(0);
+    work(argument);
+    return counter_read(0);
+}
+
+uint64_t count_instructions(void (*work)(void *argument), void *argument)
+{
+    return measure(work, argument) - measure(nothing, argument);
+}
+
+/* What the firmware's start-up code asks for. A fault ends the program. */
+const sne_platform *port_platform(void)
+{
+    print_text("fault\n");
+    semihosting(SYS_EXIT, ADP_STOPPED_RUNTIME_ERROR);
+    return 0;
+}
+
+void uart_interrupt(void)
+{
+}
+
+int main(void)
+{
+    if (counter_init() != SNE_COUNTER_INSTRUCTIONS) {
+        print_text("this machine counts no instructions\n");
+        semihosting(SYS_EXIT, ADP_STOPPED_RUNTIME_ERROR);
+    }
+    semihosting(SYS_EXIT, program() == 0 ? ADP_STOPPED_APPLICATION_EXIT : ADP_STOPPED_RUNTIME_ERROR);
+    return 0;
+}

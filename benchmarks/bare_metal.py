@@ -1,0 +1,58 @@
+"""Run a C program on an emulated core, for measurements and tests of single kernels.
+
+In: C sources that define `program` (see bare_metal.h). Out: what they printed. They are compiled, started and counted
+as firmware is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sne_edge.boards import resolve_board
+from sne_edge.build import CFLAGS, LDFLAGS, render_board, run_tool
+from sne_edge.qemu import COMMAND
+from sne_edge.resources import FIRMWARE, RUNTIME
+from sne_edge.targets import resolve_target
+
+HERE = Path(__file__).parent
+# One board for each core.
+BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
+
+
+def run_on(board_name: str, *sources: Path, definitions: Sequence[str] = (), seconds: float = 120) -> str:
+    """Build `sources` for a board, run them in its emulator and return their output; raises where they fail."""
+    board = resolve_board(board_name)
+    target = resolve_target(board.target)
+    assert board.emulator is not None
+    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
+        work = Path(folder)
+        render_board(board, "program", work)
+        port = [FIRMWARE / f"{name}.c" for name in ("startup", "counter", "stack", f"uart_{board.uart.driver}")]
+        files = [*sources, HERE / "bare_metal.c", *port, RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
+        includes = [f"-I{path}" for path in (work, HERE, RUNTIME, FIRMWARE)]
+        run_tool(
+            [
+                *(target.cc, *target.cflags, *CFLAGS, *LDFLAGS, *(f"-D{name}" for name in definitions), *includes),
+                *("-Wl,-T,firmware.ld", *(str(path.resolve()) for path in files), "-o", "program.elf"),
+            ],
+            work,
+        )
+        done = subprocess.run(
+            [
+                *(COMMAND, "-M", board.emulator.machine, "-nographic", "-monitor", "none", "-serial", "none"),
+                *("-icount", f"shift={board.emulator.icount_shift}"),
+                *("-semihosting-config", "enable=on,target=native", "-kernel", str(work / "program.elf")),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    output = done.stdout + done.stderr
+    if done.returncode:
+        raise RuntimeError(f"{board_name}: exit code {done.returncode}\n{output}")
+    return output
