@@ -23,15 +23,16 @@ typedef char sne_assert_arithmetic_shift[((-1 >> 1) == -1) ? 1 : -1];
 enum { SNE_DECAY_NONE, SNE_DECAY_SHIFT, SNE_DECAY_Q15 };
 enum { SNE_RESET_SUBTRACT, SNE_RESET_ZERO, SNE_RESET_DELAYED }; /* delayed: subtracts one timestep later */
 
-/* Parameters of a layer's neurons; a layer is `positions` x `channels` neurons, channels innermost. Arrays are of the
- * membrane's width. */
+/* Parameters of a layer's neurons; a layer is positions x channels neurons, channels innermost. Arrays are of the
+ * membrane's width. A position has `stride` membranes, channels rounded up to a multiple of four; the ones beyond have
+ * no weights, no bias and the highest threshold, so they stay 0. */
 typedef struct {
-    const void *threshold; /* [channels] */
-    const void *bias;      /* [channels] */
+    const void *threshold; /* [stride] */
+    const void *bias;      /* [stride] */
     int32_t clamp_low;
     int32_t clamp_high;
-    uint16_t positions;
     uint16_t channels;
+    uint16_t stride;
     uint16_t decay;        /* factor in q15; a shift is a constant of the caller's */
 } sne_neurons;
 
@@ -50,9 +51,9 @@ SNE_INLINE void sne_put(void *array, size_t i, int32_t value, int width)
     }
 }
 
-SNE_INLINE const void *sne_at(const void *array, size_t i, int width)
+SNE_INLINE void *sne_at(void *array, size_t i, int width)
 {
-    return width == 16 ? (const void *)((const int16_t *)array + i) : (const void *)((const int32_t *)array + i);
+    return width == 16 ? (void *)((int16_t *)array + i) : (void *)((int32_t *)array + i);
 }
 
 SNE_INLINE int32_t sne_decayed(int32_t v, int32_t value, int decay, int width)
@@ -77,31 +78,34 @@ SNE_INLINE int32_t sne_clamped(int32_t v, const sne_neurons *p, int clamp)
     return v;
 }
 
-/* Charge fresh membranes: v = constant, where `current` is [positions * channels], or null for the bias. */
-SNE_INLINE void sne_charge_fresh(const sne_neurons *p, void *v, const void *current, int width)
+/* Charge the fresh membranes of one position: v = drive (its constant current, or the bias). */
+SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width)
 {
-    size_t position, c, i = 0;
-    for (position = 0; position < p->positions; position++) {
-        for (c = 0; c < p->channels; c++, i++) {
-            sne_put(v, i, current ? sne_get(current, i, width) : sne_get(p->bias, c, width), width);
-        }
+    size_t c;
+    for (c = 0; c < stride; c++) {
+        sne_put(v, c, sne_get(drive, c, width), width);
     }
 }
 
-/* sne_fire in portable C, for every core, width and kind of neuron. */
-SNE_INLINE size_t sne_fire_portable(const sne_neurons *p, void *v, const void *current, uint16_t *events, int width,
-                                    int decay, int32_t factor, int reset, int clamp)
+SNE_INLINE void sne_set_bit(uint32_t *bits, size_t i)
 {
-    const size_t positions = p->positions, channels = p->channels;
-    size_t position, c, i = 0, n = 0;
-    for (position = 0; position < positions; position++) {
-        const void *drive = current ? sne_at(current, i, width) : p->bias;
-        for (c = 0; c < channels; c++, i++) {
+    bits[i >> 5] |= (uint32_t)1 << (i & 31u);
+}
+
+/* sne_fire in portable C, for every core, width and kind of neuron. */
+SNE_INLINE size_t sne_fire_portable(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
+                                    size_t first, int width, int decay, int32_t factor, int reset, int clamp)
+{
+    const size_t channels = p->channels;
+    size_t position, c, n = 0;
+    for (position = 0; position < positions; position++, first += channels) {
+        for (c = 0; c < channels; c++) {
             const int32_t threshold = sne_get(p->threshold, c, width);
-            int32_t m = sne_get(v, i, width);
+            int32_t m = sne_get(v, c, width);
             const int fired = m > threshold;
             if (fired) {
-                events[n++] = (uint16_t)i;
+                sne_set_bit(bits, first + c);
+                n++;
                 if (reset != SNE_RESET_DELAYED) {
                     m = reset == SNE_RESET_ZERO ? 0 : m - threshold;
                 }
@@ -110,19 +114,19 @@ SNE_INLINE size_t sne_fire_portable(const sne_neurons *p, void *v, const void *c
             if (reset == SNE_RESET_DELAYED && fired) {
                 m -= threshold;
             }
-            sne_put(v, i, m + sne_get(drive, c, width), width);
+            sne_put(v, c, m + sne_get(drive, c, width), width);
         }
+        v = sne_at(v, p->stride, width);
     }
     return n;
 }
 
 /* A readout's timestep, part one: decay and add the bias or the constant current. It never fires. */
-SNE_INLINE void sne_leak(const sne_neurons *p, void *v, const void *current, int width, int decay, int32_t factor)
+SNE_INLINE void sne_leak(const sne_neurons *p, void *v, const void *drive, int width, int decay, int32_t factor)
 {
     size_t c;
-    for (c = 0; c < p->channels; c++) {
-        const int32_t drive = sne_get(current ? current : p->bias, c, width);
-        sne_put(v, c, sne_decayed(sne_get(v, c, width), factor, decay, width) + drive, width);
+    for (c = 0; c < p->stride; c++) {
+        sne_put(v, c, sne_decayed(sne_get(v, c, width), factor, decay, width) + sne_get(drive, c, width), width);
     }
 }
 
