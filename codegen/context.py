@@ -14,20 +14,14 @@ from sne_edge.artifact import fingerprint
 from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
 from sne_edge.neuron import INT16, INT32
 
-RUNTIME_VERSION = 1  # of the runtime these templates are written for; checked by the generated header
+RUNTIME_VERSION = 2  # of the runtime these templates are written for; checked by the generated header
 
 
 def build(ensemble: QuantEnsemble) -> dict[str, Any]:
     """The context of every template."""
     state = layout.state_layout(ensemble)
     tables = _Tables()
-    students = [_student(ensemble, number, tables) for number in range(len(ensemble.students))]
-    spike_index = {place: index for index, place in enumerate(ensemble.spike_layers)}
-    offsets = {(number, f.name): f.offset for number, fields in enumerate(state.students) for f in fields}
-    for number, student in enumerate(students):
-        for layer in student["layers"]:
-            layer["spike_index"] = spike_index.get((number, layer["number"]))
-            layer["offset"] = offsets.get((number, f"v{layer['number']}"))
+    students = [_student(ensemble, number, state, tables) for number in range(len(ensemble.students))]
     policy = ensemble.policy
     return {
         "name": ensemble.name,
@@ -40,6 +34,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
             "size": ensemble.encoder.size,
             "shape": ensemble.encoder.shape,
             "bytes": ensemble.encoder.input_bytes,
+            "words": layout.words(ensemble.encoder.size),
             "row_bytes": ensemble.encoder.row_bytes,
             "timesteps": ensemble.encoder.timesteps,
             "seed": ensemble.encoder.seed,
@@ -83,41 +78,39 @@ class _Tables:
     """Const arrays and the specialised functions a model needs, each once."""
 
     def __init__(self) -> None:
-        self.spans: dict[tuple[layout.Span, ...], str] = {}
+        self.axes: dict[tuple[tuple[tuple[int, int], ...], ...], str] = {}
         self.functions: dict[str, dict[str, Any]] = {}
 
-    def span(self, spans: list[layout.Span]) -> str:
-        return self.spans.setdefault(tuple(spans), f"spans{len(self.spans)}")
+    def axis(self, pairs: layout.Pairs) -> str:
+        """The name of an axis: pairs by position."""
+        return self.axes.setdefault(tuple(tuple(row) for row in pairs), f"axis{len(self.axes)}")
 
-    def function(self, kernel: str, width: int, **choices: str) -> str:
-        """The name of `kernel` specialised for a membrane width and the neuron's choices."""
-        name = "_".join([kernel, f"i{width}", *(value for value in choices.values() if value)])
-        self.functions[name] = {"kernel": kernel, "width": width, **choices}
+    def function(self, **choices: Any) -> str:
+        """The name of the kernel specialised for some choices."""
+        name = "_".join(["layer", *(str(value) for value in choices.values() if value != "")])
+        self.functions[name] = choices
         return name
 
-    def of(self, *kernels: str) -> list[tuple[str, dict[str, Any]]]:
-        """The specialisations of some kernels, by name."""
-        return sorted((name, f) for name, f in self.functions.items() if f["kernel"] in kernels)
 
-
-def _student(ensemble: QuantEnsemble, number: int, tables: _Tables) -> dict[str, Any]:
+def _student(ensemble: QuantEnsemble, number: int, state: layout.StateLayout, tables: _Tables) -> dict[str, Any]:
     student = ensemble.students[number]
     direct = ensemble.encoder.kind == "direct"
-    layers, source = [], "events"
-    for index, layer in enumerate(student.layers):
-        prefix = f"s{number}_l{index}"
+    spike_index = {layer: i for i, (owner, layer) in enumerate(ensemble.spike_layers) if owner == number}
+    layers = []
+    for stage in state.stages[number]:
+        layer = student.layers[stage.layer]
         entry: dict[str, Any] = {
-            "number": index,
-            "name": prefix,
-            "source": source if index else "input",
-            "description": describe(layer),
+            "number": stage.layer,
+            "name": f"s{number}_l{stage.layer}",
+            "description": ", ".join(map(describe, (*stage.pools, layer))),
+            "stage": stage,
+            "spike_index": spike_index.get(stage.layer, -1),
         }
         if isinstance(layer, SynapticLayer):
-            entry |= _synaptic(layer, direct and index == 0, tables)
-            source = "events"
+            entry |= _synaptic(layer, direct and stage.layer == 0, stage, tables)
         else:
-            source = layout.other_buffer(source)
-            entry |= _pool(layer, source, tables)
+            assert isinstance(layer, MaxPool)
+            entry |= _pool(layer, tables)
         layers.append(entry)
     return {
         "number": number,
@@ -130,73 +123,89 @@ def _student(ensemble: QuantEnsemble, number: int, tables: _Tables) -> dict[str,
     }
 
 
-def _synaptic(layer: Linear | Conv, analog: bool, tables: _Tables) -> dict[str, Any]:
+def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _Tables) -> dict[str, Any]:
     width, neuron = layer.width, layer.neuron
     low, high = INT16 if width == 16 else INT32
-    op = "linear" if isinstance(layer, Linear) else "conv"
-    reset = "delayed" if neuron.reset_delay else neuron.reset
     readout = neuron.kind == "li"
-    shift = str(neuron.decay.value) if neuron.decay.kind == "shift" else ""
-    clamp = neuron.clamp is not None
-    entry: dict[str, Any] = {
+    stride = layout.padded(layer.channels)
+    threshold = np.full(stride, high, np.int64)  # what pads a row never fires
+    threshold[: layer.channels] = np.clip(layer.threshold, low, high)  # one beyond the proven range never fires either
+    bias = np.zeros(stride, np.int64)
+    bias[: layer.channels] = layer.bias
+    assert isinstance(layer, Linear | Conv)
+    linear = isinstance(layer, Linear)
+    weight = layout.pack_linear(layer) if isinstance(layer, Linear) else layout.pack_conv(layer)
+    if weight.size >= 1 << 24:
+        raise ValueError(f"{weight.size} weights in one layer are more than the runtime can address")
+    window = layer if isinstance(layer, Conv) else None
+    kernel = "mac" if analog else stage.kernel
+    return {
         "kind": "readout" if readout else "spiking",
-        "op": op,
-        "analog": analog,
         "width": width,
         "neurons": layer.neurons,
-        "positions": layer.out_shape[0] * layer.out_shape[1],
         "channels": layer.channels,
-        "bias": numbers(layer.bias),
-        "threshold": numbers(np.clip(layer.threshold, low, high)),  # one beyond the proven range never fires either way
+        "padded": stride,
+        "bias": numbers(bias),
+        "threshold": numbers(threshold),
         "decay": neuron.decay.value,
         # Of the membrane's own type: a value within its proven range never reaches beyond.
         "clamp": [max(low, neuron.clamp[0]), min(high, neuron.clamp[1])] if neuron.clamp else [low, high],
-        "has_clamp": clamp,
-        "charge": "" if readout and not analog else tables.function("charge", width),
-        "add": tables.function(f"{op}_mac" if analog else f"{op}_add", width),
+        "weight": numbers(weight),
+        "function": tables.function(
+            kernel=kernel,
+            role="readout" if readout else "",
+            width=f"i{width}",
+            decay=neuron.decay.kind,
+            shift=neuron.decay.value if neuron.decay.kind == "shift" else "",
+            reset="" if readout else "delayed" if neuron.reset_delay else neuron.reset,
+            clamp="clamp" if neuron.clamp is not None else "",
+        ),
+        "input": (1, 1, size(layer.in_shape)) if linear and not stage.pools else stage_input(layer, stage),
+        "output": layer.out_shape[:2],
+        "kernel": window.kernel if window else layer.in_shape[:2] if stage.pools else (1, 1),
+        "stride": window.stride if window else (1, 1),
+        "padding": window.padding if window else (0, 0),
+        "axes": None if kernel in ("gather", "mac") else _axes(layer, stage, tables),
+        "divide": _divide(stage_input(layer, stage)),
     }
-    if readout:
-        entry["leak"] = tables.function("leak", width, decay=neuron.decay.kind, shift=shift)
-        if clamp:
-            entry["bound"] = tables.function("clamp", width)
-    else:
-        entry["fire"] = tables.function(
-            "fire", width, decay=neuron.decay.kind, shift=shift, reset=reset, clamp="clamp" if clamp else ""
-        )
-    if isinstance(layer, Linear):
-        entry |= {
-            "weight": numbers(layout.pack_linear(layer)),
-            "inputs": size(layer.in_shape),
-            "outputs": layer.channels,
-        }
-    else:
-        entry |= {"weight": numbers(layout.pack_conv(layer)), "window": _window(layer, tables), "kernel": layer.kernel}
-    return entry
 
 
-def _pool(layer: AvgPool | MaxPool, target: str, tables: _Tables) -> dict[str, Any]:
-    op = "avgpool" if isinstance(layer, AvgPool) else "maxpool"
-    seen = (size(layer.out_shape) + 7) // 8
+def stage_input(layer: SynapticLayer, stage: layout.Stage) -> tuple[int, int, int]:
+    """The map whose spikes a layer takes: that before the average poolings in front of it."""
+    return stage.pools[0].in_shape if stage.pools else layer.in_shape
+
+
+def _axes(layer: Linear | Conv, stage: layout.Stage, tables: _Tables) -> tuple[str, str]:
+    """Input rows by output row, output columns by input column, poolings in between seen through."""
+    names = []
+    for axis in (0, 1):
+        length = layer.in_shape[axis]
+        if isinstance(layer, Conv):
+            pairs = layout.window_axis(length, layer.kernel[axis], layer.stride[axis], layer.padding[axis])
+        else:
+            pairs = [[(position, position) for position in range(length)]]
+        for pool in reversed(stage.pools):
+            pairs = layout.through_pool(pairs, pool, axis)
+        names.append(tables.axis(pairs if axis == 0 else layout.from_inputs(pairs, stage_input(layer, stage)[axis])))
+    return names[0], names[1]
+
+
+def _divide(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    return (*layout.divider(shape[2], size(shape)), shape[2])
+
+
+def _pool(layer: MaxPool, tables: _Tables) -> dict[str, Any]:
+    axes = []
+    for axis in (0, 1):
+        pairs = layout.window_axis(layer.in_shape[axis], layer.kernel[axis], layer.stride[axis], layer.padding[axis])
+        axes.append(tables.axis(layout.from_inputs(pairs, layer.in_shape[axis])))
     return {
         "kind": "pool",
-        "op": op,
-        "analog": False,
-        "window": _window(layer, tables),
-        "target": target,
-        "seen_bytes": seen,
-    }
-
-
-def _window(layer: Conv | AvgPool | MaxPool, tables: _Tables) -> dict[str, Any]:
-    height, width, channels = layer.in_shape
-    axes = [layout.axis_spans((height, width)[a], layer.kernel[a], layer.stride[a], layer.padding[a]) for a in (0, 1)]
-    return {
-        "rows": tables.span(axes[0]),
-        "columns": tables.span(axes[1]),
-        "channels": (*layout.divider(channels, height * width * channels), channels),
-        "width": (*layout.divider(width, height * width), width),
-        "inputs": height * width * channels,
-        "out_width": layer.out_shape[1],
+        "function": tables.function(kernel="maxpool"),
+        "input": layer.in_shape,
+        "output": layer.out_shape[:2],
+        "axes": tuple(axes),
+        "divide": _divide(layer.in_shape),
     }
 
 

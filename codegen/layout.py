@@ -1,51 +1,71 @@
-"""How a model lies in a microcontroller's memory: packed weights, lookup tables, the state.
+"""How a model lies in a microcontroller's memory: packed weights, lookup tables, the state and its plan.
 
 In: parts of a `QuantEnsemble`. Out: plain Python numbers and lists in the order in which the C runtime reads them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, SynapticLayer, size
+from sne_edge.model import AvgPool, Conv, Linear, QuantEnsemble, QuantStudent, SynapticLayer, size
 
-Span = tuple[int, int, int]  # sne_span: first output, count, first tap
-
-
-def tap_order(kernel: int, stride: int) -> list[int]:
-    """The taps of one axis in the order in which consecutive outputs meet them.
-
-    An input at padded position u reaches output o through tap u - o * stride: taps of one phase (mod stride),
-    descending. Stored in that order, one spike reads one contiguous run of taps.
-    """
-    return [tap for phase in range(stride) for tap in reversed(range(phase, kernel, stride))]
+# How a layer meets its spikes; sne_kernels.h explains each.
+Kernel = Literal["gather", "scatter", "collect"]
+# Where fewer inputs than this share spike in a timestep, a convolution takes them one by one (measured, docs/MEASURING.md).
+SCATTER_BELOW = 0.05
+MAX_ROWS = 160  # rows that are added at once; 257 would overflow the lanes of a word
+Pairs = list[list[tuple[int, int]]]
 
 
-def axis_spans(length: int, kernel: int, stride: int, padding: int) -> list[Span]:
-    """For every input position of one axis, the outputs it reaches and where its taps start in `tap_order`."""
+def padded(channels: int) -> int:
+    """Weights of one row: output channels rounded up to whole words."""
+    return -(-channels // 4) * 4
+
+
+def words(bits: int) -> int:
+    """32-bit words that hold so many bits."""
+    return -(-bits // 32)
+
+
+def window_axis(length: int, kernel: int, stride: int, padding: int) -> Pairs:
+    """For each output position of one axis, the (input position, tap) pairs within the input."""
     outputs = (length + 2 * padding - kernel) // stride + 1
-    place = {tap: index for index, tap in enumerate(tap_order(kernel, stride))}
-    spans = []
-    for position in range(padding, length + padding):
-        first = max(0, -((kernel - 1 - position) // stride))
-        count = min(outputs - 1, position // stride) - first + 1
-        spans.append((first, count, place[position - first * stride]) if count > 0 else (0, 0, 0))
-    return spans
+    inside = [range(max(0, padding - o * stride), min(kernel, length + padding - o * stride)) for o in range(outputs)]
+    return [[(o * stride + tap - padding, tap) for tap in inside[o]] for o in range(outputs)]
+
+
+def through_pool(pairs: Pairs, pool: AvgPool, axis: int) -> Pairs:
+    """The same pairs seen from before an average pooling: each spike of its window counts as one of the output's."""
+    below = window_axis(pool.in_shape[axis], pool.kernel[axis], pool.stride[axis], pool.padding[axis])
+    return [[(source, tap) for position, tap in row for source, _ in below[position]] for row in pairs]
+
+
+def from_inputs(pairs: Pairs, length: int) -> Pairs:
+    """The same pairs by input position: for each of `length`, its (output position, tap) pairs."""
+    inverse: Pairs = [[] for _ in range(length)]
+    for output, row in enumerate(pairs):
+        for position, tap in row:
+            inverse[position].append((output, tap))
+    return inverse
 
 
 def pack_linear(layer: Linear) -> np.ndarray:
-    """int8 [inputs, outputs]: one spike reads one row."""
-    packed: np.ndarray = layer.weight.T
-    return packed
+    """int8 [inputs, padded outputs]: one spike reads one row."""
+    return _padded_rows(layer.weight.T)
 
 
 def pack_conv(layer: Conv) -> np.ndarray:
-    """int8 [input channels, vertical taps, horizontal taps, output channels], taps in `tap_order`."""
-    rows, columns = (tap_order(layer.kernel[a], layer.stride[a]) for a in (0, 1))
-    packed: np.ndarray = layer.weight[:, :, rows][:, :, :, columns].transpose(1, 2, 3, 0)
-    return packed
+    """int8 [kernel height, kernel width, input channels, padded output channels]."""
+    return _padded_rows(layer.weight.transpose(2, 3, 1, 0))
+
+
+def _padded_rows(weight: np.ndarray) -> np.ndarray:
+    rows: np.ndarray = np.zeros((*weight.shape[:-1], padded(weight.shape[-1])), weight.dtype)
+    rows[..., : weight.shape[-1]] = weight
+    return rows
 
 
 def divider(divisor: int, count: int) -> tuple[int, int]:
@@ -62,112 +82,172 @@ def divider(divisor: int, count: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Field:
-    """One array of the state: its C type, name, length and place."""
+class Stage:
+    """One layer's part of the plan: what it reads and where its memory lies, in bytes from the start of the arena.
 
-    ctype: str
-    name: str
-    length: int
-    offset: int
+    source    the layer whose spikes it takes (None: the input), past any average poolings
+    pools     the average poolings in between
+    kernel    how it meets its spikes
+    tile      positions whose membranes exist at one time
+    incoming, outgoing, membranes, current, rows   places (of something empty, any)
+    capacity  entries of `rows`
+    below, above   bytes that it needs at the arena's start and at its end
+    live      bytes that must exist at once while it runs, however they were placed
+    kept      place of all its membranes, from the first layer's, where they are kept (streaming)
+    """
 
-    @property
-    def bytes(self) -> int:
-        return self.length * _BYTES[self.ctype]
-
-
-_BYTES = {"int32_t": 4, "uint32_t": 4, "int16_t": 2, "uint16_t": 2, "uint8_t": 1}
+    layer: int
+    source: int | None
+    pools: tuple[AvgPool, ...]
+    kernel: Kernel
+    tile: int
+    incoming: int
+    outgoing: int
+    membranes: int
+    current: int
+    rows: int
+    capacity: int
+    below: int
+    above: int
+    live: int
+    kept: int
 
 
 @dataclass(frozen=True)
 class StateLayout:
-    """The state struct. `students`: each one's own arrays; `shared`: they overlap, only one student lives at a time."""
+    """The memory of a model. All in bytes.
 
-    head: list[Field]
-    students: list[list[Field]]
-    shared: bool
-    tail: list[Field]
-    bytes: int
+    head         logits and spike counts, with which every state starts
+    arena        what the students' layers share, one after the other
+    lower_bound  of head and arena: the least that these layers need at once
+    kept         all membranes of all students (streaming)
+    step         spikes in, two maps of spikes and rows of one timestep (streaming)
+    stages       by student
+    """
+
+    head: int
+    arena: int
+    lower_bound: int
+    kept: int
+    step: tuple[int, int, int]
+    stages: list[list[Stage]]
+
+    @property
+    def bytes(self) -> int:
+        """Of the state of buffered inference."""
+        return self.head + self.arena
+
+    @property
+    def stream_bytes(self) -> int:
+        """Of the state of streaming."""
+        return self.head + self.kept + self.step[0] + 2 * self.step[1] + self.step[2]
 
 
 def state_layout(ensemble: QuantEnsemble) -> StateLayout:
-    """Place every array of the state; the C compiler checks the total."""
-    head = _place(
-        0, [("int32_t", "logits", len(ensemble.classes)), ("uint32_t", "spikes", max(1, len(ensemble.spike_layers)))]
+    """Place every array of the state; the C compiler checks the total.
+
+    Layers run one after the other, each through all timesteps, so that only the spikes on both sides of a layer and
+    the membranes of one tile exist. Spikes lie at the two ends of the arena in turn, the rest beside the lower ones:
+    the arena is exactly as large as its hungriest layer.
+    """
+    head = 4 * (len(ensemble.classes) + max(1, len(ensemble.spike_layers)))
+    drafts, kept = [], 0
+    for student in ensemble.students:
+        stages, kept = _draft(ensemble, student, kept)
+        drafts.append(stages)
+    stages = [stage for draft in drafts for stage in draft]
+    arena = max(stage.below + stage.above for stage in stages)
+    step = (
+        4 * words(ensemble.encoder.size),
+        max((4 * words(size(student.layers[n].out_shape)) for student, n in _firing(ensemble)), default=0),
+        max(4 * stage.capacity for stage in stages),
     )
-    shared = ensemble.encoder.kind != "events"
-    start = end = _end(head, 4)
-    students, widest = [], 1
-    for student in ensemble.students:
-        arrays = []
-        for number, layer in enumerate(student.layers):
-            if isinstance(layer, SynapticLayer):
-                ctype = f"int{layer.width}_t"
-                arrays.append((ctype, f"v{number}", layer.neurons))
-                if number == 0 and ensemble.encoder.kind == "direct":
-                    arrays.append((ctype, "current", layer.neurons))
-        arrays.sort(key=lambda array: -_BYTES[array[0]])
-        alignment = _BYTES[arrays[0][0]]
-        widest = max(widest, alignment)
-        fields = _place(_aligned(start, alignment), arrays)
-        students.append(fields)
-        end = max(end, _end(fields, alignment))
-        if not shared:
-            start = end
-    sizes = event_buffers(ensemble)
-    tail = _place(_aligned(end, widest), [(ctype, name, length) for ctype, name, length in sizes if length])
-    return StateLayout(head, students, shared, tail, _end(tail, 4))
+    live = max(stage.live for stage in stages)
+    return StateLayout(head, arena, head + live, kept, step, [[_settled(s, arena) for s in draft] for draft in drafts])
 
 
-def event_buffers(ensemble: QuantEnsemble) -> list[tuple[str, str, int]]:
-    """Scratch that all students share: event lists, the second one only for pooling, and max pooling's bits."""
-    events = 0 if ensemble.encoder.kind == "direct" else ensemble.encoder.size
-    pooled = seen = 0
-    for student in ensemble.students:
-        lengths = {"events": events, "pooled": 0}
-        current, most = "events", ensemble.encoder.size
-        for layer in student.layers:
-            if isinstance(layer, AvgPool | MaxPool):
-                current = other_buffer(current)
-                if isinstance(layer, AvgPool):
-                    reach = [
-                        max(
-                            c
-                            for _, c, _ in axis_spans(
-                                layer.in_shape[a], layer.kernel[a], layer.stride[a], layer.padding[a]
-                            )
-                        )
-                        for a in (0, 1)
-                    ]
-                    most = most * reach[0] * reach[1]
-                else:
-                    most = size(layer.out_shape)
-                    seen = max(seen, (most + 7) // 8)
-                lengths[current] = max(lengths[current], most)
-            elif layer.neuron.kind != "li":
-                current, most = "events", layer.neurons
-                lengths[current] = max(lengths[current], most)
-        events, pooled = max(events, lengths["events"]), max(pooled, lengths["pooled"])
-    return [("uint16_t", "events", max(1, events)), ("uint16_t", "pooled", pooled), ("uint8_t", "seen", seen)]
+def _firing(ensemble: QuantEnsemble) -> list[tuple[QuantStudent, int]]:
+    """Every layer whose spikes are stored: all but average poolings and readouts."""
+    return [
+        (student, number)
+        for student in ensemble.students
+        for number, layer in enumerate(student.layers[:-1])
+        if not isinstance(layer, AvgPool)
+    ]
 
 
-def other_buffer(name: str) -> str:
-    """The buffer that pooling writes to when it reads `name`."""
-    return "pooled" if name == "events" else "events"
+def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[list[Stage], int]:
+    """The stages of a student; upper spikes are placed as if the arena ended at 0. `kept`: bytes kept so far."""
+    encoder, stages = ensemble.encoder, []
+    source: int | None = None
+    pools: tuple[AvgPool, ...] = ()
+    bits_in = encoder.size if encoder.kind == "rate" else 0
+    low = True  # where the incoming spikes lie
+    for number, layer in enumerate(student.layers):
+        if isinstance(layer, AvgPool):
+            pools += (layer,)
+            continue
+        bits_out = size(layer.out_shape) if number + 1 < len(student.layers) else 0
+        bytes_in, bytes_out = (4 * words(n) * encoder.timesteps for n in (bits_in, bits_out))
+        spikes_below, spikes_above = (bytes_in, bytes_out) if low else (bytes_out, bytes_in)
+        kernel: Kernel = "gather"
+        tile = block = drive = capacity = kept_here = 0
+        if isinstance(layer, SynapticLayer):
+            kernel = choose_kernel(student, number, pools, encoder.timesteps)
+            tile = layer.out_shape[1] if kernel == "scatter" else 1
+            membrane_bytes = padded(layer.channels) * layer.width // 8
+            block = tile * membrane_bytes
+            drive = block if number == 0 and encoder.kind == "direct" else 0
+            capacity = 0 if kernel == "scatter" else min(window_inputs(layer) + 31, MAX_ROWS)
+            kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
+        working = block + drive + 4 * capacity
+        stages.append(
+            Stage(
+                layer=number,
+                source=source,
+                pools=pools,
+                kernel=kernel,
+                tile=tile,
+                incoming=0 if low else -bytes_in,
+                outgoing=-bytes_out if low else 0,
+                membranes=spikes_below,
+                current=spikes_below + block,
+                rows=spikes_below + block + drive,
+                capacity=capacity,
+                below=spikes_below + working,
+                above=spikes_above,
+                live=encoder.timesteps * (-(-bits_in // 8) + -(-bits_out // 8)) + working,
+                kept=kept,
+            )
+        )
+        kept += kept_here
+        source, pools, bits_in, low = number, (), bits_out, not low
+    return stages, kept
 
 
-def _place(start: int, arrays: list[tuple[str, str, int]]) -> list[Field]:
-    fields = []
-    for ctype, name, length in arrays:
-        field = Field(ctype, name, length, start)
-        fields.append(field)
-        start += field.bytes
-    return fields
+def _settled(stage: Stage, arena: int) -> Stage:
+    """The stage with its upper spikes at the end of the arena."""
+    return replace(
+        stage,
+        incoming=stage.incoming + arena if stage.incoming < 0 else stage.incoming,
+        outgoing=stage.outgoing + arena if stage.outgoing < 0 else stage.outgoing,
+    )
 
 
-def _end(fields: list[Field], alignment: int) -> int:
-    """The end of a struct: its last member's, rounded up to the struct's alignment."""
-    return _aligned(fields[-1].offset + fields[-1].bytes, alignment)
+def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...], timesteps: int) -> Kernel:
+    """Which kernel a layer gets: see sne_kernels.h."""
+    layer = student.layers[number]
+    assert isinstance(layer, SynapticLayer)
+    if isinstance(layer, Linear):
+        return "collect" if pools else "gather"
+    if pools:
+        return "scatter"
+    if not student.layer_ops or size(layer.out_shape[:2] + (1,)) == 1 or number == 0:
+        return "gather"
+    worst = int(layer.fan_out().sum()) * timesteps
+    return "scatter" if student.layer_ops[number] < SCATTER_BELOW * worst else "gather"
 
 
-def _aligned(offset: int, alignment: int) -> int:
-    return -(-offset // alignment) * alignment
+def window_inputs(layer: SynapticLayer) -> int:
+    """Inputs that one output position sees."""
+    return size(layer.in_shape) if isinstance(layer, Linear) else layer.kernel[0] * layer.kernel[1] * layer.in_shape[2]

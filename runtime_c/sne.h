@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* Version of the runtime; generated code refuses another one. */
-#define SNE_RUNTIME_VERSION 1
+#define SNE_RUNTIME_VERSION 2
 
 /* Status codes: 0 is success, errors are negative. Those from -16 on belong to the wire protocol (sne_wire.h). */
 typedef enum {
@@ -75,13 +75,14 @@ typedef struct {
     uint32_t max_ops; /* highest cost measured at calibration: synaptic operations + MACs */
 } sne_student;
 
-/* Where a layer's membranes lie in the state. Students may share memory: membranes are those of the student that
- * ran last. A membrane is the charged one: decayed and biased, as the next timestep finds it (a readout's: as
- * it stands after the last timestep). */
+/* Where a layer's membranes lie in a state that keeps them: that of streaming, and every state of a model compiled with
+ * SNE_TRACE. Channels are innermost, padded to a multiple of four. A membrane is the charged one: decayed and biased,
+ * as the next timestep finds it (a readout's: as it stands after the last timestep). */
 typedef struct {
     uint16_t student;
     uint16_t layer;   /* position in the student, poolings counted */
     uint16_t neurons;
+    uint16_t channels;
     uint8_t width;    /* bits of a membrane, 16 or 32 */
     uint8_t spiking;  /* 0: readout */
     uint32_t offset;  /* bytes from the start of the state */
@@ -97,8 +98,10 @@ typedef struct {
     const uint32_t *ops;     /* [count][2]: synaptic operations, MACs */
 } sne_vectors;
 
-/* Streaming, for models that take raw events: every student runs at every timestep, in memory of its own. */
+/* Streaming, for models that take raw events: every student runs at every timestep, in a state of its own kind that
+ * keeps all membranes. */
 typedef struct {
+    uint32_t state_bytes;
     void (*reset)(void *state);
     sne_status (*step)(void *state, const uint16_t *events, size_t n); /* one timestep; events strictly ascending */
     void (*read)(void *state, sne_result *result);                     /* logits and label as of now; costs are 0 */
@@ -125,10 +128,11 @@ typedef struct {
     const int32_t *margins;       /* [n_students - 1]; null where the model was not calibrated */
     const sne_policy *policy;     /* what SNE_POLICY_DEFAULT means */
     const sne_stream *stream;     /* null unless the model takes raw events */
+    uint8_t traced;               /* whether the state keeps the membranes (SNE_TRACE) */
 } sne_model;
 
 /* Run one inference: wake students of `model` on `input` (input_bytes bytes) as `policy` (null: the default) says.
- * `state` holds state_bytes bytes, aligned as the generated state type; logits and spike counts are left in it.
+ * `state` holds state_bytes bytes; logits and spike counts are left in it. It and a raster are aligned to words.
  * Returns SNE_OK, SNE_E_ARGUMENT or SNE_E_POLICY. */
 sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result);
 

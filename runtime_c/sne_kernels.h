@@ -1,29 +1,24 @@
-/* Layers, encoders and the head, event by event.
+/* Layers, encoders and the head.
  *
- * An event is the index of an input that spiked, in channel-last order; average pooling may repeat one. Like the
- * neurons' functions, these are inlined into generated callers with `width` as a constant. Each layer's `add` returns
- * the synaptic operations it did, each `mac` the multiply-accumulates. */
+ * A layer runs through all timesteps, tile by tile: only one tile's membranes exist. Spikes are bits, in channel-last
+ * order, each timestep's from a whole word on. Like the neurons' functions, these are inlined into generated callers
+ * with their choices as constants. Three kernels bring spikes to membranes:
+ *
+ *   gather   a tile is one output position. The spikes that it sees lie in a few runs of bits, and consecutive bits have
+ *            consecutive rows of weights; the rows of those that spiked are listed and added at once. A linear layer
+ *            is one position that sees one run. The same way `mac` multiplies a direct input's values.
+ *   scatter  a tile is one row of output positions. Each spike of the input rows that it sees is brought to the
+ *            positions that it reaches: better where few spike, and after average pooling, which needs no pass of its
+ *            own: the tables see through it.
+ *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter. */
 #ifndef SNE_KERNELS_H
 #define SNE_KERNELS_H
 
 #include "sne.h"
 #include "sne_accumulate.h"
 #include "sne_fire.h"
-#include "sne_neuron.h"
 
-typedef struct {
-    const int8_t *weight; /* [inputs][outputs] */
-    uint16_t inputs;
-    uint16_t outputs;
-} sne_linear;
-
-/* Along one axis, what one input position reaches: `count` outputs from `out` on, through `count` consecutive taps
- * from `tap` on. Taps are stored in the order in which consecutive outputs meet them. */
-typedef struct {
-    uint16_t out;
-    uint8_t count;
-    uint8_t tap;
-} sne_span;
+enum { SNE_GATHER, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -32,172 +27,57 @@ typedef struct {
     uint16_t divisor;
 } sne_divider;
 
-/* A map of inputs, seen by a window that slides over it. */
+/* Along one axis: pairs[start[i]] .. pairs[start[i + 1] - 1] say which positions of the other side position i meets,
+ * and through which tap. */
 typedef struct {
-    const sne_span *rows;    /* [input height] */
-    const sne_span *columns; /* [input width] */
-    sne_divider channels;
-    sne_divider width;
-    uint16_t inputs;
-    uint16_t out_width;
-} sne_window;
+    uint16_t position;
+    uint16_t tap;
+} sne_pair;
 
 typedef struct {
-    sne_window window;
-    const int8_t *weight; /* [input channels][taps, vertical][taps, horizontal][output channels] */
-    uint16_t out_channels;
-    uint8_t kernel_height;
-    uint8_t kernel_width;
-} sne_conv;
+    const uint16_t *start;
+    const sne_pair *pairs;
+} sne_axis;
+
+typedef struct {
+    const sne_weight *weight; /* [kernel height][kernel width][in channels][stride] */
+    sne_axis rows;            /* scatter, collect: the input rows of an output row */
+    sne_axis columns;         /* scatter, collect: the output columns of an input column */
+    sne_divider divide;       /* by the input's channels */
+    uint16_t in_height, in_width, in_channels;
+    uint16_t out_height, out_width;
+    uint16_t kernel_height, kernel_width;
+    uint16_t stride_height, stride_width;
+    uint16_t padding_height, padding_width;
+    uint16_t capacity;        /* of a job's list of rows */
+} sne_synapses;
+
+/* Max pooling: the output rows and columns that an input row or column reaches. */
+typedef struct {
+    sne_axis rows;
+    sne_axis columns;
+    sne_divider divide; /* by the channels */
+    uint16_t in_height, in_width;
+    uint16_t out_height, out_width;
+} sne_pooling;
+
+/* What a layer works on. `spread`: all membranes have their place, tile after tile, else each tile takes the first one's.
+ * `fresh`: they start from rest. */
+typedef struct {
+    const uint32_t *in; /* [timesteps][words] */
+    const int8_t *x;    /* a direct input, instead */
+    uint32_t *out;      /* [timesteps][words] */
+    void *membranes;
+    void *current;      /* of one tile: a direct input's constant current */
+    uint32_t *rows;     /* [capacity] */
+    uint32_t timesteps;
+    uint8_t spread;
+    uint8_t fresh;
+} sne_job;
 
 SNE_INLINE uint32_t sne_divide(uint32_t i, const sne_divider *d)
 {
     return d->multiplier ? (i * d->multiplier) >> d->shift : i / d->divisor;
-}
-
-/* Position of input `i`: its spans, and its channel. */
-SNE_INLINE uint32_t sne_locate(const sne_window *p, uint32_t i, const sne_span **row, const sne_span **column)
-{
-    const uint32_t position = sne_divide(i, &p->channels);
-    const uint32_t y = sne_divide(position, &p->width);
-    *row = p->rows + y;
-    *column = p->columns + (position - y * p->width.divisor);
-    return i - position * p->channels.divisor;
-}
-
-SNE_INLINE uint32_t sne_linear_add(const sne_linear *p, void *v, const uint16_t *events, size_t n, int width)
-{
-    sne_add_rows(v, p->weight, p->outputs, events, n, width);
-    return (uint32_t)n * p->outputs;
-}
-
-/* One inference's constant current: v[j] += sum of weight * x over the inputs that are not zero. */
-SNE_INLINE uint32_t sne_linear_mac(const sne_linear *p, void *v, const int8_t *x, int width)
-{
-    uint32_t i, used = 0;
-    for (i = 0; i < p->inputs; i++) {
-        if (x[i] != 0) {
-            sne_mac_row(v, 0, p->weight + i * p->outputs, p->outputs, x[i], width);
-            used++;
-        }
-    }
-    return used * p->outputs;
-}
-
-/* Bring input `i` to every output that it reaches: its weights, or (`mac`, a constant) its weights times x. Rows of
- * outputs are `out_row` apart, rows of taps `tap_row`: the caller's loop computes them once. Returns the number of
- * positions. */
-SNE_INLINE uint32_t sne_conv_reach(const sne_conv *p, size_t out_row, size_t tap_row, void *v, uint32_t i, int32_t x,
-                                   int mac, int width)
-{
-    const size_t out_channels = p->out_channels;
-    const sne_span *row, *column;
-    const uint32_t channel = sne_locate(&p->window, i, &row, &column);
-    const int8_t *w = p->weight + (channel * p->kernel_height + row->tap) * tap_row + column->tap * out_channels;
-    const size_t count = column->count * out_channels;
-    size_t first = row->out * out_row + column->out * out_channels, k;
-    for (k = 0; k < row->count; k++, w += tap_row, first += out_row) {
-        if (mac) {
-            sne_mac_row(v, first, w, count, x, width);
-        } else {
-            sne_add_row(v, first, w, count, width);
-        }
-    }
-    return (uint32_t)row->count * column->count;
-}
-
-SNE_INLINE uint32_t sne_conv_add(const sne_conv *p, void *v, const uint16_t *events, size_t n, int width)
-{
-    const size_t out_row = (size_t)p->window.out_width * p->out_channels;
-    const size_t tap_row = (size_t)p->kernel_width * p->out_channels;
-    uint32_t positions = 0;
-    size_t e;
-    for (e = 0; e < n; e++) {
-        positions += sne_conv_reach(p, out_row, tap_row, v, events[e], 1, 0, width);
-    }
-    return positions * p->out_channels;
-}
-
-SNE_INLINE uint32_t sne_conv_mac(const sne_conv *p, void *v, const int8_t *x, int width)
-{
-    const size_t out_row = (size_t)p->window.out_width * p->out_channels;
-    const size_t tap_row = (size_t)p->kernel_width * p->out_channels;
-    uint32_t i, positions = 0;
-    for (i = 0; i < p->window.inputs; i++) {
-        if (x[i] != 0) {
-            positions += sne_conv_reach(p, out_row, tap_row, v, i, x[i], 1, width);
-        }
-    }
-    return positions * p->out_channels;
-}
-
-/* Average pooling: every spike passes on to each window it lies in. */
-SNE_INLINE size_t sne_avgpool(const sne_window *p, const uint16_t *events, size_t n, uint16_t *out)
-{
-    size_t e, y, x, m = 0;
-    for (e = 0; e < n; e++) {
-        const sne_span *row, *column;
-        const uint32_t channel = sne_locate(p, events[e], &row, &column);
-        for (y = row->out; y < (size_t)row->out + row->count; y++) {
-            for (x = column->out; x < (size_t)column->out + column->count; x++) {
-                out[m++] = (uint16_t)((y * p->out_width + x) * p->channels.divisor + channel);
-            }
-        }
-    }
-    return m;
-}
-
-/* Max pooling: one spike for each window that holds any. `seen`: a bit per output, cleared here. */
-SNE_INLINE size_t sne_maxpool(const sne_window *p, const uint16_t *events, size_t n, uint16_t *out, uint8_t *seen,
-                              size_t seen_bytes)
-{
-    size_t e, y, x, m = 0;
-    for (e = 0; e < seen_bytes; e++) {
-        seen[e] = 0;
-    }
-    for (e = 0; e < n; e++) {
-        const sne_span *row, *column;
-        const uint32_t channel = sne_locate(p, events[e], &row, &column);
-        for (y = row->out; y < (size_t)row->out + row->count; y++) {
-            for (x = column->out; x < (size_t)column->out + column->count; x++) {
-                const size_t i = (y * p->out_width + x) * p->channels.divisor + channel;
-                const uint8_t bit = (uint8_t)(1u << (i & 7u));
-                if (!(seen[i >> 3] & bit)) {
-                    seen[i >> 3] = (uint8_t)(seen[i >> 3] | bit);
-                    out[m++] = (uint16_t)i;
-                }
-            }
-        }
-    }
-    return m;
-}
-
-/* The uniform draws, one a byte, of four inputs: Wellons' lowbias32 of a counter. */
-SNE_INLINE uint32_t sne_rate_word(uint32_t counter)
-{
-    uint32_t x = counter;
-    x ^= x >> 16;
-    x *= 0x7feb352du;
-    x ^= x >> 15;
-    x *= 0x846ca68bu;
-    x ^= x >> 16;
-    return x & 0x7f7f7f7fu;
-}
-
-/* Rate encoder: input i spikes at timestep t where its draw is below x[i]. */
-SNE_INLINE size_t sne_rate_events(const int8_t *x, size_t inputs, uint32_t seed, uint32_t t, uint16_t *events)
-{
-    uint32_t counter = seed + t * (uint32_t)((inputs + 3) / 4), draws = 0;
-    size_t i, n = 0;
-    for (i = 0; i < inputs; i++, draws >>= 8) {
-        if ((i & 3u) == 0) {
-            draws = sne_rate_word(counter++);
-        }
-        if ((int32_t)(draws & 0x7fu) < x[i]) {
-            events[n++] = (uint16_t)i;
-        }
-    }
-    return n;
 }
 
 /* Place of the lowest bit of x != 0. */
@@ -214,20 +94,299 @@ SNE_INLINE uint32_t sne_lowest_bit(uint32_t x)
 #endif
 }
 
-/* One timestep of a raster: a bit per input, least significant first; bits beyond the inputs are ignored. */
-SNE_INLINE size_t sne_raster_events(const uint8_t *row, size_t inputs, uint16_t *events)
+SNE_INLINE size_t sne_words(size_t bits)
 {
-    size_t base, n = 0;
-    for (base = 0; base < inputs; base += 8) {
-        uint32_t bits = row[base >> 3];
-        if (inputs - base < 8) {
-            bits &= (1u << (inputs - base)) - 1u;
+    return (bits + 31u) >> 5;
+}
+
+/* What one output position sees: `runs` runs of `count` inputs, where the first one and its row of weights are, and how
+ * far on the next. */
+typedef struct {
+    uint32_t runs, count, from, row, from_step, row_step;
+} sne_view;
+
+/* The taps low .. high - 1 that lie within an axis where the first one lies at `first`. */
+SNE_INLINE void sne_clip(int32_t first, uint32_t kernel, uint32_t length, uint32_t *low, uint32_t *high)
+{
+    const uint32_t room = (uint32_t)((int32_t)length - first);
+    *low = first < 0 ? (uint32_t)-first : 0u;
+    *high = room < kernel ? room : kernel;
+}
+
+SNE_INLINE void sne_look(const sne_synapses *p, size_t stride, uint32_t y, uint32_t x, sne_view *view)
+{
+    const int32_t top = (int32_t)(y * p->stride_height) - (int32_t)p->padding_height;
+    const int32_t left = (int32_t)(x * p->stride_width) - (int32_t)p->padding_width;
+    uint32_t low, high, first, last;
+    sne_clip(top, p->kernel_height, p->in_height, &low, &high);
+    sne_clip(left, p->kernel_width, p->in_width, &first, &last);
+    view->runs = high - low;
+    view->count = (last - first) * p->in_channels;
+    view->from_step = (uint32_t)p->in_width * p->in_channels;
+    view->row_step = (uint32_t)p->kernel_width * p->in_channels * (uint32_t)stride;
+    view->from = (uint32_t)(top + (int32_t)low) * view->from_step + (uint32_t)(left + (int32_t)first) * p->in_channels;
+    view->row = low * view->row_step + first * p->in_channels * (uint32_t)stride;
+}
+
+/* Add the rows of the spikes in view to `v`. Returns their number. */
+SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *view, const uint32_t *bits, void *v, size_t stride,
+                               uint32_t *rows, int width)
+{
+    uint32_t *end = rows, *const full = rows + p->capacity - 32;
+    uint32_t runs = view->runs, left = view->count, from = view->from, row = view->row, total = 0;
+    do {
+        const uint32_t at = from & 31u;
+        uint32_t take = 32u - at, spikes = bits[from >> 5] >> at;
+        if (left < take) {
+            spikes &= ((uint32_t)1 << left) - 1u;
+            take = left;
         }
-        for (; bits; bits &= bits - 1u) {
-            events[n++] = (uint16_t)(base + sne_lowest_bit(bits));
+        for (; spikes; spikes &= spikes - 1u) {
+            *end++ = row + sne_lowest_bit(spikes) * (uint32_t)stride;
+        }
+        from += take;
+        row += take * (uint32_t)stride;
+        left -= take;
+        if (left == 0) {
+            runs--;
+            from += view->from_step - view->count;
+            row += view->row_step - view->count * (uint32_t)stride;
+            left = view->count;
+        }
+        if (runs == 0 || end > full) {
+            const size_t n = (size_t)(end - rows);
+            sne_add_rows(v, p->weight, stride, rows, n, width);
+            total += (uint32_t)n;
+            end = rows;
+        }
+    } while (runs);
+    return total;
+}
+
+/* Add the rows of the values in view, times the values, to `v`. Returns how many are not zero. */
+SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, const int8_t *x, void *v, size_t stride,
+                                   uint32_t *rows, int width)
+{
+    uint32_t *end = rows, *const full = rows + p->capacity;
+    uint32_t runs = view->runs, left = view->count, from = view->from, row = view->row, total = 0;
+    do {
+        if (x[from] != 0) {
+            *end++ = row | (uint32_t)(uint8_t)x[from] << 24;
+        }
+        from++;
+        row += (uint32_t)stride;
+        if (--left == 0) {
+            runs--;
+            from += view->from_step - view->count;
+            row += view->row_step - view->count * (uint32_t)stride;
+            left = view->count;
+        }
+        if (runs == 0 || end == full) {
+            const size_t n = (size_t)(end - rows);
+            sne_mac_rows(v, p->weight, stride, rows, n, width);
+            total += (uint32_t)n;
+            end = rows;
+        }
+    } while (runs);
+    return total;
+}
+
+/* Bring the spikes of the input rows that output row `y` sees to its positions; with `list` (collect, a constant) there
+ * is one position, and their rows are listed first. Returns the number of rows added. */
+SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
+                                uint32_t *rows, int list, int width)
+{
+    const uint32_t length = (uint32_t)p->in_width * p->in_channels;
+    const uint32_t tap = p->in_channels * (uint32_t)stride;
+    const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
+    uint32_t *end = rows;
+    uint32_t total = 0;
+    for (; row != last; row++) {
+        const uint32_t from = row->position * length, base = row->tap * p->kernel_width * tap;
+        uint32_t first = 0u - (from & 31u); /* index, in the row of inputs, of the word's lowest bit */
+        const uint32_t *word = bits + (from >> 5);
+        uint32_t spikes = *word & (0xffffffffu << (from & 31u));
+        for (;;) {
+            if (length - first < 32u) {
+                spikes &= ((uint32_t)1 << (length - first)) - 1u;
+            }
+            for (; spikes; spikes &= spikes - 1u) {
+                const uint32_t i = first + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
+                const uint32_t w = base + (i - x * p->in_channels) * (uint32_t)stride;
+                const sne_pair *pair = p->columns.pairs + p->columns.start[x];
+                const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
+                total += (uint32_t)(stop - pair);
+                for (; pair != stop; pair++) {
+                    if (!list) {
+                        sne_add_row(sne_at(v, pair->position * stride, width), p->weight + w + pair->tap * tap, stride,
+                                    width);
+                        continue;
+                    }
+                    *end++ = w + pair->tap * tap;
+                    if (end == rows + p->capacity) {
+                        sne_add_rows(v, p->weight, stride, rows, p->capacity, width);
+                        end = rows;
+                    }
+                }
+            }
+            first += 32u;
+            if ((int32_t)(length - first) <= 0) {
+                break;
+            }
+            spikes = *++word;
         }
     }
-    return n;
+    if (list) {
+        sne_add_rows(v, p->weight, stride, rows, (size_t)(end - rows), width);
+    }
+    return total;
+}
+
+/* A layer through all timesteps. All but p, q and job are constants of the caller's; `readout`: its neurons never fire.
+ * Returns the spikes made, and adds the work done to `cost`. */
+SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const sne_job *job, sne_cost *cost, int kernel,
+                              int readout, int width, int decay, int32_t factor, int reset, int clamp)
+{
+    const size_t stride = q->stride, channels = q->channels;
+    const uint32_t positions = kernel == SNE_SCATTER ? p->out_width : 1u;
+    const uint32_t across = kernel == SNE_SCATTER ? 1u : p->out_width;
+    const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
+    const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
+    void *v = job->membranes;
+    uint32_t y, x, i, t, rows = 0, fired = 0;
+    size_t first = 0;
+    for (i = 0; i < job->timesteps * out_words; i++) {
+        job->out[i] = 0;
+    }
+    for (y = 0; y < p->out_height; y++) {
+        for (x = 0; x < across; x++) {
+            const uint32_t *in = job->in;
+            uint32_t *out = job->out;
+            const void *drive = q->bias;
+            sne_view view;
+            if (kernel == SNE_GATHER || kernel == SNE_MAC) {
+                sne_look(p, stride, y, x, &view);
+            }
+            if (kernel == SNE_MAC) {
+                sne_charge_fresh(job->current, q->bias, stride, width);
+                rows += sne_gather_mac(p, &view, job->x, job->current, stride, job->rows, width);
+                drive = job->current;
+            }
+            for (i = 0; job->fresh && i < positions; i++) {
+                if (readout) {
+                    sne_rest(v, stride, width);
+                } else {
+                    sne_charge_fresh(sne_at(v, i * stride, width), drive, stride, width);
+                }
+            }
+            for (t = 0; t < job->timesteps; t++) {
+                if (readout) {
+                    sne_leak(q, v, drive, width, decay, factor);
+                }
+                if (kernel == SNE_GATHER) {
+                    rows += sne_gather(p, &view, in, v, stride, job->rows, width);
+                } else if (kernel != SNE_MAC) {
+                    rows += sne_scatter(p, y, in, v, stride, job->rows, kernel == SNE_COLLECT, width);
+                }
+                if (!readout) {
+                    fired += (uint32_t)sne_fire(q, v, drive, positions, out, first, width, decay, factor, reset, clamp);
+                } else if (clamp) {
+                    sne_clamp(q, v, width);
+                }
+                in += in_words;
+                out += out_words;
+            }
+            first += positions * channels;
+            if (job->spread) {
+                v = sne_at(v, positions * stride, width);
+            }
+        }
+    }
+    if (kernel == SNE_MAC) {
+        cost->macs += rows * (uint32_t)channels;
+    } else {
+        cost->synaptic_ops += rows * (uint32_t)channels;
+    }
+    return fired;
+}
+
+/* Max pooling: a spike for each window that holds any. */
+SNE_INLINE void sne_maxpool(const sne_pooling *p, const sne_job *job)
+{
+    const uint32_t channels = p->divide.divisor;
+    const size_t inputs = (size_t)p->in_height * p->in_width * channels, in_words = sne_words(inputs);
+    const size_t out_words = sne_words((size_t)p->out_height * p->out_width * channels);
+    size_t i;
+    uint32_t t;
+    for (t = 0; t < job->timesteps; t++) {
+        const uint32_t *in = job->in + t * in_words;
+        uint32_t *out = job->out + t * out_words;
+        for (i = 0; i < out_words; i++) {
+            out[i] = 0;
+        }
+        for (i = 0; i < in_words; i++) {
+            uint32_t spikes = in[i];
+            if (inputs - (i << 5) < 32u) {
+                spikes &= ((uint32_t)1 << (inputs - (i << 5))) - 1u;
+            }
+            for (; spikes; spikes &= spikes - 1u) {
+                const uint32_t place = (uint32_t)(i << 5) + sne_lowest_bit(spikes);
+                const uint32_t position = sne_divide(place, &p->divide), c = place - position * channels;
+                const uint32_t y = position / p->in_width, x = position - y * p->in_width;
+                const sne_pair *row, *column;
+                for (row = p->rows.pairs + p->rows.start[y]; row != p->rows.pairs + p->rows.start[y + 1u]; row++) {
+                    column = p->columns.pairs + p->columns.start[x];
+                    for (; column != p->columns.pairs + p->columns.start[x + 1u]; column++) {
+                        sne_set_bit(out, ((uint32_t)row->position * p->out_width + column->position) * channels + c);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* The uniform draws, one a byte, of four inputs: Wellons' lowbias32 of a counter. */
+SNE_INLINE uint32_t sne_rate_word(uint32_t counter)
+{
+    uint32_t x = counter;
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    x ^= x >> 16;
+    return x & 0x7f7f7f7fu;
+}
+
+/* Rate encoder: input i spikes at timestep t where its draw is below x[i]. `bits`: [timesteps][words]. */
+SNE_INLINE void sne_rate_encode(const int8_t *x, size_t inputs, uint32_t seed, uint32_t timesteps, uint32_t *bits)
+{
+    uint32_t counter = seed, t, draws = 0;
+    size_t i;
+    for (t = 0; t < timesteps; t++, bits += sne_words(inputs)) {
+        for (i = 0; i < sne_words(inputs); i++) {
+            bits[i] = 0;
+        }
+        for (i = 0; i < inputs; i++, draws >>= 8) {
+            if ((i & 3u) == 0) {
+                draws = sne_rate_word(counter++);
+            }
+            if ((int32_t)(draws & 0x7fu) < x[i]) {
+                sne_set_bit(bits, i);
+            }
+        }
+    }
+}
+
+/* Events as one timestep's bits. */
+SNE_INLINE void sne_event_bits(const uint16_t *events, size_t n, size_t inputs, uint32_t *bits)
+{
+    size_t i;
+    for (i = 0; i < sne_words(inputs); i++) {
+        bits[i] = 0;
+    }
+    for (i = 0; i < n; i++) {
+        sne_set_bit(bits, events[i]);
+    }
 }
 
 /* A student's part of the logits. */

@@ -34,6 +34,7 @@ typedef struct {
     uint16_t channels;
     uint16_t stride;
     uint16_t decay;        /* factor in q15; a shift is a constant of the caller's */
+    uint16_t width;
 } sne_neurons;
 
 /* Membranes are int16_t or int32_t; `width` says which. */
@@ -84,6 +85,15 @@ SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int 
     size_t c;
     for (c = 0; c < stride; c++) {
         sne_put(v, c, sne_get(drive, c, width), width);
+    }
+}
+
+/* The membranes of one position at rest: those of a readout, which is charged as a timestep begins. */
+SNE_INLINE void sne_rest(void *v, size_t stride, int width)
+{
+    size_t c;
+    for (c = 0; c < stride; c++) {
+        sne_put(v, c, 0, width);
     }
 }
 

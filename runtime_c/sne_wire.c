@@ -166,7 +166,7 @@ static int reset(sne_wire *wire)
 {
     const sne_model *model = wire->served->model;
     memset(wire->served->input, 0, model->input_bytes);
-    memset(wire->served->state, 0, model->state_bytes);
+    memset(wire->served->state, 0, model->state_bytes); /* logits and spikes, whichever state it is */
     wire->has_result = 0;
     wire->streaming = 0;
     return SNE_OK;
@@ -410,6 +410,13 @@ static int spike_counts(sne_wire *wire, const uint8_t *body, size_t n)
     return SNE_OK;
 }
 
+/* Where neuron `i` lies among its layer's membranes: channels are padded. */
+static uint32_t place(const sne_layer_info *layer, uint32_t i)
+{
+    const uint32_t position = i / layer->channels;
+    return i + position * ((0u - layer->channels) & 3u);
+}
+
 static int membranes(sne_wire *wire, const uint8_t *body, size_t n)
 {
     const sne_layer_info *layer;
@@ -424,6 +431,9 @@ static int membranes(sne_wire *wire, const uint8_t *body, size_t n)
     if (get_u16(body) >= wire->served->model->n_layers) {
         return SNE_E_ARGUMENT;
     }
+    if (!wire->streaming && !wire->served->model->traced) {
+        return SNE_E_NOT_KEPT;
+    }
     layer = wire->served->layers + get_u16(body);
     i = get_u16(body + 2);
     if (i > layer->neurons) {
@@ -432,11 +442,11 @@ static int membranes(sne_wire *wire, const uint8_t *body, size_t n)
     base = (const uint8_t *)wire->served->state + layer->offset;
     if (layer->width == 16) {
         for (; i < layer->neurons && room(wire) >= 2; i++) {
-            put_u16(wire, ((const uint16_t *)(const void *)base)[i]);
+            put_u16(wire, ((const uint16_t *)(const void *)base)[place(layer, i)]);
         }
     } else {
         for (; i < layer->neurons && room(wire) >= 4; i++) {
-            put_u32(wire, ((const uint32_t *)(const void *)base)[i]);
+            put_u32(wire, ((const uint32_t *)(const void *)base)[place(layer, i)]);
         }
     }
     return SNE_OK;

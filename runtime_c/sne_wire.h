@@ -49,7 +49,8 @@ typedef enum {
     SNE_E_LENGTH = -20,   /* the body's length does not fit the command */
     SNE_E_NO_RESULT = -21, /* nothing has been run since the last reset */
     SNE_E_NO_STREAM = -22, /* the model does not take a stream of events */
-    SNE_E_NO_COUNTER = -23 /* the device cannot count instructions or cycles */
+    SNE_E_NO_COUNTER = -23, /* the device cannot count instructions or cycles */
+    SNE_E_NOT_KEPT = -24  /* membranes are kept in a stream, or where firmware was compiled with SNE_TRACE */
 } sne_wire_status;
 
 /* What BENCH counts. */
@@ -92,7 +93,7 @@ typedef struct {
     const sne_model *model;
     const sne_layer_info *layers; /* [model->n_layers] */
     const sne_vectors *vectors;   /* may be null */
-    void *state;                  /* model->state_bytes bytes, aligned as the generated state type */
+    void *state;                  /* model->state_bytes bytes, or a stream's where that is more; aligned to words */
     uint8_t *input;               /* model->input_bytes bytes, aligned to 4 */
 } sne_wire_model;
 

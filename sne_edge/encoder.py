@@ -27,7 +27,7 @@ class Encoder(msgspec.Struct, frozen=True):
     rate    the same q as a firing rate: a spike at timestep t where draw[t, i] < q[i], draws being uniform
             on 0..127 (`rate_draws`); q <= 0 never spikes.
     events  the input is a binary raster [timesteps, inputs], one bit an input, least significant first,
-            each timestep padded to whole bytes.
+            each timestep padded to whole 32-bit words.
     """
 
     kind: EncoderKind
@@ -60,7 +60,7 @@ class Encoder(msgspec.Struct, frozen=True):
     @property
     def row_bytes(self) -> int:
         """Bytes of one timestep of a raster (`events`)."""
-        return (self.size + 7) // 8
+        return -(-self.size // 32) * 4
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Samples to device bytes, uint8 [N, input_bytes].
@@ -86,7 +86,8 @@ class Encoder(msgspec.Struct, frozen=True):
                     "the input raster holds values other than 0 and 1", "give one 0 or 1 per input and timestep"
                 )
             bits = np.packbits(x.astype(np.uint8), axis=2, bitorder="little")
-            return bits.reshape(count, self.input_bytes)
+            padding = self.row_bytes - bits.shape[2]
+            return np.pad(bits, ((0, 0), (0, 0), (0, padding))).reshape(count, self.input_bytes)
         x = x.astype(np.float64)
         if not np.isfinite(x).all():
             raise SneError("the input holds NaN or infinite values", "clean the data before encoding it")

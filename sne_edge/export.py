@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ RUNTIME_HEADERS = (
     "sne_fire.h",
     "sne_fire_dsp.h",
     "sne_fire_helium.h",
+    "sne_fire_swar.h",
     "sne_kernels.h",
     "sne_neuron.h",
+    "sne_student.h",
+    "sne_weights.h",
 )
 MANIFEST = "manifest.json"
 
@@ -111,6 +115,7 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
         "headers": headers,
         "input_bytes": ensemble.encoder.input_bytes,
         "state_bytes": model["state"].bytes,
+        "stream_bytes": model["state"].stream_bytes if ensemble.encoder.kind == "events" else 0,
         "weight_bytes": weight_bytes,
         "vector_bytes": sum(
             array.nbytes for array in (ensemble.vectors.inputs, ensemble.vectors.logits, ensemble.vectors.spikes)
@@ -136,7 +141,7 @@ def read_manifest(directory: Path | str) -> dict[str, Any]:
 
 def _environment() -> jinja2.Environment:
     environment = c_templates(TEMPLATES)
-    environment.filters |= {"cint": _c_int, "rows": _rows, "comment": _comment, "bytes": bytes.fromhex}
+    environment.filters |= {"cint": _c_int, "rows": _rows, "fours": _fours, "starts": _starts, "comment": _comment, "bytes": bytes.fromhex}
     return environment
 
 
@@ -150,6 +155,17 @@ def _c_int(value: int) -> str:
 def _rows(values: list[int]) -> str:
     lines = (values[i : i + 16] for i in range(0, len(values), 16))
     return ",\n".join("    " + ", ".join(_c_int(value) for value in line) for line in lines)
+
+
+def _fours(values: list[int]) -> str:
+    """Weights, as sne_weights.h wants them."""
+    cells = [f"SNE_W4({', '.join(map(str, values[i : i + 4]))})" for i in range(0, len(values), 4)]
+    return ",\n".join("    " + ", ".join(cells[i : i + 4]) for i in range(0, len(cells), 4))
+
+
+def _starts(rows: tuple[tuple[object, ...], ...]) -> list[int]:
+    """Where each row starts in their concatenation, and where the last one ends."""
+    return list(accumulate(map(len, rows), initial=0))
 
 
 def _comment(text: str) -> str:

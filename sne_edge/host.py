@@ -38,9 +38,18 @@ class Layer:
     student: int
     layer: int
     neurons: int
+    channels: int
     width: int
     spiking: bool
     offset: int
+
+    def membranes(self, states: np.ndarray) -> np.ndarray:
+        """Of states that keep them, uint8 [N, bytes]: int64 [N, neurons]."""
+        stride = -(-self.channels // 4) * 4
+        length = self.neurons // self.channels * stride * self.width // 8
+        raw = np.ascontiguousarray(states[:, self.offset : self.offset + length]).view(f"<i{self.width // 8}")
+        unpadded = raw.reshape(len(states), -1, stride)[:, :, : self.channels]
+        return unpadded.reshape(len(states), -1).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -81,13 +90,18 @@ def compiler() -> list[str]:
     raise SneError("no C compiler found (tried $CC, cc, gcc, clang)", "install one: apt-get install gcc")
 
 
-def build_library(directory: Path | str, output: Path | str, extra_sources: Sequence[Path] = ()) -> Path:
-    """Compile an exported directory, `sne_batch.c` and `extra_sources` to the shared library `output`."""
+def build_library(
+    directory: Path | str, output: Path | str, extra_sources: Sequence[Path] = (), definitions: Sequence[str] = ()
+) -> Path:
+    """Compile an exported directory, `sne_batch.c` and `extra_sources` to the shared library `output`.
+
+    `definitions`: preprocessor symbols, such as SNE_TRACE, which keeps all membranes.
+    """
     directory = Path(directory)
     manifest = read_manifest(directory)
     sources = [directory / name for name in manifest["sources"]] + [RUNTIME / "sne_batch.c", *extra_sources]
     cc = compiler()
-    base = [*cc, *CFLAGS, f"-I{directory}", f"-I{RUNTIME}", "-o", str(output), *map(str, sources)]
+    base = [*cc, *CFLAGS, *(f"-D{name}" for name in definitions), f"-I{directory}", f"-I{RUNTIME}", "-o", str(output), *map(str, sources)]
     done = subprocess.run([*base, *GCC_ONLY], capture_output=True, text=True, check=False)
     if done.returncode:  # clang takes no gcc-only flag
         done = subprocess.run(base, capture_output=True, text=True, check=False)
@@ -98,13 +112,17 @@ def build_library(directory: Path | str, output: Path | str, extra_sources: Sequ
 
 
 class HostModel:
-    """An ensemble compiled for this computer. Not for use from several threads at once; it uses threads itself."""
+    """An ensemble compiled for this computer. Not for use from several threads at once; it uses threads itself.
 
-    def __init__(self, ensemble: QuantEnsemble) -> None:
+    `trace`: keep every membrane in the state (as with SNE_TRACE), else memory is laid out as on a device.
+    """
+
+    def __init__(self, ensemble: QuantEnsemble, trace: bool = False) -> None:
         self.ensemble = ensemble
+        self.trace = trace
         with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
             directory = export(ensemble, "host", Path(folder) / "model")
-            library = build_library(directory, Path(folder) / "model.so")
+            library = build_library(directory, Path(folder) / "model.so", definitions=("SNE_TRACE",) * trace)
             self._ffi = cffi.FFI()
             self._ffi.cdef(declarations("sne.h", "sne_batch.h"))
             name = ensemble.identifier
@@ -114,7 +132,7 @@ class HostModel:
         self._model = getattr(self._lib, f"{name}_model")
         table = getattr(self._lib, f"{name}_layers")
         self.layers = [
-            Layer(row.student, row.layer, row.neurons, row.width, bool(row.spiking), row.offset)
+            Layer(row.student, row.layer, row.neurons, row.channels, row.width, bool(row.spiking), row.offset)
             for row in (table[i] for i in range(count))
         ]
 
@@ -145,16 +163,11 @@ class HostModel:
         return batches[0] if workers == 1 else _concatenate(batches)
 
     def membranes(self, batch: Batch) -> list[np.ndarray]:
-        """Membranes of every layer of `layers` after each sample, int64 [N, neurons]; only those of the student that
-        ran last are its own where students share memory."""
-        if batch.states is None:
-            raise ValueError("run with states=True")
-        result = []
-        for layer in self.layers:
-            length = layer.neurons * layer.width // 8
-            raw = np.ascontiguousarray(batch.states[:, layer.offset : layer.offset + length])
-            result.append(raw.view(f"<i{layer.width // 8}").astype(np.int64))
-        return result
+        """Membranes of every layer of `layers` after each sample, int64 [N, neurons]; those of a student that did not
+        run are left from before. Needs a traced model."""
+        if batch.states is None or not self.trace:
+            raise ValueError("make the model with trace=True and run it with states=True")
+        return [layer.membranes(batch.states) for layer in self.layers]
 
     def _run(self, inputs: np.ndarray, policy: ActivationPolicy | None, states: bool) -> Batch:
         ffi, count = self._ffi, len(inputs)

@@ -1,0 +1,94 @@
+/* A student: its layers in order, through a whole buffered input or one timestep of a stream. */
+#ifndef SNE_STUDENT_H
+#define SNE_STUDENT_H
+
+#include "sne_kernels.h"
+
+/* One layer and its memory. Places are words from the start of the arena, `kept` from that of the kept membranes. */
+typedef struct {
+    uint32_t (*run)(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost);
+    const void *layer;          /* sne_synapses or sne_pooling */
+    const sne_neurons *neurons; /* null for pooling */
+    uint32_t in, out, membranes, current, rows, kept;
+    int32_t spikes;             /* index of its spike count, or -1 */
+} sne_stage;
+
+typedef struct {
+    const sne_stage *stages;
+    uint32_t n_stages;
+    uint32_t updates; /* neurons */
+} sne_layers;
+
+/* A buffered input. `input`: what the first layer takes, null where it lies in the arena; `kept`: memory for all
+ * membranes, or null. */
+SNE_INLINE void sne_run_layers(const sne_layers *p, const void *input, uint32_t *arena, uint32_t *kept, uint32_t *spikes,
+                               uint32_t timesteps, sne_cost *cost)
+{
+    const sne_stage *stage = p->stages, *const end = stage + p->n_stages;
+    for (; stage != end; stage++) {
+        sne_job job;
+        uint32_t fired;
+        job.in = input ? (const uint32_t *)input : arena + stage->in;
+        job.x = (const int8_t *)input;
+        job.out = arena + stage->out;
+        job.membranes = kept ? kept + stage->kept : arena + stage->membranes;
+        job.current = arena + stage->current;
+        job.rows = arena + stage->rows;
+        job.timesteps = timesteps;
+        job.spread = kept != NULL;
+        job.fresh = 1;
+        fired = stage->run(stage->layer, stage->neurons, &job, cost);
+        if (stage->spikes >= 0) {
+            spikes[stage->spikes] += fired;
+        }
+        input = NULL;
+    }
+    cost->neuron_updates += timesteps * p->updates;
+}
+
+/* One timestep of a stream. `maps`: two buffers of `map_words` for spikes between layers. */
+SNE_INLINE void sne_step_layers(const sne_layers *p, const uint32_t *in, uint32_t *maps, size_t map_words,
+                                uint32_t *rows, uint32_t *kept, uint32_t *spikes, sne_cost *cost)
+{
+    const sne_stage *stage = p->stages, *const end = stage + p->n_stages;
+    for (; stage != end; stage++) {
+        sne_job job;
+        uint32_t fired;
+        job.in = in;
+        job.x = NULL;
+        job.out = in == maps ? maps + map_words : maps;
+        job.membranes = kept + stage->kept;
+        job.current = NULL;
+        job.rows = rows;
+        job.timesteps = 1;
+        job.spread = 1;
+        job.fresh = 0;
+        fired = stage->run(stage->layer, stage->neurons, &job, cost);
+        if (stage->spikes >= 0) {
+            spikes[stage->spikes] += fired;
+        }
+        in = job.out;
+    }
+    cost->neuron_updates += p->updates;
+}
+
+/* All membranes of a stream as they are before its first timestep; `width` of a stage's comes from its neurons. */
+SNE_INLINE void sne_rest_layers(const sne_layers *p, uint32_t *kept)
+{
+    const sne_stage *stage = p->stages, *const end = stage + p->n_stages;
+    for (; stage != end; stage++) {
+        const sne_neurons *q = stage->neurons;
+        const sne_synapses *synapses = (const sne_synapses *)stage->layer;
+        uint32_t i;
+        for (i = 0; q && i < (uint32_t)synapses->out_height * synapses->out_width; i++) {
+            void *v = sne_at(kept + stage->kept, (size_t)i * q->stride, q->width);
+            if (stage->spikes < 0) {
+                sne_rest(v, q->stride, q->width);
+            } else {
+                sne_charge_fresh(v, q->bias, q->stride, q->width);
+            }
+        }
+    }
+}
+
+#endif
