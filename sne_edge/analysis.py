@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from .codegen.context import describe
-from .codegen.layout import state_layout
+from .codegen.layout import padded, state_layout
 from .model import Layer, QuantEnsemble, SynapticLayer, worst_ops
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer. Bytes of flash are its weights, biases and thresholds; of RAM, its membranes and constant current.
+    """One layer. Bytes of flash are its weights, biases and thresholds; of RAM, all that exists
+    while it runs: spikes in and out, the membranes of a tile, the list of rows.
 
     `mean_ops`: measured at calibration, None where the model was never measured; `max_ops`: every input spiking.
     """
@@ -36,7 +37,9 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """A whole model. `table_bytes`: flash of weights, biases and thresholds; `state_bytes`: RAM of one state."""
+    """A whole model. `table_bytes`: flash of weights, biases and thresholds; `state_bytes`: RAM of one state, at its
+    peak; `lower_bound`: what its hungriest layer needs at once; `stream_bytes`: RAM of a stream's state, 0 where the model
+    takes none."""
 
     name: str
     classes: int
@@ -45,6 +48,8 @@ class ModelReport:
     encoder: str
     input_bytes: int
     state_bytes: int
+    lower_bound: int
+    stream_bytes: int
     table_bytes: int
     policy: str
     layers: list[LayerReport]
@@ -53,9 +58,9 @@ class ModelReport:
 def analyze(ensemble: QuantEnsemble) -> ModelReport:
     """Report on every layer of every student."""
     layout = state_layout(ensemble)
+    stages = [{stage.layer: stage for stage in stages} for stages in layout.stages]
     reports = []
     for number, student in enumerate(ensemble.students):
-        ram = {field.name: field.bytes for field in layout.students[number]}
         worst = worst_ops(student, ensemble.encoder)
         for index, layer in enumerate(student.layers):
             reports.append(
@@ -66,7 +71,7 @@ def analyze(ensemble: QuantEnsemble) -> ModelReport:
                     neuron=neuron_text(layer),
                     parameters=_parameters(layer),
                     flash_bytes=_flash(layer),
-                    ram_bytes=ram.get(f"v{index}", 0) + (ram.get("current", 0) if index == 0 else 0),
+                    ram_bytes=stages[number][index].live if index in stages[number] else 0,
                     membrane_bits=layer.width if isinstance(layer, SynapticLayer) else 0,
                     bound=(layer.bound.low, layer.bound.high) if isinstance(layer, SynapticLayer) else None,
                     mean_ops=student.layer_ops[index] if student.layer_ops else None,
@@ -81,6 +86,8 @@ def analyze(ensemble: QuantEnsemble) -> ModelReport:
         encoder=ensemble.encoder.kind,
         input_bytes=ensemble.encoder.input_bytes,
         state_bytes=layout.bytes,
+        lower_bound=layout.lower_bound,
+        stream_bytes=layout.stream_bytes if ensemble.encoder.kind == "events" else 0,
         table_bytes=sum(report.flash_bytes for report in reports),
         policy=ensemble.policy.kind,
         layers=reports,
@@ -104,4 +111,5 @@ def _parameters(layer: Layer) -> int:
 def _flash(layer: Layer) -> int:
     if not isinstance(layer, SynapticLayer):
         return 0
-    return int(layer.weight.size) + 2 * layer.channels * layer.width // 8
+    channels = padded(layer.channels)
+    return int(layer.weight.size) // layer.channels * channels + 2 * channels * layer.width // 8

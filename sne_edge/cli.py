@@ -218,7 +218,11 @@ def inspect(model: Model, as_json: Json = False) -> None:
         rows,
         left=3,
     )
-    print(f"tables {report.table_bytes:,} bytes of flash, state {report.state_bytes:,} bytes of RAM")
+    print(
+        f"tables {report.table_bytes:,} bytes of flash, state {report.state_bytes:,} bytes of RAM"
+        f" (no schedule of these layers needs less than {report.lower_bound:,})"
+        + (f"; {report.stream_bytes:,} when streaming" if report.stream_bytes else "")
+    )
     print(f"fingerprint {_fingerprint(ensemble)}")
 
 
@@ -330,7 +334,7 @@ def verify(
             if where == "host":
                 checks += verification.verify(ensemble, inputs, expected, [verification.HostEngine(host)], say)
                 continue
-            with connect(ensemble, where, say) as (device, _):
+            with connect(ensemble, where, say, trace=True) as (device, _):
                 engine = verification.DeviceEngine(device, where)
                 checks += verification.verify(ensemble, inputs, expected, [engine], say)
     checks = list(dict.fromkeys(checks))

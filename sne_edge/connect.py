@@ -14,6 +14,7 @@ from pathlib import Path
 from .artifact import fingerprint
 from .boards import resolve_board
 from .build import Firmware, build_firmware
+from .codegen.layout import state_layout
 from .device import Device
 from .export import export
 from .model import QuantEnsemble
@@ -21,6 +22,7 @@ from .qemu import COMMAND
 from .targets import resolve_target
 
 DEFAULT_TARGET = "cortex-m"
+SERVER_BYTES = 4096  # more than firmware takes beside a model's memory
 
 
 def default_emulator() -> str | None:
@@ -31,11 +33,12 @@ def default_emulator() -> str | None:
 
 @contextmanager
 def connect(
-    ensemble: QuantEnsemble, where: str, progress: Callable[[str], None] = lambda text: None
+    ensemble: QuantEnsemble, where: str, progress: Callable[[str], None] = lambda text: None, trace: bool = False
 ) -> Iterator[tuple[Device, Firmware | None]]:
     """The device at `where`, closed at the end, and the firmware built for it (None where it runs its own already).
 
-    Raises `SneError` where a tool is missing, the model does not fit, or the device serves another model.
+    `trace`: have firmware built here keep all membranes, where the board has room. Raises `SneError` where a tool is
+    missing, the model does not fit, or the device serves another model.
     """
     print_of_model = fingerprint(ensemble)
     with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
@@ -47,7 +50,10 @@ def connect(
             board = resolve_board(where.removeprefix("qemu:"))
             progress(f"building firmware for {board.name}")
             directory = export(ensemble, board.target, Path(folder) / "model")
-            firmware = build_firmware(directory, board.name, Path(folder) / "firmware")
+            layout = state_layout(ensemble)
+            need = layout.bytes + layout.kept + ensemble.encoder.input_bytes + board.stack_bytes + SERVER_BYTES
+            definitions = ("SNE_TRACE",) if trace and need <= board.ram_bytes else ()
+            firmware = build_firmware(directory, board.name, Path(folder) / "firmware", definitions=definitions)
             image = firmware.elf
         progress(f"connecting to {where}")
         with Device.open(where, image, fingerprint=print_of_model) as device:

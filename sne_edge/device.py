@@ -51,6 +51,7 @@ class DeviceInfo:
     spike_layers: int
     timesteps: int
     stream: bool
+    traced: bool
     input_bytes: int
     state_bytes: int
     vectors: int
@@ -241,7 +242,7 @@ class Device:
         return np.frombuffer(data, dtype="<u4").astype(np.int64)
 
     def membranes(self, layer: int) -> np.ndarray:
-        """Membranes of entry `layer` of `layers()` after the last run, int64 [neurons]. Students may share memory:
+        """Membranes of entry `layer` of `layers()` after the last run, int64 [neurons], where they are kept:
         they are those of the student that ran last."""
         table = self.layers()
         if not 0 <= layer < len(table):
@@ -303,8 +304,8 @@ class Device:
             texts.append(rest[1 : 1 + rest[0]].decode("utf-8", errors="replace"))
             rest = rest[1 + rest[0] :]
         protocol, counter, runtime, max_body, fingerprint, *numbers = fields
-        shape, stream, sizes = numbers[:6], bool(numbers[6]), numbers[7:]
-        values: list[Any] = [protocol, _COUNTERS[counter], runtime, max_body, fingerprint.hex(), *shape, stream]
+        shape, flags, sizes = numbers[:6], numbers[6], numbers[7:]
+        values: list[Any] = [protocol, _COUNTERS[counter], runtime, max_body, fingerprint.hex(), *shape, bool(flags & 1), bool(flags & 2)]
         values += [*sizes, *texts]
         return DeviceInfo(*values)
 
@@ -433,6 +434,7 @@ def _hint(name: str) -> str:
         "SNE_E_POLICY": "`sne-edge inspect` shows the model's students, timesteps and own policy",
         "SNE_E_NO_RESULT": "run an inference first",
         "SNE_E_NO_STREAM": "only models of raw events take a stream; load an input and run it",
+        "SNE_E_NOT_KEPT": "build the firmware with SNE_TRACE, as `sne-edge verify --on qemu:BOARD` does",
         "SNE_E_NO_COUNTER": "instructions are counted on qemu:BOARD, cycles on hardware",
     }
     return hints.get(name, "see docs/PROTOCOL.md")

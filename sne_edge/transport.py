@@ -161,7 +161,7 @@ class HostLine:
         with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
             served = render_served_model(directory, Path(folder))
             extra = (RUNTIME / "sne_wire.c", FIRMWARE / "host.c", served)
-            library = build_library(directory, Path(folder) / "device.so", extra)
+            library = build_library(directory, Path(folder) / "device.so", extra, ("SNE_TRACE",))
             ffi: Any = cffi.FFI()
             ffi.cdef(
                 "void sne_host_open(void);"

@@ -6,6 +6,7 @@ In: an ensemble, inputs and engines. Out: how many numbers were compared, and th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -85,12 +86,18 @@ class HostEngine:
     def __init__(self, model: HostModel) -> None:
         self._model = model
 
+    @cached_property
+    def _traced(self) -> HostModel:
+        """The same C, keeping membranes."""
+        return HostModel(self._model.ensemble, trace=True)
+
     def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
-        batch = self._model.run(inputs, policy, states=student is not None)
+        batch = self._model.run(inputs, policy)
         values = {name: getattr(batch, name).astype(np.int64) for name in FIELDS}
         membranes: list[np.ndarray] = []
         if student is not None:
-            pairs = zip(self._model.layers, self._model.membranes(batch), strict=True)
+            traced = self._traced.run(inputs, policy, states=True)
+            pairs = zip(self._traced.layers, self._traced.membranes(traced), strict=True)
             membranes = [membrane for layer, membrane in pairs if layer.student == student]
         return Outcome(values, membranes)
 
@@ -105,7 +112,8 @@ class DeviceEngine:
 
     def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
         rows: dict[str, list[Any]] = {name: [] for name in FIELDS}
-        wanted = [i for i, layer in enumerate(self._layers) if student is not None and layer.student == student]
+        asked = student is not None and self._device.info().traced
+        wanted = [i for i, layer in enumerate(self._layers) if asked and layer.student == student]
         membranes: list[list[np.ndarray]] = [[] for _ in wanted]
         for sample in inputs:
             self._device.load(sample.tobytes())
@@ -211,7 +219,7 @@ def _check_engine(
 
 
 def _compare(ensemble: QuantEnsemble, got: Outcome, want: Outcome, student: int | None) -> str | None:
-    if student is not None:
+    if student is not None and got.membranes and want.membranes:
         numbers = [n for n, x in enumerate(ensemble.students[student].layers) if isinstance(x, SynapticLayer)]
         for number, mine, theirs in zip(numbers, got.membranes, want.membranes, strict=True):
             found = _first("membrane", mine, theirs)

@@ -112,10 +112,11 @@ int main(void)
 {
     const sne_model *m = &JOIN(MODEL, _model);
     const sne_vectors *golden = &JOIN(MODEL, _vectors);
-    void *state = malloc(m->state_bytes);
+    const size_t bytes = m->stream && m->stream->state_bytes > m->state_bytes ? m->stream->state_bytes : m->state_bytes;
+    void *state = malloc(bytes);
     uint32_t i;
     int good = 1;
-    memset(state, 0xA5, m->state_bytes); /* a run needs no initial state */
+    memset(state, 0xA5, bytes); /* a run needs no initial state */
     for (i = 0; i < golden->count; i++) {
         good = good && same_run(m, golden, state, i);
         good = good && policies_run(m, state, golden->inputs + i * m->input_bytes);

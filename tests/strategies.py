@@ -204,7 +204,10 @@ def _student(
     gain = np.array([rng.choice((1, 1, min(3, room // reach), room // reach)) for _ in range(classes)], np.int32)
     student = QuantStudent(layers=tuple(layers), features=(), gain=gain, bias=bias)
     most = sum(worst_ops(student, encoder))
-    return msgspec.structs.replace(student, mean_ops=0, max_ops=rng.choice((0, most // 8, most)))
+    measured = tuple(rng.choice((0, 10**6)) for _ in layers)  # few spikes or many: another kernel
+    return msgspec.structs.replace(
+        student, mean_ops=0, max_ops=rng.choice((0, most // 8, most)), layer_ops=measured
+    )
 
 
 def _window(rng: random.Random, shape: Shape, most: int = 4) -> tuple[Pair, Pair, Pair]:

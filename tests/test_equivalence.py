@@ -87,11 +87,14 @@ def assert_decisions(ensemble: QuantEnsemble, policy: ActivationPolicy, inputs: 
 
 def assert_host(ensemble: QuantEnsemble, model: HostModel, inputs: np.ndarray, rng: random.Random) -> None:
     """Generated C and reference agree: each student alone at every timestep, then every kind of policy."""
+    traced = HostModel(ensemble, trace=True)
     for number in range(len(ensemble.students)):
         for t in range(1, ensemble.encoder.timesteps + 1):
-            batch = model.run(inputs, ActivationPolicy("mask", mask=1 << number, timesteps=t), states=True)
+            policy = ActivationPolicy("mask", mask=1 << number, timesteps=t)
+            batch, kept = model.run(inputs, policy), traced.run(inputs, policy, states=True)
+            np.testing.assert_array_equal(batch.logits, kept.logits)
             want = reference.run_student(ensemble, number, inputs, t)
-            pairs = zip(model.layers, model.membranes(batch), strict=True)
+            pairs = zip(traced.layers, traced.membranes(kept), strict=True)
             got = [membranes for layer, membranes in pairs if layer.student == number]
             for mine, theirs in zip(got, want.membranes, strict=True):
                 np.testing.assert_array_equal(mine, theirs)
@@ -178,7 +181,7 @@ class Stream:
     def __init__(self, model: HostModel) -> None:
         self._host, self._ffi, self._model = model, model._ffi, model._model
         self.stream = self._model.stream
-        self.state = self._ffi.new("uint64_t[]", self._model.state_bytes // 8 + 1)
+        self.state = self._ffi.new("uint64_t[]", self.stream.state_bytes // 8 + 1)
 
     def step(self, events: list[int]) -> int:
         status: int = self.stream.step(self.state, self._ffi.new("uint16_t[]", events), len(events))
@@ -190,7 +193,7 @@ class Stream:
         return result
 
     def bytes(self) -> bytes:
-        return bytes(self._ffi.buffer(self.state, self._model.state_bytes))
+        return bytes(self._ffi.buffer(self.state, self.stream.state_bytes))
 
     def logits(self) -> list[int]:
         return np.frombuffer(self.bytes(), "<i4", self._model.n_classes).tolist()
@@ -199,10 +202,8 @@ class Stream:
         return np.frombuffer(self.bytes(), "<u4", self._model.n_spike_layers, 4 * self._model.n_classes).tolist()
 
     def membranes(self) -> list[list[int]]:
-        return [
-            np.frombuffer(self.bytes(), f"<i{layer.width // 8}", layer.neurons, layer.offset).tolist()
-            for layer in self._host.layers
-        ]
+        state = np.frombuffer(self.bytes(), np.uint8)[None]
+        return [layer.membranes(state)[0].tolist() for layer in self._host.layers]
 
 
 # ---- one network for each edge

@@ -1,4 +1,4 @@
-"""Generated C under the address and undefined-behaviour sanitizers, and buffers that hold the most events there are."""
+"""Generated C under the address and undefined-behaviour sanitizers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import oracle
 import pytest
-from hypothesis import given
-from sne_edge.codegen.layout import event_buffers, other_buffer
-from strategies import ENCODERS, ensembles, every_policy, examples, random_ensemble, random_inputs, with_vectors
+from strategies import ENCODERS, every_policy, random_ensemble, random_inputs, with_vectors
 from test_equivalence import EDGES
 
 from sne_edge.export import export, read_manifest
-from sne_edge.model import AvgPool, MaxPool, QuantEnsemble, SynapticLayer, size
+from sne_edge.model import QuantEnsemble
 
 HARNESS = Path(__file__).parent / "harness.c"
 SANITIZE = ("-std=c99", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Werror")
@@ -72,21 +69,3 @@ def test_the_sanitizers_see_a_fault(
     done = run_harness(ensemble, tmp_path)
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr
-
-
-@examples(150)
-@given(ensembles())
-def test_event_buffers_hold_every_input_and_neuron_spiking_at_once(ensemble: QuantEnsemble) -> None:
-    lengths = {name: length for _, name, length in event_buffers(ensemble)}
-    direct = ensemble.encoder.kind == "direct"
-    for student in ensemble.students:
-        spikes, buffer = [1] * ensemble.encoder.size, "events"
-        assert direct or len(spikes) <= lengths[buffer]
-        for layer in student.layers:
-            if isinstance(layer, AvgPool | MaxPool):
-                spikes, buffer = oracle.pooled(layer, spikes), other_buffer(buffer)
-                assert sum(spikes) <= lengths[buffer]
-                assert isinstance(layer, AvgPool) or size(layer.out_shape) <= 8 * lengths["seen"]
-            elif isinstance(layer, SynapticLayer) and layer.neuron.kind != "li":
-                spikes, buffer = [1] * layer.neurons, "events"
-                assert len(spikes) <= lengths[buffer]
