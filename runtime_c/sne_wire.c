@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { HEADER = 2, REPLY_HEADER = 3, CRC_BYTES = 4, POLICY_BYTES = 20, RESULT_BYTES = 36, LAYER_BYTES = 12 };
+enum { HEADER = 2, REPLY_HEADER = 3, CRC_BYTES = 4, POLICY_BYTES = 20, RESULT_BYTES = 36, LAYER_BYTES = 14 };
 
 /* CRC-32 (IEEE 802.3, reflected), as zlib's. A nibble at a time: 64 bytes of table instead of 1 KB. */
 static uint32_t crc32(const uint8_t *bytes, size_t n)
@@ -467,6 +467,7 @@ static int layer_table(sne_wire *wire, const uint8_t *body, size_t n)
         put_u16(wire, layer->student);
         put_u16(wire, layer->layer);
         put_u16(wire, layer->neurons);
+        put_u16(wire, layer->channels);
         put_u8(wire, layer->width);
         put_u8(wire, layer->spiking);
         put_u32(wire, layer->offset);

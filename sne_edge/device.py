@@ -257,10 +257,10 @@ class Device:
         """Every layer that has membranes, readouts included."""
         if self._layers is None:
             data = b""
-            while len(data) < 12 * self._info.layers:
-                data += self._chunk("LAYERS", struct.pack("<H", len(data) // 12))
-            rows = struct.iter_unpack("<HHHBBI", data)
-            self._layers = [Layer(s, n, neurons, width, bool(fires), at) for s, n, neurons, width, fires, at in rows]
+            while len(data) < 14 * self._info.layers:
+                data += self._chunk("LAYERS", struct.pack("<H", len(data) // 14))
+            rows = struct.iter_unpack("<HHHHBBI", data)
+            self._layers = [Layer(*shape, bool(fires), at) for *shape, fires, at in rows]
         return self._layers
 
     def step(self, events: Sequence[int]) -> RunResult:
