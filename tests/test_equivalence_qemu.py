@@ -14,7 +14,7 @@ from test_equivalence import ensemble_of, linear
 
 from sne_edge.artifact import fingerprint
 from sne_edge.boards import resolve_board
-from sne_edge.build import build_firmware
+from sne_edge.build import Firmware, build_firmware
 from sne_edge.device import Device
 from sne_edge.encoder import Encoder, EncoderKind
 from sne_edge.export import export
@@ -36,15 +36,27 @@ def assert_device(
 ) -> None:
     """Firmware on `board` and reference agree: each student alone at every timestep, then every kind of policy."""
     directory = export(ensemble, resolve_board(board).target, folder / "export")
-    image = build_firmware(directory, board, folder / "firmware")
     if inputs is None:
         inputs = random_inputs(rng, ensemble, samples)[-samples:]
-    runs: list[tuple[ActivationPolicy, int | None]] = [
+    traced: list[tuple[ActivationPolicy, int | None]] = [
         (ActivationPolicy("mask", mask=1 << number, timesteps=t), number)
         for number in range(len(ensemble.students))
         for t in range(1, ensemble.encoder.timesteps + 1)
     ]
-    runs += [(policy, None) for policy in every_policy(rng, ensemble)]
+    plain: list[tuple[ActivationPolicy, int | None]] = [(policy, None) for policy in every_policy(rng, ensemble)]
+    for definitions, runs in ((("SNE_TRACE",), traced), ((), plain)):
+        image = build_firmware(directory, board, folder / "firmware", definitions=definitions)
+        compare(ensemble, board, image, inputs, runs)
+
+
+def compare(
+    ensemble: QuantEnsemble,
+    board: str,
+    image: Firmware,
+    inputs: np.ndarray,
+    runs: list[tuple[ActivationPolicy, int | None]],
+) -> None:
+    """Every number of every run, membranes where a student runs alone."""
     reference = ReferenceEngine(ensemble)
     with Device.open(f"qemu:{board}", image.elf, fingerprint=fingerprint(ensemble)) as device:
         engine = DeviceEngine(device, board)

@@ -386,7 +386,7 @@ def test_another_runtime_version_is_refused_by_the_header(require_tool: Callable
     require_tool("gcc")
     directory = export(fixed_ensemble(), "host", tmp_path / "model")
     header = directory / "sne.h"
-    header.write_text(header.read_text().replace("SNE_RUNTIME_VERSION 1", "SNE_RUNTIME_VERSION 2"))
+    header.write_text(header.read_text().replace("SNE_RUNTIME_VERSION 2", "SNE_RUNTIME_VERSION 3"))
     done = subprocess.run(["gcc", "-c", "fixed.c"], cwd=directory, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "export it again" in done.stderr
@@ -398,7 +398,7 @@ def test_the_readmes_example_compiles(
 ) -> None:
     require_tool("gcc")
     blocks = re.findall(r"```c\n(.*?)```", (exported(model) / "README.md").read_text(encoding="utf-8"), flags=re.S)
-    source = f"{blocks[0]}\nvoid choose(const {'uint8_t' if 'events' in model else 'int8_t'} *input);\n"
+    source = f"{blocks[0]}\nvoid choose(const {'uint32_t' if 'events' in model else 'int8_t'} *input);\n"
     source += source.splitlines()[-1].replace(";", f"\n{{\n    sne_result result;\n{blocks[1]}}}\n")
     (tmp_path / "example.c").write_text(source)
     command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{exported(model)}", "-c", "example.c"]
