@@ -206,7 +206,7 @@ def run_tool(command: Sequence[str], work: Path) -> str:
         raise SneError(f"{command[0]} is not installed", TOOLCHAIN_HINT) from None
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        chosen = [line for line in lines if "error" in line or "overflowed" in line] or lines
+        chosen = [x for x in lines if "error" in x or "overflowed" in x or "undefined" in x] or lines
         missing = any("nano.specs" in line or "string.h" in line for line in lines)
         raise SneError(
             f"{command[0]} failed: " + "\n".join(chosen[-5:]).replace(f"{work}/", ""),

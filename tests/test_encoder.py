@@ -41,7 +41,7 @@ def test_a_raster_survives_its_bytes(shape: tuple[int, int, int], timesteps: int
 
 def test_bits_beyond_the_inputs_are_not_spikes() -> None:
     encoder = Encoder("events", (1, 1, 3), 2)
-    assert encoder.spikes(np.full((1, 2), 0xFF, np.uint8)).sum() == 6
+    assert encoder.spikes(np.full((1, 8), 0xFF, np.uint8)).sum() == 6
 
 
 @pytest.mark.parametrize(

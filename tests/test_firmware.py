@@ -79,7 +79,7 @@ def test_the_stack_figure_is_plausible(board: str, tiny: QuantEnsemble, firmware
 
 
 def test_membranes_and_policies_agree_with_the_host(tiny: QuantEnsemble, host_export: Path, firmware: Build) -> None:
-    image = firmware(tiny, "mps2-an386").elf
+    image = firmware(tiny, "mps2-an386", "SNE_TRACE").elf
     with Device.open("qemu:mps2-an386", image) as board, Device.open("host", host_export) as host:
         assert board.layers() == host.layers()
         for policy in (
@@ -201,12 +201,12 @@ def test_replies_come_as_whole_frames(tiny: QuantEnsemble, firmware: Build) -> N
 
 def test_port_code_compiles_without_a_warning(require_tool: Callable[..., None], tmp_path: Path) -> None:
     require_tool("arm-none-eabi-gcc")
-    from sne_edge.build import PORT, _render
+    from sne_edge.build import PORT, render_board
     from sne_edge.resources import FIRMWARE, RUNTIME
     from sne_edge.targets import resolve_target
 
     for board in all_boards():
-        _render({"identifier": "x"}, board, tmp_path)
+        render_board(board, "x", tmp_path)
         sources = [str(FIRMWARE / name) for name in (*PORT, f"uart_{board.uart.driver}.c")]
         flags = ["-std=c99", "-O2", "-ffreestanding", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
         includes = [f"-I{folder}" for folder in (tmp_path, RUNTIME, FIRMWARE)]

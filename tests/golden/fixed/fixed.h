@@ -11,7 +11,7 @@
 
 #include "sne.h"
 
-#if SNE_RUNTIME_VERSION != 1
+#if SNE_RUNTIME_VERSION != 2
 #error "fixed was generated for another version of the sne-edge runtime: export it again"
 #endif
 
@@ -24,29 +24,23 @@ extern "C" {
 #define FIXED_N_STUDENTS 2
 #define FIXED_TIMESTEPS 3
 #define FIXED_INPUT_BYTES 36
-#define FIXED_STATE_BYTES 332
+#ifndef SNE_TRACE
+#define FIXED_STATE_BYTES 264
+#else
+#define FIXED_STATE_BYTES 400
+#endif
 
 /* Classes: 0 rest, 1 walk ?? run, 2 fall */
 
 /* Input: 3 x 6 x 2 values (height, width, channels), q = round((x - -1.0) / 0.5), within -128 .. 127. */
 
 typedef struct {
-    int32_t logits[3];
+    int32_t logits[FIXED_N_CLASSES];
     uint32_t spikes[3];
-    union {
-        struct {
-            int16_t v0[36];
-            int16_t v2[5];
-            int16_t v3[3];
-        } s0;
-        struct {
-            int32_t v1[6];
-            int16_t v2[3];
-        } s1;
-    } students;
-    uint16_t events[36];
-    uint16_t pooled[72];
-    uint8_t seen[2];
+#ifdef SNE_TRACE
+    uint32_t membranes[34];
+#endif
+    uint32_t arena[60];
 } fixed_state;
 
 extern const sne_model fixed_model;

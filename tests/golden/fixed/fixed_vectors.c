@@ -1,8 +1,9 @@
 /* fixed: golden vectors, the reference's results under the model's own policy. Made by sne-edge; fingerprint 2baefca5b45cb1be.
  * Only the self-test and a device that offers them over its serial line refer to this file. */
 #include "fixed.h"
+#include "sne_neuron.h"
 
-static const uint8_t inputs[108] = {
+static const uint8_t SNE_WORD_ALIGNED inputs[108] = {
     139, 176, 213, 250, 31, 68, 105, 142, 179, 216, 253, 34, 71, 108, 145, 182,
     219, 0, 37, 74, 111, 148, 185, 222, 3, 40, 77, 114, 151, 188, 225, 6,
     43, 80, 117, 154, 191, 228, 9, 46, 83, 120, 157, 194, 231, 12, 49, 86,
