@@ -14,16 +14,43 @@
 
 #include "sne_accumulate_portable.h"
 
+#if defined(__ARM_FEATURE_MVE)
+#include "sne_accumulate_helium.h"
+#define SNE_ADD(function) function##_helium
+#elif defined(__ARM_FEATURE_SIMD32)
+#include "sne_accumulate_dsp.h"
+#define SNE_ADD(function) function##_dsp
+#elif SNE_WEIGHT_OFFSET
+#include "sne_accumulate_swar.h"
+#define SNE_ADD(function) function##_swar
+#else
+#define SNE_ADD(function) function##_portable
+#endif
+
+SNE_OUTLINE void sne_add_rows_16(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n)
+{
+    SNE_ADD(sne_add_rows)(v, weight, stride, rows, n, 16);
+}
+
+SNE_OUTLINE void sne_add_rows_32(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n)
+{
+    SNE_ADD(sne_add_rows)(v, weight, stride, rows, n, 32);
+}
+
 /* v[j] += weight[rows[e] + j], over all rows e < n and outputs j < stride. */
 SNE_INLINE void sne_add_rows(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n, int width)
 {
-    sne_add_rows_portable(v, weight, stride, rows, n, width);
+    if (width == 16) {
+        sne_add_rows_16(v, weight, stride, rows, n);
+    } else {
+        sne_add_rows_32(v, weight, stride, rows, n);
+    }
 }
 
 /* v[j] += weight[j], j < stride. */
 SNE_INLINE void sne_add_row(void *v, const sne_weight *weight, size_t stride, int width)
 {
-    sne_add_row_portable(v, weight, stride, width);
+    SNE_ADD(sne_add_row)(v, weight, stride, width);
 }
 
 /* v[j] += weight[rows[e] offset + j] * (rows[e]'s factor), over all rows e < n and outputs j < stride. */

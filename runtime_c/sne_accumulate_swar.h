@@ -1,92 +1,128 @@
 /* Accumulation for cores without vector instructions (Cortex-M0, M3): two weights at a time in the halves of a word.
  *
- * A weight plus 128 is an unsigned byte, and 257 of them fit in 16 bits, so lanes cannot run into each other; what was
- * added too much comes off at the end. Needs weights aligned to words. */
+ * A weight plus 128, as these cores store it, is an unsigned byte, and 257 of them fit in 16 bits, so lanes cannot run
+ * into each other. Whole words are summed (modulo 2^32) as well as their odd bytes; taken together they give the sum of
+ * the even bytes too: even = all - (odd << 8), an instruction less for each word. */
 #ifndef SNE_ACCUMULATE_SWAR_H
 #define SNE_ACCUMULATE_SWAR_H
 
 #include "sne_accumulate_portable.h"
 
-#define SNE_SWAR_EVENTS 257u /* 257 * 255 = 65535 */
 #define SNE_SWAR_LANES 0x00ff00ffu
-#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
-#define SNE_SWAR_WORDS 2 /* the M0 has only eight registers for arithmetic */
-#else
-#define SNE_SWAR_WORDS 4
+#define SNE_SWAR_SIGNS 0x80008000u
+
+/* v += lanes - `bias` (128 for each row, in both lanes): two outputs in each of two words. */
+SNE_INLINE void sne_add_lanes(void *v, size_t j, uint32_t all, uint32_t odd, uint32_t bias, int width)
+{
+    const uint32_t even = all - (odd << 8);
+    if (width == 16) { /* with signs turned, lanes are not negative, and whole words add exactly */
+        uint32_t *words = (uint32_t *)v + j / 2;
+        words[0] = ((words[0] ^ SNE_SWAR_SIGNS) + even - bias) ^ SNE_SWAR_SIGNS;
+        words[1] = ((words[1] ^ SNE_SWAR_SIGNS) + odd - bias) ^ SNE_SWAR_SIGNS;
+    } else {
+        int32_t *sums = (int32_t *)v + j;
+        const int32_t one = (int32_t)(bias & 0xffffu);
+        sums[0] += (int32_t)(even & 0xffffu) - one;
+        sums[1] += (int32_t)(even >> 16) - one;
+        sums[2] += (int32_t)(odd & 0xffffu) - one;
+        sums[3] += (int32_t)(odd >> 16) - one;
+    }
+}
+
+#if __ARM_ARCH_ISA_THUMB > 1
+#define SNE_SIXTEEN_SWAR             \
+    "ldr r0, [r2], #4\n"             \
+    "add r0, r0, r1\n"               \
+    "ldrd r12, r3, [r0]\n"           \
+    "add r4, r4, r12\n"              \
+    "and r12, lr, r12, lsr #8\n"     \
+    "add r8, r8, r12\n"              \
+    "add r5, r5, r3\n"               \
+    "and r3, lr, r3, lsr #8\n"       \
+    "add r9, r9, r3\n"               \
+    "ldrd r12, r3, [r0, #8]\n"       \
+    "add r6, r6, r12\n"              \
+    "and r12, lr, r12, lsr #8\n"     \
+    "add r10, r10, r12\n"            \
+    "add r7, r7, r3\n"               \
+    "and r3, lr, r3, lsr #8\n"       \
+    "add r11, r11, r3\n"
+
+/* Sums over the rows from `rows` to `end`, at least one, of sixteen outputs: of whole words (four) and of odd bytes. */
+__attribute__((naked, noinline, unused)) static void sne_sum_sixteen_swar(uint32_t *sums, const sne_weight *weight,
+                                                                          const uint32_t *rows, const uint32_t *end)
+{
+    __asm__ volatile("push {r0, r3-r11, lr}\n"
+                     "mov lr, #0x00ff00ff\n"
+                     "mov r4, #0\n mov r5, #0\n mov r6, #0\n mov r7, #0\n"
+                     "mov r8, #0\n mov r9, #0\n mov r10, #0\n mov r11, #0\n"
+                     "sub r0, r3, r2\n"
+                     "lsls r0, r0, #29\n" /* an odd number of rows starts in the middle */
+                     "bmi 2f\n"
+                     "1:\n" SNE_SIXTEEN_SWAR
+                     "2:\n" SNE_SIXTEEN_SWAR
+                     "ldr r0, [sp, #4]\n"
+                     "cmp r2, r0\n"
+                     "bne 1b\n"
+                     "pop {r0, r3}\n"
+                     "stm r0, {r4-r11}\n"
+                     "pop {r4-r11, pc}\n");
+}
 #endif
 
-/* Whether words can be loaded, and there are events enough to pay for taking the lanes apart. */
-SNE_INLINE int sne_swar_can(const int8_t *weight, size_t outputs, size_t n)
+/* Eight or (`words` 1) four outputs, in C. */
+SNE_INLINE void sne_add_few_swar(void *v, size_t j, const sne_weight *weight, const uint32_t *rows, size_t n,
+                                 uint32_t bias, int words, int width)
 {
-    return (((size_t)weight | outputs) & 3u) == 0 && n >= 4;
-}
-
-/* Lanes plus four weights, 128 added to each. */
-SNE_INLINE void sne_sum_lanes(const int8_t *weight, uint32_t *even, uint32_t *odd)
-{
-    uint32_t word;
-    __builtin_memcpy(&word, __builtin_assume_aligned(weight, 4), sizeof word);
-    word ^= 0x80808080u;
-    *even += word & SNE_SWAR_LANES;
-    *odd += (word >> 8) & SNE_SWAR_LANES;
-}
-
-/* v[j .. j + 3] += lanes (outputs j, j + 2 and j + 1, j + 3) - bias. */
-SNE_INLINE void sne_add_lanes_to(void *v, size_t j, uint32_t even, uint32_t odd, int32_t bias, int width)
-{
-    sne_put(v, j, sne_get(v, j, width) + (int32_t)(even & 0xffffu) - bias, width);
-    sne_put(v, j + 1, sne_get(v, j + 1, width) + (int32_t)(odd & 0xffffu) - bias, width);
-    sne_put(v, j + 2, sne_get(v, j + 2, width) + (int32_t)(even >> 16) - bias, width);
-    sne_put(v, j + 3, sne_get(v, j + 3, width) + (int32_t)(odd >> 16) - bias, width);
-}
-
-/* The lanes of `words` (at most four) words of weights from `block` on, summed over all events. The loops over words
- * are unrolled, and the sums stay in registers. */
-SNE_INLINE void sne_add_words(void *v, size_t j, const int8_t *weight, size_t outputs, const uint16_t *events,
-                              const uint16_t *end, int words, int width)
-{
-    const int32_t bias = 128 * (int32_t)(end - events);
-    const int8_t *const block = weight + j;
-    uint32_t even0 = 0, odd0 = 0, even1 = 0, odd1 = 0, even2 = 0, odd2 = 0, even3 = 0, odd3 = 0;
-    for (; events != end; events++) {
-        const int8_t *w = block + *events * outputs;
-        sne_sum_lanes(w, &even0, &odd0);
-        if (words > 1) {
-            sne_sum_lanes(w + 4, &even1, &odd1);
-        }
-        if (words > 2) {
-            sne_sum_lanes(w + 8, &even2, &odd2);
-            sne_sum_lanes(w + 12, &even3, &odd3);
+    const uint32_t *const end = rows + n;
+    uint32_t all0 = 0, odd0 = 0, all1 = 0, odd1 = 0;
+    while (rows != end) {
+        const uint32_t *w = (const uint32_t *)(const void *)(weight + *rows++);
+        all0 += w[0];
+        odd0 += (w[0] >> 8) & SNE_SWAR_LANES;
+        if (words == 2) {
+            all1 += w[1];
+            odd1 += (w[1] >> 8) & SNE_SWAR_LANES;
         }
     }
-    sne_add_lanes_to(v, j, even0, odd0, bias, width);
-    if (words > 1) {
-        sne_add_lanes_to(v, j + 4, even1, odd1, bias, width);
-    }
-    if (words > 2) {
-        sne_add_lanes_to(v, j + 8, even2, odd2, bias, width);
-        sne_add_lanes_to(v, j + 12, even3, odd3, bias, width);
+    sne_add_lanes(v, j, all0, odd0, bias, width);
+    if (words == 2) {
+        sne_add_lanes(v, j + 4, all1, odd1, bias, width);
     }
 }
 
-SNE_INLINE void sne_add_rows_swar(void *v, const int8_t *weight, size_t outputs, const uint16_t *events, size_t n,
+SNE_INLINE void sne_add_rows_swar(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n,
                                   int width)
 {
-    while (n > 0) {
-        const size_t chunk = n < SNE_SWAR_EVENTS ? n : SNE_SWAR_EVENTS;
-        const uint16_t *const end = events + chunk;
-        size_t j = 0;
-        for (; SNE_SWAR_WORDS == 4 && j + 16 <= outputs; j += 16) {
-            sne_add_words(v, j, weight, outputs, events, end, 4, width);
+    const uint32_t bias = (uint32_t)n * 0x00800080u;
+    size_t j = 0;
+    if (n == 0) {
+        return;
+    }
+#if __ARM_ARCH_ISA_THUMB > 1
+    for (; j + 16 <= stride; j += 16) {
+        uint32_t sums[8];
+        int k;
+        sne_sum_sixteen_swar(sums, weight + j, rows, rows + n);
+        for (k = 0; k < 4; k++) {
+            sne_add_lanes(v, j + 4u * (size_t)k, sums[k], sums[k + 4], bias, width);
         }
-        for (; j + 8 <= outputs; j += 8) {
-            sne_add_words(v, j, weight, outputs, events, end, 2, width);
-        }
-        if (j < outputs) {
-            sne_add_words(v, j, weight, outputs, events, end, 1, width);
-        }
-        events = end;
-        n -= chunk;
+    }
+#endif
+    for (; j + 8 <= stride; j += 8) {
+        sne_add_few_swar(v, j, weight + j, rows, n, bias, 2, width);
+    }
+    if (j < stride) {
+        sne_add_few_swar(v, j, weight + j, rows, n, bias, 1, width);
+    }
+}
+
+SNE_INLINE void sne_add_row_swar(void *v, const sne_weight *weight, size_t stride, int width)
+{
+    size_t j;
+    for (j = 0; j < stride; j += 4) {
+        const uint32_t w = *(const uint32_t *)(const void *)(weight + j), odd = (w >> 8) & SNE_SWAR_LANES;
+        sne_add_lanes(v, j, w, odd, 0x00800080u, width);
     }
 }
 

@@ -4,6 +4,15 @@
 
 #include "sne_neuron.h"
 
+#if defined(__ARM_FEATURE_MVE)
+#include "sne_fire_helium.h"
+#elif defined(__ARM_FEATURE_SIMD32)
+#include "sne_fire_dsp.h"
+#elif defined(__arm__) && !defined(__ARM_BIG_ENDIAN)
+#include "sne_fire_swar.h"
+#define SNE_FIRE_SWAR
+#endif
+
 /* Fire, reset, clamp, charge for the next timestep, for `positions` whole positions. Sets the bits, from `first` on, of
  * the neurons that fired (bits of other neurons are left), and returns their number. `v` is [positions][stride], at a
  * multiple of four bytes; `drive`, one position's bias or constant current, is [stride]; `factor` the shift or q15 of the
@@ -11,6 +20,20 @@
 SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
                            size_t first, int width, int decay, int32_t factor, int reset, int clamp)
 {
+#if defined(__ARM_FEATURE_MVE)
+    if (width == 16) {
+        return sne_fire_helium(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
+                               clamp);
+    }
+#elif defined(__ARM_FEATURE_SIMD32)
+    if (width == 16 && sne_fire_dsp_can(reset, decay, clamp)) {
+        return sne_fire_dsp(p, (uint32_t *)v, (const uint32_t *)drive, positions, bits, first, decay, factor, reset);
+    }
+#elif defined(SNE_FIRE_SWAR)
+    if (width == 16 && sne_fire_swar_can(reset, decay, factor, clamp)) {
+        return sne_fire_swar(p, (uint32_t *)v, (const uint32_t *)drive, positions, bits, first, decay, factor, reset);
+    }
+#endif
     return sne_fire_portable(p, v, drive, positions, bits, first, width, decay, factor, reset, clamp);
 }
 

@@ -5,69 +5,71 @@
 #include "sne_dsp.h"
 #include "sne_neuron.h"
 
-/* Shifts of lanes are made of halvings, one instruction each. */
-SNE_INLINE int sne_fire_dsp_can(int decay, int32_t factor, int reset, int clamp)
+#define SNE_DSP_SIGNS 0x80008000u
+
+SNE_INLINE int sne_fire_dsp_can(int reset, int decay, int clamp)
 {
-    return !clamp && reset != SNE_RESET_DELAYED &&
-           (decay == SNE_DECAY_NONE || (decay == SNE_DECAY_SHIFT && factor <= 4));
+    return !clamp && reset != SNE_RESET_DELAYED && decay != SNE_DECAY_Q15;
 }
 
-SNE_INLINE int32_t sne_low_lane(uint32_t word)
+/* v - (v >> shift) by lane; `shift` is a constant. */
+SNE_INLINE uint32_t sne_decayed_lanes(uint32_t m, int32_t shift)
 {
-    return (int16_t)(uint16_t)word;
+    const uint32_t bits = shift < 16 ? 0xffffu >> shift : 0u, half = 0x8000u >> (shift < 16 ? shift : 15);
+    uint32_t part = m;
+    if (shift > 15) { /* all sign: floor(v / 2^16) is 0 or -1 */
+        shift = 15;
+    }
+    if (shift <= 2) {
+        int32_t k;
+        for (k = 0; k < shift; k++) {
+            part = sne_halve(part);
+        }
+        return sne_sub_lanes(m, part);
+    }
+    /* (v + 2^15) >> shift is (v >> shift) + 2^(15 - shift), and no bit crosses lanes. */
+    part = ((m ^ SNE_DSP_SIGNS) >> shift) & (bits | bits << 16);
+    return sne_add_lanes(sne_sub_lanes(m, part), half | half << 16);
 }
 
-SNE_INLINE int32_t sne_high_lane(uint32_t word)
+/* The detour: fire and reset the two membranes of `m`, neurons i and i + 1. */
+SNE_INLINE uint32_t sne_fire_pair(uint32_t m, uint32_t threshold, uint32_t *bits, size_t i, int reset, size_t *n)
 {
-    return (int16_t)(uint16_t)(word >> 16);
+    int32_t low = (int16_t)(uint16_t)m, high = (int32_t)m >> 16;
+    const int32_t low_threshold = (int16_t)(uint16_t)threshold, high_threshold = (int32_t)threshold >> 16;
+    if (low > low_threshold) {
+        sne_set_bit(bits, i);
+        low = reset == SNE_RESET_ZERO ? 0 : low - low_threshold;
+        ++*n;
+    }
+    if (high > high_threshold) {
+        sne_set_bit(bits, i + 1);
+        high = reset == SNE_RESET_ZERO ? 0 : high - high_threshold;
+        ++*n;
+    }
+    return ((uint32_t)low & 0xffffu) | (uint32_t)high << 16;
 }
 
-SNE_INLINE int32_t sne_reset(int32_t m, int32_t threshold, int reset)
+SNE_INLINE size_t sne_fire_dsp(const sne_neurons *p, uint32_t *v, const uint32_t *drive, size_t positions,
+                               uint32_t *bits, size_t first, int decay, int32_t factor, int reset)
 {
-    return reset == SNE_RESET_ZERO ? 0 : m - threshold;
-}
-
-SNE_INLINE size_t sne_fire_dsp(const sne_neurons *p, int16_t *v, const int16_t *current, uint16_t *events, int decay,
-                               int32_t factor, int reset)
-{
-    const size_t positions = p->positions, channels = p->channels;
-    const int16_t *const thresholds = (const int16_t *)p->threshold;
-    size_t position, c, i = 0, n = 0;
-    for (position = 0; position < positions; position++) {
-        const int16_t *drive = current ? current + i : (const int16_t *)p->bias;
-        for (c = 0; c + 2 <= channels; c += 2, i += 2) {
-            const uint32_t threshold = sne_load_word(thresholds + c);
-            uint32_t m = sne_load_word(v + i), halved;
-            int32_t k;
-            if (sne_saturating_sub(threshold, m) & 0x80008000u) { /* a lane is above its threshold */
-                int32_t low = sne_low_lane(m), high = sne_high_lane(m);
-                if (low > sne_low_lane(threshold)) {
-                    events[n++] = (uint16_t)i;
-                    low = sne_reset(low, sne_low_lane(threshold), reset);
-                }
-                if (high > sne_high_lane(threshold)) {
-                    events[n++] = (uint16_t)(i + 1);
-                    high = sne_reset(high, sne_high_lane(threshold), reset);
-                }
-                m = ((uint32_t)low & 0xffffu) | (uint32_t)high << 16;
+    const size_t pairs = p->stride / 2u;
+    size_t position, k, n = 0;
+    for (position = 0; position < positions; position++, first += p->channels) {
+        const uint32_t *threshold = (const uint32_t *)p->threshold, *add = drive;
+        for (k = 0; k < pairs; k += 2, v += 2, threshold += 2, add += 2) {
+            uint32_t m0 = v[0], m1 = v[1];
+            const uint32_t t0 = threshold[0], t1 = threshold[1];
+            if ((sne_saturating_sub(t0, m0) | sne_saturating_sub(t1, m1)) & SNE_DSP_SIGNS) {
+                m0 = sne_fire_pair(m0, t0, bits, first + 2 * k, reset, &n);
+                m1 = sne_fire_pair(m1, t1, bits, first + 2 * k + 2, reset, &n);
             }
             if (decay == SNE_DECAY_SHIFT) {
-                halved = m;
-                for (k = 0; k < factor; k++) {
-                    halved = sne_halve(halved);
-                }
-                m = sne_sub_lanes(m, halved);
+                m0 = sne_decayed_lanes(m0, factor);
+                m1 = sne_decayed_lanes(m1, factor);
             }
-            sne_store_word(v + i, sne_add_lanes(m, sne_load_word(drive + c)));
-        }
-        if (c < channels) {
-            int32_t m = v[i];
-            if (m > thresholds[c]) {
-                events[n++] = (uint16_t)i;
-                m = sne_reset(m, thresholds[c], reset);
-            }
-            v[i] = (int16_t)(sne_decayed(m, factor, decay, 16) + drive[c]);
-            i++;
+            v[0] = sne_add_lanes(m0, add[0]);
+            v[1] = sne_add_lanes(m1, add[1]);
         }
     }
     return n;

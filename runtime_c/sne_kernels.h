@@ -99,10 +99,10 @@ SNE_INLINE size_t sne_words(size_t bits)
     return (bits + 31u) >> 5;
 }
 
-/* What one output position sees: `runs` runs of `count` inputs, where the first one and its row of weights are, and how
- * far on the next. */
+/* What one output position sees: runs of `count` inputs, each so much further on than the last. */
 typedef struct {
-    uint32_t runs, count, from, row, from_step, row_step;
+    uint32_t runs, left, from, row; /* still to be seen: runs, inputs of the first, its place and row */
+    uint32_t count, from_step, row_step;
 } sne_view;
 
 /* The taps low .. high - 1 that lie within an axis where the first one lies at `first`. */
@@ -122,18 +122,19 @@ SNE_INLINE void sne_look(const sne_synapses *p, size_t stride, uint32_t y, uint3
     sne_clip(left, p->kernel_width, p->in_width, &first, &last);
     view->runs = high - low;
     view->count = (last - first) * p->in_channels;
+    view->left = view->count;
     view->from_step = (uint32_t)p->in_width * p->in_channels;
     view->row_step = (uint32_t)p->kernel_width * p->in_channels * (uint32_t)stride;
     view->from = (uint32_t)(top + (int32_t)low) * view->from_step + (uint32_t)(left + (int32_t)first) * p->in_channels;
     view->row = low * view->row_step + first * p->in_channels * (uint32_t)stride;
 }
 
-/* Add the rows of the spikes in view to `v`. Returns their number. */
-SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *view, const uint32_t *bits, void *v, size_t stride,
-                               uint32_t *rows, int width)
+/* List the rows of the spikes in view, from `rows` to beyond `full` at most. Returns the list's end, and leaves in `view`
+ * what is still to be seen: no run where nothing is. */
+SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t stride, uint32_t *rows, const uint32_t *full)
 {
-    uint32_t *end = rows, *const full = rows + p->capacity - 32;
-    uint32_t runs = view->runs, left = view->count, from = view->from, row = view->row, total = 0;
+    const uint32_t step = (uint32_t)stride;
+    uint32_t runs = view->runs, left = view->left, from = view->from, row = view->row;
     do {
         const uint32_t at = from & 31u;
         uint32_t take = 32u - at, spikes = bits[from >> 5] >> at;
@@ -142,24 +143,36 @@ SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *view, cons
             take = left;
         }
         for (; spikes; spikes &= spikes - 1u) {
-            *end++ = row + sne_lowest_bit(spikes) * (uint32_t)stride;
+            *rows++ = row + sne_lowest_bit(spikes) * step;
         }
         from += take;
-        row += take * (uint32_t)stride;
+        row += take * step;
         left -= take;
         if (left == 0) {
             runs--;
             from += view->from_step - view->count;
-            row += view->row_step - view->count * (uint32_t)stride;
+            row += view->row_step - view->count * step;
             left = view->count;
         }
-        if (runs == 0 || end > full) {
-            const size_t n = (size_t)(end - rows);
-            sne_add_rows(v, p->weight, stride, rows, n, width);
-            total += (uint32_t)n;
-            end = rows;
-        }
-    } while (runs);
+    } while (runs && rows <= full);
+    view->runs = runs;
+    view->left = left;
+    view->from = from;
+    view->row = row;
+    return rows;
+}
+
+/* Add the rows of the spikes in view to `v`. Returns their number. */
+SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, const uint32_t *bits, void *v, size_t stride,
+                               uint32_t *rows, int width)
+{
+    sne_view view = *look;
+    uint32_t total = 0;
+    do {
+        const size_t n = (size_t)(sne_list(&view, bits, stride, rows, rows + p->capacity - 32) - rows);
+        sne_add_rows(v, p->weight, stride, rows, n, width);
+        total += (uint32_t)n;
+    } while (view.runs);
     return total;
 }
 
@@ -168,7 +181,7 @@ SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, 
                                    uint32_t *rows, int width)
 {
     uint32_t *end = rows, *const full = rows + p->capacity;
-    uint32_t runs = view->runs, left = view->count, from = view->from, row = view->row, total = 0;
+    uint32_t runs = view->runs, left = view->left, from = view->from, row = view->row, total = 0;
     do {
         if (x[from] != 0) {
             *end++ = row | (uint32_t)(uint8_t)x[from] << 24;

@@ -11,9 +11,11 @@
 
 #if defined(__GNUC__)
 #define SNE_INLINE static inline __attribute__((always_inline, unused))
+#define SNE_OUTLINE static __attribute__((noinline, unused)) /* loops that want all registers for themselves */
 #define SNE_WORD_ALIGNED __attribute__((aligned(4))) /* weights, so that kernels can load four at once */
 #else
 #define SNE_INLINE static inline
+#define SNE_OUTLINE static
 #define SNE_WORD_ALIGNED
 #endif
 
