@@ -193,12 +193,15 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
         kernel: Kernel = "gather"
         tile = block = drive = capacity = kept_here = 0
         if isinstance(layer, SynapticLayer):
-            kernel = choose_kernel(student, number, pools, encoder.timesteps)
+            direct = number == 0 and encoder.kind == "direct"
+            kernel = "gather" if direct else choose_kernel(student, number, pools, encoder.timesteps)
             tile = layer.out_shape[1] if kernel == "scatter" else 1
             membrane_bytes = padded(layer.channels) * layer.width // 8
             block = tile * membrane_bytes
-            drive = block if number == 0 and encoder.kind == "direct" else 0
-            capacity = 0 if kernel == "scatter" else min(window_inputs(layer) + 31, MAX_ROWS)
+            drive = block if direct else 0
+            seen = pools[0].in_shape if pools else layer.in_shape
+            inputs = seen[1] * seen[2] if kernel == "scatter" else window_inputs(layer)
+            capacity = min(inputs + 31, MAX_ROWS)
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
         working = block + drive + 4 * capacity
         stages.append(
@@ -242,7 +245,7 @@ def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...]
         return "collect" if pools else "gather"
     if pools:
         return "scatter"
-    if not student.layer_ops or size(layer.out_shape[:2] + (1,)) == 1 or number == 0:
+    if not student.layer_ops or layer.out_shape[:2] == (1, 1):
         return "gather"
     worst = int(layer.fan_out().sum()) * timesteps
     return "scatter" if student.layer_ops[number] < SCATTER_BELOW * worst else "gather"

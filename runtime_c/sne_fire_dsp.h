@@ -3,7 +3,7 @@
 #define SNE_FIRE_DSP_H
 
 #include "sne_dsp.h"
-#include "sne_neuron.h"
+#include "sne_fire_pair.h"
 
 #define SNE_DSP_SIGNS 0x80008000u
 
@@ -32,47 +32,33 @@ SNE_INLINE uint32_t sne_decayed_lanes(uint32_t m, int32_t shift)
     return sne_add_lanes(sne_sub_lanes(m, part), half | half << 16);
 }
 
-/* The detour: fire and reset the two membranes of `m`, neurons i and i + 1. */
-SNE_INLINE uint32_t sne_fire_pair(uint32_t m, uint32_t threshold, uint32_t *bits, size_t i, int reset, size_t *n)
-{
-    int32_t low = (int16_t)(uint16_t)m, high = (int32_t)m >> 16;
-    const int32_t low_threshold = (int16_t)(uint16_t)threshold, high_threshold = (int32_t)threshold >> 16;
-    if (low > low_threshold) {
-        sne_set_bit(bits, i);
-        low = reset == SNE_RESET_ZERO ? 0 : low - low_threshold;
-        ++*n;
-    }
-    if (high > high_threshold) {
-        sne_set_bit(bits, i + 1);
-        high = reset == SNE_RESET_ZERO ? 0 : high - high_threshold;
-        ++*n;
-    }
-    return ((uint32_t)low & 0xffffu) | (uint32_t)high << 16;
-}
-
 SNE_INLINE size_t sne_fire_dsp(const sne_neurons *p, uint32_t *v, const uint32_t *drive, size_t positions,
                                uint32_t *bits, size_t first, int decay, int32_t factor, int reset)
 {
     const size_t pairs = p->stride / 2u;
-    size_t position, k, n = 0;
-    for (position = 0; position < positions; position++, first += p->channels) {
+    sne_spikes spikes = {bits, first, 0};
+    size_t position;
+    for (position = 0; position < positions; position++, spikes.first += p->channels) {
         const uint32_t *threshold = (const uint32_t *)p->threshold, *add = drive;
-        for (k = 0; k < pairs; k += 2, v += 2, threshold += 2, add += 2) {
-            uint32_t m0 = v[0], m1 = v[1];
-            const uint32_t t0 = threshold[0], t1 = threshold[1];
+        const uint32_t *const end = threshold + p->stride / 2u;
+        while (threshold != end) {
+            uint32_t m0 = v[0], m1 = v[1], t0, t1;
+            t0 = *threshold++;
+            t1 = *threshold++;
             if ((sne_saturating_sub(t0, m0) | sne_saturating_sub(t1, m1)) & SNE_DSP_SIGNS) {
-                m0 = sne_fire_pair(m0, t0, bits, first + 2 * k, reset, &n);
-                m1 = sne_fire_pair(m1, t1, bits, first + 2 * k + 2, reset, &n);
+                const size_t c = p->stride - 2u * (size_t)(end - threshold) - 4u;
+                m0 = sne_fire_pair(&spikes, m0, t0, c, reset);
+                m1 = sne_fire_pair(&spikes, m1, t1, c + 2, reset);
             }
             if (decay == SNE_DECAY_SHIFT) {
                 m0 = sne_decayed_lanes(m0, factor);
                 m1 = sne_decayed_lanes(m1, factor);
             }
-            v[0] = sne_add_lanes(m0, add[0]);
-            v[1] = sne_add_lanes(m1, add[1]);
+            *v++ = sne_add_lanes(m0, *add++);
+            *v++ = sne_add_lanes(m1, *add++);
         }
     }
-    return n;
+    return spikes.n;
 }
 
 #endif

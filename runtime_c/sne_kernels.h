@@ -19,6 +19,8 @@
 #include "sne_fire.h"
 
 enum { SNE_GATHER, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
+/* For few spikes. Without instructions for signed lanes, to add a single row costs too much. */
+#define SNE_SPARSE (SNE_WEIGHT_OFFSET ? SNE_GATHER : SNE_SCATTER)
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -97,6 +99,14 @@ SNE_INLINE uint32_t sne_lowest_bit(uint32_t x)
 SNE_INLINE size_t sne_words(size_t bits)
 {
     return (bits + 31u) >> 5;
+}
+
+SNE_INLINE void sne_clear(uint32_t *words, size_t n)
+{
+    uint32_t *const end = words + n;
+    while (words != end) {
+        *words++ = 0;
+    }
 }
 
 /* What one output position sees: runs of `count` inputs, each so much further on than the last. */
@@ -204,62 +214,83 @@ SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, 
     return total;
 }
 
-/* Bring the spikes of the input rows that output row `y` sees to its positions; with `list` (collect, a constant) there
- * is one position, and their rows are listed first. Returns the number of rows added. */
+/* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches. Returns their number. */
+SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_weight *base, void *v, size_t stride,
+                                    uint32_t tap, int width)
+{
+    const uint32_t x = sne_divide(i, &p->divide);
+    const sne_weight *const w = base + (i - x * p->in_channels) * (uint32_t)stride;
+    const sne_pair *pair = p->columns.pairs + p->columns.start[x];
+    const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
+    const uint32_t reached = (uint32_t)(stop - pair);
+    for (; pair != stop; pair++) {
+        sne_add_row(sne_at(v, pair->position * stride, width), w + pair->tap * tap, stride, width);
+    }
+    return reached;
+}
+
+/* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows added. */
 SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
-                                uint32_t *rows, int list, int width)
+                                uint32_t *rows, int width)
 {
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
     const uint32_t tap = p->in_channels * (uint32_t)stride;
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
+    uint32_t total = 0;
+    for (; row != last; row++) {
+        const sne_weight *const base = p->weight + row->tap * p->kernel_width * tap;
+        sne_view view = {1, length, row->position * length, 0, length, 0, 0};
+        do {
+            const uint32_t *const end = sne_list(&view, bits, 1, rows, rows + p->capacity - 32), *i;
+            for (i = rows; i != end; i++) {
+                total += sne_scatter_one(p, *i, base, v, stride, tap, width);
+            }
+        } while (view.runs);
+    }
+    return total;
+}
+
+/* Add the rows of the spikes that a linear layer sees through average pooling. Returns their number. */
+SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, void *v, size_t stride, uint32_t *rows,
+                                int width)
+{
+    const uint32_t length = (uint32_t)p->in_width * p->in_channels;
+    const uint32_t tap = p->in_channels * (uint32_t)stride;
+    const sne_pair *row = p->rows.pairs, *const last = p->rows.pairs + p->rows.start[1];
     uint32_t *end = rows;
     uint32_t total = 0;
     for (; row != last; row++) {
-        const uint32_t from = row->position * length, base = row->tap * p->kernel_width * tap;
-        uint32_t first = 0u - (from & 31u); /* index, in the row of inputs, of the word's lowest bit */
-        const uint32_t *word = bits + (from >> 5);
-        uint32_t spikes = *word & (0xffffffffu << (from & 31u));
-        for (;;) {
-            if (length - first < 32u) {
-                spikes &= ((uint32_t)1 << (length - first)) - 1u;
-            }
-            for (; spikes; spikes &= spikes - 1u) {
-                const uint32_t i = first + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
-                const uint32_t w = base + (i - x * p->in_channels) * (uint32_t)stride;
+        const uint32_t base = row->tap * p->kernel_width * tap;
+        uint32_t i = 0, from = row->position * length;
+        for (; i < length; i++, from++) {
+            if (bits[from >> 5] >> (from & 31u) & 1u) {
+                const uint32_t x = sne_divide(i, &p->divide), w = base + (i - x * p->in_channels) * (uint32_t)stride;
                 const sne_pair *pair = p->columns.pairs + p->columns.start[x];
-                const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
-                total += (uint32_t)(stop - pair);
-                for (; pair != stop; pair++) {
-                    if (!list) {
-                        sne_add_row(sne_at(v, pair->position * stride, width), p->weight + w + pair->tap * tap, stride,
-                                    width);
-                        continue;
-                    }
+                for (; pair != p->columns.pairs + p->columns.start[x + 1u]; pair++) {
                     *end++ = w + pair->tap * tap;
+                    total++;
                     if (end == rows + p->capacity) {
                         sne_add_rows(v, p->weight, stride, rows, p->capacity, width);
                         end = rows;
                     }
                 }
             }
-            first += 32u;
-            if ((int32_t)(length - first) <= 0) {
-                break;
-            }
-            spikes = *++word;
         }
     }
-    if (list) {
-        sne_add_rows(v, p->weight, stride, rows, (size_t)(end - rows), width);
-    }
+    sne_add_rows(v, p->weight, stride, rows, (size_t)(end - rows), width);
     return total;
 }
 
-/* A layer through all timesteps. All but p, q and job are constants of the caller's; `readout`: its neurons never fire.
+/* sne_fire with its choices made. */
+typedef size_t (*sne_fire_function)(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
+                                    size_t first);
+
+/* A layer through all timesteps. All but p, q, job and cost are constants of the caller's; a readout has no `fire`.
  * Returns the spikes made, and adds the work done to `cost`. */
 SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const sne_job *job, sne_cost *cost, int kernel,
-                              int readout, int width, int decay, int32_t factor, int reset, int clamp)
+                              sne_fire_function fire, int width, int decay, int32_t factor, int clamp)
 {
+    const int readout = fire == NULL;
     const size_t stride = q->stride, channels = q->channels;
     const uint32_t positions = kernel == SNE_SCATTER ? p->out_width : 1u;
     const uint32_t across = kernel == SNE_SCATTER ? 1u : p->out_width;
@@ -268,9 +299,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     void *v = job->membranes;
     uint32_t y, x, i, t, rows = 0, fired = 0;
     size_t first = 0;
-    for (i = 0; i < job->timesteps * out_words; i++) {
-        job->out[i] = 0;
-    }
+    sne_clear(job->out, job->timesteps * out_words);
     for (y = 0; y < p->out_height; y++) {
         for (x = 0; x < across; x++) {
             const uint32_t *in = job->in;
@@ -298,11 +327,13 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 }
                 if (kernel == SNE_GATHER) {
                     rows += sne_gather(p, &view, in, v, stride, job->rows, width);
-                } else if (kernel != SNE_MAC) {
-                    rows += sne_scatter(p, y, in, v, stride, job->rows, kernel == SNE_COLLECT, width);
+                } else if (kernel == SNE_SCATTER) {
+                    rows += sne_scatter(p, y, in, v, stride, job->rows, width);
+                } else if (kernel == SNE_COLLECT) {
+                    rows += sne_collect(p, in, v, stride, job->rows, width);
                 }
                 if (!readout) {
-                    fired += (uint32_t)sne_fire(q, v, drive, positions, out, first, width, decay, factor, reset, clamp);
+                    fired += (uint32_t)fire(q, v, drive, positions, out, first);
                 } else if (clamp) {
                     sne_clamp(q, v, width);
                 }
@@ -334,9 +365,7 @@ SNE_INLINE void sne_maxpool(const sne_pooling *p, const sne_job *job)
     for (t = 0; t < job->timesteps; t++) {
         const uint32_t *in = job->in + t * in_words;
         uint32_t *out = job->out + t * out_words;
-        for (i = 0; i < out_words; i++) {
-            out[i] = 0;
-        }
+        sne_clear(out, out_words);
         for (i = 0; i < in_words; i++) {
             uint32_t spikes = in[i];
             if (inputs - (i << 5) < 32u) {
@@ -376,9 +405,7 @@ SNE_INLINE void sne_rate_encode(const int8_t *x, size_t inputs, uint32_t seed, u
     uint32_t counter = seed, t, draws = 0;
     size_t i;
     for (t = 0; t < timesteps; t++, bits += sne_words(inputs)) {
-        for (i = 0; i < sne_words(inputs); i++) {
-            bits[i] = 0;
-        }
+        sne_clear(bits, sne_words(inputs));
         for (i = 0; i < inputs; i++, draws >>= 8) {
             if ((i & 3u) == 0) {
                 draws = sne_rate_word(counter++);
@@ -394,9 +421,7 @@ SNE_INLINE void sne_rate_encode(const int8_t *x, size_t inputs, uint32_t seed, u
 SNE_INLINE void sne_event_bits(const uint16_t *events, size_t n, size_t inputs, uint32_t *bits)
 {
     size_t i;
-    for (i = 0; i < sne_words(inputs); i++) {
-        bits[i] = 0;
-    }
+    sne_clear(bits, sne_words(inputs));
     for (i = 0; i < n; i++) {
         sne_set_bit(bits, events[i]);
     }

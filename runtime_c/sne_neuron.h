@@ -84,9 +84,12 @@ SNE_INLINE int32_t sne_clamped(int32_t v, const sne_neurons *p, int clamp)
 /* Charge the fresh membranes of one position: v = drive (its constant current, or the bias). */
 SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width)
 {
-    size_t c;
-    for (c = 0; c < stride; c++) {
-        sne_put(v, c, sne_get(drive, c, width), width);
+    uint32_t *to = (uint32_t *)v;
+    const uint32_t *from = (const uint32_t *)drive, *const end = from + stride * (size_t)width / 32u;
+    for (; from != end; from += 2, to += 2) {
+        const uint32_t a = from[0], b = from[1];
+        to[0] = a;
+        to[1] = b;
     }
 }
 

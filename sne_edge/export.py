@@ -32,6 +32,7 @@ RUNTIME_HEADERS = (
     "sne_fire.h",
     "sne_fire_dsp.h",
     "sne_fire_helium.h",
+    "sne_fire_pair.h",
     "sne_fire_swar.h",
     "sne_kernels.h",
     "sne_neuron.h",
