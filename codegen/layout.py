@@ -14,7 +14,8 @@ from sne_edge.model import AvgPool, Conv, Linear, QuantEnsemble, QuantStudent, S
 
 # How a layer meets its spikes; sne_kernels.h explains each.
 Kernel = Literal["gather", "scatter", "collect"]
-# Where fewer inputs than this share spike in a timestep, a convolution takes them one by one (measured, docs/MEASURING.md).
+# Where fewer inputs than this share spike in a timestep, a convolution takes them one by one: about where the two
+# kernels cost the same on cores with the DSP extension.
 SCATTER_BELOW = 0.05
 MAX_ROWS = 160  # rows that are added at once; 257 would overflow the lanes of a word
 Pairs = list[list[tuple[int, int]]]
@@ -253,4 +254,6 @@ def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...]
 
 def window_inputs(layer: SynapticLayer) -> int:
     """Inputs that one output position sees."""
-    return size(layer.in_shape) if isinstance(layer, Linear) else layer.kernel[0] * layer.kernel[1] * layer.in_shape[2]
+    if isinstance(layer, Conv):
+        return layer.kernel[0] * layer.kernel[1] * layer.in_shape[2]
+    return size(layer.in_shape)

@@ -21,8 +21,8 @@
     "sxtab16 r11, r11, lr, ror #8\n"
 
 /* Sixteen outputs stay in eight registers over the rows from `rows` to `end`, at least one. */
-__attribute__((naked, noinline, unused)) static void sne_add_sixteen_dsp(uint32_t *v, const sne_weight *weight,
-                                                                         const uint32_t *rows, const uint32_t *end)
+SNE_NAKED void sne_add_sixteen_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                   SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end)
 {
     __asm__ volatile("push {r0, r4-r11, lr}\n"
                      "ldm r0, {r4-r11}\n"

@@ -49,8 +49,8 @@ SNE_INLINE void sne_add_lanes(void *v, size_t j, uint32_t all, uint32_t odd, uin
     "add r11, r11, r3\n"
 
 /* Sums over the rows from `rows` to `end`, at least one, of sixteen outputs: of whole words (four) and of odd bytes. */
-__attribute__((naked, noinline, unused)) static void sne_sum_sixteen_swar(uint32_t *sums, const sne_weight *weight,
-                                                                          const uint32_t *rows, const uint32_t *end)
+SNE_NAKED void sne_sum_sixteen_swar(SNE_REGISTER uint32_t *sums, SNE_REGISTER const sne_weight *weight,
+                                    SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end)
 {
     __asm__ volatile("push {r0, r3-r11, lr}\n"
                      "mov lr, #0x00ff00ff\n"

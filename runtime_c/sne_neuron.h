@@ -12,6 +12,8 @@
 #if defined(__GNUC__)
 #define SNE_INLINE static inline __attribute__((always_inline, unused))
 #define SNE_OUTLINE static __attribute__((noinline, unused)) /* loops that want all registers for themselves */
+#define SNE_NAKED static __attribute__((naked, noinline, unused)) /* all assembler: arguments are in r0 to r3 */
+#define SNE_REGISTER __attribute__((unused))
 #define SNE_WORD_ALIGNED __attribute__((aligned(4))) /* weights, so that kernels can load four at once */
 #else
 #define SNE_INLINE static inline

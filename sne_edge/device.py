@@ -260,7 +260,10 @@ class Device:
             while len(data) < 14 * self._info.layers:
                 data += self._chunk("LAYERS", struct.pack("<H", len(data) // 14))
             rows = struct.iter_unpack("<HHHHBBI", data)
-            self._layers = [Layer(*shape, bool(fires), at) for *shape, fires, at in rows]
+            self._layers = [
+                Layer(student, layer, neurons, channels, width, bool(fires), at)
+                for student, layer, neurons, channels, width, fires, at in rows
+            ]
         return self._layers
 
     def step(self, events: Sequence[int]) -> RunResult:
@@ -305,7 +308,16 @@ class Device:
             rest = rest[1 + rest[0] :]
         protocol, counter, runtime, max_body, fingerprint, *numbers = fields
         shape, flags, sizes = numbers[:6], numbers[6], numbers[7:]
-        values: list[Any] = [protocol, _COUNTERS[counter], runtime, max_body, fingerprint.hex(), *shape, bool(flags & 1), bool(flags & 2)]
+        values: list[Any] = [
+            protocol,
+            _COUNTERS[counter],
+            runtime,
+            max_body,
+            fingerprint.hex(),
+            *shape,
+            bool(flags & 1),
+            bool(flags & 2),
+        ]
         values += [*sizes, *texts]
         return DeviceInfo(*values)
 

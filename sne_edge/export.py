@@ -142,7 +142,14 @@ def read_manifest(directory: Path | str) -> dict[str, Any]:
 
 def _environment() -> jinja2.Environment:
     environment = c_templates(TEMPLATES)
-    environment.filters |= {"cint": _c_int, "rows": _rows, "fours": _fours, "starts": _starts, "comment": _comment, "bytes": bytes.fromhex}
+    environment.filters |= {
+        "cint": _c_int,
+        "rows": _rows,
+        "fours": _fours,
+        "starts": _starts,
+        "comment": _comment,
+        "bytes": bytes.fromhex,
+    }
     return environment
 
 

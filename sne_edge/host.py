@@ -101,7 +101,16 @@ def build_library(
     manifest = read_manifest(directory)
     sources = [directory / name for name in manifest["sources"]] + [RUNTIME / "sne_batch.c", *extra_sources]
     cc = compiler()
-    base = [*cc, *CFLAGS, *(f"-D{name}" for name in definitions), f"-I{directory}", f"-I{RUNTIME}", "-o", str(output), *map(str, sources)]
+    base = [
+        *cc,
+        *CFLAGS,
+        *(f"-D{name}" for name in definitions),
+        f"-I{directory}",
+        f"-I{RUNTIME}",
+        "-o",
+        str(output),
+        *map(str, sources),
+    ]
     done = subprocess.run([*base, *GCC_ONLY], capture_output=True, text=True, check=False)
     if done.returncode:  # clang takes no gcc-only flag
         done = subprocess.run(base, capture_output=True, text=True, check=False)

@@ -6,8 +6,8 @@ In: an ensemble, inputs and engines. Out: how many numbers were compared, and th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Protocol
 

@@ -205,9 +205,7 @@ def _student(
     student = QuantStudent(layers=tuple(layers), features=(), gain=gain, bias=bias)
     most = sum(worst_ops(student, encoder))
     measured = tuple(rng.choice((0, 10**6)) for _ in layers)  # few spikes or many: another kernel
-    return msgspec.structs.replace(
-        student, mean_ops=0, max_ops=rng.choice((0, most // 8, most)), layer_ops=measured
-    )
+    return msgspec.structs.replace(student, mean_ops=0, max_ops=rng.choice((0, most // 8, most)), layer_ops=measured)
 
 
 def _window(rng: random.Random, shape: Shape, most: int = 4) -> tuple[Pair, Pair, Pair]:

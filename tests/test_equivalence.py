@@ -352,7 +352,11 @@ def test_every_edge_is_exact_in_oracle_reference_and_c(edge: str, require_tool: 
 # ---- the comparison can fail
 
 FAULTS = {
-    "a weight is one more": ("{id}.c", r"(l1_weight\[\d+\][^{]*\{\s*SNE_W4\()(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}"),
+    "a weight is one more": (
+        "{id}.c",
+        r"(l1_weight\[\d+\][^{]*\{\s*SNE_W4\()(-?\d+)",
+        lambda m: f"{m[1]}{int(m[2]) + 1}",
+    ),
     "a bias is one more": ("{id}.c", r"(l0_bias\[\d+\] = \{\s*)(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}"),
     "a neuron fires at its threshold": ("sne_neuron.h", r"m > threshold", "m >= threshold"),
     "the leak rounds toward zero": ("sne_neuron.h", r"v - \(v >> value\)", "v - v / (1 << value)"),
