@@ -35,7 +35,6 @@ SNE_INLINE uint32_t sne_decayed_lanes(uint32_t m, int32_t shift)
 SNE_INLINE size_t sne_fire_dsp(const sne_neurons *p, uint32_t *v, const uint32_t *drive, size_t positions,
                                uint32_t *bits, size_t first, int decay, int32_t factor, int reset)
 {
-    const size_t pairs = p->stride / 2u;
     sne_spikes spikes = {bits, first, 0};
     size_t position;
     for (position = 0; position < positions; position++, spikes.first += p->channels) {
