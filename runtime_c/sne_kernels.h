@@ -139,6 +139,14 @@ SNE_INLINE void sne_look(const sne_synapses *p, size_t stride, uint32_t y, uint3
     view->row = low * view->row_step + first * p->in_channels * (uint32_t)stride;
 }
 
+SNE_INLINE uint32_t *sne_list_word(uint32_t spikes, uint32_t row, uint32_t step, uint32_t *rows)
+{
+    for (; spikes; spikes &= spikes - 1u) {
+        *rows++ = row + sne_lowest_bit(spikes) * step;
+    }
+    return rows;
+}
+
 /* List the rows of the spikes in view, from `rows` to beyond `full` at most. Returns the list's end, and leaves in `view`
  * what is still to be seen: no run where nothing is. */
 SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t stride, uint32_t *rows, const uint32_t *full)
@@ -147,17 +155,24 @@ SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t stri
     uint32_t runs = view->runs, left = view->left, from = view->from, row = view->row;
     do {
         const uint32_t at = from & 31u;
-        uint32_t take = 32u - at, spikes = bits[from >> 5] >> at;
-        if (left < take) {
-            spikes &= ((uint32_t)1 << left) - 1u;
-            take = left;
+        if (left >= 128u && at == 0) { /* whole words */
+            const uint32_t *word = bits + (from >> 5);
+            for (from += left & ~31u; left >= 32u && rows <= full; left -= 32u, row += 32u * step) {
+                rows = sne_list_word(*word++, row, step, rows);
+            }
+            from -= left & ~31u; /* where the list was full */
         }
-        for (; spikes; spikes &= spikes - 1u) {
-            *rows++ = row + sne_lowest_bit(spikes) * step;
+        if (left && rows <= full) {
+            const uint32_t take = left < 32u - at ? left : 32u - at;
+            uint32_t spikes = bits[from >> 5] >> at;
+            if (take < 32u) {
+                spikes &= ((uint32_t)1 << take) - 1u;
+            }
+            rows = sne_list_word(spikes, row, step, rows);
+            from += take;
+            row += take * step;
+            left -= take;
         }
-        from += take;
-        row += take * step;
-        left -= take;
         if (left == 0) {
             runs--;
             from += view->from_step - view->count;
