@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sne_edge.codegen import layout
 
 from sne_edge.artifact import fingerprint
-from sne_edge.codegen import layout
 from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
 from sne_edge.neuron import INT16, INT32
 

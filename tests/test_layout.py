@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sne_edge.codegen.layout import Stage, divider, from_inputs, state_layout, through_pool, window_axis
 from strategies import ensembles, examples
 
-from sne_edge.codegen.layout import Stage, divider, from_inputs, state_layout, through_pool, window_axis
 from sne_edge.model import AvgPool, QuantEnsemble
 
 
