@@ -153,33 +153,30 @@ SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t stri
 {
     const uint32_t step = (uint32_t)stride;
     uint32_t runs = view->runs, left = view->left, from = view->from, row = view->row;
-    do {
+    if (left > 128u && (from & 31u) == 0) { /* a long run: whole words */
+        const uint32_t *word = bits + (from >> 5);
+        for (; left > 32u && rows <= full; left -= 32u, from += 32u, row += 32u * step) {
+            rows = sne_list_word(*word++, row, step, rows);
+        }
+    }
+    while (runs && rows <= full) {
         const uint32_t at = from & 31u;
-        if (left >= 128u && at == 0) { /* whole words */
-            const uint32_t *word = bits + (from >> 5);
-            for (from += left & ~31u; left >= 32u && rows <= full; left -= 32u, row += 32u * step) {
-                rows = sne_list_word(*word++, row, step, rows);
-            }
-            from -= left & ~31u; /* where the list was full */
+        uint32_t take = 32u - at, spikes = bits[from >> 5] >> at;
+        if (left < take) {
+            spikes &= ((uint32_t)1 << left) - 1u;
+            take = left;
         }
-        if (left && rows <= full) {
-            const uint32_t take = left < 32u - at ? left : 32u - at;
-            uint32_t spikes = bits[from >> 5] >> at;
-            if (take < 32u) {
-                spikes &= ((uint32_t)1 << take) - 1u;
-            }
-            rows = sne_list_word(spikes, row, step, rows);
-            from += take;
-            row += take * step;
-            left -= take;
-        }
+        rows = sne_list_word(spikes, row, step, rows);
+        from += take;
+        row += take * step;
+        left -= take;
         if (left == 0) {
             runs--;
             from += view->from_step - view->count;
             row += view->row_step - view->count * step;
             left = view->count;
         }
-    } while (runs && rows <= full);
+    }
     view->runs = runs;
     view->left = left;
     view->from = from;

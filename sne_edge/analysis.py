@@ -112,4 +112,4 @@ def _flash(layer: Layer) -> int:
     if not isinstance(layer, SynapticLayer):
         return 0
     channels = padded(layer.channels)
-    return int(layer.weight.size) // layer.channels * channels + 2 * channels * layer.width // 8
+    return int(layer.weight.size // layer.channels + layer.width // 4) * channels
