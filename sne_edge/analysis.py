@@ -111,5 +111,5 @@ def _parameters(layer: Layer) -> int:
 def _flash(layer: Layer) -> int:
     if not isinstance(layer, SynapticLayer):
         return 0
-    channels = padded(layer.channels)
+    channels: int = padded(layer.channels)
     return int(layer.weight.size // layer.channels + layer.width // 4) * channels
