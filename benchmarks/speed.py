@@ -1,8 +1,8 @@
 """How fast the engine is, on every emulated core: instructions of layers and networks beside what they should take.
 
 `python benchmarks/speed.py [--json] [--update-baseline]`. Weights are random. Exits with 1 where a figure is over 2 %
-worse than in baseline.json. A layer's figure is the difference between inferences of one and of three timesteps, halved:
-one timestep with all that belongs to it (finding spikes, adding weights, firing), and that of a silent readout.
+worse than in baseline.json. A layer's figure is the difference between inferences of one and of three timesteps,
+halved: one timestep with all that belongs to it (finding spikes, adding weights, firing), and that of a silent readout.
 """
 
 from __future__ import annotations
