@@ -9,6 +9,7 @@ TORCH ?= torch==2.13.0
 DEMO ?= demo
 SCHEME ?= disentangled
 PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
 
 .DEFAULT_GOAL := help
 
@@ -27,8 +28,8 @@ demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemb
 test: tools test-tools $(VENV)/dev ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
 
-bench: tools $(VENV)/train ## Measure the engine on every emulated core
-	$(BIN)/python benchmarks/speed.py
+bench: tools $(VENV)/train ## Measure the engine on every emulated core and compare with the baseline
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
