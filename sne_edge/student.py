@@ -20,6 +20,7 @@ from .encoder import Encoder, Shape
 from .errors import SneError
 from .partition import Partition
 
+ALPHA = 2.0  # of the arctangent surrogate gradient (Fang et al. 2021, arXiv 2007.05785)
 CONSTANT_MAX = 2**14  # largest bias or threshold in units of its membrane: leaves 16-bit membranes possible
 
 
@@ -36,7 +37,7 @@ class LIF(snn.Leaky):  # type: ignore[misc]
         super().__init__(
             beta=1.0 - 2.0**-shift,
             threshold=threshold,
-            spike_grad=surrogate.atan(alpha=2.0),
+            spike_grad=surrogate.atan(alpha=ALPHA),
             reset_mechanism=reset_mechanism,
             reset_delay=False,
         )
@@ -62,7 +63,7 @@ class _Unrolled(torch.autograd.Function):
         """
         unit, threshold = neurons.unit, neurons.level
         level = threshold if unit is None else threshold + unit / 2
-        membranes, spikes = torch.empty_like(currents), torch.empty_like(currents)
+        membranes, spikes = torch.empty_like(currents, dtype=torch.float32), torch.empty_like(currents)
         v = currents[0]
         for t, current in enumerate(currents):
             if t > 0:
@@ -83,9 +84,10 @@ class _Unrolled(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         """dv = dm + ds s'(v); ds = gradient - threshold dm; dm = beta dv of the next timestep; s' is the surrogate."""
         neurons: LIF = ctx.neurons
-        with torch.enable_grad():
-            x = (ctx.saved_tensors[0] - neurons.level).requires_grad_()
-            slope = torch.autograd.grad(neurons.spike_grad(x).sum(), x)[0]
+        x = (ctx.saved_tensors[0] - neurons.level).mul_(
+            torch.pi / 2 * ALPHA
+        )  # s' = (alpha / 2) / (1 + (pi alpha x / 2)^2)
+        slope = x.square_().add_(1).reciprocal_().mul_(ALPHA / 2)
         result = torch.empty_like(slope)
         dm = torch.zeros_like(slope[0])
         for t in reversed(range(len(slope))):
@@ -203,7 +205,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, partition: Partition, body: Body, encoder: Encoder) -> None:
         super().__init__()
-        self.partition, self.encoder = partition, encoder
+        self.partition, self.sizes, self.encoder = partition, body, encoder
         chunks = [partition.chunk(k) for k in range(partition.students)]
         self.students = nn.ModuleList(Student(encoder.shape, body, len(chunk)) for chunk in chunks)
         self.heads = nn.ModuleList(nn.Linear(len(chunk), partition.weight.shape[0]) for chunk in chunks)
@@ -216,17 +218,19 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Features [N, m] by student, parts of logits [students, N, classes], spike rates [students, layers]."""
+        features, parts, rates = zip(*(self.part(k, x) for k in range(len(self.students))), strict=True)
+        return list(features), torch.stack(parts), torch.stack(rates)
+
+    def part(self, student: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One student's features [N, m], part of the logits [N, classes] and spike rates [layers]."""
+        net, head = self.students[student], self.heads[student]
+        assert isinstance(net, Student) and isinstance(head, nn.Linear)
         if self.rounded:
             x = torch.round(x / self.encoder.scale).clamp(-128, 127) * self.encoder.scale
-        features, parts, rates = [], [], []
-        for student, head in zip(self.students, self.heads, strict=True):
-            assert isinstance(student, Student) and isinstance(head, nn.Linear)
-            spikes, rate = student(x, self.encoder.timesteps)
-            features.append(student.readout(spikes))
-            rates.append(rate)
-            weight, bias = folded_readout(student, head)
-            parts.append(functional.linear(spikes, fake_quantize(weight) if self.rounded else weight, bias))
-        return features, torch.stack(parts), torch.stack(rates)
+        spikes, rates = net(x, self.encoder.timesteps)
+        weight, bias = folded_readout(net, head)
+        part = functional.linear(spikes, fake_quantize(weight) if self.rounded else weight, bias)
+        return net.readout(spikes), part, rates
 
     def logits(self, parts: Tensor, active: Iterable[int]) -> Tensor:
         """Logits [N, classes] of a set of active students."""

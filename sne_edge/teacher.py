@@ -6,9 +6,7 @@ In: a data set. Out: a teacher (`TeacherNet`: the built-in CNN or any module), i
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +17,9 @@ from torch.nn import functional
 
 from .data import Dataset
 from .errors import SneError
+from .fit import Plan, Progress, fit, infer, quiet, write_whole
 
-Progress = Callable[[str, int, int, str], None]  # (stage, steps done, steps in all, a word on how it goes)
-
-
-def quiet(stage: str, done: int, total: int, note: str) -> None:
-    """A `Progress` that shows nothing."""
+SIZES = ("small", "large")
 
 
 class TeacherNet(nn.Module):
@@ -64,6 +59,58 @@ class ConvTeacher(TeacherNet):
     def features(self, x: Tensor) -> Tensor:
         out: Tensor = self.body(x)
         return out
+
+
+class ResidualTeacher(TeacherNet):
+    """A small residual network for images (He et al. 2016, arXiv 1512.03385): a convolution, three stages of one block
+    of two convolutions each with `width`, 2 `width` and 4 `width` channels, and global average pooling: 4 `width`
+    features."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, width: int = 16) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *_convolution(shape[2], width, 3, 1),
+            nn.ReLU(),
+            _Block(width, width, 1),
+            _Block(width, 2 * width, 2),
+            _Block(2 * width, 4 * width, 2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.classifier = nn.Linear(4 * width, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.body(x)
+        return out
+
+
+class _Block(nn.Module):
+    """relu(x + conv(relu(conv(x)))), batch-normalised; the shortcut is a 1x1 convolution where sizes differ."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            *_convolution(inputs, outputs, 3, stride), nn.ReLU(), *_convolution(outputs, outputs, 3, 1)
+        )
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(inputs, outputs, 1, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.shortcut(x) + self.inner(x))
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+
+
+def build_teacher(size: str, shape: tuple[int, int, int], classes: int) -> TeacherNet:
+    """The built-in teacher of a `size` in `SIZES`: residual for images, plain convolutions for 1-D data."""
+    if size not in SIZES:
+        raise SneError(f"there is no built-in teacher {size!r}", f"sizes: {', '.join(SIZES)}; or give a model file")
+    large = size == "large"
+    if min(shape[:2]) >= 12:
+        return ResidualTeacher(shape, classes, 32 if large else 16)
+    return ConvTeacher(shape, classes, *(128, 128) if large else (64, 64))
 
 
 class ModuleTeacher(TeacherNet):
@@ -122,34 +169,48 @@ def augment(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return made
 
 
-def train_teacher(dataset: Dataset, *, epochs: int = 40, seed: int = 0, progress: Progress = quiet) -> TeacherNet:
-    """Train the built-in CNN on the training samples; deterministic for a seed on one machine."""
+def train_teacher(
+    dataset: Dataset,
+    *,
+    epochs: int = 40,
+    size: str = "small",
+    seed: int = 0,
+    minutes: float | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress = quiet,
+) -> TeacherNet:
+    """Train the built-in CNN on the training samples; deterministic for a seed on one machine, but for `minutes`.
+
+    A `checkpoint` file lets a killed run go on.
+    """
     torch.manual_seed(seed)
-    generator = np.random.default_rng(seed)
-    net = ConvTeacher(dataset.shape, len(dataset.classes))
-    labels, batch = torch.from_numpy(dataset.y_train), 128
-    steps = epochs * -(-len(labels) // batch)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    for epoch in range(epochs):
-        net.train()
-        seen = to_torch(augment(dataset.x_train, generator))
-        for pick in np.array_split(generator.permutation(len(labels)), -(-len(labels) // batch)):
-            if len(pick) > 1:  # batch norm needs two
-                loss = functional.cross_entropy(net(seen[pick]), labels[pick], label_smoothing=0.05)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            schedule.step()
-        progress("teacher", epoch + 1, epochs, f"loss {loss.item():.3f}")
-    return net.eval()
+    net = build_teacher(size, dataset.shape, len(dataset.classes))
+    labels = torch.from_numpy(dataset.y_train)
+    images = isinstance(net, ResidualTeacher)
+    if images:
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        plan = Plan(epochs, batch=128, rate=0.15, decay=5e-4, sgd=True, minutes=minutes)
+    else:
+        plan = Plan(epochs, batch=128, rate=4e-3, decay=1e-2, minutes=minutes)
+
+    def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
+        x = to_torch(augment(dataset.x_train[pick], generator))
+        with half_precision(images):
+            logits = net(x.contiguous(memory_format=torch.channels_last) if images else x)
+        return functional.cross_entropy(logits.float(), labels[pick], label_smoothing=0.05)
+
+    fit(net, loss, len(labels), plan, stage="teacher", seed=seed, checkpoint=checkpoint, progress=progress)
+    return net
+
+
+def half_precision(wanted: bool) -> torch.autocast:
+    """Convolutions in bfloat16, where that is wanted and the processor has instructions for it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=wanted and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
 
 
 def accuracy(net: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
     """Share of samples [N, height, width, channels] that a classifier labels as `y`, 0..1."""
-    net.eval()
-    with torch.no_grad():
-        label = torch.cat([net(part).argmax(dim=1) for part in batches(x)])
+    label = infer(net.eval(), batches(x)).argmax(dim=1)
     return float((label.numpy() == y).mean())
 
 
@@ -246,17 +307,4 @@ def _read(path: Path, lead: tuple[int, ...], classifier: nn.Linear) -> Features 
 def _write(path: Path, made: Features) -> None:
     from safetensors.numpy import save
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(save({"features": made.features, "logits": made.logits}))
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SneError(
-            f"cannot write the feature cache {path}: {error.strerror}", "give another --cache folder"
-        ) from None
+    write_whole(path, lambda file: file.write(save({"features": made.features, "logits": made.logits})))

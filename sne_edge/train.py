@@ -5,8 +5,10 @@ In: a `TrainConfig`. Out: a calibrated `QuantEnsemble` that carries its figures 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,15 @@ from .data import Dataset, load_dataset
 from .distill import Lessons, Recipe, distill, prefix_accuracy
 from .encoder import Encoder
 from .errors import SneError
+from .fit import Progress, quiet, read_checkpoint, write_checkpoint
 from .model import ActivationPolicy, QuantEnsemble
 from .policy import format_policy
 from .quantize import quantize_ensemble
 from .student import Body, Ensemble
-from .teacher import Progress, TeacherNet, accuracy, count_macs, extract, fingerprint, quiet, train_teacher, views
+from .teacher import SIZES, TeacherNet, accuracy, build_teacher, count_macs, extract, fingerprint, train_teacher, views
+
+CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
+TEACHER_SHARE = 0.25  # of a budget of time
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,9 @@ class TrainConfig:
     """Everything that decides the outcome, but for the machine's floating point.
 
     dataset   what `data.load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in
+    teacher   size of the built-in one
     max_drop  points (percent) of validation accuracy that the cascade may cost
+    minutes   wall time that all training may take, or None: then the epochs decide, and runs repeat exactly
     name      of the ensemble; by default the data set's
     """
 
@@ -44,36 +52,51 @@ class TrainConfig:
     timesteps: int = 4
     body: Body = field(default_factory=Body)
     recipe: Recipe = field(default_factory=Recipe)
+    teacher: str = "small"
     teacher_epochs: int = 40
     views: int = 16
     max_drop: float = 0.1
     vectors: int = 32
     seed: int = 0
+    minutes: float | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
         if self.scheme not in partitions.SCHEMES:
             known = ", ".join(sorted(partitions.SCHEMES))
             raise SneError(f"there is no partition scheme {self.scheme!r}", f"schemes: {known}")
+        if self.teacher not in SIZES:
+            raise SneError(f"there is no built-in teacher {self.teacher!r}", f"sizes: {', '.join(SIZES)}")
         if min(self.teacher_epochs, self.views, self.vectors, self.timesteps) < 1 or not 1 <= self.students <= 32:
             raise SneError(
                 "a training setting is out of range", "give 1 to 32 students, and at least 1 of everything else"
             )
         if not 0 <= self.seed < 2**31:
             raise SneError(f"seed {self.seed} is out of range", "give a seed in 0..2^31-1")
+        if self.minutes is not None and not self.minutes > 0:
+            raise SneError(f"a budget of {self.minutes} minutes is none", "give a positive number of minutes")
 
 
 def train(
-    config: TrainConfig, progress: Progress = quiet, *, teacher: TeacherNet | None = None, cache: Path | None = None
+    config: TrainConfig,
+    progress: Progress = quiet,
+    *,
+    dataset: Dataset | None = None,
+    teacher: TeacherNet | None = None,
+    cache: Path | None = None,
+    executor: str = "inline",
 ) -> QuantEnsemble:
-    """Train, quantise and calibrate an ensemble; `teacher` replaces the built-in one.
+    """Train, quantise and calibrate an ensemble; `teacher` replaces the built-in one, `dataset` the named one.
 
-    `cache`: a folder for the teacher's features (`teacher.default_cache()`, say), or None. Deterministic for a config
-    on one machine with one number of threads. Every choice is made on validation samples; test samples are used at
-    the end, for the figures in the provenance. Raises `SneError` on anything the data or the config do not allow.
+    `cache`: a folder (`teacher.default_cache()`, say), or None. It keeps teachers, their features, and the state of a
+    run until it is over: a run that was killed goes on where it was. `executor`: where students learn alone, see
+    `executor.run_jobs`.
+    Deterministic for a config on one machine with one number of threads, whatever the executor. Every choice is made on
+    validation samples; test samples are used at the end, for the figures in the provenance. Raises `SneError` on
+    anything the data or the config do not allow.
     """
-    dataset = load_dataset(config.dataset, config.seed)
-    teacher = teacher or train_teacher(dataset, epochs=config.teacher_epochs, seed=config.seed, progress=progress)
+    dataset = dataset or load_dataset(config.dataset, config.seed)
+    teacher = teacher or built_in_teacher(config, dataset, cache, progress)
     x = views(dataset.x_train, config.views, config.seed)
     progress("features", 0, 1, "")
     taught = extract(teacher, x, cache)
@@ -91,12 +114,17 @@ def train(
     encoder = Encoder("direct", dataset.shape, config.timesteps, scale=scale)
     torch.manual_seed(config.seed)
     ensemble = Ensemble(chunks, config.body, encoder)
-    lessons = Lessons(x, chunks.targets(taught.features), taught.logits, dataset.y_train)
-    distill(ensemble, lessons, dataset.x_val, dataset.y_val, config.recipe, seed=config.seed, progress=progress)
+    lessons = Lessons(x, chunks.targets(taught.features), taught.logits, dataset.y_train, dataset.x_val, dataset.y_val)
+    run = None if cache is None else cache / f"run-{_key(asdict(config), dataset.fingerprint, fingerprint(teacher))}"
+    distill(
+        ensemble, lessons, config.recipe, seed=config.seed, executor=executor, folder=run, progress=progress,
+        minutes=None if config.minutes is None else config.minutes * (1 - TEACHER_SHARE),
+    )  # fmt: skip
 
     progress("calibration", 0, 1, "")
     integers = quantize_ensemble(ensemble, config.name or _identifier(dataset.name), dataset.classes)
-    seen = views(dataset.x_val, 5, config.seed)  # more samples to choose margins by: held-out ones, augmented
+    count = min(5, max(1, CALIBRATION_SAMPLES // len(dataset.x_val)))
+    seen = views(dataset.x_val, count, config.seed)  # more samples to choose margins by: held-out ones, augmented
     held_out = encoder.encode(seen.reshape(-1, *seen.shape[2:]))
     integers = calibrate(integers, held_out, np.tile(dataset.y_val, len(seen)), config.max_drop)
     test = encoder.encode(dataset.x_test)
@@ -114,7 +142,37 @@ def train(
     made = msgspec.structs.replace(integers, vectors=vectors, provenance=provenance)
     best = provenance["integer"]["test"][-1]
     progress("calibration", 1, 1, f"test accuracy {best['accuracy']:.1%} at {best['operations']:,.0f} operations")
+    if run is not None:
+        shutil.rmtree(run, ignore_errors=True)
     return made
+
+
+def built_in_teacher(
+    config: TrainConfig, dataset: Dataset, cache: Path | None = None, progress: Progress = quiet
+) -> TeacherNet:
+    """The built-in teacher that a config names: from `cache`, or trained, and then kept there."""
+    minutes = None if config.minutes is None else config.minutes * TEACHER_SHARE
+    key = _key(config.teacher, config.teacher_epochs, config.seed, minutes, dataset.fingerprint)
+    path = None if cache is None else cache / f"teacher-{key}.pt"
+    kept = None if path is None else read_checkpoint(path)
+    if kept is not None:
+        teacher = build_teacher(config.teacher, dataset.shape, len(dataset.classes)).eval()
+        teacher.load_state_dict(kept)
+        return teacher
+    state = None if path is None else path.with_suffix(".run.pt")
+    teacher = train_teacher(
+        dataset, epochs=config.teacher_epochs, size=config.teacher, seed=config.seed, minutes=minutes,
+        checkpoint=state, progress=progress,
+    )  # fmt: skip
+    if path is not None and state is not None:
+        write_checkpoint(path, teacher.state_dict())
+        state.unlink(missing_ok=True)
+    return teacher
+
+
+def _key(*parts: Any) -> str:
+    """16 hex digits over what decides an outcome."""
+    return hashlib.sha256(json.dumps([*parts, str(torch.__version__)]).encode()).hexdigest()[:16]
 
 
 def figures(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:

@@ -164,13 +164,19 @@ def test_distillation_teaches_every_prefix_and_every_single_student():
     x = x[:, None, :, None]
     ensemble = make_ensemble()
     targets = np.eye(3)[y][:, [0, 1, 2, 0, 1, 2]].astype(np.float32) - 1 / 3
-    lessons = Lessons(x[None], targets[None], 6 * np.eye(3, dtype=np.float32)[y][None], y)
+    lessons = Lessons(x[None], targets[None], 6 * np.eye(3, dtype=np.float32)[y][None], y, x[:60], y[:60])
     seen = []
-    recipe = Recipe(alone=4, joint=8, rounded=2, batch=50)
-    distill(ensemble, lessons, x[:60], y[:60], recipe, progress=lambda *event: seen.append(event))
+    recipe = Recipe(alone=16, joint=8, rounded=2, batch=50)
+    distill(ensemble, lessons, recipe, progress=lambda *event: seen.append(event))
     assert min(prefix_accuracy(ensemble, x, y)) > 0.9
     assert prefix_accuracy(ensemble, x, y, [1])[0] > 0.8
-    assert [done for stage, done, _, _ in seen if stage == "students"] == list(range(1, 13))
+    counted = [(stage, done) for stage, done, _, _ in seen]
+    assert counted == [
+        *(("student 1", n + 1) for n in range(16)),
+        *(("student 2", n + 1) for n in range(16)),
+        *(("ensemble", n + 1) for n in range(8)),
+        *(("fine-tuning in int8", n + 1) for n in range(2)),
+    ]
     assert not any(isinstance(m, nn.BatchNorm2d) for m in ensemble.modules())
 
 

@@ -30,7 +30,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     np.savez(path, x_train=x, y_train=y)
     return TrainConfig(
         dataset=str(path), students=2, timesteps=3, body=Body((3, 4), (5, 3), (2, 2)),
-        recipe=Recipe(alone=1, joint=4, rounded=1, batch=64), teacher_epochs=3, views=2, scheme="contiguous",
+        recipe=Recipe(alone=4, joint=4, rounded=1, batch=64), teacher_epochs=3, views=2, scheme="contiguous",
     )  # fmt: skip
 
 
@@ -64,7 +64,9 @@ def test_provenance_names_every_number_of_students_and_the_cascade(made: QuantEn
 def test_progress_reaches_the_end_of_every_stage(config: TrainConfig):
     seen: dict[str, tuple[int, int]] = {}
     train(config, lambda stage, done, total, note: seen.update({stage: (done, total)}))
-    assert list(seen) == ["teacher", "features", "students", "fine-tuning in int8", "calibration"]
+    assert list(seen) == [
+        "teacher", "features", "student 1", "student 2", "ensemble", "fine-tuning in int8", "calibration",
+    ]  # fmt: skip
     assert all(done == total for done, total in seen.values())
 
 
