@@ -70,43 +70,57 @@ def train(
     scheme: Annotated[
         str, typer.Option(help="Partition of the teacher's features: contiguous, random, correlation, disentangled.")
     ] = "disentangled",
-    students: Annotated[int, typer.Option(help="Number of students.", min=1, max=32)] = 4,
-    timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1)] = 4,
+    students: Annotated[int | None, typer.Option(help="Number of students; usually 4.", min=1, max=32)] = None,
+    timesteps: Annotated[int | None, typer.Option(help="Timesteps of an inference; usually 4.", min=1)] = None,
     channels: Annotated[
         str | None, typer.Option(help="Channels of a student's three convolutions, such as 8,32,40.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of distillation; the default takes minutes.", min=1)
+        int | None, typer.Option(help="Epochs in which students learn; by default as the data set needs.", min=1)
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Minutes that training may take; by default the epochs decide.", min=0.01)
+    ] = None,
+    teacher: Annotated[str | None, typer.Option(help="Size of the built-in teacher: small or large.")] = None,
+    executor: Annotated[
+        str, typer.Option(help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.")
+    ] = "processes",
+    spike_rate: Annotated[
+        float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
     ] = None,
     max_drop: Annotated[float, typer.Option(help="Points of accuracy that the cascade may cost.", min=0)] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file."""
+    """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file.
+
+    A run that was killed goes on where it was when the same command is given again.
+    """
     from dataclasses import replace
 
     from .artifact import check_writable, save
 
     _need_training()
     check_writable(output)
-    from .distill import Recipe
-    from .student import Body
+    from .presets import preset
     from .teacher import default_cache
-    from .train import TrainConfig
     from .train import train as run
 
-    body, recipe = Body(), Recipe()
-    if channels is not None:
-        body = replace(body, channels=_numbers("--channels", channels))
-    if epochs is not None:
-        recipe = replace(recipe, alone=0, joint=epochs)
-    config = TrainConfig(
-        dataset=dataset, scheme=scheme, students=students, timesteps=timesteps, body=body, recipe=recipe,
-        max_drop=max_drop, seed=seed, name=name,
+    given = {"students": students, "timesteps": timesteps, "teacher": teacher, "minutes": budget}
+    config = preset(
+        dataset, scheme=scheme, max_drop=max_drop, seed=seed, name=name,
+        **{key: value for key, value in given.items() if value is not None},
     )  # fmt: skip
+    if channels is not None:
+        config = replace(config, body=replace(config.body, channels=_numbers("--channels", channels)))
+    if epochs is not None:
+        phase = "alone" if config.recipe.alone else "joint"
+        config = replace(config, recipe=replace(config.recipe, **{phase: epochs}))
+    if spike_rate is not None:
+        config = replace(config, recipe=replace(config.recipe, target=spike_rate))
     with _bars() as progress:
-        ensemble = run(config, progress, cache=default_cache())
+        ensemble = run(config, progress, cache=default_cache(), executor=executor)
     save(ensemble, output)
     record = ensemble.provenance
     if as_json:

@@ -10,6 +10,9 @@ class SneError(Exception):
     """
 
     def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
+        super().__init__(message, hint)  # both: an error that crosses processes is made anew from its arguments
         self.message = message
         self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -76,10 +77,13 @@ def _processes(work: Work[Job, Result], jobs: Sequence[Job], count: int, progres
                 futures = [pool.submit(_reporting, work, job, queue) for job in jobs]
                 try:
                     return [future.result() for future in futures]
-                except BaseException:
+                except BrokenProcessPool:
+                    raise SneError(
+                        "a process of the training was killed", "was it short of memory? run again: it goes on from there"
+                    ) from None
+                finally:
                     for future in futures:
                         future.cancel()
-                    raise
         finally:
             queue.put(None)
             thread.join()

@@ -145,7 +145,7 @@ def as_teacher(module: nn.Module) -> TeacherNet:
 
 def to_torch(x: np.ndarray) -> Tensor:
     """Samples [N, height, width, channels] as float32 [N, channels, height, width]."""
-    return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32))
+    return torch.from_numpy(np.require(x.transpose(0, 3, 1, 2), np.float32, ["C", "W"]))
 
 
 def batches(x: np.ndarray, count: int = 512) -> Iterator[Tensor]:

@@ -1,0 +1,47 @@
+"""What works for the data sets that sne-edge knows: sizes and training recipes.
+
+In: a data set's name. Out: a `TrainConfig`. They were chosen on validation data, for few instructions on a Cortex-M4:
+few timesteps, and few, well-used neurons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .distill import Recipe
+from .student import Body
+from .train import TrainConfig
+
+IMAGES = Recipe(alone=16, joint=2, rounded=3, batch=128, rate=6e-3, spikes=0.02, target=0.05)
+PRESETS = {
+    "mnist1d": TrainConfig("mnist1d"),
+    "fashion-mnist": TrainConfig(
+        "fashion-mnist",
+        body=Body((12, 24, 48), (3, 3, 3), (2, 2, 2)),
+        recipe=IMAGES,
+        teacher_epochs=10,
+        views=4,
+    ),
+    "fsdd": TrainConfig(
+        "fsdd",
+        body=Body((24, 32, 40), (5, 5, 5), (2, 2, 2)),
+        recipe=Recipe(joint=60, rounded=8, batch=128, rate=6e-3),
+        teacher_epochs=40,
+        views=16,
+    ),
+    "cifar10-jpeg": TrainConfig(
+        "cifar10-jpeg",
+        body=Body((32, 64, 96), (3, 3, 3), (2, 2, 2)),
+        recipe=replace(IMAGES, half=True),
+        teacher="large",
+        teacher_epochs=12,
+        views=4,
+    ),
+}
+PRESETS["cifar10"] = replace(PRESETS["cifar10-jpeg"], dataset="cifar10")
+
+
+def preset(dataset: str, **changes: Any) -> TrainConfig:
+    """The config for a data set, with `changes`; a data set of one's own starts from MNIST-1D's."""
+    return replace(PRESETS.get(dataset, PRESETS["mnist1d"]), dataset=dataset, **changes)
