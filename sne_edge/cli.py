@@ -115,8 +115,8 @@ def train(
     if channels is not None:
         config = replace(config, body=replace(config.body, channels=_numbers("--channels", channels)))
     if epochs is not None:
-        phase = "alone" if config.recipe.alone else "joint"
-        config = replace(config, recipe=replace(config.recipe, **{phase: epochs}))
+        alone, joint = (epochs, config.recipe.joint) if config.recipe.alone else (0, epochs)
+        config = replace(config, recipe=replace(config.recipe, alone=alone, joint=joint))
     if spike_rate is not None:
         config = replace(config, recipe=replace(config.recipe, target=spike_rate))
     with _bars() as progress:
@@ -173,6 +173,32 @@ def quantize(
     )  # fmt: skip
     save(made, output)
     print(f"wrote {output}: like the float network on {made.provenance['agreement']:.2%} of the validation samples")
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="ensemble, partition, cascade, noise, baselines or timesteps.")],
+    dataset: Annotated[str, typer.Option(help="A data set by name, or an .npz.")] = "mnist1d",
+    seeds: Annotated[str, typer.Option(help="Seeds of the runs, such as 0,1,2.")] = "0,1,2",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")] = Path("docs/results"),
+    budget: Annotated[float | None, typer.Option(help="Minutes that each model's training may take.", min=0.01)] = None,
+    executor: Annotated[
+        str, typer.Option(help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.")
+    ] = "processes",
+) -> None:
+    """Train what a study needs and write its table. A study that was killed goes on where it was."""
+    _need_training()
+    from .study import STUDIES, Lab, cell, run_study
+    from .teacher import default_cache
+
+    if name not in STUDIES:
+        raise SneError(f"there is no study {name!r}", f"studies: {', '.join(STUDIES)}")
+    with _bars() as progress:
+        changes = {} if budget is None else {"minutes": budget}
+        lab = Lab(dataset, _numbers("--seeds", seeds), default_cache(), executor, progress, changes)
+        table = run_study(name, lab, output)
+    _print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
+    print(f"wrote {output / f'{name}-{dataset}.md'}")
 
 
 @app.command()

@@ -79,7 +79,8 @@ def _processes(work: Work[Job, Result], jobs: Sequence[Job], count: int, progres
                     return [future.result() for future in futures]
                 except BrokenProcessPool:
                     raise SneError(
-                        "a process of the training was killed", "was it short of memory? run again: it goes on from there"
+                        "a process of the training was killed",
+                        "was it short of memory? give --executor processes:1; the same command goes on from there",
                     ) from None
                 finally:
                     for future in futures:
@@ -107,7 +108,7 @@ def _ray(work: Work[Job, Result], jobs: Sequence[Job], address: str | None, prog
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise SneError(f"no Ray cluster at {address or 'this machine'}: {error}", HINT) from None
     try:
-        remote = ray.remote(num_cpus=1)(_alone)
+        remote: Any = ray.remote(num_cpus=1)(_alone)
         pending = [remote.remote(work, job, quiet) for job in jobs]
         left = list(pending)
         while left:

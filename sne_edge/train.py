@@ -115,7 +115,7 @@ def train(
     torch.manual_seed(config.seed)
     ensemble = Ensemble(chunks, config.body, encoder)
     lessons = Lessons(x, chunks.targets(taught.features), taught.logits, dataset.y_train, dataset.x_val, dataset.y_val)
-    run = None if cache is None else cache / f"run-{_key(asdict(config), dataset.fingerprint, fingerprint(teacher))}"
+    run = None if cache is None else cache / f"run-{model_key(config, dataset)}-{fingerprint(teacher)}"
     distill(
         ensemble, lessons, config.recipe, seed=config.seed, executor=executor, folder=run, progress=progress,
         minutes=None if config.minutes is None else config.minutes * (1 - TEACHER_SHARE),
@@ -168,6 +168,11 @@ def built_in_teacher(
         write_checkpoint(path, teacher.state_dict())
         state.unlink(missing_ok=True)
     return teacher
+
+
+def model_key(config: TrainConfig, dataset: Dataset) -> str:
+    """16 hex digits over a config and its data."""
+    return _key(asdict(config) | {"dataset": dataset.name, "name": config.name}, dataset.fingerprint)
 
 
 def _key(*parts: Any) -> str:

@@ -1,0 +1,111 @@
+"""The baseline to be held against: a convolutional network with int8 weights and activations, taught as students are.
+
+In: a data set, a teacher's logits, sizes. Out: a module that computes with the roundings of int8, and its cost. It is
+simulated, not generated: its instructions are its MACs times what Arm's CMSIS-NN was measured to take.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .fit import Plan, Progress, fit, infer, quiet
+from .student import Body, fake_quantize, fold_batch_norm, through
+from .teacher import batches, to_torch
+
+INSTRUCTIONS_PER_MAC = 2.1  # CMSIS-NN's int8 convolution on an emulated Cortex-M4; its linear layer takes 1.94
+
+
+class Int8ReLU(nn.Module):
+    """max(0, x), rounded to 8 bits of the highest value that training batches showed (a running mean of it)."""
+
+    highest: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("highest", torch.zeros(()))
+        self.rounded = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(x)
+        if self.training:
+            top = x.detach().amax()
+            self.highest.copy_(top if self.highest == 0 else 0.95 * self.highest + 0.05 * top)
+        if not self.rounded:
+            return x
+        scale = self.highest.clamp_min(1e-6) / 255
+        return through(x, torch.round(x / scale).clamp(0, 255) * scale)
+
+
+class Int8Layer(nn.Module):
+    """A convolution or linear layer with weights rounded to int8 by channel."""
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        weight = fake_quantize(layer.weight.flatten(1)).reshape(layer.weight.shape)
+        if isinstance(layer, nn.Linear):
+            return functional.linear(x, weight, layer.bias)
+        return functional.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
+
+
+def build_cnn(shape: tuple[int, int, int], body: Body, classes: int) -> nn.Sequential:
+    """A student's layers with ReLUs in place of neurons, and a linear classifier."""
+    from .student import LIF, Student
+
+    student = Student(shape, body, classes)
+    layers = [Int8ReLU() if isinstance(layer, LIF) else layer for layer in student.body]
+    return nn.Sequential(*layers, student.readout)
+
+
+def train_cnn(
+    net: nn.Sequential,
+    x: np.ndarray,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    epochs: int,
+    rounded: int,
+    rate: float,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: Progress = quiet,
+) -> nn.Sequential:
+    """The trained network in its int8 form.
+
+    Views x [views, N, height, width, channels], the teacher's logits on them [views, N, classes], labels [N]. The loss
+    is the students': teacher (temperature 2, weight 2) and labels (weight 0.5).
+    """
+
+    def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
+        view = generator.integers(len(x), size=len(pick))
+        out, target = net(to_torch(x[view, pick])), torch.from_numpy(logits[view, pick])
+        soft = functional.kl_div(
+            functional.log_softmax(out / 2, dim=1), functional.softmax(target / 2, dim=1), reduction="batchmean"
+        )
+        return 2 * soft + 0.5 * functional.cross_entropy(out, torch.from_numpy(labels[pick]))
+
+    plan = Plan(epochs, 128, rate)
+    fit(net, loss, len(labels), plan, stage="CNN", seed=seed, checkpoint=checkpoint, progress=progress)
+    net = nn.Sequential(
+        *(Int8Layer(m) if isinstance(m, nn.Conv2d | nn.Linear) else m for m in fold_batch_norm(net.eval()))
+    )
+    for module in net.modules():
+        if isinstance(module, Int8ReLU):
+            module.rounded = True
+    plan = Plan(rounded, 128, rate / 8, warm=0.0)
+    fit(net, loss, len(labels), plan, stage="CNN in int8", seed=seed, progress=progress)
+    return net.eval()
+
+
+def labels_of(net: nn.Module, x: np.ndarray) -> np.ndarray:
+    """Labels int64 [N] that a classifier gives samples [N, height, width, channels]."""
+    found: np.ndarray = infer(net.eval(), batches(x)).argmax(dim=1).numpy()
+    return found
