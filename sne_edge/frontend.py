@@ -46,7 +46,8 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
        shifted in, or bits dropped) a linear interpolation between 33 entries of a table, see `log2`
     7. q = clip(round((L - offset) gain, 16), -127, 127); with 127 the highest magnitude, an encoder of scale 1 keeps it
 
-    Nothing overflows: |x| < 2^17 and |y hann| < 2^31 - 2^14 (1), |Re b w| <= 2^30 sqrt 2 (3, 4), |X| <= 39555 (5).
+    Nothing overflows: |x| < 2^17 and |y hann| < 2^31 - 2^14 (1), |Re b w| <= 2^30 sqrt 2 (3, 4), |Re X| <= 39556 (4),
+    |L| < 2^14 (6).
     Raises `ValueError` where a field is out of range or a band holds no bin.
     """
 
@@ -151,7 +152,8 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
         energy, exponent = self._energies(frames)
         level = log2(energy) + 512 * exponent[:, None] - 2048
         q = ((level - self.offset) * self.gain + (1 << 15)) >> 16
-        return np.clip(q, -127, 127).astype(np.int8).reshape(len(samples), *self.shape)
+        inputs: np.ndarray = np.clip(q, -127, 127).astype(np.int8).reshape(len(samples), *self.shape)
+        return inputs
 
     def fitted(self, samples: np.ndarray, spread: float = 2.5) -> LogMel:
         """The same with `offset` and `gain` chosen on recordings, int16 [N, n], without their digital silence: 0 is
