@@ -50,7 +50,7 @@ static uint32_t load(const sne_logmel *config, const int16_t *samples, int32_t *
     int32_t before = 0;
     for (n = 0; n < window; n++) {
         const int32_t now = samples[n], y = now - rounded((int32_t)preemphasis * before, 15);
-        const int32_t x = rounded(y * (int32_t)hann[n <= window / 2 ? n : window - n], 15);
+        const int32_t x = y * (int32_t)hann[n <= window / 2 ? n : window - n];
         before = now;
         all |= magnitude(x);
         z[2 * place + (n & 1u)] = x;
@@ -64,7 +64,7 @@ static uint32_t load(const sne_logmel *config, const int16_t *samples, int32_t *
         }
     }
     have = bits_of(all);
-    *exponent = (int32_t)have - 15;
+    *exponent = (int32_t)have - 30;
     all = 0;
     for (n = 0; n < window; n++) {
         z[n] = have > 15 ? rounded(z[n], have - 15) : (int32_t)((uint32_t)z[n] << (15 - have));
@@ -145,7 +145,7 @@ static int8_t level(const sne_logmel *config, uint64_t energy, int32_t exponent)
 {
     const uint32_t high = (uint32_t)(energy >> 32);
     const int32_t position = (int32_t)(high ? 32 + bits_of(high) : bits_of((uint32_t)energy)) - 1;
-    int32_t q = 512 * exponent - 2048 - config->offset;
+    int32_t q = 512 * exponent - 2048;
     if (position < 0) {
         q -= 256;
     } else {
@@ -153,7 +153,7 @@ static int8_t level(const sne_logmel *config, uint64_t energy, int32_t exponent)
         const int32_t low = log_table[part >> 11], step = log_table[(part >> 11) + 1] - low;
         q += 256 * position + rounded(low + rounded(step * (int32_t)(part & 2047u), 11), 7);
     }
-    q = rounded(q * (int32_t)config->gain, 16);
+    q = rounded(((q < -8192 ? -8192 : q) - config->offset) * (int32_t)config->gain, 16);
     return (int8_t)(q < -127 ? -127 : q > 127 ? 127 : q);
 }
 

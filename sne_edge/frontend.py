@@ -32,9 +32,9 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
 
     One frame, N = `window`, M = N / 2, all in int32; >> is an arithmetic shift, round(x, n) = (x + (1 << n >> 1)) >> n:
 
-    1. y[n] = s[n] - round(preemphasis s[n-1], 15);  x[n] = round(y[n] hann[n], 15), hann[0] being 0
+    1. y[n] = s[n] - round(preemphasis s[n-1], 15);  x[n] = y[n] hann[n], hann[0] being 0
     2. x has b bits: the fewest for which -2^b <= x[n] < 2^b, all n.  z[n] = x[2n] + i x[2n+1], scaled by 2^(15-b):
-       shifted left, or round(., b - 15).  e = b - 15
+       shifted left, or round(., b - 15).  e = b - 30
     3. a radix-2 FFT of M points, decimation in time. Before each stage with values of b bits, s = max(0, b - 15);
        every value becomes round(., s), e grows by s. A butterfly is a + t, a - t, t = round(b w, 15), the real and the
        imaginary part each rounded once. w = cos - i sin in q15, 32768 being 1
@@ -42,12 +42,12 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
        P = round(w[k] D, 15), w[k] = exp(-2 pi i k / N): X[k] = (round(Re E + Im P, 1), round(Im E - Re P, 1))
     5. power[k] = Re X^2 + Im X^2, which fits in uint32.  T[band] = sum of weight[band, k] power[k], in uint64. Between
        the centres of two bands the weights of a bin add up to 256: rise[k] for the upper, 256 - rise[k] for the lower
-    6. L = 256 log2(T) + 512 e - 2048; log2 is the position of T's highest bit, and of the 16 bits below it (zeros
+    6. L = max(256 log2(T) + 512 e - 2048, -8192); log2 is the position of T's highest bit, and of the 16 bits below it (zeros
        shifted in, or bits dropped) a linear interpolation between 33 entries of a table, see `log2`
     7. q = clip(round((L - offset) gain, 16), -127, 127); with 127 the highest magnitude, an encoder of scale 1 keeps it
 
-    Nothing overflows: |x| < 2^17 and |y hann| < 2^31 - 2^14 (1), |Re b w| <= 2^30 sqrt 2 (3, 4), |Re X| <= 39556 (4),
-    |L| < 2^14 (6).
+    Nothing overflows: |x| < 2^31 - 2^15 (1), |Re b w| <= 2^30 sqrt 2 (3, 4), |Re X| <= 39556 (4),
+    -2^13 <= L < 2^14 (6).
     Raises `ValueError` where a field is out of range or a band holds no bin.
     """
 
@@ -149,8 +149,7 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
     def apply(self, samples: np.ndarray) -> np.ndarray:
         """Recordings, int16 [N, n], to int8 [N, 1, frames, bands]; raises `SneError` for anything else."""
         frames = self._frames(samples)
-        energy, exponent = self._energies(frames)
-        level = log2(energy) + 512 * exponent[:, None] - 2048
+        level = self._levels(frames)
         q = ((level - self.offset) * self.gain + (1 << 15)) >> 16
         inputs: np.ndarray = np.clip(q, -127, 127).astype(np.int8).reshape(len(samples), *self.shape)
         return inputs
@@ -159,10 +158,9 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
         """The same with `offset` and `gain` chosen on recordings, int16 [N, n], without their digital silence: 0 is
         the mean logarithm, and `spread` standard deviations are 127 steps."""
         frames = self._frames(samples)
-        energy, exponent = self._energies(frames[frames.any(axis=1)])
-        if not len(energy):
+        level = self._levels(frames[frames.any(axis=1)])
+        if not len(level):
             raise SneError("the recordings hold nothing but silence", "give recordings with sound to fit a front end")
-        level = log2(energy) + 512 * exponent[:, None] - 2048
         gain = round(127 * 65536 / (spread * max(float(level.std()), 1.0)))
         return msgspec.structs.replace(self, offset=round(float(level.mean())), gain=min(gain, 65535))
 
@@ -181,8 +179,8 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
         cut: np.ndarray = windows.reshape(-1, self.window)
         return cut
 
-    def _energies(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """T (int64 [F, bands]) and e (int64 [F]) of frames, int16 [F, window]."""
+    def _levels(self, frames: np.ndarray) -> np.ndarray:
+        """L, int64 [F, bands], of frames, int16 [F, window]."""
         rising, falling = self._weights()
         weights = (rising[:-1] + falling[1:]).astype(np.float64)  # sums stay below 2^53, so products in float are exact
         energy = np.empty((len(frames), self.bands), np.int64)
@@ -191,7 +189,7 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
             part = slice(start, start + _CHUNK)
             power, exponent[part] = self._spectrum(frames[part])
             energy[part] = power @ weights.T
-        return energy, exponent
+        return np.maximum(log2(energy) + 512 * exponent[:, None] - 2048, -8192)
 
     def _spectrum(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Power, float64 [F, window / 2 + 1] of whole numbers, and e (int64 [F]) of frames."""
@@ -199,9 +197,10 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
         s = frames.T.astype(np.int32)  # frames last: numpy's inner loops run over them
         x = s.copy()
         x[1:] -= _round(self.preemphasis * s[:-1], 15)
-        x = _round(x * hann[:, None], 15)
-        exponent = _bits(x) - 15
-        x = np.where(exponent > 0, _round(x, np.maximum(exponent, 0)), x << np.maximum(-exponent, 0))
+        x *= hann[:, None]
+        shift = _bits(x) - 15
+        x = np.where(shift > 0, _round(x, np.maximum(shift, 0)), x << np.maximum(-shift, 0))
+        exponent = shift - 15
         half = self.window // 2
         order = _bit_reversed(half)
         re, im = x[0::2][order], x[1::2][order]
