@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sne_edge.codegen import layout
+from sne_edge.codegen import frontend, layout
 
 from sne_edge.artifact import fingerprint
 from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
@@ -41,6 +41,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
             "scale": ensemble.encoder.scale,
             "offset": ensemble.encoder.offset,
         },
+        "frontend": frontend.build(ensemble),
         "state": state,
         "classes": list(ensemble.classes),
         "students": students,

@@ -22,7 +22,7 @@ from .errors import SneError
 from .model import QuantEnsemble
 
 FORMAT = "sne-edge ensemble"
-VERSION = (1, 0)  # a reader refuses a newer major version and accepts newer minor ones
+VERSION = (1, 1)  # 1.1 adds front ends; a reader refuses a newer major version and accepts newer minor ones
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
 ZOO = Path(__file__).parent / "zoo"
@@ -213,7 +213,7 @@ def _parts(node: Any) -> list[Any]:
     return list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
 
 
-_DTYPES = {"I8": "<i1", "U8": "<u1", "I32": "<i4", "U32": "<u4", "F64": "<f8"}
+_DTYPES = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "U32": "<u4", "F64": "<f8"}
 
 
 def _tensor(entry: dict[str, Any]) -> np.ndarray:

@@ -219,11 +219,15 @@ def inspect(model: Model, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from .analysis import analyze
+    from .codegen.frontend import describe
+    from .frontend import LogMel
 
     ensemble = _load(model)
     report = analyze(ensemble)
+    frontend = describe(ensemble.frontend) if isinstance(ensemble.frontend, LogMel) else None
     if as_json:
-        _print_json(asdict(report) | {"fingerprint": _fingerprint(ensemble), "provenance": ensemble.provenance})
+        extra = {"frontend": frontend} if frontend else {}
+        _print_json(asdict(report) | extra | {"fingerprint": _fingerprint(ensemble), "provenance": ensemble.provenance})
         return
     rows = [
         [
@@ -263,6 +267,11 @@ def inspect(model: Model, as_json: Json = False) -> None:
         f" (no schedule of these layers needs less than {report.lower_bound:,})"
         + (f"; {report.stream_bytes:,} when streaming" if report.stream_bytes else "")
     )
+    if frontend:
+        print(
+            "front end: log-mel of {rate} Hz audio, window {window}, hop {hop}, {frames} frames of {bands} bands; "
+            "tables {table_bytes:,} bytes of flash, state {state_bytes:,} bytes of RAM".format(**frontend)
+        )
     print(f"fingerprint {_fingerprint(ensemble)}")
 
 

@@ -39,6 +39,21 @@ RUNTIME_HEADERS = (
     "sne_student.h",
     "sne_weights.h",
 )
+TEMPLATE_FILES = {  # template -> what it writes, {} being the model's name
+    "model.h.j2": "{}.h",
+    "model.c.j2": "{}.c",
+    "vectors.c.j2": "{}_vectors.c",
+    "selftest.c.j2": "{}_selftest.c",
+    "main.c.j2": "main.c",
+    "Makefile.j2": "Makefile",
+    "README.md.j2": "README.md",
+}
+FRONTEND_TEMPLATE_FILES = {
+    "frontend.h.j2": "{}_frontend.h",
+    "frontend.c.j2": "{}_frontend.c",
+    "frontend_selftest.c.j2": "{}_frontend_selftest.c",
+}
+FRONTEND_SOURCE, FRONTEND_HEADER = "sne_logmel.c", "sne_logmel.h"
 MANIFEST = "manifest.json"
 
 
@@ -90,22 +105,20 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
     name = model["id"]
     sources = [f"{name}.c", f"{name}_selftest.c", f"{name}_vectors.c", *RUNTIME_SOURCES]
     headers = [f"{name}.h", *RUNTIME_HEADERS]
+    templates = dict(TEMPLATE_FILES)
+    runtime = [*RUNTIME_SOURCES, *RUNTIME_HEADERS]
+    if model["frontend"]:
+        sources += [f"{name}_frontend.c", f"{name}_frontend_selftest.c", FRONTEND_SOURCE]
+        headers += [f"{name}_frontend.h", FRONTEND_HEADER]
+        templates |= FRONTEND_TEMPLATE_FILES
+        runtime += [FRONTEND_SOURCE, FRONTEND_HEADER]
     weight_bytes = sum(context.weight_bytes(student) for student in ensemble.students)
     model |= {"target": target, "sources": sources, "headers": headers, "weight_bytes": weight_bytes}
     environment = _environment()
     files = {
-        output: environment.get_template(template).render(model)
-        for template, output in (
-            ("model.h.j2", f"{name}.h"),
-            ("model.c.j2", f"{name}.c"),
-            ("vectors.c.j2", f"{name}_vectors.c"),
-            ("selftest.c.j2", f"{name}_selftest.c"),
-            ("main.c.j2", "main.c"),
-            ("Makefile.j2", "Makefile"),
-            ("README.md.j2", "README.md"),
-        )
+        output.format(name): environment.get_template(template).render(model) for template, output in templates.items()
     }
-    files |= {file: (RUNTIME / file).read_text(encoding="utf-8") for file in RUNTIME_SOURCES + RUNTIME_HEADERS}
+    files |= {file: (RUNTIME / file).read_text(encoding="utf-8") for file in runtime}
     manifest = {
         "name": ensemble.name,
         "identifier": name,
@@ -122,6 +135,8 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
             array.nbytes for array in (ensemble.vectors.inputs, ensemble.vectors.logits, ensemble.vectors.spikes)
         ),
     }
+    if model["frontend"]:
+        manifest["frontend"] = {k: v for k, v in model["frontend"].items() if k not in ("tables", "audio")}
     files[MANIFEST] = json.dumps(manifest, indent=2) + "\n"
     return files
 

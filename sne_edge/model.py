@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from .encoder import MAX_NEURONS, Encoder, Shape
+from .frontend import LogMel
 from .neuron import INT32, Bound, Neuron, prove_bound
 
 MAX_STUDENTS = 32  # a mask of students is 32 bits
@@ -377,6 +378,8 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     logit_scale  real value of one unit of logit
     policy       the policy of an inference that names none
     provenance   free JSON: teacher, data, seeds, measured accuracies
+    frontend     what makes inputs of audio; unset where inputs come from elsewhere
+    audio        int16 [A, samples]: recordings of which the first A golden inputs were made
     """
 
     name: str
@@ -389,6 +392,8 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     policy: ActivationPolicy
     vectors: Vectors
     provenance: dict[str, Any] = {}
+    frontend: LogMel | msgspec.UnsetType = msgspec.UNSET  # unset fields leave no trace in a file or fingerprint
+    audio: np.ndarray | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         _check(
@@ -419,6 +424,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         _check(int(reach.max()) < LOGIT_LIMIT, f"logits can reach {int(reach.max())}, over the limit of {LOGIT_LIMIT}")
         check_policy(self.policy, len(self.students), self.encoder.timesteps)
         self._check_vectors()
+        self._check_frontend()
 
     def _check_student(self, student: QuantStudent) -> None:
         _check(student.classes == len(self.classes), f"{student.classes} outputs for {len(self.classes)} classes")
@@ -456,6 +462,22 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         _check_array("vectors.ops", v.ops, np.uint32, (count, 2))
         _check_array("vectors.labels", v.labels, np.int32, (count,))
 
+    def _check_frontend(self) -> None:
+        if not isinstance(self.frontend, LogMel):
+            _check(self.audio is msgspec.UNSET, "there is audio, but no front end")
+            return
+        shape = self.frontend.shape
+        _check(self.encoder.kind != "events", "a front end makes values, but the input is events")
+        _check(self.encoder.shape == shape, f"the front end makes {shape}, but the input is {self.encoder.shape}")
+        if isinstance(self.audio, np.ndarray):
+            count = len(self.audio)
+            _check_array("audio", self.audio, np.int16, (count, self.frontend.samples))
+            _check(1 <= count <= len(self.vectors.inputs), f"{count} recordings for {len(self.vectors.inputs)} vectors")
+            made = self.frontend.apply(self.audio).reshape(count, -1).view(np.uint8)
+            _check(
+                np.array_equal(made, self.vectors.inputs[:count]), "the audio does not make the golden vectors' inputs"
+            )
+
     @cached_property
     def spike_layers(self) -> list[tuple[int, int]]:
         """(student, layer) of every layer that fires; see `firing_layers`."""
@@ -465,6 +487,17 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     def identifier(self) -> str:
         """The C prefix."""
         return self.name.replace("-", "_")
+
+
+def with_frontend(ensemble: QuantEnsemble, frontend: LogMel, samples: np.ndarray) -> QuantEnsemble:
+    """The ensemble with its front end, and as golden audio the recordings, int16 [A, n], of its first A golden vectors.
+
+    Raises `ValueError` where the front end does not make an input of the ensemble's shape, or not these.
+    """
+    audio = np.zeros((len(samples), frontend.samples), np.int16)
+    count = min(frontend.samples, samples.shape[1])
+    audio[:, :count] = samples[:, :count]
+    return msgspec.structs.replace(ensemble, frontend=frontend, audio=audio)
 
 
 def check_policy(policy: ActivationPolicy, students: int, timesteps: int) -> None:
