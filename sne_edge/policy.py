@@ -138,31 +138,40 @@ def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarra
     return _decisions(logits, active, stop)
 
 
-def _schedule_routed(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray) -> Decisions:
+def routed_sequence(ensemble: QuantEnsemble, parts: np.ndarray) -> np.ndarray:
+    """Who runs first, second, ... under `routed` while no margin stops it: int64 [N, students]."""
     assert ensemble.routes is not None
     count, students = parts.shape[:2]
+    rows = np.arange(count)
     logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
     ran = np.zeros((count, students), dtype=bool)
-    stop = np.zeros(count, dtype=np.int64)
-    running, student = np.arange(count), np.full(count, ensemble.order[0])
+    sequence = np.full((count, students), ensemble.order[0])
     for stage in range(students):
-        logits[running] += parts[running, student]
-        ran[running, student] = True
-        if stage < students - 1:
-            sure = decide(logits[running])[1] >= policy.margins[stage]
-            stop[running[sure]] = STOPS.index("margin")
-            running = running[~sure]
-            student = next_students(ensemble.routes, logits[running], ran[running])
-    return _decisions(logits, (ran << np.arange(students)).sum(axis=1).astype(np.uint32), stop)
+        if stage > 0:
+            wanted = ensemble.routes[route_rows(logits)].astype(np.int64)
+            free = ~np.take_along_axis(ran, wanted, axis=1)
+            sequence[:, stage] = wanted[rows, free.argmax(axis=1)]
+        student = sequence[:, stage]
+        logits += parts[rows, student]
+        ran[rows, student] = True
+    return sequence
 
 
-def next_students(routes: np.ndarray, logits: np.ndarray, ran: np.ndarray) -> np.ndarray:
-    """Whom the route of the current top two classes names next: int64 [N], of logits [N, classes] and, bool
-    [N, students], who has run (not all)."""
-    wanted = routes[route_rows(logits)].astype(np.int64)
-    place = np.take_along_axis(ran, wanted, axis=1).argmin(axis=1)
-    chosen: np.ndarray = wanted[np.arange(len(wanted)), place]
-    return chosen
+def _schedule_routed(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray) -> Decisions:
+    sequence = routed_sequence(ensemble, parts)
+    logits = np.take_along_axis(parts, sequence[:, :, None], axis=1).cumsum(axis=1) + ensemble.bias.astype(np.int64)
+    last = stop_stages(decide(logits)[1], policy.margins)
+    ran = np.arange(parts.shape[1]) <= last[:, None]
+    active = ((ran << sequence).sum(axis=1)).astype(np.uint32)
+    stop = np.where(last < parts.shape[1] - 1, STOPS.index("margin"), STOPS.index("complete"))
+    return _decisions(logits[np.arange(len(logits)), last], active, stop)
+
+
+def stop_stages(margin: np.ndarray, margins: tuple[int, ...]) -> np.ndarray:
+    """The stage at which a cascade of `margins` stops, int64 [N], of margins after each stage, int64 [N, students]."""
+    sure = margin >= np.array([*margins, 0])
+    stages: np.ndarray = sure.argmax(axis=1)
+    return stages
 
 
 def _decisions(logits: np.ndarray, active: np.ndarray, stop: np.ndarray) -> Decisions:
