@@ -14,7 +14,7 @@ from sne_edge.artifact import fingerprint
 from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
 from sne_edge.neuron import INT16, INT32
 
-RUNTIME_VERSION = 2  # of the runtime these templates are written for; checked by the generated header
+RUNTIME_VERSION = 3  # of the runtime these templates are written for; checked by the generated header
 
 
 def build(ensemble: QuantEnsemble) -> dict[str, Any]:
@@ -46,6 +46,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
         "classes": list(ensemble.classes),
         "students": students,
         "order": list(ensemble.order),
+        "routes": [] if ensemble.routes is None else numbers(ensemble.routes),
         "bias": numbers(ensemble.bias),
         "logit_scale": ensemble.logit_scale,
         "policy": {

@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* Version of the runtime; generated code refuses another one. */
-#define SNE_RUNTIME_VERSION 2
+#define SNE_RUNTIME_VERSION 3
 
 /* Status codes: 0 is success, errors are negative. Those from -16 on belong to the wire protocol (sne_wire.h). */
 typedef enum {
@@ -30,7 +30,8 @@ typedef enum {
     SNE_POLICY_FIRST = 2,   /* the first `students` in the model's order */
     SNE_POLICY_MASK = 3,    /* the students whose bit is set in `mask` */
     SNE_POLICY_CASCADE = 4, /* stop after stage k where top-1 minus top-2 logit >= margins[k] */
-    SNE_POLICY_BUDGET = 5   /* start a student only while its highest measured cost still fits in `max_ops` */
+    SNE_POLICY_BUDGET = 5,  /* start a student only while its highest measured cost still fits in `max_ops` */
+    SNE_POLICY_ROUTED = 6   /* a cascade in which the model's routes choose the next student by the top two classes */
 } sne_policy_kind;
 
 /* Which students wake for an input. Fields that a kind does not name are ignored; all zero is a valid policy. */
@@ -40,7 +41,7 @@ typedef struct {
     uint32_t mask;          /* MASK: at least one bit, none beyond n_students */
     uint32_t max_ops;       /* BUDGET: synaptic operations + MACs, at least 1 */
     uint32_t timesteps;     /* 0: the model's; otherwise 1 .. the model's */
-    const int32_t *margins; /* CASCADE: n_students - 1 values >= 0; null: the model's own (calibrated) */
+    const int32_t *margins; /* CASCADE, ROUTED: n_students - 1 values >= 0; null: the model's own (calibrated) */
 } sne_policy;
 
 /* Why no further student was started. */
@@ -126,6 +127,8 @@ typedef struct {
     const uint8_t *order;         /* [n_students] */
     const int32_t *bias;          /* [n_classes] */
     const int32_t *margins;       /* [n_students - 1]; null where the model was not calibrated */
+    const uint8_t *routes;        /* [n_classes * (n_classes - 1) / 2][n_students]; null where there are none. For classes
+                                   * a < b, row b * (b - 1) / 2 + a names every student once, the most wanted first */
     const sne_policy *policy;     /* what SNE_POLICY_DEFAULT means */
     const sne_stream *stream;     /* null unless the model takes raw events */
     uint8_t traced;               /* whether the state keeps the membranes (SNE_TRACE) */

@@ -2,20 +2,37 @@
  * sne_edge/policy.py takes the same decisions. */
 #include "sne.h"
 
-void sne_decide(const int32_t *logits, size_t n, sne_result *result)
+/* Fill in label and margin; return the class of the second highest logit, the lowest such class on a tie. */
+static size_t decide(const int32_t *logits, size_t n, sne_result *result)
 {
-    size_t c, best = 0;
-    int32_t second = INT32_MIN;
+    size_t c, best = 0, second = 0; /* equal: none yet */
     for (c = 1; c < n; c++) {
         if (logits[c] > logits[best]) {
-            second = logits[best];
+            second = best;
             best = c;
-        } else if (logits[c] > second) {
-            second = logits[c];
+        } else if (second == best || logits[c] > logits[second]) {
+            second = c;
         }
     }
     result->label = (uint32_t)best;
-    result->margin = logits[best] - second;
+    result->margin = logits[best] - logits[second];
+    return second;
+}
+
+void sne_decide(const int32_t *logits, size_t n, sne_result *result)
+{
+    (void)decide(logits, n, result);
+}
+
+/* The student that the route of two classes names first of those that have not run; there is one. */
+static uint32_t next_student(const sne_model *model, size_t one, size_t other, uint32_t active)
+{
+    const size_t high = one > other ? one : other, low = one > other ? other : one;
+    const uint8_t *route = model->routes + (high * (high - 1u) / 2u + low) * model->n_students;
+    while (active >> *route & 1u) {
+        route++;
+    }
+    return *route;
 }
 
 sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs)
@@ -44,7 +61,8 @@ static int fits(const sne_model *model, const sne_policy *p, const int32_t *marg
     case SNE_POLICY_MASK:
         return p->mask != 0 && (p->mask & ~every) == 0;
     case SNE_POLICY_CASCADE:
-        if (!margins && model->n_students > 1) {
+    case SNE_POLICY_ROUTED:
+        if ((!margins && model->n_students > 1) || (p->kind == SNE_POLICY_ROUTED && !model->routes)) {
             return 0;
         }
         for (stage = 0; stage + 1u < model->n_students; stage++) {
@@ -64,7 +82,7 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
 {
     const sne_policy *p = policy && policy->kind != SNE_POLICY_DEFAULT ? policy : model ? model->policy : NULL;
     const int32_t *margins;
-    uint32_t timesteps, stage, i;
+    uint32_t timesteps, stage, next, i;
     sne_result r = {0, 0, 0, 0, SNE_STOP_COMPLETE, 0, {0, 0, 0}};
     int32_t *logits = (int32_t *)state;
     uint32_t *spikes;
@@ -85,8 +103,9 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
     for (i = 0; i < model->n_spike_layers; i++) {
         spikes[i] = 0;
     }
+    next = model->order[0];
     for (stage = 0; stage < model->n_students; stage++) {
-        const uint32_t number = model->order[stage];
+        const uint32_t number = p->kind == SNE_POLICY_ROUTED ? next : model->order[stage];
         const sne_student *student = model->students + number;
         if (p->kind == SNE_POLICY_FIRST && stage == p->students) {
             break;
@@ -102,11 +121,14 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
         student->run(state, input, r.timesteps, logits, &r.cost);
         r.active |= (uint32_t)1 << number;
         r.students_run++;
-        if (p->kind == SNE_POLICY_CASCADE && stage + 1u < model->n_students) {
-            sne_decide(logits, model->n_classes, &r);
+        if ((p->kind == SNE_POLICY_CASCADE || p->kind == SNE_POLICY_ROUTED) && stage + 1u < model->n_students) {
+            const size_t second = decide(logits, model->n_classes, &r);
             if (r.margin >= margins[stage]) {
                 r.stop = SNE_STOP_MARGIN;
                 break;
+            }
+            if (p->kind == SNE_POLICY_ROUTED) {
+                next = next_student(model, r.label, second, r.active);
             }
         }
     }

@@ -146,7 +146,7 @@ static int info(sne_wire *wire)
     put_u16(wire, model->n_layers);
     put_u16(wire, model->n_spike_layers);
     put_u16(wire, model->timesteps);
-    put_u8(wire, (model->stream ? 1u : 0u) | (model->traced ? 2u : 0u));
+    put_u8(wire, (model->stream ? 1u : 0u) | (model->traced ? 2u : 0u) | (model->routes ? 4u : 0u));
     put_u32(wire, model->input_bytes);
     put_u32(wire, model->state_bytes);
     put_u32(wire, wire->served->vectors ? wire->served->vectors->count : 0u);

@@ -22,7 +22,7 @@ from .errors import SneError
 from .model import QuantEnsemble
 
 FORMAT = "sne-edge ensemble"
-VERSION = (1, 1)  # 1.1 adds front ends; a reader refuses a newer major version and accepts newer minor ones
+VERSION = (1, 1)  # 1.1 adds front ends and routes; a reader refuses a newer major version and accepts newer minor ones
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
 ZOO = Path(__file__).parent / "zoo"
@@ -176,7 +176,10 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
             return path
         return node
 
-    return name(msgspec.to_builtins(ensemble, enc_hook=take), ""), tensors
+    content = msgspec.to_builtins(ensemble, enc_hook=take)
+    if ensemble.routes is None:
+        del content["routes"]  # as before version 1.1, so that a model without keeps its fingerprint
+    return name(content, ""), tensors
 
 
 def _digest(content: Any, tensors: dict[str, np.ndarray]) -> str:

@@ -2,10 +2,16 @@
 
 In: a `QuantEnsemble` and held-out samples as device bytes; never test samples, but for the golden vectors, which choose
 nothing. Out: the ensemble with costs, order, policy and golden vectors filled in.
+
+A cascade gets one margin for all of its stages. Margins of their own for each stage fit the held-out samples better,
+but not new ones: with one number to choose, what it does to held-out samples is what it does to others. For the same
+reason, accuracy is judged by every sample on which the cascade and all students together are not both right or both
+wrong: where the cascade alone is right, it was lucky.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import msgspec
@@ -14,14 +20,16 @@ import numpy as np
 from .errors import SneError
 from .model import ActivationPolicy, QuantEnsemble, Vectors
 from .neuron import INT32
-from .policy import decide
+from .policy import decide, routed_sequence, stop_stages
+from .routes import find_routes
 
 NEVER = INT32[1]  # a margin no logits reach
+CANDIDATES = 1000  # margins that are tried, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Stages:
-    """What N samples look like after 1, 2, ... students in order.
+    """What N samples look like after 1, 2, ... students in the order in which they run.
 
     correct bool [N, students]; margin int64 [N, students] (top-1 minus top-2 logit);
     cost int64 [N, students]: operations (synaptic and MAC) spent so far.
@@ -38,39 +46,97 @@ class Stages:
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """Every student on N samples: parts int64 [N, students, classes] of the logits, layer_ops by student int64
-    [N, layers]."""
+    """Every student on N samples: parts int64 [N, students, classes] of the logits; ops int64 [N, students], operations
+    (synaptic and MAC); layer_ops: by student int64 [N, layers], the same by layer."""
 
     parts: np.ndarray
-    layer_ops: tuple[np.ndarray, ...]
-
-    @property
-    def ops(self) -> np.ndarray:
-        """Operations (synaptic and MAC), int64 [N, students]."""
-        return np.stack([layers.sum(axis=1) for layers in self.layer_ops], axis=1)
+    ops: np.ndarray
+    layer_ops: tuple[np.ndarray, ...] = ()
 
 
-def calibrate(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray, max_drop: float = 0.1) -> QuantEnsemble:
-    """Costs, order and a margin cascade from held-out samples uint8 [N, input_bytes], labels [N].
+@dataclass(frozen=True)
+class Promise:
+    """What a cascade does to held-out samples: accuracy and that of all students, 0..1; `differing`: the share that
+    only one of the two gets right; mean students run and operations, and the operations of all students."""
 
-    The cascade becomes the ensemble's policy: the cheapest found whose accuracy on these samples is at most `max_drop`
-    points (percent) below that of all students. An ensemble of one student keeps the policy `all`.
+    accuracy: float
+    accuracy_of_all: float
+    differing: float
+    students_run: float
+    operations: float
+    operations_of_all: float
+
+
+def calibrate(
+    ensemble: QuantEnsemble,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    max_drop: float = 0.1,
+    *,
+    target_ops: float | None = None,
+    kind: str = "cascade",
+) -> QuantEnsemble:
+    """Costs, order and a cascade from held-out samples uint8 [N, input_bytes], labels [N]; see `choose_policy`."""
+    check_goal(max_drop, target_ops, kind)
+    check_samples(ensemble, inputs, labels)
+    work = run_students(ensemble, inputs)
+    return choose_policy(with_costs(ensemble, work), work, labels, max_drop, target_ops=target_ops, kind=kind)
+
+
+def choose_policy(
+    ensemble: QuantEnsemble,
+    work: Work,
+    labels: np.ndarray,
+    max_drop: float,
+    *,
+    target_ops: float | None = None,
+    kind: str = "cascade",
+) -> QuantEnsemble:
+    """The ensemble with order and policy chosen by `work` on samples of known labels; `kind` is `cascade` or `routed`,
+    which adds routes.
+
+    The margin is the lowest for which (and for all above it) at most `max_drop` percent of the samples are right with
+    only one of cascade and all students. With `target_ops` it is the one of the highest accuracy among those of at most
+    that many mean operations. Raises `SneError` where not even the first student stays within `target_ops`. An ensemble
+    of one student gets the policy `all`. The policy keeps its number of timesteps.
     """
+    steps = ensemble.policy.timesteps
+    alone = ActivationPolicy("all", timesteps=steps)
+    ensemble = msgspec.structs.replace(ensemble, policy=alone, order=best_order(ensemble, work, labels), routes=None)
+    if len(ensemble.students) == 1:
+        return ensemble
+    if kind == "routed":
+        ensemble = msgspec.structs.replace(ensemble, routes=find_routes(ensemble, work.parts, labels))
+    seen = stages(ensemble, work, labels)
+    margin = margin_by_drop(seen, max_drop) if target_ops is None else margin_by_ops(seen, target_ops)
+    margins = (margin,) * (seen.students - 1)
+    return msgspec.structs.replace(
+        ensemble,
+        policy=ActivationPolicy(kind, margins=margins, timesteps=steps),  # type: ignore[arg-type]
+    )
+
+
+def check_goal(max_drop: float, target_ops: float | None, kind: str) -> None:
+    """Raise `SneError` for a goal that cannot be."""
     if not 0 <= max_drop < 100:
         raise SneError(f"max_drop is {max_drop}", "give a number of points (percent), 0 or more: 0.1, say")
+    if target_ops is not None and not target_ops > 0:
+        raise SneError(f"target_ops is {target_ops}", "give the mean operations of an inference, more than 0")
+    if kind not in ("cascade", "routed"):
+        raise SneError(f"policy {kind!r} has nothing to calibrate", "calibrate cascade or routed")
+
+
+def check_samples(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray) -> None:
+    """Raise `SneError` where samples and labels cannot calibrate the ensemble."""
     if len(inputs) != len(labels) or not len(inputs):
         raise SneError(
             f"{len(inputs)} samples for {len(labels)} labels", "give one label for each sample, at least one"
         )
-    work = run_students(ensemble, inputs)
-    ensemble = with_costs(ensemble, work)
-    ensemble = msgspec.structs.replace(
-        ensemble, order=best_order(ensemble, work, labels), policy=ActivationPolicy("all")
-    )
-    if len(ensemble.students) == 1:
-        return ensemble
-    margins = cascade_margins(stages(ensemble, work, labels), max_drop)
-    return msgspec.structs.replace(ensemble, policy=ActivationPolicy("cascade", margins=margins))
+    if np.min(labels) < 0 or np.max(labels) >= len(ensemble.classes):
+        raise SneError(
+            f"labels are in {np.min(labels)}..{np.max(labels)}, {ensemble.name} has {len(ensemble.classes)} classes",
+            "give the data that the model was made for",
+        )
 
 
 def run_students(ensemble: QuantEnsemble, inputs: np.ndarray) -> Work:
@@ -78,7 +144,9 @@ def run_students(ensemble: QuantEnsemble, inputs: np.ndarray) -> Work:
     from .reference import run_student
 
     traces = [run_student(ensemble, k, inputs) for k in range(len(ensemble.students))]
-    return Work(np.stack([t.part for t in traces], axis=1), tuple(t.layer_ops for t in traces))
+    layer_ops = tuple(t.layer_ops for t in traces)
+    ops = np.stack([layers.sum(axis=1) for layers in layer_ops], axis=1)
+    return Work(np.stack([t.part for t in traces], axis=1), ops, layer_ops)
 
 
 def with_costs(ensemble: QuantEnsemble, work: Work) -> QuantEnsemble:
@@ -108,70 +176,79 @@ def best_order(ensemble: QuantEnsemble, work: Work, labels: np.ndarray) -> tuple
 
 
 def stages(ensemble: QuantEnsemble, work: Work, labels: np.ndarray) -> Stages:
-    """Every prefix of the ensemble's order."""
-    order = list(ensemble.order)
-    logits = work.parts[:, order].cumsum(axis=1) + ensemble.bias.astype(np.int64)
-    label, margin = decide(logits)
-    return Stages(label == np.asarray(labels)[:, None], margin, work.ops[:, order].cumsum(axis=1))
+    """The samples after each student, in the ensemble's order or, where it has routes, in theirs."""
+    if ensemble.routes is None:
+        sequence = np.broadcast_to(np.array(ensemble.order), work.ops.shape)
+    else:
+        sequence = routed_sequence(ensemble, work.parts)
+    parts = np.take_along_axis(work.parts, sequence[:, :, None], axis=1)
+    label, margin = decide(parts.cumsum(axis=1) + ensemble.bias.astype(np.int64))
+    cost = np.take_along_axis(work.ops, sequence, axis=1).cumsum(axis=1)
+    return Stages(label == np.asarray(labels)[:, None], margin, cost)
 
 
-def cascade_margins(seen: Stages, max_drop: float) -> tuple[int, ...]:
-    """Margins of a cascade, one a stage but the last.
+def promise(seen: Stages, margins: tuple[int, ...]) -> Promise:
+    """What a cascade of these margins does to the samples."""
+    rows, last = np.arange(len(seen.margin)), stop_stages(seen.margin, margins)
+    correct, whole = seen.correct[rows, last], seen.correct[:, -1]
+    return Promise(
+        accuracy=float(correct.mean()),
+        accuracy_of_all=float(whole.mean()),
+        differing=float((correct != whole).mean()),
+        students_run=float(last.mean()) + 1,
+        operations=float(seen.cost[rows, last].mean()),
+        operations_of_all=float(seen.cost[:, -1].mean()),
+    )
 
-    For a price on an error, margins are found by coordinate descent, each step exact: samples that reach a stage are
-    sorted by margin, and the cut with the least operations + price x errors is taken. Of the cascades found over a
-    range of prices, the cheapest is chosen whose accuracy is within `max_drop` points of all students.
-    """
-    allowed = seen.correct[:, -1].mean() - max_drop / 100 - 1e-9
-    best, least = (NEVER,) * (seen.students - 1), float(seen.cost[:, -1].mean())
-    for price in np.geomspace(0.1, 1000, 60) * least:
-        margins = _descend(seen, float(price))
-        last = _stop_stage(seen, margins)
-        rows = np.arange(len(last))
-        cost = float(seen.cost[rows, last].mean())
-        if seen.correct[rows, last].mean() >= allowed and cost < least:
-            best, least = margins, cost
+
+def upper_bound(found: int, samples: int, confidence: float = 0.95) -> float:
+    """The highest share 0..1 that finding it `found` times in independent `samples` leaves possible: Clopper and
+    Pearson's one-sided limit (Biometrika 1934)."""
+    if found >= samples:
+        return 1.0
+    ways = [math.lgamma(samples + 1) - math.lgamma(i + 1) - math.lgamma(samples - i + 1) for i in range(found + 1)]
+    low, high = found / samples, 1.0
+    for _ in range(50):
+        share = (low + high) / 2
+        chance = sum(math.exp(w + i * math.log(share) + (samples - i) * math.log1p(-share)) for i, w in enumerate(ways))
+        low, high = (share, high) if chance > 1 - confidence else (low, share)
+    return high
+
+
+def margin_by_drop(seen: Stages, max_drop: float) -> int:
+    """The lowest margin down to which at most `max_drop` percent of the samples are right only with the cascade or only
+    with all students; `NEVER` where any is too low."""
+    best = NEVER
+    for margin in reversed(_candidates(seen)):
+        if promise(seen, (margin,) * (seen.students - 1)).differing > max_drop / 100 + 1e-12:
+            break
+        best = margin
     return best
 
 
-def _stop_stage(seen: Stages, margins: tuple[int, ...]) -> np.ndarray:
-    """The stage at which each sample stops, int64 [N]."""
-    sure = np.concatenate(
-        [seen.margin[:, :-1] >= np.array(margins), np.ones((len(seen.margin), 1), dtype=bool)], axis=1
-    )
-    stage: np.ndarray = sure.argmax(axis=1)
-    return stage
-
-
-def _descend(seen: Stages, price: float) -> tuple[int, ...]:
-    """Margins that make operations + price x errors least, from those that never stop."""
-    loss = seen.cost + price * ~seen.correct
-    margins = [NEVER] * (seen.students - 1)
-    for _ in range(20):
-        before = list(margins)
-        for stage in reversed(range(len(margins))):
-            never = tuple(NEVER if k == stage else m for k, m in enumerate(margins))
-            stop = _stop_stage(seen, never)
-            here = np.flatnonzero(stop > stage)  # those that this stage may stop
-            if not len(here):
-                continue
-            margins[stage] = _cut(seen.margin[here, stage], loss[here, stop[here]] - loss[here, stage])
-        if margins == before:
+def margin_by_ops(seen: Stages, target_ops: float) -> int:
+    """Of the margins of at most `target_ops` mean operations, the one of the highest accuracy, the higher of equals."""
+    best, accuracy = None, -1.0
+    for margin in (*_candidates(seen), NEVER):
+        found = promise(seen, (margin,) * (seen.students - 1))
+        if found.operations > target_ops:
             break
-    return tuple(margins)
+        if found.accuracy >= accuracy:
+            best, accuracy = margin, found.accuracy
+    if best is None:
+        least = float(seen.cost[:, 0].mean())
+        raise SneError(
+            f"{target_ops:,.0f} operations are too few: the first student alone takes {least:,.0f}",
+            f"give at least {np.ceil(least):,.0f}, or train smaller students",
+        )
+    return best
 
 
-def _cut(margin: np.ndarray, gain: np.ndarray) -> int:
-    """The threshold on `margin` at which stopping all samples at or above it gains most; NEVER if none gains."""
-    order = np.argsort(-margin, kind="stable")
-    total = gain[order].cumsum()
-    ends = np.append(np.diff(margin[order]) != 0, True)  # samples of equal margin stop together
-    best = int(np.where(ends, total, -np.inf).argmax())
-    if total[best] <= 0:
-        return NEVER
-    low = margin[order[best]]
-    below = margin[order[best + 1]] if best + 1 < len(order) else low
-    return int((low + below + 1) // 2)
+def _candidates(seen: Stages) -> list[int]:
+    """Margins at which a cascade changes, from 0 on, rising; where there are many, some of them, evenly spread."""
+    found = np.unique(np.append(seen.margin[:, :-1], 0))
+    chosen = found[np.unique(np.linspace(0, len(found) - 1, CANDIDATES).round().astype(np.int64))]
+    return [int(margin) for margin in chosen]
 
 
 def golden_vectors(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray | None = None) -> Vectors:

@@ -42,7 +42,9 @@ On = Annotated[
 ]
 PolicyOption = Annotated[
     list[str] | None,
-    typer.Option("--policy", help="own, all, first:N, mask:M, cascade[:M1,M2,...] or budget:OPS. May be repeated."),
+    typer.Option(
+        "--policy", help="own, all, first:N, mask:M, cascade[:M1,...], routed[:M1,...] or budget:OPS. May be repeated."
+    ),
 ]
 
 
@@ -199,6 +201,65 @@ def study(
         table = run_study(name, lab, output)
     _print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
     print(f"wrote {output / f'{name}-{dataset}.md'}")
+
+
+@app.command()
+def calibrate(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
+    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part chooses, its test part tells.")],
+    max_drop: Annotated[
+        float | None, typer.Option(help="Points of accuracy that the policy may cost; default 0.1.", min=0)
+    ] = None,
+    target_ops: Annotated[
+        float | None, typer.Option(help="Mean operations of an inference, at most; the most accurate policy wins.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="cascade, or routed: the top two classes choose who runs next.")
+    ] = "cascade",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the validation split; default the one of the model's training.", min=0)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
+    from .artifact import check_writable, save
+    from .calibrate import upper_bound
+    from .data import load_dataset
+    from .recalibrate import recalibrate
+
+    if max_drop is not None and target_ops is not None:
+        raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    ensemble = _load(model)
+    check_writable(output)
+    dataset = load_dataset(data, _split_seed(ensemble) if seed is None else seed)
+    made, promised = recalibrate(
+        ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy
+    )
+    save(made, output)
+    if as_json:
+        _print_json(made.provenance)
+        return
+    _print_table(
+        f"{made.name}: {len(dataset.y_val):,} validation and {len(dataset.y_test):,} test samples",
+        ["policy", "validation", "test", "students", "operations"],
+        [
+            [
+                told["policy"],
+                f"{chose['accuracy']:.2%}",
+                f"{told['accuracy']:.2%}",
+                f"{told['students_run']:.2f}",
+                f"{told['operations']:,.0f}",
+            ]
+            for chose, told in zip(*(made.provenance["integer"][part] for part in ("validation", "test")), strict=True)
+        ],
+    )
+    bound = upper_bound(round(promised.differing * len(dataset.y_val)), len(dataset.y_val))
+    print(
+        f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
+        f"with 95 % confidence at most {bound:.2%} of others like them"
+    )
+    print(f"wrote {output} ({output.stat().st_size:,} bytes)")
 
 
 @app.command()
@@ -548,6 +609,13 @@ def _samples(ensemble: QuantEnsemble, data: str | None) -> tuple[np.ndarray, np.
 
     dataset = load_dataset(data)
     return ensemble.encoder.encode(dataset.x_test), dataset.y_test
+
+
+def _split_seed(ensemble: QuantEnsemble) -> int:
+    """The seed that drew the validation samples of the model's training; 0 where none is known."""
+    config = ensemble.provenance.get("config")
+    seed = config.get("seed") if isinstance(config, dict) else None
+    return seed if isinstance(seed, int) and seed >= 0 else 0
 
 
 def _default_places(always: list[str]) -> list[str]:

@@ -1,23 +1,26 @@
 """Data sets: samples, labels and their split.
 
-In: a name (`mnist1d`) or the path of an `.npz` file. Out: a `Dataset`. Validation samples are held out of the training
-data and serve every choice (early stopping, order, margins); test samples are used once, for the figures reported.
+In: a name, the path of an `.npz` file, or a folder of images. Out: a `Dataset`. Validation samples are held out of the
+training data and serve every choice (early stopping, order, margins); test samples are used once, for the figures
+reported.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from .datasets import NAMED, Raw, images
 from .encoder import Shape
 from .errors import SneError
+from .frontend import LogMel
 
-DATASETS = ("mnist1d",)
+DATASETS = ("mnist1d", *NAMED)
 VALIDATION_SHARE = 0.125  # of the training data
 TEST_SHARE = 0.2  # of a file that brings no test samples
 NPZ_HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test and y_test (numpy.savez)"
@@ -25,7 +28,10 @@ NPZ_HINT = "an .npz data set holds x_train, y_train and, if you have them, x_tes
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples float32 [N, height, width, channels], channel last, 1-D data having height 1; labels int64 [N]."""
+    """Samples float32 [N, height, width, channels], channel last, 1-D data having height 1; labels int64 [N].
+
+    Of sound the samples are the integers of `frontend`, and `audio_test` are the test recordings, int16 [N, samples].
+    """
 
     name: str
     x_train: np.ndarray
@@ -35,6 +41,8 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: tuple[str, ...]
+    frontend: LogMel | None = None
+    audio_test: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
 
     @property
     def shape(self) -> Shape:
@@ -52,18 +60,24 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
-def load_dataset(source: str | Path, seed: int = 0) -> Dataset:
+def load_dataset(source: str | Path, seed: int = 0, folder: Path | None = None) -> Dataset:
     """The data set named or at `source`; `seed` draws the validation samples (and test samples, where a file has none).
 
-    Raises `SneError` for an unknown name, an unreadable file, or arrays that make no data set.
+    `folder`: where the files of named data sets lie; by default $SNE_EDGE_DATA. Raises `SneError` for an unknown name,
+    a missing or unreadable file, or arrays that make no data set.
     """
     if str(source) == "mnist1d":
         return _mnist1d(seed)
+    if str(source) in NAMED:
+        return _split(str(source), NAMED[str(source)](folder), seed)
     path = Path(source)
+    if path.is_dir():
+        return _split(path.name, images(path), seed)
     if path.suffix == ".npz":
         return _npz(path, seed)
     raise SneError(
-        f"there is no data set {str(source)!r}", f"give {', '.join(DATASETS)}, or the path of an .npz file; {NPZ_HINT}"
+        f"there is no data set {str(source)!r}",
+        f"give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; {NPZ_HINT}",
     )
 
 
@@ -80,6 +94,11 @@ def _mnist1d(seed: int) -> Dataset:
         np.random.set_state(numpy_state)
         random.setstate(python_state)
     return split("mnist1d", raw["x"], raw["y"], raw["x_test"], raw["y_test"], seed=seed)
+
+
+def _split(name: str, raw: Raw, seed: int) -> Dataset:
+    made = split(name, raw.x, raw.y, raw.x_test, raw.y_test, seed=seed)
+    return replace(made, classes=raw.classes, frontend=raw.frontend, audio_test=raw.audio_test)
 
 
 def _npz(path: Path, seed: int) -> Dataset:

@@ -52,6 +52,7 @@ class DeviceInfo:
     timesteps: int
     stream: bool
     traced: bool
+    routes: bool
     input_bytes: int
     state_bytes: int
     vectors: int
@@ -317,6 +318,7 @@ class Device:
             *shape,
             bool(flags & 1),
             bool(flags & 2),
+            bool(flags & 4),
         ]
         values += [*sizes, *texts]
         return DeviceInfo(*values)

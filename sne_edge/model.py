@@ -306,11 +306,11 @@ def prove_layer(layer: SynapticLayer, encoder: Encoder, first: bool, multiplicit
     return prove_bound(layer.neuron, negative, positive, constant, layer.threshold.astype(np.int64), steps)
 
 
-PolicyKind = Literal["all", "first", "mask", "cascade", "budget"]
+PolicyKind = Literal["all", "first", "mask", "cascade", "budget", "routed"]
 
 
 class ActivationPolicy(msgspec.Struct, frozen=True):
-    """Which students wake for an input. Students run in the ensemble's order.
+    """Which students wake for an input. Students run in the ensemble's order, but for `routed`.
 
     all      every student
     first    the first `students` of the order
@@ -318,6 +318,9 @@ class ActivationPolicy(msgspec.Struct, frozen=True):
     cascade  stop after stage k (k + 1 students run) where top-1 minus top-2 logit >= margins[k]
     budget   start a student only while the operations so far plus its highest measured ones stay within
              `max_ops`; the first always runs
+    routed   a cascade that chooses who comes next: the order's first student, then, while top-1 minus top-2 logit
+             < margins[k] with k + 1 students run, the first of the ensemble's route for these two classes that has
+             not run
     timesteps  run fewer timesteps than the encoder's; 0: all
     """
 
@@ -375,6 +378,8 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     bias         int32 [classes]
     order        the order in which policies wake students
+    routes       uint8 [classes * (classes - 1) / 2, students], or None: for each pair of classes, at row `pair_row`,
+                 every student once, the most wanted first
     logit_scale  real value of one unit of logit
     policy       the policy of an inference that names none
     provenance   free JSON: teacher, data, seeds, measured accuracies
@@ -394,6 +399,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     provenance: dict[str, Any] = {}
     frontend: LogMel | msgspec.UnsetType = msgspec.UNSET  # unset fields leave no trace in a file or fingerprint
     audio: np.ndarray | msgspec.UnsetType = msgspec.UNSET
+    routes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check(
@@ -422,7 +428,8 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
                 raise ValueError(f"student {number}: {error}") from None
         reach = np.abs(self.bias.astype(np.int64)) + sum(s.logit_range() for s in self.students)
         _check(int(reach.max()) < LOGIT_LIMIT, f"logits can reach {int(reach.max())}, over the limit of {LOGIT_LIMIT}")
-        check_policy(self.policy, len(self.students), self.encoder.timesteps)
+        self._check_routes()
+        check_policy(self.policy, len(self.students), self.encoder.timesteps, self.routes is not None)
         self._check_vectors()
         self._check_frontend()
 
@@ -452,6 +459,13 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
                 _check(
                     multiplicity == 1, f"layer {number}: max pooling needs binary spikes; put it before average pooling"
                 )
+
+    def _check_routes(self) -> None:
+        if self.routes is not None:
+            count = len(self.students)
+            _check_array("routes", self.routes, np.uint8, (pair_row(0, len(self.classes)), count))
+            whole = (np.sort(self.routes, axis=1) == np.arange(count)).all(axis=1)
+            _check(bool(whole.all()), f"routes: row {int(whole.argmin())} does not name every student once")
 
     def _check_vectors(self) -> None:
         v, count = self.vectors, len(self.vectors.inputs)
@@ -500,9 +514,17 @@ def with_frontend(ensemble: QuantEnsemble, frontend: LogMel, samples: np.ndarray
     return msgspec.structs.replace(ensemble, frontend=frontend, audio=audio)
 
 
-def check_policy(policy: ActivationPolicy, students: int, timesteps: int) -> None:
-    """Raise `ValueError` where a policy does not fit an ensemble; C refuses the same ones (SNE_E_POLICY)."""
+def pair_row(low: int, high: int) -> int:
+    """The row of `QuantEnsemble.routes` for two classes, low < high: (0, 1), (0, 2), (1, 2), (0, 3), ..."""
+    return high * (high - 1) // 2 + low
+
+
+def check_policy(policy: ActivationPolicy, students: int, timesteps: int, routes: bool) -> None:
+    """Raise `ValueError` where a policy does not fit an ensemble, which has `routes` or not; C refuses the same ones
+    (SNE_E_POLICY)."""
     kind = policy.kind  # fields that it does not name are checked too: they reach the generated C
+    margin = kind in ("cascade", "routed")
+    _check(routes or kind != "routed", "policy routed: the ensemble has no routes; `sne-edge calibrate` makes them")
     _check(
         (kind == "first") <= policy.students <= students,
         f"policy {kind}: {policy.students} students are not in 1..{students}",
@@ -512,7 +534,7 @@ def check_policy(policy: ActivationPolicy, students: int, timesteps: int) -> Non
         f"policy {kind}: mask {policy.mask:#x} must name at least one of {students} students and no other",
     )
     _check(
-        len(policy.margins) == students - 1 or (kind != "cascade" and not policy.margins),
+        len(policy.margins) == students - 1 or (not margin and not policy.margins),
         f"policy {kind}: {len(policy.margins)} margins for {students} students; one fewer than students is needed",
     )
     _check(all(0 <= m <= INT32[1] for m in policy.margins), f"policy {kind}: margins must be in 0..2^31-1")

@@ -112,6 +112,22 @@ def balanced(features: int, students: int) -> np.ndarray:
     return np.arange(features) * students // features
 
 
+@scheme("whole")
+def whole(source: Source, students: int, generator: np.random.Generator) -> Partition:
+    """No partition, to be held against: every student learns all features, and has an equal part in the logits."""
+    one = deal("whole", source, np.zeros(source.features.shape[1]), 1)
+    return Partition(
+        scheme="whole",
+        students=students,
+        owner=np.repeat(np.arange(students), len(one.owner)),
+        projection=np.tile(one.projection, (students, 1)),
+        offset=np.tile(one.offset, students),
+        weight=np.tile(one.weight / students, (1, students)),
+        bias=one.bias,
+        provenance=one.provenance,
+    )
+
+
 @scheme("contiguous")
 def contiguous(source: Source, students: int, generator: np.random.Generator) -> Partition:
     """Neighbouring features together."""

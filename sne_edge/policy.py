@@ -35,16 +35,17 @@ class Decisions:
 def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
     """A policy from the command line's words.
 
-    `own`, `all`, `first:2`, `mask:0x5`, `cascade` (calibrated margins), `cascade:900,400,100`, `budget:20000`.
+    `own`, `all`, `first:2`, `mask:0x5`, `cascade` (calibrated margins), `cascade:900,400,100`, `budget:20000`;
+    `routed` as `cascade`.
     Raises `SneError` where the words make no policy or it does not fit the ensemble.
     """
     kind, _, rest = text.partition(":")
     try:
         if kind == "own" and not rest:
             return ensemble.policy
-        if kind == "cascade":
+        if kind in ("cascade", "routed"):
             margins = tuple(int(m, 0) for m in rest.split(",")) if rest else ensemble.policy.margins
-            policy = ActivationPolicy("cascade", margins=margins)
+            policy = ActivationPolicy(kind, margins=margins)  # type: ignore[arg-type]
         elif kind == "all" and not rest:
             policy = ActivationPolicy("all")
         elif kind in ("first", "mask", "budget"):
@@ -52,10 +53,11 @@ def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
             policy = ActivationPolicy(kind, **{field: int(rest, 0)})  # type: ignore[arg-type]
         else:
             raise ValueError(f"there is no policy {text!r}")
-        check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps)
+        check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps, ensemble.routes is not None)
     except ValueError as error:
         raise SneError(
-            str(error), "a policy is one of: own, all, first:N, mask:M, cascade, cascade:M1,M2,..., budget:OPS"
+            str(error),
+            "a policy is one of: own, all, first:N, mask:M, cascade, cascade:M1,M2,..., routed[:M1,...], budget:OPS",
         ) from None
     return policy
 
@@ -67,6 +69,7 @@ def format_policy(policy: ActivationPolicy) -> str:
         "first": str(policy.students),
         "mask": hex(policy.mask),
         "cascade": ",".join(map(str, policy.margins)),
+        "routed": ",".join(map(str, policy.margins)),
         "budget": str(policy.max_ops),
     }[policy.kind]
     return f"{policy.kind}:{rest}" if rest else policy.kind
@@ -75,7 +78,7 @@ def format_policy(policy: ActivationPolicy) -> str:
 def check_fits(policy: ActivationPolicy, ensemble: QuantEnsemble) -> None:
     """Raise `SneError` where the policy does not fit the ensemble."""
     try:
-        check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps)
+        check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps, ensemble.routes is not None)
     except ValueError as error:
         raise SneError(str(error), "`sne-edge inspect` shows the model's students, timesteps and own policy") from None
 
@@ -84,6 +87,21 @@ def decide(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Label (lowest index on a tie) and margin of each row of integer logits [..., classes]."""
     top = np.partition(logits, -2, axis=-1)
     return logits.argmax(axis=-1), top[..., -1] - top[..., -2]
+
+
+def top_two(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The class of the highest and of the second highest logit of each row [N, classes], each the lowest on a tie."""
+    best = logits.argmax(axis=-1)
+    others = np.where(np.arange(logits.shape[-1]) == best[..., None], np.iinfo(np.int64).min, logits)
+    return best, others.argmax(axis=-1)
+
+
+def route_rows(logits: np.ndarray) -> np.ndarray:
+    """The row of `QuantEnsemble.routes` that is consulted with logits [N, classes]: int64 [N]."""
+    best, second = top_two(logits)
+    high, low = np.maximum(best, second), np.minimum(best, second)
+    rows: np.ndarray = high * (high - 1) // 2 + low  # model.pair_row
+    return rows
 
 
 def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, ops: np.ndarray) -> Decisions:
@@ -99,6 +117,8 @@ def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarra
     spent = np.zeros(count, dtype=np.int64)
     stop = np.zeros(count, dtype=np.int64)
     running = np.ones(count, dtype=bool)
+    if policy.kind == "routed":
+        return _schedule_routed(ensemble, policy, parts)
     for stage, student in enumerate(ensemble.order):
         if policy.kind == "first" and stage == policy.students:
             break
@@ -115,6 +135,46 @@ def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarra
             sure = running & (decide(logits)[1] >= policy.margins[stage])
             stop[sure] = STOPS.index("margin")
             running &= ~sure
+    return _decisions(logits, active, stop)
+
+
+def routed_sequence(ensemble: QuantEnsemble, parts: np.ndarray) -> np.ndarray:
+    """Who runs first, second, ... under `routed` while no margin stops it: int64 [N, students]."""
+    assert ensemble.routes is not None
+    count, students = parts.shape[:2]
+    rows = np.arange(count)
+    logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
+    ran = np.zeros((count, students), dtype=bool)
+    sequence = np.full((count, students), ensemble.order[0])
+    for stage in range(students):
+        if stage > 0:
+            wanted = ensemble.routes[route_rows(logits)].astype(np.int64)
+            free = ~np.take_along_axis(ran, wanted, axis=1)
+            sequence[:, stage] = wanted[rows, free.argmax(axis=1)]
+        student = sequence[:, stage]
+        logits += parts[rows, student]
+        ran[rows, student] = True
+    return sequence
+
+
+def _schedule_routed(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray) -> Decisions:
+    sequence = routed_sequence(ensemble, parts)
+    logits = np.take_along_axis(parts, sequence[:, :, None], axis=1).cumsum(axis=1) + ensemble.bias.astype(np.int64)
+    last = stop_stages(decide(logits)[1], policy.margins)
+    ran = np.arange(parts.shape[1]) <= last[:, None]
+    active = ((ran << sequence).sum(axis=1)).astype(np.uint32)
+    stop = np.where(last < parts.shape[1] - 1, STOPS.index("margin"), STOPS.index("complete"))
+    return _decisions(logits[np.arange(len(logits)), last], active, stop)
+
+
+def stop_stages(margin: np.ndarray, margins: tuple[int, ...]) -> np.ndarray:
+    """The stage at which a cascade of `margins` stops, int64 [N], of margins after each stage, int64 [N, students]."""
+    sure = margin >= np.array([*margins, 0])
+    stages: np.ndarray = sure.argmax(axis=1)
+    return stages
+
+
+def _decisions(logits: np.ndarray, active: np.ndarray, stop: np.ndarray) -> Decisions:
     label, margin = decide(logits)
     students_run = np.array([int(mask).bit_count() for mask in active], dtype=np.int64)
     return Decisions(logits, label, margin, active, students_run, stop)

@@ -13,22 +13,23 @@ from .distill import Recipe
 from .student import Body
 from .train import TrainConfig
 
-IMAGES = Recipe(alone=16, joint=2, rounded=3, batch=128, rate=6e-3, spikes=0.02, target=0.05)
+IMAGES = Recipe(alone=13, joint=1, rounded=2, batch=128, rate=6e-3, spikes=0.02, target=0.1)
 PRESETS = {
     "mnist1d": TrainConfig("mnist1d"),
     "fashion-mnist": TrainConfig(
         "fashion-mnist",
-        body=Body((12, 24, 48), (3, 3, 3), (2, 2, 2)),
+        body=Body((16, 32, 64), (3, 3, 3), (2, 2, 2)),
         recipe=IMAGES,
-        teacher_epochs=10,
-        views=4,
+        teacher="large",
+        teacher_epochs=8,
+        views=3,
     ),
     "fsdd": TrainConfig(
         "fsdd",
         body=Body((24, 32, 40), (5, 5, 5), (2, 2, 2)),
-        recipe=Recipe(joint=60, rounded=8, batch=128, rate=6e-3),
-        teacher_epochs=40,
-        views=16,
+        recipe=Recipe(joint=10, rounded=2, batch=128, rate=6e-3),
+        teacher_epochs=20,
+        views=8,
     ),
     "cifar10-jpeg": TrainConfig(
         "cifar10-jpeg",

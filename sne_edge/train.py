@@ -25,13 +25,14 @@ from .distill import Lessons, Recipe, distill, prefix_accuracy
 from .encoder import Encoder
 from .errors import SneError
 from .fit import Progress, quiet, read_checkpoint, write_checkpoint
-from .model import ActivationPolicy, QuantEnsemble
+from .model import ActivationPolicy, QuantEnsemble, with_frontend
 from .policy import format_policy
 from .quantize import quantize_ensemble
 from .student import Body, Ensemble
 from .teacher import SIZES, TeacherNet, accuracy, build_teacher, count_macs, extract, fingerprint, train_teacher, views
 
 CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
+GOLDEN_AUDIO = 2  # recordings among the golden vectors
 TEACHER_SHARE = 0.25  # of a budget of time
 
 
@@ -110,7 +111,7 @@ def train(
     chunks = partitions.make_partition(config.scheme, source, config.students, config.seed)
     progress("features", 1, 1, f"{config.scheme} partition of {len(chunks.owner)} features")
 
-    scale = float(np.quantile(np.abs(dataset.x_train), 0.9999)) / 127 or 1.0
+    scale = 1.0 if dataset.frontend else float(np.quantile(np.abs(dataset.x_train), 0.9999)) / 127 or 1.0
     encoder = Encoder("direct", dataset.shape, config.timesteps, scale=scale)
     torch.manual_seed(config.seed)
     ensemble = Ensemble(chunks, config.body, encoder)
@@ -140,6 +141,8 @@ def train(
         },
     }
     made = msgspec.structs.replace(integers, vectors=vectors, provenance=provenance)
+    if dataset.frontend is not None:
+        made = with_frontend(made, dataset.frontend, dataset.audio_test[:GOLDEN_AUDIO])
     best = provenance["integer"]["test"][-1]
     progress("calibration", 1, 1, f"test accuracy {best['accuracy']:.1%} at {best['operations']:,.0f} operations")
     if run is not None:

@@ -31,7 +31,7 @@ static int policies_run(const sne_model *m, void *state, const uint8_t *input)
 {
     uint32_t kind, steps, k;
     sne_result result;
-    for (kind = SNE_POLICY_DEFAULT; kind <= SNE_POLICY_BUDGET; kind++) {
+    for (kind = SNE_POLICY_DEFAULT; kind <= SNE_POLICY_ROUTED; kind++) {
         for (steps = 0; steps <= m->timesteps; steps++) {
             for (k = 1; k <= m->n_students; k++) {
                 int32_t margins[32] = {0};
@@ -42,7 +42,12 @@ static int policies_run(const sne_model *m, void *state, const uint8_t *input)
                 p.max_ops = 1000 * k;
                 p.timesteps = steps;
                 p.margins = margins;
-                if (sne_run(m, state, input, &p, &result) != SNE_OK || result.active == 0) {
+                margins[0] = (int32_t)(k % 2u * 0x7fffffffu);
+                if (kind == SNE_POLICY_ROUTED && m->routes == NULL) {
+                    if (sne_run(m, state, input, &p, &result) != SNE_E_POLICY) {
+                        return 0;
+                    }
+                } else if (sne_run(m, state, input, &p, &result) != SNE_OK || result.active == 0) {
                     return 0;
                 }
             }

@@ -19,6 +19,7 @@ from sne_edge.model import (
     SynapticLayer,
     Vectors,
     no_vectors,
+    pair_row,
     prove_layer,
     size,
     window_out,
@@ -46,6 +47,9 @@ def tiny_ensemble(
         logit_scale=0.01,
         policy=ActivationPolicy("cascade", margins=(200,) * (students - 1)),
         vectors=no_vectors(encoder, classes, members),
+        routes=np.random.default_rng(seed).permuted(
+            np.tile(np.arange(students, dtype=np.uint8), (pair_row(0, classes), 1)), axis=1
+        ),
     )
     return with_vectors(ensemble, rng.integers(0, 256, (4, encoder.input_bytes), dtype=np.uint8))
 

@@ -166,6 +166,8 @@ def decide(ensemble: QuantEnsemble, policy: ActivationPolicy, traces: list[Trace
     ran: list[int] = []
     stop = "complete"
     for stage, student in enumerate(ensemble.order):
+        if policy.kind == "routed" and ran:
+            student = routed(ensemble, logits, ran)
         spent = sum(traces[k].synaptic_ops + traces[k].macs for k in ran)
         if policy.kind == "first" and stage >= policy.students:
             break
@@ -177,7 +179,8 @@ def decide(ensemble: QuantEnsemble, policy: ActivationPolicy, traces: list[Trace
         ran.append(student)
         logits = [a + b for a, b in zip(logits, traces[student].part, strict=True)]
         best, second = sorted(logits, reverse=True)[:2]
-        if policy.kind == "cascade" and len(ran) < len(ensemble.students) and best - second >= policy.margins[stage]:
+        margins = [*policy.margins, 2**31] if policy.kind in ("cascade", "routed") else [2**31] * len(ensemble.students)
+        if best - second >= margins[len(ran) - 1]:
             stop = "margin"
             break
     best, second = sorted(logits, reverse=True)[:2]
@@ -192,6 +195,15 @@ def decide(ensemble: QuantEnsemble, policy: ActivationPolicy, traces: list[Trace
         macs=sum(traces[k].macs for k in ran),
         neuron_updates=sum(traces[k].neuron_updates for k in ran),
     )
+
+
+def routed(ensemble: QuantEnsemble, logits: list[int], ran: list[int]) -> int:
+    """Who runs next by the route of the two highest classes; the lower class is the higher one on a tie."""
+    assert ensemble.routes is not None
+    first, second = sorted(range(len(logits)), key=lambda c: (-logits[c], c))[:2]
+    pairs = [{low, high} for high in range(len(logits)) for low in range(high)]
+    route = ensemble.routes.tolist()[pairs.index({first, second})]
+    return next(student for student in route if student not in ran)
 
 
 def signed(byte: int) -> int:

@@ -30,6 +30,7 @@ from sne_edge.model import (
     QuantStudent,
     SynapticLayer,
     no_vectors,
+    pair_row,
     prove_layer,
     size,
     window_out,
@@ -85,7 +86,21 @@ def random_ensemble(
         policy=random_policy(rng, members, encoder.timesteps),
         vectors=no_vectors(encoder, classes, members),
     )
+    if rng.random() < 0.7:
+        ensemble = msgspec.structs.replace(ensemble, routes=random_routes(rng, classes, count))
+        if rng.random() < 0.3:
+            policy = random_policy(rng, members, encoder.timesteps, "routed")
+            ensemble = msgspec.structs.replace(ensemble, policy=policy)
     return with_vectors(ensemble, random_inputs(rng, ensemble, vectors)[:vectors]) if vectors else ensemble
+
+
+def random_routes(rng: random.Random, classes: int, students: int) -> np.ndarray:
+    """A route for each pair of classes, uint8 [pairs, students]."""
+    numbers = np.random.default_rng(rng.getrandbits(32))
+    routes: np.ndarray = numbers.permuted(
+        np.tile(np.arange(students, dtype=np.uint8), (pair_row(0, classes), 1)), axis=1
+    )
+    return routes
 
 
 def random_policy(
@@ -100,9 +115,9 @@ def random_policy(
         return ActivationPolicy("first", students=rng.randint(1, count), timesteps=steps)
     if kind == "mask":
         return ActivationPolicy("mask", mask=rng.randint(1, 2**count - 1), timesteps=steps)
-    if kind == "cascade":
+    if kind in ("cascade", "routed"):
         margins = tuple(rng.choice((0, 1, 50, 5000, 10**6, 2**31 - 1)) for _ in range(count - 1))
-        return ActivationPolicy("cascade", margins=margins, timesteps=steps)
+        return ActivationPolicy(kind, margins=margins, timesteps=steps)  # type: ignore[arg-type]
     if kind == "budget":
         total = sum(member.max_ops for member in members)
         return ActivationPolicy("budget", max_ops=rng.choice((1, max(1, total // 2), 2**32 - 1)), timesteps=steps)
@@ -110,8 +125,8 @@ def random_policy(
 
 
 def every_policy(rng: random.Random, ensemble: QuantEnsemble) -> list[ActivationPolicy]:
-    """The ensemble's own policy and one of each kind."""
-    kinds = ("all", "first", "mask", "cascade", "budget")
+    """The ensemble's own policy and one of each kind that it can follow."""
+    kinds = ("all", "first", "mask", "cascade", "budget", *(() if ensemble.routes is None else ("routed",)))
     return [
         ensemble.policy,
         *(random_policy(rng, ensemble.students, ensemble.encoder.timesteps, kind) for kind in kinds),

@@ -15,19 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
-from strategies import ensembles, examples, random_ensemble
+from strategies import ensembles, examples, random_ensemble, random_routes
 
 from sne_edge import artifact
 from sne_edge.errors import SneError
-from sne_edge.model import QuantEnsemble
+from sne_edge.model import ActivationPolicy, QuantEnsemble
 
 replace = msgspec.structs.replace
 
 
 @pytest.fixture(scope="module")
 def model() -> QuantEnsemble:
-    """Two students with convolution, and three golden vectors."""
-    return random_ensemble(random.Random(3), kind="rate", students=2, vectors=3)
+    """Two students with convolution, routes, and three golden vectors."""
+    made = random_ensemble(random.Random(3), kind="rate", students=2, vectors=3)
+    return replace(made, routes=random_routes(random.Random(3), len(made.classes), 2))
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,22 @@ def test_a_newer_minor_version_is_read(model: QuantEnsemble, data: bytes) -> Non
     assert artifact.dumps(artifact.loads(newer)) == data
 
 
+def test_a_file_from_before_routes_keeps_its_content_and_fingerprint(model: QuantEnsemble) -> None:
+    plain = replace(model, routes=None, policy=ActivationPolicy())
+    content, tensors = artifact._content(plain)
+    assert "routes" not in content and "routes" not in tensors
+    old = artifact.loads(forge(plain, version=[1, 0]))
+    assert old.routes is None and artifact.fingerprint(old) == artifact.fingerprint(plain)
+    shipped = artifact.find("mnist1d").read_bytes()
+    assert artifact._manifest(shipped)["fingerprint"] == artifact.fingerprint(artifact.load("mnist1d"))
+
+
+def test_routes_survive(model: QuantEnsemble) -> None:
+    routes = random_routes(random.Random(4), len(model.classes), 2)
+    loaded = artifact.loads(artifact.dumps(replace(model, routes=routes)))
+    assert loaded.routes is not None and loaded.routes.tolist() == routes.tolist()
+
+
 @pytest.mark.parametrize("version", [None, "1.0", 1, [1], [1, 0, 0], [1.0, 0], [True, 0], ["1", "0"], {}])
 def test_no_version_is_refused(model: QuantEnsemble, version: Any) -> None:
     assert "no valid format version" in refused(forge(model, version=version)).message
@@ -196,6 +213,11 @@ def drop_tensor(content: dict[str, Any], tensors: dict[str, np.ndarray]) -> None
     del tensors["bias"]
 
 
+def lose_routes(content: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    del content["routes"], tensors["routes"]
+    content["policy"]["kind"], content["policy"]["margins"] = "routed", [1]
+
+
 def extra_tensor(content: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
     tensors["extra"] = np.zeros(3, np.int8)
 
@@ -220,6 +242,11 @@ HOSTILE: dict[str, Callable[..., None]] = {
     "a number for a tensor": put("bias", value=7),
     "null for a tensor": put("bias", value=None),
     "a tensor for a name": put("name", value=["bias"]),
+    "routes of another shape": put_tensor("routes", lambda a: a[:-1]),
+    "routes of another type": put_tensor("routes", lambda a: a.view(np.int8)),
+    "a route to no student": put_tensor("routes", lambda a: a + np.uint8(1)),
+    "a route that names a student twice": put_tensor("routes", lambda a: a * np.uint8(0)),
+    "a routed policy without routes": lose_routes,
     "a name with a path": put("name", value="../../etc/passwd"),
     "a name with a line break": put("name", value="a\n#include <x>"),
     "a name of 33 letters": put("name", value="a" * 33),

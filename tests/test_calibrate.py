@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 
 import msgspec
 import numpy as np
 import pytest
 from models import tiny_ensemble
 
-from sne_edge.calibrate import NEVER, Stages, best_order, calibrate, cascade_margins, golden_vectors, run_students
+from sne_edge.calibrate import (
+    NEVER,
+    Stages,
+    best_order,
+    calibrate,
+    golden_vectors,
+    margin_by_drop,
+    margin_by_ops,
+    promise,
+    run_students,
+    stages,
+    upper_bound,
+)
 from sne_edge.errors import SneError
 from sne_edge.model import ActivationPolicy, QuantEnsemble
 from sne_edge.reference import run
@@ -52,28 +64,83 @@ def play(seen: Stages, margins: tuple[int, ...]) -> tuple[float, float]:
     return right / len(seen.margin), cost / len(seen.margin)
 
 
+def every_margin(seen: Stages) -> list[int]:
+    """All that make a difference."""
+    return [*np.unique(np.append(seen.margin[:, :-1], 0)).tolist(), NEVER]
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("drop", [0.0, 1.0, 5.0])
 def test_a_cascade_costs_no_more_accuracy_than_allowed_and_saves_operations(seed: int, drop: float):
     seen = random_stages(seed)
-    accuracy, cost = play(seen, cascade_margins(seen, drop))
+    margin = margin_by_drop(seen, drop)
+    accuracy, cost = play(seen, (margin,) * 2)
     assert accuracy >= seen.correct[:, -1].mean() - drop / 100 - 1e-9
     assert cost < seen.cost[:, -1].mean()
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_margins_are_near_the_best_of_an_exhaustive_search(seed: int):
-    seen = random_stages(seed, count=60)
-    allowed = seen.correct[:, -1].mean() - 0.02 - 1e-9
-    grid = [np.unique(np.append(seen.margin[:, k], NEVER)) for k in (0, 1)]
-    costs = [cost for m in itertools.product(*(g[::2] for g in grid)) for a, cost in [play(seen, m)] if a >= allowed]
-    assert play(seen, cascade_margins(seen, 2.0))[1] <= 1.15 * min(costs)
+def test_the_margin_is_the_lowest_down_to_which_no_more_samples_differ_than_allowed(seed: int):
+    seen = random_stages(seed)
+    margin, kept = margin_by_drop(seen, 4.0), []
+    for m in every_margin(seen):
+        last = [next((k for k in (0, 1) if row[k] >= m), 2) for row in seen.margin]
+        differ = sum(seen.correct[i, k] != seen.correct[i, 2] for i, k in enumerate(last))
+        kept.append((m, differ / len(last) <= 0.04))
+    assert all(ok for m, ok in kept if m >= margin)
+    assert not [ok for m, ok in kept if m < margin][-1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("share", [1.1, 1.4, 1.9, 9.0])
+def test_an_allowance_of_operations_buys_the_best_accuracy(seed: int, share: float):
+    seen = random_stages(seed)
+    target = share * seen.cost[:, 0].mean()
+    found = [(*play(seen, (m, m)), m) for m in every_margin(seen)]
+    accuracy, _, margin = max((a, m, m) for a, cost, m in found if cost <= target)
+    assert margin_by_ops(seen, target) == margin
+    assert play(seen, (margin, margin))[0] == accuracy
+
+
+def test_fewer_operations_than_the_first_student_takes_are_refused():
+    seen = random_stages(0)
+    with pytest.raises(SneError, match="alone takes"):
+        margin_by_ops(seen, seen.cost[:, 0].mean() - 1)
 
 
 def test_where_every_early_stop_is_wrong_the_cascade_never_stops():
     correct = np.array([[False, True]] * 10)
     seen = Stages(correct, np.full((10, 2), 50), np.array([[10, 20]] * 10))
-    assert cascade_margins(seen, 0.0) == (NEVER,)
+    assert margin_by_drop(seen, 0.0) == NEVER
+
+
+def test_where_only_early_stops_are_right_the_cascade_takes_no_credit():
+    correct = np.array([[True, False]] * 10)
+    seen = Stages(correct, np.full((10, 2), 50), np.array([[10, 20]] * 10))
+    assert margin_by_drop(seen, 1.0) == NEVER
+    assert margin_by_ops(seen, 15) <= 50
+
+
+def test_what_is_promised_on_some_samples_holds_on_others():
+    """Not for every draw, but on average: choosing by few samples must not flatter what it chose."""
+    drops, saved = [], []
+    for seed in range(30):
+        everything = random_stages(seed, count=3400)
+        some, others = ((slice(0, 400)), slice(400, None))
+        parts = [Stages(everything.correct[s], everything.margin[s], everything.cost[s]) for s in (some, others)]
+        margin = margin_by_drop(parts[0], 2.0)
+        told = promise(parts[1], (margin,) * 2)
+        drops.append(100 * (told.accuracy_of_all - told.accuracy))
+        saved.append(told.operations_of_all / told.operations)
+    assert np.mean(drops) <= 2.0 and np.mean(saved) > 1.2
+
+
+def test_the_bound_on_a_share_is_clopper_and_pearsons():
+    assert upper_bound(0, 500) == pytest.approx(1 - 0.05 ** (1 / 500), rel=1e-6)
+    assert upper_bound(3, 20) == pytest.approx(0.34366, abs=1e-5)
+    assert upper_bound(20, 20) == 1.0
+    below = sum(math.comb(300, i) * 0.04**i * 0.96 ** (300 - i) for i in range(8))
+    assert upper_bound(7, 300, 1 - below) == pytest.approx(0.04, rel=1e-6)
 
 
 def test_calibration_fills_in_costs_order_and_margins(ensemble, inputs, labels):
@@ -85,6 +152,20 @@ def test_calibration_fills_in_costs_order_and_margins(ensemble, inputs, labels):
     assert made.policy.kind == "cascade" and len(made.policy.margins) == len(made.students) - 1
     whole = (run(made, inputs, ActivationPolicy("all")).decisions.label == labels).mean()
     assert (run(made, inputs).decisions.label == labels).mean() >= whole - 0.02 - 1e-9
+
+
+@pytest.mark.parametrize("kind", ["cascade", "routed"])
+@pytest.mark.parametrize("goal", [{"max_drop": 3.0}, {"target_ops": 2000.0}])
+def test_a_promise_is_what_the_reference_does_to_the_samples(ensemble, inputs, labels, kind, goal):
+    made = calibrate(ensemble, inputs, labels, kind=kind, **goal)
+    told = promise(stages(made, run_students(made, inputs), labels), made.policy.margins)
+    out = run(made, inputs)
+    assert made.policy.kind == kind and (made.routes is not None) == (kind == "routed")
+    assert told.accuracy == pytest.approx((out.decisions.label == labels).mean())
+    assert told.operations == pytest.approx((out.synaptic_ops + out.macs).mean())
+    assert told.students_run == pytest.approx(out.decisions.students_run.mean())
+    if "target_ops" in goal:
+        assert told.operations <= goal["target_ops"]
 
 
 def test_the_first_student_is_the_one_that_is_best_alone(ensemble, inputs, labels):
@@ -103,7 +184,7 @@ def test_a_single_student_needs_no_cascade(ensemble, inputs, labels):
         spikes=np.zeros((0, layers), np.uint32),
     )  # fmt: skip
     single = msgspec.structs.replace(
-        single, students=single.students[:1], order=(0,), policy=ActivationPolicy("all"), vectors=empty
+        single, students=single.students[:1], order=(0,), policy=ActivationPolicy("all"), vectors=empty, routes=None
     )
     assert calibrate(single, inputs, labels).policy.kind == "all"
 
@@ -122,3 +203,9 @@ def test_bad_settings_are_refused(ensemble, inputs, labels):
         calibrate(ensemble, inputs, labels, max_drop=-1)
     with pytest.raises(SneError, match="labels"):
         calibrate(ensemble, inputs, labels[:-1])
+    with pytest.raises(SneError, match="classes"):
+        calibrate(ensemble, inputs, labels + len(ensemble.classes))
+    with pytest.raises(SneError, match="target_ops"):
+        calibrate(ensemble, inputs, labels, target_ops=0)
+    with pytest.raises(SneError, match="nothing to calibrate"):
+        calibrate(ensemble, inputs, labels, kind="budget")

@@ -16,7 +16,8 @@ from sne_edge.artifact import load, save
 from sne_edge.model import QuantEnsemble
 
 COMMANDS = (
-    "train", "quantize", "inspect", "eval", "export", "build", "verify", "bench", "plot", "targets", "doctor",
+    "train", "quantize", "inspect", "eval", "export", "build", "verify", "bench", "calibrate", "plot", "targets",
+    "doctor",
 )  # fmt: skip
 
 
@@ -134,6 +135,15 @@ def assert_refused(done: subprocess.CompletedProcess[str], message: str, hint: s
         (["bench", "{model}", "--on", "qemu:nothing"], "no board 'nothing'", "microbit"),
         (["verify", "{model}", "--on", "socket://127.0.0.1:1"], "127.0.0.1:1", ""),
         (["plot", "{model}"], "holds no figures", "train"),
+        (["calibrate", "{model}", "-o", "x.sne", "--data", "unheard-of"], "unheard-of", "npz"),
+        (["calibrate", "{model}", "-o", "x.sne", "--data", "mnist1d"], "does not hold samples of 32", "shape"),
+        (["calibrate", "mnist1d", "-o", "x.sne", "--data", "mnist1d", "--policy", "first"], "'first'", "routed"),
+        (["calibrate", "mnist1d", "-o", "x.sne", "--data", "mnist1d", "--target-ops", "9"], "alone takes", "at least"),
+        (
+            ["calibrate", "{model}", "-o", "x.sne", "--data", "mnist1d", "--max-drop", "1", "--target-ops", "9"],
+            "both given",
+            "one of them",
+        ),
         (["train", "-o", "{model}/x.sne"], "cannot write", "permissions"),
         (["train", "-o", "x.sne", "--scheme", "best"], "best", "contiguous"),
         (["train", "-o", "x.sne", "--channels", "8,many"], "8,many", "8,32,40"),
@@ -180,6 +190,21 @@ def test_train_and_plot_make_a_model_that_runs(tmp_path: Path) -> None:
     assert load(tmp_path / "small.sne").name == "small"
     assert run("plot", tmp_path / "small.sne", "-o", tmp_path / "small.png").returncode == 0
     assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_calibrate_chooses_a_routed_policy_within_an_allowance(tmp_path: Path) -> None:
+    made = tmp_path / "routed.sne"
+    record = parsed(
+        "calibrate", "mnist1d", "--data", "mnist1d", "-o", made, "--policy", "routed", "--target-ops", "50000"
+    )
+    assert isinstance(record, dict)
+    rows = record["integer"]
+    assert rows["validation"][-1]["policy"].startswith("routed:") and rows["validation"][-1]["operations"] <= 50000
+    assert rows["validation"][0]["accuracy"] < rows["validation"][-1]["accuracy"]
+    assert record["calibration"]["promise"]["accuracy"] == pytest.approx(rows["validation"][-1]["accuracy"])
+    (told,) = parsed("eval", made, "--data", "mnist1d", "--policy", "own")  # type: ignore[misc]
+    assert told["accuracy"] == pytest.approx(rows["test"][-1]["accuracy"])
+    assert load(made).policy.kind == "routed" and load(made).routes is not None
 
 
 def test_quantize_takes_a_network_from_a_file(tmp_path: Path) -> None:

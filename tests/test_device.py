@@ -18,6 +18,7 @@ from sne_edge.artifact import fingerprint
 from sne_edge.device import Device
 from sne_edge.errors import SneError
 from sne_edge.export import export
+from sne_edge.host import HostModel
 from sne_edge.model import ActivationPolicy, QuantEnsemble
 from sne_edge.transport import HostLine, SocketLine
 
@@ -65,6 +66,7 @@ def test_the_host_is_a_device_like_any_other(tiny: QuantEnsemble, host_export: P
         info = device.info()
         assert (info.name, info.board, info.fingerprint) == ("tiny-test", "host", fingerprint(tiny))
         assert (info.inputs, info.classes, info.students, info.timesteps) == (32, 4, 3, 3)
+        assert info.routes and not info.stream
         golden = tiny.vectors
         for index in range(info.vectors):
             assert device.run_vector(index).matches
@@ -95,6 +97,10 @@ def test_every_policy_reaches_the_device(tiny: QuantEnsemble, host_export: Path)
         assert device.run(ActivationPolicy("cascade", margins=(0, 0))).stop == "margin"
         assert device.run(ActivationPolicy("cascade", margins=(2**31 - 1, 2**31 - 1))).students_run == 3
         assert device.run(ActivationPolicy("budget", max_ops=1)).stop == "budget"
+        assert device.run(ActivationPolicy("routed", margins=(0, 0))).active == 1 << tiny.order[0]
+        assert device.run(ActivationPolicy("routed", margins=(2**31 - 1, 2**31 - 1))).students_run == 3
+        two = HostModel(tiny).run(tiny.vectors.inputs[2:3], ActivationPolicy("routed", margins=(2**31 - 1, 0)))
+        assert device.run(ActivationPolicy("routed", margins=(2**31 - 1, 0))).active == two.active[0]
         assert device.run(ActivationPolicy("all", timesteps=1)).timesteps == 1
         for wrong in (
             ActivationPolicy("first", students=4),
@@ -102,10 +108,20 @@ def test_every_policy_reaches_the_device(tiny: QuantEnsemble, host_export: Path)
             ActivationPolicy("cascade", margins=(1,)),
             ActivationPolicy("cascade", margins=(1, -1)),
             ActivationPolicy("cascade", margins=(1,) * 200),
+            ActivationPolicy("routed", margins=(1,)),
             ActivationPolicy("all", timesteps=4),
         ):
             with pytest.raises(SneError):
                 device.run(wrong)
+
+
+def test_a_model_without_routes_says_so_and_refuses_the_policy(tiny: QuantEnsemble, tmp_path: Path) -> None:
+    directory = export(msgspec.structs.replace(tiny, routes=None), "host", tmp_path / "plain")
+    with Device.open("host", directory) as device:
+        assert not device.info().routes
+        with pytest.raises(SneError, match="SNE_E_POLICY"):
+            device.run(ActivationPolicy("routed", margins=(1, 1)))
+        assert device.run_vector(0).matches
 
 
 def test_a_wrong_input_is_refused_before_it_is_sent(host_export: Path) -> None:

@@ -15,7 +15,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ENCODERS, ensembles, every_policy, examples, proven, random_ensemble, random_inputs
+from strategies import (
+    ENCODERS,
+    ensembles,
+    every_policy,
+    examples,
+    proven,
+    random_ensemble,
+    random_inputs,
+    random_routes,
+)
 
 from sne_edge import host, reference
 from sne_edge.encoder import Encoder, EncoderKind, Shape
@@ -422,6 +431,46 @@ def test_an_injected_fault_is_seen(
             compare()
 
 
+ROUTE_FAULTS = {
+    "the last of equal second logits is second": (r"logits\[c\] > logits\[second", "logits[c] >= logits[second"),
+    "rows are counted from the higher class": (r"\+ low\)", "+ high - 1u - low)"),
+    "a route starts at its second student": (r"n_students;\n    while", "n_students + 1u;\n    while"),
+    "the order decides instead": (r"SNE_POLICY_ROUTED \? next", "SNE_POLICY_ALL ? next"),
+}
+
+
+@pytest.mark.parametrize("fault", [None, *ROUTE_FAULTS])
+def test_an_injected_fault_in_routing_is_seen(
+    fault: str | None, require_tool: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four students of small weights, so that logits tie often, and every pair of classes has a route of its own."""
+    require_tool("cc")
+
+    def faulty(ensemble: QuantEnsemble, target: str, directory: Path) -> Path:
+        path = export(ensemble, target, directory) / "sne_schedule.c"
+        if fault is not None:
+            text, count = re.subn(*ROUTE_FAULTS[fault], path.read_text())
+            assert count == 1, "the fault was not injected"
+            path.write_text(text)
+        return path.parent
+
+    monkeypatch.setattr(host, "export", faulty)
+    rng, encoder = np.random.default_rng(0), Encoder("rate", (1, 1, 6), 2)
+    students: list[list[Layer]] = []
+    for _ in range(4):
+        readout = linear(encoder, True, encoder.shape, 5, READOUT)
+        weight = rng.integers(-2, 3, readout.weight.shape, dtype=np.int8)
+        students.append([proven(msgspec.structs.replace(readout, weight=weight, bias=np.zeros(5, np.int32)), encoder)])
+    ensemble = ensemble_of(encoder, students)
+    ensemble = msgspec.structs.replace(ensemble, routes=random_routes(random.Random(0), 5, 4))
+    inputs = rng.integers(0, 128, (200, 6), dtype=np.uint8)
+    model, policy = HostModel(ensemble), ActivationPolicy("routed", margins=(4, 3, 2))
+    got, want = model.run(inputs, policy), reference.run(ensemble, inputs, policy).decisions
+    assert len(set(want.active.tolist())) > 4
+    same = all((getattr(got, name) == getattr(want, name)).all() for name in ("logits", "label", "active", "stop"))
+    assert same == (fault is None)
+
+
 @pytest.mark.parametrize(
     "policy",
     [
@@ -433,6 +482,7 @@ def test_an_injected_fault_is_seen(
         ActivationPolicy("cascade", margins=(1,)),
         ActivationPolicy("cascade", margins=(1, -1)),
         ActivationPolicy("cascade", margins=(1, 2**31)),
+        ActivationPolicy("routed", margins=(1,)),
         ActivationPolicy("budget", max_ops=0),
         ActivationPolicy("budget", max_ops=2**32),
         ActivationPolicy("all", timesteps=99),

@@ -12,24 +12,25 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import examples, random_ensemble
+from strategies import examples, random_ensemble, random_routes
 
 from sne_edge.errors import SneError
-from sne_edge.model import ActivationPolicy, QuantEnsemble, check_policy
-from sne_edge.policy import STOPS, decide, format_policy, parse_policy, schedule
+from sne_edge.model import ActivationPolicy, QuantEnsemble, check_policy, pair_row
+from sne_edge.policy import STOPS, decide, format_policy, parse_policy, route_rows, schedule, top_two
 from sne_edge.resources import RUNTIME
 
 
 @pytest.fixture(scope="module")
 def three() -> QuantEnsemble:
-    """An ensemble of three students."""
-    return random_ensemble(random.Random(2), students=3)
+    """An ensemble of three students, with routes."""
+    made = random_ensemble(random.Random(2), students=3)
+    return msgspec.structs.replace(made, routes=random_routes(random.Random(0), len(made.classes), 3))
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> ActivationPolicy:
     """Policies for three students, with figures at which the decisions below differ."""
-    kind: Any = draw(st.sampled_from(["all", "first", "mask", "cascade", "budget"]))
+    kind: Any = draw(st.sampled_from(["all", "first", "mask", "cascade", "budget", "routed", "routed"]))
     return ActivationPolicy(
         kind,
         students=draw(st.integers(1, 3)),
@@ -74,7 +75,7 @@ def test_stops_are_numbered_as_in_the_header() -> None:
 def test_every_kind_of_policy_is_in_the_header() -> None:
     header = (RUNTIME / "sne.h").read_text(encoding="utf-8")
     kinds = {name.lower() for name in re.findall(r"SNE_POLICY_(\w+) = \d+", header)}
-    assert kinds == {"default", "all", "first", "mask", "cascade", "budget"}
+    assert kinds == {"default", "all", "first", "mask", "cascade", "budget", "routed"}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ def test_the_lowest_class_wins_a_tie(logits: list[int], label: int, margin: int)
         ("mask:5", ActivationPolicy("mask", mask=5)),
         ("cascade:900,0", ActivationPolicy("cascade", margins=(900, 0))),
         ("budget:20000", ActivationPolicy("budget", max_ops=20000)),
+        ("routed:900,0", ActivationPolicy("routed", margins=(900, 0))),
     ],
 )
 def test_words_make_a_policy_and_a_policy_words(three: QuantEnsemble, text: str, policy: ActivationPolicy) -> None:
@@ -111,7 +113,7 @@ def test_own_is_the_ensembles_policy(three: QuantEnsemble) -> None:
     [
         *("", "some", "all:1", "own:1", "first", "first:0", "first:4", "first:x", "first:1.5"),
         *("mask:0", "mask:8", "mask:-1", "budget:", "budget:0", "budget:4294967296"),
-        *("cascade:1", "cascade:1,2,3", "cascade:1,-2", "cascade:1,2147483648"),
+        *("cascade:1", "cascade:1,2,3", "cascade:1,-2", "cascade:1,2147483648", "routed:1", "routed:1,x"),
     ],
 )
 def test_words_that_make_no_policy_are_refused(three: QuantEnsemble, text: str) -> None:
@@ -137,15 +139,54 @@ def test_words_that_make_no_policy_are_refused(three: QuantEnsemble, text: str) 
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", ["all", "first", "mask", "cascade", "budget"])
+@pytest.mark.parametrize("kind", ["all", "first", "mask", "cascade", "budget", "routed"])
 def test_no_field_is_out_of_range_even_one_the_kind_ignores(kind: Any, fields: dict[str, Any]) -> None:
     good: dict[str, Any] = {"students": 1, "mask": 1, "margins": (0, 0), "max_ops": 1, "timesteps": 4}
-    check_policy(ActivationPolicy(kind, **good), 3, 4)
+    check_policy(ActivationPolicy(kind, **good), 3, 4, True)
     with pytest.raises(ValueError, match=r"policy|timesteps"):
-        check_policy(ActivationPolicy(kind, **(good | fields)), 3, 4)
+        check_policy(ActivationPolicy(kind, **(good | fields)), 3, 4, True)
 
 
 def test_a_calibrated_model_keeps_its_margins_under_another_policy() -> None:
-    check_policy(ActivationPolicy("all", margins=(5, 5)), 3, 4)
-    check_policy(ActivationPolicy("all"), 3, 4)
-    check_policy(ActivationPolicy("cascade"), 1, 4)
+    check_policy(ActivationPolicy("all", margins=(5, 5)), 3, 4, False)
+    check_policy(ActivationPolicy("all"), 3, 4, False)
+    check_policy(ActivationPolicy("cascade"), 1, 4, False)
+
+
+def test_a_routed_policy_needs_routes(three: QuantEnsemble) -> None:
+    with pytest.raises(SneError, match="no routes"):
+        parse_policy("routed:1,2", msgspec.structs.replace(three, routes=None, policy=ActivationPolicy()))
+    with pytest.raises(ValueError, match="no routes"):
+        check_policy(ActivationPolicy("routed", margins=(1, 2)), 3, 4, False)
+
+
+@pytest.mark.parametrize(
+    ("logits", "first", "second"),
+    [
+        ([5, 3], 0, 1),
+        ([4, 4], 0, 1),
+        ([4, 4, 4], 0, 1),
+        ([1, 3, 3, 5], 3, 1),
+        ([7, 1, 7, 7], 0, 2),
+        ([-9, -9, -8], 2, 0),
+    ],
+)
+def test_the_lowest_classes_are_the_top_two_on_a_tie(logits: list[int], first: int, second: int) -> None:
+    got = top_two(np.array([logits]))
+    assert (got[0][0], got[1][0]) == (first, second)
+
+
+def test_every_pair_of_classes_has_a_row_of_its_own() -> None:
+    pairs = [(low, high) for high in range(12) for low in range(high)]
+    assert [pair_row(low, high) for low, high in pairs] == list(range(len(pairs))) and pair_row(0, 12) == len(pairs)
+    logits = np.zeros((len(pairs), 12), dtype=np.int64)
+    for row, pair in enumerate(pairs):
+        logits[row, list(pair)] = (3, 5) if row % 2 else (5, 3)
+    assert route_rows(logits).tolist() == list(range(len(pairs)))
+
+
+def test_routes_name_every_student_once(three: QuantEnsemble) -> None:
+    assert three.routes is not None
+    for routes in (np.zeros_like(three.routes), three.routes[:-1], three.routes[:, :-1], three.routes.astype(np.int8)):
+        with pytest.raises(ValueError, match="routes"):
+            msgspec.structs.replace(three, routes=routes)

@@ -266,6 +266,7 @@ const sne_model fixed_model = {
     order,
     bias,
     margins,
+    NULL,
     &policy,
     NULL,
     SNE_TRACED};

@@ -1,0 +1,104 @@
+"""Recalibration: another order and policy for a finished model, from data, without training or torch.
+
+In: an ensemble and a data set, of which validation samples choose and test samples only tell. Out: the ensemble with
+order, routes, policy, golden vectors and figures made anew by the host build; weights and measured costs stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from .calibrate import Promise, Work, check_goal, check_samples, choose_policy, promise, stages
+from .data import Dataset
+from .evaluate import default_policies, evaluate
+from .host import HostModel
+from .model import ActivationPolicy, QuantEnsemble, Vectors, no_vectors
+
+
+def recalibrate(
+    ensemble: QuantEnsemble,
+    dataset: Dataset,
+    max_drop: float = 0.1,
+    *,
+    target_ops: float | None = None,
+    kind: str = "cascade",
+) -> tuple[QuantEnsemble, Promise]:
+    """The ensemble with a policy chosen as `calibrate.choose_policy` says, and what it does to the validation samples.
+
+    Raises `SneError` where the goal or the data do not fit the ensemble, or no C compiler is installed.
+    """
+    check_goal(max_drop, target_ops, kind)
+    inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
+    check_samples(ensemble, inputs, labels)
+    work = measure(HostModel(_bare(ensemble)), inputs)
+    made = choose_policy(_bare(ensemble), work, labels, max_drop, target_ops=target_ops, kind=kind)
+    promised = promise(stages(made, work, labels), made.policy.margins)
+    host = HostModel(made)
+    figures = {
+        "validation": _figures(host, inputs, labels),
+        "test": _figures(host, made.encoder.encode(dataset.x_test), dataset.y_test),
+    }
+    calibration = {
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "samples": len(labels)},
+        "policy": made.policy.kind,
+        "goal": {"max_drop": max_drop} if target_ops is None else {"target_ops": target_ops},
+        "promise": asdict(promised),
+    }
+    provenance = ensemble.provenance | {"integer": figures, "calibration": calibration}
+    vectors = golden(host, ensemble.vectors.inputs, ensemble.vectors.labels)
+    return msgspec.structs.replace(made, vectors=vectors, provenance=provenance), promised
+
+
+def measure(host: HostModel, inputs: np.ndarray) -> Work:
+    """Every student on inputs uint8 [N, input_bytes], alone, for as many timesteps as the model's own policy runs."""
+    ensemble = host.ensemble
+    steps = ensemble.policy.timesteps
+    alone = [
+        host.run(inputs, ActivationPolicy("mask", mask=1 << k, timesteps=steps)) for k in range(len(ensemble.students))
+    ]
+    parts = [batch.logits - ensemble.bias.astype(np.int64) for batch in alone]
+    return Work(np.stack(parts, axis=1), np.stack([batch.synaptic_ops + batch.macs for batch in alone], axis=1))
+
+
+def golden(host: HostModel, inputs: np.ndarray, labels: np.ndarray) -> Vectors:
+    """What the host build makes of inputs uint8 [N, input_bytes] under the model's own policy; labels int [N]."""
+    if not len(inputs):
+        return host.ensemble.vectors
+    batch = host.run(inputs)
+    return Vectors(
+        inputs=np.ascontiguousarray(inputs),
+        logits=batch.logits,
+        active=batch.active.astype(np.uint32),
+        spikes=batch.spikes,
+        ops=np.stack([batch.synaptic_ops, batch.macs], axis=1).astype(np.uint32),
+        labels=labels.astype(np.int32),
+    )
+
+
+def _bare(ensemble: QuantEnsemble) -> QuantEnsemble:
+    """Without golden vectors, which hold for the old policy."""
+    none = no_vectors(ensemble.encoder, len(ensemble.classes), ensemble.students)
+    return msgspec.structs.replace(ensemble, vectors=none)
+
+
+def _figures(host: HostModel, inputs: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """As training records them: a row for every number of students, then the policy's."""
+    students = len(host.ensemble.students)
+    fixed = [ActivationPolicy("first", students=k + 1) for k in range(students)]
+    own = [policy for policy in default_policies(host.ensemble) if policy.kind in ("cascade", "routed")]
+    rows = evaluate(host, inputs, labels, [*fixed, *own])
+    return [
+        {
+            "policy": row.policy,
+            "accuracy": round(row.accuracy or 0.0, 4),
+            "students_run": round(row.students_run, 3),
+            "synaptic_ops": round(row.synaptic_ops, 1),
+            "macs": round(row.macs, 1),
+            "operations": round(row.operations, 1),
+        }
+        for row in rows
+    ]
