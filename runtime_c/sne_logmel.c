@@ -44,14 +44,21 @@ SNE_INLINE uint32_t excess(uint32_t largest, uint32_t bits)
 /* Steps 1 and 2: the windowed frame as complex numbers in bit-reversed order; returns the or of their magnitudes. */
 static uint32_t load(const sne_logmel *config, const int16_t *samples, int32_t *z, int32_t *exponent)
 {
-    const uint32_t window = config->window, preemphasis = config->preemphasis;
-    const uint16_t *hann = config->hann;
-    uint32_t n, place = 0, all = 0, have;
-    int32_t before = 0;
-    for (n = 0; n < window; n++) {
-        const int32_t now = samples[n], y = now - rounded((int32_t)preemphasis * before, 15);
-        const int32_t x = y * (int32_t)hann[n <= window / 2 ? n : window - n];
-        before = now;
+    const uint32_t window = config->window;
+    const int32_t preemphasis = config->preemphasis;
+    uint32_t n, place = 0, all = 0, left, right;
+    for (n = 1; n < window; n++) {
+        all |= magnitude(32 * samples[n] - preemphasis * samples[n - 1]);
+    }
+    right = excess(all, 15);
+    left = right ? 0 : 15 - bits_of(all);
+    *exponent = (int32_t)right - (int32_t)left - 5;
+    z[0] = 0;
+    all = 0;
+    for (n = 1; n < window; n++) {
+        const int32_t y = 32 * samples[n] - preemphasis * samples[n - 1];
+        const int32_t scaled = rounded((int32_t)((uint32_t)y << left), right);
+        const int32_t x = rounded(scaled * (int32_t)config->hann[n <= window / 2 ? n : window - n], 15);
         all |= magnitude(x);
         z[2 * place + (n & 1u)] = x;
         if (n & 1u) { /* count on, from the highest bit down */
@@ -62,13 +69,6 @@ static uint32_t load(const sne_logmel *config, const int16_t *samples, int32_t *
             }
             place |= bit;
         }
-    }
-    have = bits_of(all);
-    *exponent = (int32_t)have - 30;
-    all = 0;
-    for (n = 0; n < window; n++) {
-        z[n] = have > 15 ? rounded(z[n], have - 15) : (int32_t)((uint32_t)z[n] << (15 - have));
-        all |= magnitude(z[n]);
     }
     return all;
 }
