@@ -53,22 +53,22 @@ static uint32_t load(const sne_logmel *config, const int16_t *samples, int32_t *
     right = excess(all, 15);
     left = right ? 0 : 15 - bits_of(all);
     *exponent = (int32_t)right - (int32_t)left - 5;
-    z[0] = 0;
     all = 0;
-    for (n = 1; n < window; n++) {
-        const int32_t y = 32 * samples[n] - preemphasis * samples[n - 1];
-        const int32_t scaled = rounded((int32_t)((uint32_t)y << left), right);
-        const int32_t x = rounded(scaled * (int32_t)config->hann[n <= window / 2 ? n : window - n], 15);
-        all |= magnitude(x);
-        z[2 * place + (n & 1u)] = x;
-        if (n & 1u) { /* count on, from the highest bit down */
-            uint32_t bit = window / 4;
-            while (place & bit) {
-                place ^= bit;
-                bit >>= 1;
-            }
-            place |= bit;
+    for (n = 0; n < window; n += 2) {
+        uint32_t bit = window / 4;
+        const int32_t even = 32 * samples[n] - preemphasis * samples[n - (n > 0)];
+        const int32_t odd = 32 * samples[n + 1] - preemphasis * samples[n];
+        const int32_t rising = n < window / 2;
+        const uint16_t *hann = config->hann + (rising ? n : window - n);
+        const int32_t re = rounded(rounded((int32_t)((uint32_t)even << left), right) * (int32_t)hann[0], 15);
+        const int32_t im = rounded(rounded((int32_t)((uint32_t)odd << left), right) * (int32_t)hann[rising ? 1 : -1], 15);
+        z[2 * place] = re;
+        z[2 * place + 1] = im;
+        all |= magnitude(re) | magnitude(im);
+        for (; place & bit; bit >>= 1) { /* count on, from the highest bit down */
+            place ^= bit;
         }
+        place |= bit;
     }
     return all;
 }
@@ -88,11 +88,12 @@ SNE_INLINE uint32_t butterflies(int32_t *z, uint32_t first, uint32_t end, uint32
         const int32_t br = (b[0] + half) >> shift, bi = (b[1] + half) >> shift;
         const int32_t tr = factor == FACTOR_ONE ? br : factor == FACTOR_MINUS_I ? bi : rounded(br * c + bi * s, 15);
         const int32_t ti = factor == FACTOR_ONE ? bi : factor == FACTOR_MINUS_I ? -br : rounded(bi * c - br * s, 15);
-        a[0] = ar + tr;
-        a[1] = ai + ti;
-        b[0] = ar - tr;
-        b[1] = ai - ti;
-        all |= magnitude(a[0]) | magnitude(a[1]) | magnitude(b[0]) | magnitude(b[1]);
+        const int32_t cr = ar + tr, ci = ai + ti, dr = ar - tr, di = ai - ti;
+        a[0] = cr;
+        a[1] = ci;
+        b[0] = dr;
+        b[1] = di;
+        all |= magnitude(cr) | magnitude(ci) | magnitude(dr) | magnitude(di);
     }
     return all;
 }
