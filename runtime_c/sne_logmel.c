@@ -44,31 +44,31 @@ SNE_INLINE uint32_t excess(uint32_t largest, uint32_t bits)
 /* Steps 1 and 2: the windowed frame as complex numbers in bit-reversed order; returns the or of their magnitudes. */
 static uint32_t load(const sne_logmel *config, const int16_t *samples, int32_t *z, int32_t *exponent)
 {
-    const uint32_t window = config->window, preemphasis = config->preemphasis;
-    const uint16_t *hann = config->hann;
-    uint32_t n, place = 0, all = 0, have;
-    int32_t before = 0;
-    for (n = 0; n < window; n++) {
-        const int32_t now = samples[n], y = now - rounded((int32_t)preemphasis * before, 15);
-        const int32_t x = y * (int32_t)hann[n <= window / 2 ? n : window - n];
-        before = now;
-        all |= magnitude(x);
-        z[2 * place + (n & 1u)] = x;
-        if (n & 1u) { /* count on, from the highest bit down */
-            uint32_t bit = window / 4;
-            while (place & bit) {
-                place ^= bit;
-                bit >>= 1;
-            }
-            place |= bit;
-        }
+    const uint32_t window = config->window;
+    const int32_t preemphasis = config->preemphasis;
+    uint32_t n, place = 0, all = 0, left, right;
+    for (n = 1; n < window; n++) {
+        all |= magnitude(32 * samples[n] - preemphasis * samples[n - 1]);
     }
-    have = bits_of(all);
-    *exponent = (int32_t)have - 30;
+    right = excess(all, 15);
+    left = right ? 0 : 15 - bits_of(all);
+    *exponent = (int32_t)right - (int32_t)left - 5;
     all = 0;
-    for (n = 0; n < window; n++) {
-        z[n] = have > 15 ? rounded(z[n], have - 15) : (int32_t)((uint32_t)z[n] << (15 - have));
-        all |= magnitude(z[n]);
+    for (n = 0; n < window; n += 2) {
+        uint32_t bit = window / 4;
+        const int32_t even = 32 * samples[n] - preemphasis * samples[n - (n > 0)];
+        const int32_t odd = 32 * samples[n + 1] - preemphasis * samples[n];
+        const int32_t rising = n < window / 2;
+        const uint16_t *hann = config->hann + (rising ? n : window - n);
+        const int32_t re = rounded(rounded((int32_t)((uint32_t)even << left), right) * (int32_t)hann[0], 15);
+        const int32_t im = rounded(rounded((int32_t)((uint32_t)odd << left), right) * (int32_t)hann[rising ? 1 : -1], 15);
+        z[2 * place] = re;
+        z[2 * place + 1] = im;
+        all |= magnitude(re) | magnitude(im);
+        for (; place & bit; bit >>= 1) { /* count on, from the highest bit down */
+            place ^= bit;
+        }
+        place |= bit;
     }
     return all;
 }
@@ -88,11 +88,12 @@ SNE_INLINE uint32_t butterflies(int32_t *z, uint32_t first, uint32_t end, uint32
         const int32_t br = (b[0] + half) >> shift, bi = (b[1] + half) >> shift;
         const int32_t tr = factor == FACTOR_ONE ? br : factor == FACTOR_MINUS_I ? bi : rounded(br * c + bi * s, 15);
         const int32_t ti = factor == FACTOR_ONE ? bi : factor == FACTOR_MINUS_I ? -br : rounded(bi * c - br * s, 15);
-        a[0] = ar + tr;
-        a[1] = ai + ti;
-        b[0] = ar - tr;
-        b[1] = ai - ti;
-        all |= magnitude(a[0]) | magnitude(a[1]) | magnitude(b[0]) | magnitude(b[1]);
+        const int32_t cr = ar + tr, ci = ai + ti, dr = ar - tr, di = ai - ti;
+        a[0] = cr;
+        a[1] = ci;
+        b[0] = dr;
+        b[1] = di;
+        all |= magnitude(cr) | magnitude(ci) | magnitude(dr) | magnitude(di);
     }
     return all;
 }

@@ -21,7 +21,7 @@ typedef struct {
     uint16_t hop;          /* 1 to window */
     uint16_t bands;
     uint16_t frames;
-    uint16_t preemphasis;  /* q15, below 32768 */
+    uint16_t preemphasis;  /* of 32, below 32 */
     uint16_t gain;
     int16_t offset;
 } sne_logmel;

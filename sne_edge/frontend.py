@@ -27,14 +27,14 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
     hop          samples from one frame to the next, 1 to `window`
     bands        mel bands (`low`..`high` Hz, triangles, O'Shaughnessy's 2595 log10(1 + f / 700))
     frames       frames of an input; what is missing of `samples` is zero, what is beyond is left out
-    preemphasis  q15, 0 (none) to 32767
+    preemphasis  of 32: the share of the sample before that is taken off, 0 (none) to 31
     offset, gain  q8 and q16: what logarithm becomes 0, and how many steps an octave of energy is, / 256
 
     One frame, N = `window`, M = N / 2, all in int32; >> is an arithmetic shift, round(x, n) = (x + (1 << n >> 1)) >> n:
 
-    1. y[n] = s[n] - round(preemphasis s[n-1], 15);  x[n] = y[n] hann[n], hann[0] being 0
-    2. x has b bits: the fewest for which -2^b <= x[n] < 2^b, all n.  z[n] = x[2n] + i x[2n+1], scaled by 2^(15-b):
-       shifted left, or round(., b - 15).  e = b - 30
+    1. y[n] = 32 s[n] - preemphasis s[n-1], but y[0] = 0, as hann[0] is. y has b bits: the fewest for which
+       -2^b <= y[n] < 2^b, all n. y is scaled by 2^(15-b): shifted left, or round(., b - 15).  e = b - 20
+    2. x[n] = round(y[n] hann[n], 15);  z[n] = x[2n] + i x[2n+1]
     3. a radix-2 FFT of M points, decimation in time. Before each stage with values of b bits, s = max(0, b - 15);
        every value becomes round(., s), e grows by s. A butterfly is a + t, a - t, t = round(b w, 15), the real and the
        imaginary part each rounded once. w = cos - i sin in q15, 32768 being 1
@@ -42,11 +42,11 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
        P = round(w[k] D, 15), w[k] = exp(-2 pi i k / N): X[k] = (round(Re E + Im P, 1), round(Im E - Re P, 1))
     5. power[k] = Re X^2 + Im X^2, which fits in uint32.  T[band] = sum of weight[band, k] power[k], in uint64. Between
        the centres of two bands the weights of a bin add up to 256: rise[k] for the upper, 256 - rise[k] for the lower
-    6. L = max(256 log2(T) + 512 e - 2048, -8192); log2 is the position of T's highest bit, and of the 16 bits below it (zeros
-       shifted in, or bits dropped) a linear interpolation between 33 entries of a table, see `log2`
+    6. L = max(256 log2(T) + 512 e - 2048, -8192); log2 is the position of T's highest bit, and of the 16 bits below it
+       (zeros shifted in, or bits dropped) a linear interpolation between 33 entries of a table, see `log2`
     7. q = clip(round((L - offset) gain, 16), -127, 127); with 127 the highest magnitude, an encoder of scale 1 keeps it
 
-    Nothing overflows: |x| < 2^31 - 2^15 (1), |Re b w| <= 2^30 sqrt 2 (3, 4), |Re X| <= 39556 (4),
+    Nothing overflows: |y| < 2^21 (1), |y hann| <= 2^30 (2), |Re b w| <= 2^30 sqrt 2 (3, 4), |Re X| <= 39556 (4),
     -2^13 <= L < 2^14 (6).
     Raises `ValueError` where a field is out of range or a band holds no bin.
     """
@@ -58,7 +58,7 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
     frames: int = 64
     low: float = 60.0
     high: float = 4000.0
-    preemphasis: int = 31785
+    preemphasis: int = 31
     offset: int = 5504
     gain: int = 2048
 
@@ -69,7 +69,7 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
             ("hop", 1, self.window),
             ("bands", 1, 128),
             ("frames", 1, 4096),
-            ("preemphasis", 0, 32767),
+            ("preemphasis", 0, 31),
             ("offset", -16384, 16383),
             ("gain", 1, 65535),
         ):
@@ -195,12 +195,12 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
         """Power, float64 [F, window / 2 + 1] of whole numbers, and e (int64 [F]) of frames."""
         hann = np.concatenate([self.hann, self.hann[-2:0:-1]]).astype(np.int32)
         s = frames.T.astype(np.int32)  # frames last: numpy's inner loops run over them
-        x = s.copy()
-        x[1:] -= _round(self.preemphasis * s[:-1], 15)
-        x *= hann[:, None]
-        shift = _bits(x) - 15
-        x = np.where(shift > 0, _round(x, np.maximum(shift, 0)), x << np.maximum(-shift, 0))
-        exponent = shift - 15
+        y = np.zeros_like(s)
+        y[1:] = 32 * s[1:] - self.preemphasis * s[:-1]
+        shift = _bits(y) - 15
+        y = np.where(shift > 0, _round(y, np.maximum(shift, 0)), y << np.maximum(-shift, 0))
+        exponent = shift - 5
+        x = _round(y * hann[:, None], 15)
         half = self.window // 2
         order = _bit_reversed(half)
         re, im = x[0::2][order], x[1::2][order]

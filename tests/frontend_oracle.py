@@ -18,13 +18,11 @@ def apply(config: LogMel, samples: list[int]) -> list[list[int]]:
 def _frame(config: LogMel, s: list[int]) -> list[int]:
     count = config.window
     hann = [int(config.hann[min(n, count - n)]) for n in range(count)]
-    x = []
-    for n in range(count):
-        y = s[n] - (_round(_fit(config.preemphasis * s[n - 1]), 15) if n else 0)
-        x.append(_fit(y * hann[n]))
-    bits = _bits(x)
-    x = [_round(value, bits - 15) if bits > 15 else value << (15 - bits) for value in x]
-    exponent = bits - 30
+    y = [0] + [_fit(32 * s[n] - config.preemphasis * s[n - 1]) for n in range(1, count)]
+    bits = _bits(y)
+    y = [_round(value, bits - 15) if bits > 15 else value << (15 - bits) for value in y]
+    x = [_round(_fit(y[n] * hann[n]), 15) for n in range(count)]
+    exponent = bits - 20
     z, exponent = _fft(config, [[x[2 * n], x[2 * n + 1]] for n in range(count // 2)], exponent)
     z, exponent = _scaled(z, 14, exponent)
     energy = _bands(config, [_power(config, z, k) for k in range(count // 2 + 1)])
