@@ -165,7 +165,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
         "kernel": window.kernel if window else layer.in_shape[:2] if stage.pools else (1, 1),
         "stride": window.stride if window else (1, 1),
         "padding": window.padding if window else (0, 0),
-        "axes": None if kernel in ("gather", "mac") else _axes(layer, stage, tables),
+        "axes": None if kernel in ("gather", "sweep", "mac") else _axes(layer, stage, tables),
         "divide": _divide(stage_input(layer, stage)),
     }
 
