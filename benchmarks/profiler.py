@@ -89,9 +89,7 @@ def profile(board: str, ensemble: QuantEnsemble, data: bytes) -> list[Instructio
         work = Path(folder)
         directory = export(ensemble, target.name, work / "model")
         name = ensemble.identifier
-        words = ", ".join(
-            f"0x{int.from_bytes(data[i : i + 4], 'little'):08x}" for i in range(0, len(data), 4)
-        )
+        words = ", ".join(f"0x{int.from_bytes(data[i : i + 4], 'little'):08x}" for i in range(0, len(data), 4))
         program = work / "program.c"
         program.write_text(PROGRAM.format(name=name, words=words), encoding="utf-8", newline="\n")
         elf = build_program(board, [program, directory / f"{name}.c"], work, includes=[directory])

@@ -138,7 +138,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
     if weight.size >= 1 << 24:
         raise ValueError(f"{weight.size} weights in one layer are more than the runtime can address")
     window = layer if isinstance(layer, Conv) else None
-    kernel = "mac" if analog else "sparse" if stage.kernel == "scatter" and not stage.pools else stage.kernel
+    kernel = "mac" if analog else stage.kernel
     return {
         "kind": "readout" if readout else "spiking",
         "width": width,

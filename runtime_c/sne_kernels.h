@@ -11,7 +11,7 @@
  *            column of the input: a position's are then neighbours in the list, and their rows are as far from each
  *            other as another position's. For convolutions whose windows overlap.
  *   scatter  a tile is one row of output positions. Each spike of the input rows that it sees is brought to the
- *            positions that it reaches: better where few spike, and after average pooling, which needs no pass of its
+ *            positions that it reaches: better where hardly any spike, and after average pooling, which needs no pass of its
  *            own: the tables see through it.
  *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter. */
 #ifndef SNE_KERNELS_H
@@ -22,8 +22,6 @@
 #include "sne_fire.h"
 
 enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
-/* For few spikes. Without instructions for signed lanes, to add a single row costs too much. */
-#define SNE_SPARSE (SNE_WEIGHT_OFFSET ? SNE_SWEEP : SNE_SCATTER)
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -208,28 +206,26 @@ typedef struct {
     uint32_t channels, stride;
 } sne_band;
 
-/* List the spikes of the input's columns from `x` to `stop`, with offsets as if column `x` were the first tap's, from `rows`
- * to beyond `full` at most. starts[i] is where the i-th column's begin. Returns the first column that is not complete. */
+/* List the spikes of the input's columns from `x` to `stop`, with offsets as if column `x` were the first tap's, in
+ * rows[0 .. capacity - 1]. starts[i] is where the i-th column's begin. Returns the first column that is not complete.
+ * `whole`: a column's inputs in one row never lie in two words. */
 SNE_INLINE uint32_t sne_list_band(const sne_band *b, const uint32_t *bits, uint32_t x, uint32_t stop, uint32_t *starts,
-                                  uint32_t *rows, const uint32_t *full, int whole)
+                                  uint32_t *rows, uint32_t capacity, int whole)
 {
     const uint32_t channels = b->channels, stride = b->stride, from_step = b->from_step, row_step = b->row_step;
     const uint32_t mask = channels < 32u ? ((uint32_t)1 << channels) - 1u : ~(uint32_t)0;
+    const uint32_t *const full = rows + capacity - (whole ? b->runs * channels : 32u);
     uint32_t *end = rows;
     uint32_t column = b->from + x * channels, row = b->row;
     *starts = 0;
-    for (; x != stop; x++, column += channels, row += channels * stride) {
-        uint32_t from = column, offset = row, k;
-        for (k = b->runs; k; k--, from += from_step, offset += row_step) {
+    for (; x != stop && end <= full; x++, column += channels, row += channels * stride) {
+        uint32_t from = column, offset = row, k = b->runs;
+        do {
             uint32_t done = 0;
-            if (end > full) {
-                return x;
-            }
             if (whole) {
                 end = sne_list_word((bits[from >> 5] >> (from & 31u)) & mask, offset, stride, end);
-                continue;
             }
-            while (done < channels) {
+            while (!whole && done < channels) {
                 const uint32_t at = (from + done) & 31u, left = channels - done;
                 uint32_t spikes = bits[(from + done) >> 5] >> at, take = 32u - at;
                 if (left < take) {
@@ -242,19 +238,22 @@ SNE_INLINE uint32_t sne_list_band(const sne_band *b, const uint32_t *bits, uint3
                 end = sne_list_word(spikes, offset + done * stride, stride, end);
                 done += take;
             }
-        }
+            from += from_step;
+            offset += row_step;
+        } while (--k);
         *++starts = (uint32_t)(end - rows);
     }
     return x;
 }
 
 SNE_OUTLINE uint32_t sne_list_columns(const sne_band *band, const uint32_t *bits, uint32_t x, uint32_t stop,
-                                      uint32_t *starts, uint32_t *rows, const uint32_t *full)
+                                      uint32_t *starts, uint32_t *rows, uint32_t capacity)
 {
-    if (band->channels <= 32u && (band->channels & (band->channels - 1u)) == 0 && (band->from_step % band->channels) == 0) {
-        return sne_list_band(band, bits, x, stop, starts, rows, full, 1);
+    const uint32_t channels = band->channels;
+    if (channels <= 32u && (channels & (channels - 1u)) == 0 && band->runs * channels <= capacity) {
+        return sne_list_band(band, bits, x, stop, starts, rows, capacity, 1);
     }
-    return sne_list_band(band, bits, x, stop, starts, rows, full, 0);
+    return sne_list_band(band, bits, x, stop, starts, rows, capacity, 0);
 }
 
 /* Bring the spikes that output row `y` sees to its positions. Returns the number of rows added. */
@@ -264,7 +263,7 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
     const uint32_t column = p->in_channels * (uint32_t)stride, length = p->in_width;
     const int32_t top = (int32_t)(y * p->stride_height) - (int32_t)p->padding_height;
     uint32_t *const starts = rows, *const list = rows + length + 1u;
-    const size_t capacity = p->capacity - (size_t)length - 1u;
+    const uint32_t capacity = p->capacity - length - 1u;
     uint32_t x = 0, total = 0, low, high;
     sne_band band;
     sne_clip(top, p->kernel_height, p->in_height, &low, &high);
@@ -278,7 +277,7 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
     while (x < p->out_width) {
         int32_t left = (int32_t)(x * p->stride_width) - (int32_t)p->padding_width;
         const uint32_t before = x, first = left < 0 ? 0u : (uint32_t)left;
-        const uint32_t listed = sne_list_columns(&band, bits, first, length, starts, list, list + capacity - 32);
+        const uint32_t listed = sne_list_columns(&band, bits, first, length, starts, list, capacity);
         for (; x < p->out_width; x++, left += p->stride_width) {
             const uint32_t from = left < 0 ? 0u : (uint32_t)left, end = (uint32_t)(left + p->kernel_width);
             const uint32_t to = end < length ? end : length;
@@ -381,10 +380,16 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
     uint32_t total = 0;
     for (; row != last; row++) {
         const uint32_t base = row->tap * p->kernel_width * tap;
-        uint32_t i = 0, from = row->position * length;
-        for (; i < length; i++, from++) {
-            if (bits[from >> 5] >> (from & 31u) & 1u) {
-                const uint32_t x = sne_divide(i, &p->divide), w = base + (i - x * p->in_channels) * (uint32_t)stride;
+        uint32_t done = 0, from = row->position * length;
+        while (done < length) {
+            uint32_t spikes = bits[from >> 5] >> (from & 31u), take = 32u - (from & 31u);
+            if (length - done < take) {
+                take = length - done;
+                spikes &= ((uint32_t)1 << take) - 1u;
+            }
+            for (; spikes; spikes &= spikes - 1u) {
+                const uint32_t i = done + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
+                const uint32_t w = base + (i - x * p->in_channels) * (uint32_t)stride;
                 const sne_pair *pair = p->columns.pairs + p->columns.start[x];
                 for (; pair != p->columns.pairs + p->columns.start[x + 1u]; pair++) {
                     *end++ = w + pair->tap * tap;
@@ -395,6 +400,8 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
                     }
                 }
             }
+            done += take;
+            from += take;
         }
     }
     sne_add_rows(v, p->weight, stride, rows, (size_t)(end - rows), width);
