@@ -14,8 +14,8 @@ from sne_edge.model import AvgPool, Conv, Linear, QuantEnsemble, QuantStudent, S
 
 # How a layer meets its spikes; sne_kernels.h explains each.
 Kernel = Literal["gather", "sweep", "scatter", "collect"]
-# Where fewer inputs than this share spike in a timestep, a convolution takes them one by one. Measured with a 3 x 3 kernel
-# and 32 channels, sweeping and scattering cost the same at 1.1 % (Cortex-M3), 1.9 % (M4) and 1.4 % (M55).
+# Where fewer inputs than this share spike in a timestep, a convolution takes them one by one. Measured with a 3 x 3
+# kernel and 32 channels, sweeping and scattering cost the same at 1.1 % (Cortex-M3), 1.9 % (M4) and 1.4 % (M55).
 SCATTER_BELOW = 0.013
 MAX_ROWS = 160  # rows that are added at once; 257 would overflow the lanes of a word
 Pairs = list[list[tuple[int, int]]]
