@@ -1,7 +1,7 @@
 """Run a C program on an emulated core, for measurements and tests of single kernels.
 
-In: C sources that define `program` (see bare_metal.h). Out: what they printed. They are compiled, started and counted
-as firmware is.
+In: C sources that define `program` (see bare_metal.h). Out: an ELF, and what it printed. Programs are compiled, started
+and counted as firmware is.
 """
 
 from __future__ import annotations
@@ -22,36 +22,53 @@ HERE = Path(__file__).parent
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
 
 
-def run_on(board_name: str, *sources: Path, definitions: Sequence[str] = (), seconds: float = 120) -> str:
+def run_on(board: str, *sources: Path, definitions: Sequence[str] = (), seconds: float = 120) -> str:
     """Build `sources` for a board, run them in its emulator and return their output; raises where they fail."""
+    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
+        return emulate(board, build_program(board, sources, Path(folder), definitions=definitions), seconds=seconds)
+
+
+def build_program(
+    board_name: str,
+    sources: Sequence[Path],
+    work: Path,
+    *,
+    includes: Sequence[Path] = (),
+    definitions: Sequence[str] = (),
+) -> Path:
+    """Compile and link `sources` for a board in the folder `work`; returns the ELF."""
     board = resolve_board(board_name)
     target = resolve_target(board.target)
+    render_board(board, "program", work)
+    port = [FIRMWARE / f"{name}.c" for name in ("startup", "counter", "stack", f"uart_{board.uart.driver}")]
+    files = [*sources, HERE / "bare_metal.c", *port, RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
+    folders = [f"-I{path}" for path in (work, *includes, HERE, RUNTIME, FIRMWARE)]
+    run_tool(
+        [
+            *(target.cc, *target.cflags, *CFLAGS, *LDFLAGS, *(f"-D{name}" for name in definitions), *folders),
+            *("-Wl,-T,firmware.ld", *(str(path.resolve()) for path in files), "-o", "program.elf"),
+        ],
+        work,
+    )
+    return work / "program.elf"
+
+
+def emulate(board_name: str, elf: Path, *flags: str, seconds: float = 120) -> str:
+    """Run a program in a board's emulator, with further flags of QEMU's; its output. Raises where it fails."""
+    board = resolve_board(board_name)
     assert board.emulator is not None
-    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
-        work = Path(folder)
-        render_board(board, "program", work)
-        port = [FIRMWARE / f"{name}.c" for name in ("startup", "counter", "stack", f"uart_{board.uart.driver}")]
-        files = [*sources, HERE / "bare_metal.c", *port, RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
-        includes = [f"-I{path}" for path in (work, HERE, RUNTIME, FIRMWARE)]
-        run_tool(
-            [
-                *(target.cc, *target.cflags, *CFLAGS, *LDFLAGS, *(f"-D{name}" for name in definitions), *includes),
-                *("-Wl,-T,firmware.ld", *(str(path.resolve()) for path in files), "-o", "program.elf"),
-            ],
-            work,
-        )
-        done = subprocess.run(
-            [
-                *(COMMAND, "-M", board.emulator.machine, "-nographic", "-monitor", "none", "-serial", "none"),
-                *("-icount", f"shift={board.emulator.icount_shift}"),
-                *("-semihosting-config", "enable=on,target=native", "-kernel", str(work / "program.elf")),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+    done = subprocess.run(
+        [
+            *(COMMAND, "-M", board.emulator.machine, "-nographic", "-monitor", "none", "-serial", "none"),
+            *("-icount", f"shift={board.emulator.icount_shift}", *flags),
+            *("-semihosting-config", "enable=on,target=native", "-kernel", str(elf)),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
     output = done.stdout + done.stderr
     if done.returncode:
         raise RuntimeError(f"{board_name}: exit code {done.returncode}\n{output}")

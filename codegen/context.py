@@ -140,7 +140,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
     if weight.size >= 1 << 24:
         raise ValueError(f"{weight.size} weights in one layer are more than the runtime can address")
     window = layer if isinstance(layer, Conv) else None
-    kernel = "mac" if analog else "sparse" if stage.kernel == "scatter" and not stage.pools else stage.kernel
+    kernel = "mac" if analog else stage.kernel
     return {
         "kind": "readout" if readout else "spiking",
         "width": width,
@@ -167,7 +167,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
         "kernel": window.kernel if window else layer.in_shape[:2] if stage.pools else (1, 1),
         "stride": window.stride if window else (1, 1),
         "padding": window.padding if window else (0, 0),
-        "axes": None if kernel in ("gather", "mac") else _axes(layer, stage, tables),
+        "axes": None if kernel in ("gather", "sweep", "mac") else _axes(layer, stage, tables),
         "divide": _divide(stage_input(layer, stage)),
     }
 

@@ -2,13 +2,16 @@
  *
  * A layer runs through all timesteps, tile by tile: only one tile's membranes exist. Spikes are bits, in channel-last
  * order, each timestep's from a whole word on. Like the neurons' functions, these are inlined into generated callers
- * with their choices as constants. Three kernels bring spikes to membranes:
+ * with their choices as constants. Four kernels bring spikes to membranes:
  *
  *   gather   a tile is one output position. The spikes that it sees lie in a few runs of bits, and consecutive bits have
  *            consecutive rows of weights; the rows of those that spiked are listed and added at once. A linear layer
  *            is one position that sees one run. The same way `mac` multiplies a direct input's values.
+ *   sweep    a tile is one row of output positions. The spikes that they see are listed once for all of them, column by
+ *            column of the input: a position's are then neighbours in the list, and their rows are as far from each
+ *            other as another position's. For convolutions whose windows overlap.
  *   scatter  a tile is one row of output positions. Each spike of the input rows that it sees is brought to the
- *            positions that it reaches: better where few spike, and after average pooling, which needs no pass of its
+ *            positions that it reaches: better where hardly any spike, and after average pooling, which needs no pass of its
  *            own: the tables see through it.
  *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter. */
 #ifndef SNE_KERNELS_H
@@ -18,9 +21,7 @@
 #include "sne_accumulate.h"
 #include "sne_fire.h"
 
-enum { SNE_GATHER, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
-/* For few spikes. Without instructions for signed lanes, to add a single row costs too much. */
-#define SNE_SPARSE (SNE_WEIGHT_OFFSET ? SNE_GATHER : SNE_SCATTER)
+enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -184,17 +185,123 @@ SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t stri
     return rows;
 }
 
-/* Add the rows of the spikes in view to `v`. Returns their number. */
+/* Add the rows of the spikes in view to `v`, listing up to `capacity` at a time. Returns their number. */
 SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, const uint32_t *bits, void *v, size_t stride,
-                               uint32_t *rows, int width)
+                               uint32_t *rows, size_t capacity, int width)
 {
     sne_view view = *look;
     uint32_t total = 0;
     do {
-        const size_t n = (size_t)(sne_list(&view, bits, stride, rows, rows + p->capacity - 32) - rows);
+        const size_t n = (size_t)(sne_list(&view, bits, stride, rows, rows + capacity - 32) - rows);
         sne_add_rows(v, p->weight, stride, rows, n, width);
         total += (uint32_t)n;
     } while (view.runs);
+    return total;
+}
+
+/* The input rows that a row of output positions sees: `runs` of them, the first one's first bit and its offset of weights,
+ * and the steps from one to the next. */
+typedef struct {
+    uint32_t runs, from, from_step, row, row_step;
+    uint32_t channels, stride;
+} sne_band;
+
+/* List the spikes of the input's columns from `x` to `stop`, with offsets as if column `x` were the first tap's, in
+ * rows[0 .. capacity - 1]. starts[i] is where the i-th column's begin. Returns the first column that is not complete.
+ * `whole`: a column's inputs in one row never lie in two words. */
+SNE_INLINE uint32_t sne_list_band(const sne_band *b, const uint32_t *bits, uint32_t x, uint32_t stop, uint32_t *starts,
+                                  uint32_t *rows, uint32_t capacity, int whole)
+{
+    const uint32_t channels = b->channels, stride = b->stride, from_step = b->from_step, row_step = b->row_step;
+    const uint32_t mask = channels < 32u ? ((uint32_t)1 << channels) - 1u : ~(uint32_t)0;
+    const uint32_t *const full = rows + capacity - (whole ? b->runs * channels : 32u);
+    uint32_t *end = rows;
+    uint32_t column = b->from + x * channels, row = b->row;
+    *starts = 0;
+    for (; x != stop && end <= full; x++, column += channels, row += channels * stride) {
+        uint32_t from = column, offset = row, k = b->runs;
+        do {
+            uint32_t done = 0;
+            if (whole) {
+                end = sne_list_word((bits[from >> 5] >> (from & 31u)) & mask, offset, stride, end);
+            }
+            while (!whole && done < channels) {
+                const uint32_t at = (from + done) & 31u, left = channels - done;
+                uint32_t spikes = bits[(from + done) >> 5] >> at, take = 32u - at;
+                if (left < take) {
+                    spikes &= ((uint32_t)1 << left) - 1u;
+                    take = left;
+                }
+                if (end > full) {
+                    return x;
+                }
+                end = sne_list_word(spikes, offset + done * stride, stride, end);
+                done += take;
+            }
+            from += from_step;
+            offset += row_step;
+        } while (--k);
+        *++starts = (uint32_t)(end - rows);
+    }
+    return x;
+}
+
+SNE_OUTLINE uint32_t sne_list_columns(const sne_band *band, const uint32_t *bits, uint32_t x, uint32_t stop,
+                                      uint32_t *starts, uint32_t *rows, uint32_t capacity)
+{
+    const uint32_t channels = band->channels;
+    if (channels <= 32u && (channels & (channels - 1u)) == 0 && band->runs * channels <= capacity) {
+        return sne_list_band(band, bits, x, stop, starts, rows, capacity, 1);
+    }
+    return sne_list_band(band, bits, x, stop, starts, rows, capacity, 0);
+}
+
+/* Bring the spikes that output row `y` sees to its positions. Returns the number of rows added. */
+SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
+                              uint32_t *rows, int width)
+{
+    const uint32_t column = p->in_channels * (uint32_t)stride, length = p->in_width;
+    const int32_t top = (int32_t)(y * p->stride_height) - (int32_t)p->padding_height;
+    uint32_t *const starts = rows, *const list = rows + length + 1u;
+    const uint32_t capacity = p->capacity - length - 1u;
+    uint32_t x = 0, total = 0, low, high;
+    sne_band band;
+    sne_clip(top, p->kernel_height, p->in_height, &low, &high);
+    band.runs = high - low;
+    band.channels = p->in_channels;
+    band.stride = (uint32_t)stride;
+    band.from_step = length * p->in_channels;
+    band.from = (uint32_t)(top + (int32_t)low) * band.from_step;
+    band.row_step = p->kernel_width * column;
+    band.row = low * band.row_step;
+    while (x < p->out_width) {
+        int32_t left = (int32_t)(x * p->stride_width) - (int32_t)p->padding_width;
+        const uint32_t before = x, first = left < 0 ? 0u : (uint32_t)left;
+        const uint32_t listed = sne_list_columns(&band, bits, first, length, starts, list, capacity);
+        for (; x < p->out_width; x++, left += p->stride_width) {
+            const uint32_t from = left < 0 ? 0u : (uint32_t)left, end = (uint32_t)(left + p->kernel_width);
+            const uint32_t to = end < length ? end : length;
+            uint32_t start, n;
+            if (to > listed) {
+                break;
+            }
+            start = starts[from - first];
+            n = starts[to - first] - start;
+            if (n) { /* rows are listed from column `first` on: this position's first tap lies further on, or before */
+                const uintptr_t weight = (uintptr_t)p->weight + (uintptr_t)((int32_t)first - left) * column;
+                sne_add_rows(v, (const sne_weight *)weight, stride, list + start, n, width);
+                total += n;
+            }
+            v = sne_at(v, stride, width);
+        }
+        if (x == before) { /* so many spikes that not even one position's fit */
+            sne_view view;
+            sne_look(p, stride, y, x, &view);
+            total += sne_gather(p, &view, bits, v, stride, list, capacity, width);
+            v = sne_at(v, stride, width);
+            x++;
+        }
+    }
     return total;
 }
 
@@ -273,10 +380,16 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
     uint32_t total = 0;
     for (; row != last; row++) {
         const uint32_t base = row->tap * p->kernel_width * tap;
-        uint32_t i = 0, from = row->position * length;
-        for (; i < length; i++, from++) {
-            if (bits[from >> 5] >> (from & 31u) & 1u) {
-                const uint32_t x = sne_divide(i, &p->divide), w = base + (i - x * p->in_channels) * (uint32_t)stride;
+        uint32_t done = 0, from = row->position * length;
+        while (done < length) {
+            uint32_t spikes = bits[from >> 5] >> (from & 31u), take = 32u - (from & 31u);
+            if (length - done < take) {
+                take = length - done;
+                spikes &= ((uint32_t)1 << take) - 1u;
+            }
+            for (; spikes; spikes &= spikes - 1u) {
+                const uint32_t i = done + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
+                const uint32_t w = base + (i - x * p->in_channels) * (uint32_t)stride;
                 const sne_pair *pair = p->columns.pairs + p->columns.start[x];
                 for (; pair != p->columns.pairs + p->columns.start[x + 1u]; pair++) {
                     *end++ = w + pair->tap * tap;
@@ -287,6 +400,8 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
                     }
                 }
             }
+            done += take;
+            from += take;
         }
     }
     sne_add_rows(v, p->weight, stride, rows, (size_t)(end - rows), width);
@@ -304,8 +419,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
 {
     const int readout = fire == NULL;
     const size_t stride = q->stride, channels = q->channels;
-    const uint32_t positions = kernel == SNE_SCATTER ? p->out_width : 1u;
-    const uint32_t across = kernel == SNE_SCATTER ? 1u : p->out_width;
+    const int whole_row = kernel == SNE_SCATTER || kernel == SNE_SWEEP;
+    const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
     void *v = job->membranes;
@@ -338,7 +453,9 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     sne_leak(q, v, drive, width, decay, factor);
                 }
                 if (kernel == SNE_GATHER) {
-                    rows += sne_gather(p, &view, in, v, stride, job->rows, width);
+                    rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width);
+                } else if (kernel == SNE_SWEEP) {
+                    rows += sne_sweep(p, y, in, v, stride, job->rows, width);
                 } else if (kernel == SNE_SCATTER) {
                     rows += sne_scatter(p, y, in, v, stride, job->rows, width);
                 } else if (kernel == SNE_COLLECT) {

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -69,6 +70,41 @@ def test_the_crossover_is_where_events_cost_as_much_as_the_dense_layer() -> None
     line = {measure.density_metric(share): 100 + 1000 * share for share in measure.DENSITIES}
     assert measure.crossover({**line, "instructions_dense": 400}) == pytest.approx(0.3)
     assert measure.crossover({**line, "instructions_dense": 5000}) is None
+
+
+@pytest.mark.parametrize(
+    ("channels", "share"), [(32, 1.0), (32, 0.5), (32, 0.02), (12, 1.0), (12, 0.1), (48, 1.0), (16, 1.0)]
+)
+def test_a_convolution_agrees_with_the_reference_however_many_inputs_spike(channels: int, share: float) -> None:
+    pytest.importorskip("torch")
+    import networks
+
+    from sne_edge import reference
+    from sne_edge.encoder import Encoder
+    from sne_edge.host import HostModel
+
+    encoder = Encoder("events", (6, 7, channels), 3)
+    ensemble = networks.assemble(encoder, [networks.convolution(encoder, 8, 200)])
+    count = round(share * 42 * channels)
+    inputs = np.frombuffer(networks.raster(encoder.shape, [count] * 3), np.uint8)[None]
+    got, want = HostModel(ensemble).run(inputs), reference.run(ensemble, inputs)
+    np.testing.assert_array_equal(got.spikes, want.spikes)
+    np.testing.assert_array_equal(got.logits, want.decisions.logits)
+    np.testing.assert_array_equal(got.synaptic_ops, want.synaptic_ops)
+
+
+def test_a_profile_counts_what_the_emulator_ran(require_tool: Callable[..., None]) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    import networks
+    import profiler
+
+    ensemble, few = networks.classifier(16, 2, 2), networks.raster(networks.CLASSIFIER, [8, 8])
+    none = networks.raster(networks.CLASSIFIER, [0, 0])
+    counted = [sum(i.count for i in profiler.profile("mps2-an386", ensemble, data)) for data in (few, none)]
+    assert counted[0] > counted[1] > 100
+    text = profiler.report(profiler.profile("mps2-an386", ensemble, few), 0.01)
+    assert text.startswith(f"{counted[0]:>10,}  instructions")
+    assert "layer_gather" in text
 
 
 def test_one_row_is_measured_compared_and_stored(
