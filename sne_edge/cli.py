@@ -200,7 +200,7 @@ def study(
         lab = Lab(dataset, _numbers("--seeds", seeds), default_cache(), executor, progress, changes)
         table = run_study(name, lab, output)
     _print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
-    print(f"wrote {output / f'{name}-{dataset}.md'}")
+    print(f"wrote {output / f'{name}-{lab.label}.md'}")
 
 
 @app.command()

@@ -74,7 +74,7 @@ def _fashion_file(name: str, folder: Path | None) -> bytes:
         except Exception as error:  # a network has many ways to fail
             raise SneError(
                 f"{name} is not in {' or '.join(str(p.parent) for p in places)}, and cannot be downloaded: {error}",
-                "apt-get install dataset-fashion-mnist, or put the four .gz files in a folder and name it: --data-dir",
+                "apt-get install dataset-fashion-mnist, or set SNE_EDGE_DATA to a folder that holds its four .gz files",
             ) from None
     content = found.read_bytes()
     if hashlib.sha256(content).hexdigest() != FASHION[name]:
@@ -96,9 +96,7 @@ def fsdd(folder: Path | None) -> Raw:
     The inputs are the integers of the log-mel front end, fitted to the training recordings.
     """
     frontend = LogMel()
-    where = _find(
-        folder, "fsdd", ("fsdd.tar.xz",), "0_george_0.wav", "the recordings DIGIT_SPEAKER_N.wav, or fsdd.tar.xz"
-    )
+    where = _find(folder, "fsdd", ("fsdd.tar.xz",), "*_*_*.wav", "the recordings DIGIT_SPEAKER_N.wav, or fsdd.tar.xz")
     audio, labels, test = [], [], []
     for name, content in _members(where, (".wav",)):
         try:
@@ -223,18 +221,16 @@ def _members(where: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, byte
 
 
 def _find(folder: Path | None, name: str, archives: tuple[str, ...], sign: str, what: str) -> Path:
-    """The folder that holds `sign`, or the archive, of a data set."""
+    """The folder that holds files like `sign`, or the archive, of a data set."""
     places = _folders(folder, name)
     for place in places:
-        if (place / sign).exists():
+        if any(place.glob(sign)):
             return place
         for archive in archives:
             if (place / archive).is_file():
                 return place / archive
     tried = " or ".join(map(str, places)) or "no folder was given"
-    raise SneError(
-        f"data set {name}: not found ({tried})", f"give --data-dir or set SNE_EDGE_DATA: a folder that holds {what}"
-    )
+    raise SneError(f"data set {name}: not found ({tried})", f"set SNE_EDGE_DATA to a folder that holds {what}")
 
 
 def _folders(folder: Path | None, name: str) -> list[Path]:

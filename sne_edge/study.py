@@ -57,6 +57,11 @@ class Lab:
     progress: Progress = quiet
     changes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """The data set's name, of a file without its folder and ending."""
+        return Path(self.dataset).stem
+
     def config(self, seed: int, **changes: Any) -> TrainConfig:
         """The data set's preset with a seed and changes."""
         return preset(self.dataset, seed=seed, **(self.changes | changes))
@@ -172,7 +177,7 @@ def ensemble(lab: Lab) -> Table:
             ]
         )
     columns = ("", "accuracy, %", "as float, %", "operations", "teacher / operations", "students run")
-    return Table(f"Teacher, ensemble and cascade on {lab.dataset}", columns, rows)
+    return Table(f"Teacher, ensemble and cascade on {lab.label}", columns, rows)
 
 
 @study
@@ -185,7 +190,7 @@ def partition(lab: Lab) -> Table:
         rows.append([scheme, *(percent(column) for column in zip(*fixed, strict=True))])
     count = len(rows[0]) - 1
     heads = [f"{k} student{'s' if k > 1 else ''}, %" for k in range(1, count + 1)]
-    return Table(f"Partition schemes on {lab.dataset}", ("scheme", *heads), rows)
+    return Table(f"Partition schemes on {lab.label}", ("scheme", *heads), rows)
 
 
 @study
@@ -211,7 +216,7 @@ def cascade(lab: Lab) -> Table:
         rows.append([drop, percent(accuracy), run, ops, ratio])
     columns = ("allowed drop, points", "accuracy, %", "students run", "operations", "fixed / cascade, equal accuracy")
     notes = ["Fixed: a straight line between the numbers of students; above their best accuracy, the cost of all."]
-    return Table(f"Cascade against a fixed number of students on {lab.dataset}", columns, rows, notes)
+    return Table(f"Cascade against a fixed number of students on {lab.label}", columns, rows, notes)
 
 
 def cost_at(accuracy: float, accuracies: np.ndarray, costs: np.ndarray) -> float:
@@ -248,7 +253,7 @@ def noise(lab: Lab) -> Table:
                 cells[4].append(round(own[1], 2))
             rows.append([kind, severity if kind != "none" else "", *(percent(c) for c in cells[:4]), cells[4]])
     columns = ("corruption", "severity", "teacher, %", "int8 CNN, %", "ensemble, %", "cascade, %", "students run")
-    return Table(f"Accuracy under corruption on {lab.dataset}", columns, rows)
+    return Table(f"Accuracy under corruption on {lab.label}", columns, rows)
 
 
 @study
@@ -286,7 +291,7 @@ def baselines(lab: Lab) -> Table:
         f"Instructions: counted in QEMU, {COUNTED} inputs; the CNN's are {baseline.INSTRUCTIONS_PER_MAC} for each MAC, "
         "an estimate from a measurement of CMSIS-NN's convolution."
     ]
-    return Table(f"Baselines on {lab.dataset}", columns, rows, notes)
+    return Table(f"Baselines on {lab.label}", columns, rows, notes)
 
 
 @study
@@ -310,15 +315,16 @@ def timesteps(lab: Lab) -> Table:
                 ]
             )
     columns = ("timesteps", "target rate", "all, %", "instructions", "cascade, %", "instructions, cascade")
-    return Table(f"Timesteps and spike rates on {lab.dataset}", columns, rows)
+    return Table(f"Timesteps and spike rates on {lab.label}", columns, rows)
 
 
 def run_study(name: str, lab: Lab, folder: Path) -> Table:
     """Run a study and write its table to `folder`. Raises `SneError` where something it needs is missing."""
     table = STUDIES[name](lab)
-    record = {"study": name, "dataset": lab.dataset, "seeds": lab.seeds} | msgspec.to_builtins(table)
-    write_whole(folder / f"{name}-{lab.dataset}.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
-    write_whole(folder / f"{name}-{lab.dataset}.md", lambda file: file.write(markdown(table, lab).encode()))
+    record = {"study": name, "dataset": lab.label, "seeds": lab.seeds} | msgspec.to_builtins(table)
+    stem = f"{name}-{lab.label}"
+    write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
+    write_whole(folder / f"{stem}.md", lambda file: file.write(markdown(table, lab).encode()))
     return table
 
 
