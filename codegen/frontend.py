@@ -23,9 +23,9 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any] | None:
     audio = ensemble.audio if isinstance(ensemble.audio, np.ndarray) else np.zeros((0, 0), np.int16)
     return {
         **describe(ensemble.frontend),
-        "tables": {name: (kind, numbers(getattr(ensemble.frontend, name))) for name, kind in TABLES.items()},
+        "tables": {name: (kind, getattr(ensemble.frontend, name).ravel().tolist()) for name, kind in TABLES.items()},
         "recordings": len(audio),
-        "audio": numbers(audio),
+        "audio": audio.ravel().tolist(),
     }
 
 
@@ -39,8 +39,3 @@ def describe(frontend: LogMel) -> dict[str, Any]:
         "state_bytes": 4 + 6 * frontend.window,
         "table_bytes": sum(table.nbytes for table in tables) + log_table().nbytes,
     }
-
-
-def numbers(array: np.ndarray) -> list[int]:
-    """Flat list of Python ints."""
-    return [int(value) for value in array.reshape(-1)]

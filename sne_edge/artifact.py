@@ -19,32 +19,21 @@ import msgspec
 import numpy as np
 
 from .errors import SneError
+from .files import write_whole
 from .model import QuantEnsemble
 
 FORMAT = "sne-edge ensemble"
 VERSION = (1, 1)  # 1.1 adds front ends and routes; a reader refuses a newer major version and accepts newer minor ones
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
+UNWRITABLE = "check the folder, its permissions and the free space"
 ZOO = Path(__file__).parent / "zoo"
 
 
 def save(ensemble: QuantEnsemble, path: Path | str) -> None:
     """Write `ensemble` to `path`: to a temporary file first, then renamed, so nothing half-written is left."""
-    path = Path(path)
     data = dumps(ensemble)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    write_whole(Path(path), lambda file: file.write(data), mode=0o666 & ~_umask(), hint=UNWRITABLE)
 
 
 def check_writable(path: Path | str) -> None:
@@ -227,7 +216,7 @@ def _tensor(entry: dict[str, Any]) -> np.ndarray:
 
 
 def _unwritable(path: Path, error: OSError) -> SneError:
-    return SneError(f"cannot write {path}: {error.strerror}", "check the folder, its permissions and the free space")
+    return SneError(f"cannot write {path}: {error.strerror}", UNWRITABLE)
 
 
 def _umask() -> int:

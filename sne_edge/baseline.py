@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .fit import Plan, Progress, fit, infer, quiet
+from .fit import Plan, Progress, distillation_loss, fit, quiet
 from .student import Body, fake_quantize, fold_batch_norm, through
-from .teacher import batches, to_torch
+from .teacher import to_torch
 
 INSTRUCTIONS_PER_MAC = 2.1  # CMSIS-NN's int8 convolution on an emulated Cortex-M4; its linear layer takes 1.94
 
@@ -81,31 +81,28 @@ def train_cnn(
     """The trained network in its int8 form.
 
     Views x [views, N, height, width, channels], the teacher's logits on them [views, N, classes], labels [N]. The loss
-    is the students': teacher (temperature 2, weight 2) and labels (weight 0.5).
+    is the students' of the teacher's logits and the labels.
     """
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         view = generator.integers(len(x), size=len(pick))
         out, target = net(to_torch(x[view, pick])), torch.from_numpy(logits[view, pick])
-        soft = functional.kl_div(
-            functional.log_softmax(out / 2, dim=1), functional.softmax(target / 2, dim=1), reduction="batchmean"
-        )
-        return 2 * soft + 0.5 * functional.cross_entropy(out, torch.from_numpy(labels[pick]))
+        return distillation_loss(out, target, torch.from_numpy(labels[pick]))
 
     plan = Plan(epochs, 128, rate)
     fit(net, loss, len(labels), plan, stage="CNN", seed=seed, checkpoint=checkpoint, progress=progress)
-    net = nn.Sequential(
-        *(Int8Layer(m) if isinstance(m, nn.Conv2d | nn.Linear) else m for m in fold_batch_norm(net.eval()))
-    )
-    for module in net.modules():
-        if isinstance(module, Int8ReLU):
-            module.rounded = True
+    net = int8_form(net)
     plan = Plan(rounded, 128, rate / 8, warm=0.0)
     fit(net, loss, len(labels), plan, stage="CNN in int8", seed=seed, progress=progress)
     return net.eval()
 
 
-def labels_of(net: nn.Module, x: np.ndarray) -> np.ndarray:
-    """Labels int64 [N] that a classifier gives samples [N, height, width, channels]."""
-    found: np.ndarray = infer(net.eval(), batches(x)).argmax(dim=1).numpy()
-    return found
+def int8_form(net: nn.Sequential) -> nn.Sequential:
+    """The network with batch norms folded and, from now on, the roundings of int8."""
+    made = nn.Sequential(
+        *(Int8Layer(m) if isinstance(m, nn.Conv2d | nn.Linear) else m for m in fold_batch_norm(net.eval()))
+    )
+    for module in made.modules():
+        if isinstance(module, Int8ReLU):
+            module.rounded = True
+    return made

@@ -257,11 +257,24 @@ def golden_vectors(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarr
 
     out = run(ensemble, inputs)
     known = np.full(len(inputs), -1) if labels is None else np.asarray(labels)
+    return as_vectors(inputs, known, out.decisions.logits, out.decisions.active, out.spikes, out.synaptic_ops, out.macs)
+
+
+def as_vectors(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    logits: np.ndarray,
+    active: np.ndarray,
+    spikes: np.ndarray,
+    synaptic_ops: np.ndarray,
+    macs: np.ndarray,
+) -> Vectors:
+    """Results of N inferences as golden vectors, in their types; labels int [N], -1 where unknown."""
     return Vectors(
         inputs=np.ascontiguousarray(inputs),
-        logits=out.decisions.logits.astype(np.int32),
-        active=out.decisions.active.astype(np.uint32),
-        spikes=out.spikes.astype(np.uint32),
-        ops=np.stack([out.synaptic_ops, out.macs], axis=1).astype(np.uint32),
-        labels=known.astype(np.int32),
+        logits=logits.astype(np.int32),
+        active=active.astype(np.uint32),
+        spikes=spikes.astype(np.uint32),
+        ops=np.stack([synaptic_ops, macs], axis=1).astype(np.uint32),
+        labels=labels.astype(np.int32),
     )

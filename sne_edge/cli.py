@@ -40,6 +40,9 @@ On = Annotated[
         "Default: host, and QEMU with the target's board where the tools are installed."
     ),
 ]
+Executor = Annotated[
+    str, typer.Option(help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.")
+]
 PolicyOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -84,9 +87,7 @@ def train(
         float | None, typer.Option(help="Minutes that training may take; by default the epochs decide.", min=0.01)
     ] = None,
     teacher: Annotated[str | None, typer.Option(help="Size of the built-in teacher: small or large.")] = None,
-    executor: Annotated[
-        str, typer.Option(help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.")
-    ] = "processes",
+    executor: Executor = "processes",
     spike_rate: Annotated[
         float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
     ] = None,
@@ -184,9 +185,7 @@ def study(
     seeds: Annotated[str, typer.Option(help="Seeds of the runs, such as 0,1,2.")] = "0,1,2",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")] = Path("docs/results"),
     budget: Annotated[float | None, typer.Option(help="Minutes that each model's training may take.", min=0.01)] = None,
-    executor: Annotated[
-        str, typer.Option(help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.")
-    ] = "processes",
+    executor: Executor = "processes",
 ) -> None:
     """Train what a study needs and write its table. A study that was killed goes on where it was."""
     _need_training()

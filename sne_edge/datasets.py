@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .errors import SneError
+from .files import write_whole
 from .frontend import LogMel
 
 FASHION = {
@@ -174,8 +175,6 @@ def _decode(where: Path, kept: Path) -> None:
         from PIL import Image
     except ImportError:
         raise SneError("the package pillow is not installed", "pip install 'sne-edge[train]'") from None
-    from .fit import write_whole
-
     pixels, labels, test = [], [], []
     for name, content in _members(where, SUFFIXES):
         part, label = ("", *Path(name).parts[:-1])[-2:]

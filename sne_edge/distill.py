@@ -7,7 +7,6 @@ that each stage of a cascade classifies well. The last epochs compute as the int
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from torch.nn import functional
 
 from .encoder import Encoder
 from .errors import SneError
-from .executor import run_jobs
-from .fit import Plan, Progress, fit, infer, quiet, write_whole
+from .executor import run_jobs, worker_count
+from .files import write_whole
+from .fit import Plan, Progress, distillation_loss, fit, infer, quiet
 from .partition import Partition
 from .student import Body, Ensemble
 from .teacher import batches, half_precision, to_torch
@@ -137,7 +137,7 @@ def distill(
                 raise SneError(f"the executor {executor} needs a folder for the run", "give one (--run), or use inline")
             where = folder / "lessons"
             lessons.write(where)
-        workers = 1 if executor == "inline" else min(len(ensemble.students), _workers(executor))
+        workers = min(len(ensemble.students), worker_count(executor))
         each = share(recipe.alone)
         jobs = [
             Job(
@@ -170,11 +170,6 @@ def distill(
         checkpoint=file("int8.pt"), progress=progress,
     )  # fmt: skip
     return ensemble.float_form()
-
-
-def _workers(executor: str) -> int:
-    count = executor.partition(":")[2]
-    return int(count) if count.isdecimal() else os.cpu_count() or 1
 
 
 def teach(job: Job, progress: Progress = quiet) -> dict[str, dict[str, Tensor]]:
@@ -252,11 +247,11 @@ class _Course:
         return loss
 
     def _answer(self, logits: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        t = self.recipe.temperature
-        soft = functional.kl_div(
-            functional.log_softmax(logits / t, dim=1), functional.softmax(teacher / t, dim=1), reduction="batchmean"
-        )
-        return self.recipe.teacher * soft + self.recipe.label * functional.cross_entropy(logits, labels)
+        recipe = self.recipe
+        return distillation_loss(
+            logits, teacher, labels,
+            temperature=recipe.temperature, teacher_weight=recipe.teacher, label_weight=recipe.label,
+        )  # fmt: skip
 
 
 def parts_of(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,26 @@ def default_policies(ensemble: QuantEnsemble) -> list[ActivationPolicy]:
     """Every number of students, and the ensemble's own policy."""
     every = [ActivationPolicy("first", students=k) for k in range(1, len(ensemble.students))]
     return list(dict.fromkeys([*every, ActivationPolicy("all"), ensemble.policy]))
+
+
+def recorded_policies(ensemble: QuantEnsemble) -> list[ActivationPolicy]:
+    """The policies whose figures a model carries: every number of students, then its own where that is a cascade."""
+    fixed = [ActivationPolicy("first", students=k) for k in range(1, len(ensemble.students) + 1)]
+    return [*fixed, ensemble.policy] if ensemble.policy.kind in ("cascade", "routed") else fixed
+
+
+def record(
+    policy: str, accuracy: float, students_run: float, synaptic_ops: float, macs: float, operations: float
+) -> dict[str, Any]:
+    """A row of the figures that a model carries: accuracy 0..1, means per inference."""
+    return {
+        "policy": policy,
+        "accuracy": round(accuracy, 4),
+        "students_run": round(students_run, 3),
+        "synaptic_ops": round(synaptic_ops, 1),
+        "macs": round(macs, 1),
+        "operations": round(operations, 1),
+    }
 
 
 def evaluate(

@@ -27,7 +27,7 @@ HINT = "an executor is one of: inline, processes, processes:N, ray, ray://ADDRES
 
 
 def run_jobs(
-    work: Callable[[Job, Progress], Result], jobs: Sequence[Job], executor: str = "inline", progress: Progress = quiet
+    work: Work[Job, Result], jobs: Sequence[Job], executor: str = "inline", progress: Progress = quiet
 ) -> list[Result]:
     """`work(job, progress)` for every job.
 
@@ -40,10 +40,18 @@ def run_jobs(
     if kind == "inline" and not rest:
         return [_alone(work, job, progress) for job in jobs]
     if kind == "processes" and (not rest or (rest.isdecimal() and int(rest) > 0)):
-        return _processes(work, jobs, int(rest or os.cpu_count() or 1), progress)
+        return _processes(work, jobs, worker_count(executor), progress)
     if kind == "ray" and (not rest or rest.startswith("//")):
         return _ray(work, jobs, executor if rest else None, progress)
     raise SneError(f"there is no executor {executor!r}", HINT)
+
+
+def worker_count(executor: str) -> int:
+    """How many jobs of an executor run at once on this machine."""
+    kind, _, count = executor.partition(":")
+    if kind == "inline":
+        return 1
+    return int(count) if count.isdecimal() else os.cpu_count() or 1
 
 
 @contextmanager

@@ -7,9 +7,7 @@ goes on where its last epoch ended, with the outcome of a run that was not.
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,8 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .errors import SneError
+from .files import write_whole
 
 Progress = Callable[[str, int, int, str], None]  # (stage, steps done, steps in all, a word on how it goes)
 
@@ -76,10 +76,11 @@ def fit(
     else:
         optimizer = torch.optim.AdamW(parameters, plan.rate, weight_decay=plan.decay)
     begun, spent, best, since, state = 0, 0.0, -np.inf, 0, None
-    if score is not None:
-        best, state = score()[0], _snapshot(module)
     kept = None if checkpoint is None else read_checkpoint(checkpoint)
-    if kept is not None:
+    if kept is None:
+        if score is not None:
+            best, state = score()[0], _snapshot(module)
+    else:
         module.load_state_dict(kept["module"])
         optimizer.load_state_dict(kept["optimizer"])
         begun, spent, best, since, state = (kept[k] for k in ("epoch", "spent", "best", "since", "state"))
@@ -164,20 +165,25 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, lambda file: torch.save(content, file))
 
 
-def write_whole(path: Path, write: Callable[[Any], object]) -> None:
-    """Make a file by `write(file)`, binary; it appears when it is complete. Raises `SneError` where it cannot."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SneError(f"cannot write {path}: {error.strerror}", "free some space, or give another folder") from None
+def distillation_loss(
+    logits: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 2.0,
+    teacher_weight: float = 2.0,
+    label_weight: float = 0.5,
+) -> Tensor:
+    """Divergence from the teacher's logits, both softened, and cross-entropy (Hinton et al. 2015, arXiv 1503.02531).
+
+    Logits [N, classes] of learner and teacher, labels int64 [N]; a scalar.
+    """
+    soft = functional.kl_div(
+        functional.log_softmax(logits / temperature, dim=1),
+        functional.softmax(teacher / temperature, dim=1),
+        reduction="batchmean",
+    )
+    return teacher_weight * soft + label_weight * functional.cross_entropy(logits, labels)
 
 
 def infer(module: Callable[[Tensor], Tensor], parts: Iterable[Tensor]) -> Tensor:

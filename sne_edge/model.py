@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,6 +19,8 @@ import numpy as np
 from .encoder import MAX_NEURONS, Encoder, Shape
 from .frontend import LogMel
 from .neuron import INT32, Bound, Neuron, prove_bound
+
+Index = TypeVar("Index", int, np.ndarray)
 
 MAX_STUDENTS = 32  # a mask of students is 32 bits
 LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
@@ -514,9 +516,10 @@ def with_frontend(ensemble: QuantEnsemble, frontend: LogMel, samples: np.ndarray
     return msgspec.structs.replace(ensemble, frontend=frontend, audio=audio)
 
 
-def pair_row(low: int, high: int) -> int:
+def pair_row(low: Index, high: Index) -> Index:
     """The row of `QuantEnsemble.routes` for two classes, low < high: (0, 1), (0, 2), (1, 2), (0, 3), ..."""
-    return high * (high - 1) // 2 + low
+    row: Index = high * (high - 1) // 2 + low
+    return row
 
 
 def check_policy(policy: ActivationPolicy, students: int, timesteps: int, routes: bool) -> None:

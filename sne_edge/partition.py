@@ -185,7 +185,8 @@ def disentangled(source: Source, students: int, generator: np.random.Generator) 
     the labels. The projected features are standardised afterwards, which changes no logit.
     """
     import torch
-    from torch.nn import functional
+
+    from .fit import distillation_loss
 
     start = deal("disentangled", source, balanced(source.features.shape[1], students), students)
     torch.manual_seed(int(generator.integers(2**31)))
@@ -205,12 +206,7 @@ def disentangled(source: Source, students: int, generator: np.random.Generator) 
             active = generator.permutation(active)
         mask = torch.from_numpy(active[owner].astype(np.float32))
         logits = (f[pick] @ projection.T * mask) @ weight.T + bias
-        soft = functional.kl_div(
-            functional.log_softmax(logits / 2, dim=1),
-            functional.softmax(teacher[pick] / 2, dim=1),
-            reduction="batchmean",
-        )
-        loss = functional.cross_entropy(logits, labels[pick]) + 4 * soft
+        loss = distillation_loss(logits, teacher[pick], labels[pick], teacher_weight=4.0, label_weight=1.0)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import SneError
-from .model import ActivationPolicy, QuantEnsemble, check_policy
+from .model import ActivationPolicy, QuantEnsemble, check_policy, pair_row
 
 STOPS = ("complete", "margin", "budget")  # sne_stop in sne.h
 
@@ -99,9 +99,7 @@ def top_two(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def route_rows(logits: np.ndarray) -> np.ndarray:
     """The row of `QuantEnsemble.routes` that is consulted with logits [N, classes]: int64 [N]."""
     best, second = top_two(logits)
-    high, low = np.maximum(best, second), np.minimum(best, second)
-    rows: np.ndarray = high * (high - 1) // 2 + low  # model.pair_row
-    return rows
+    return pair_row(np.minimum(best, second), np.maximum(best, second))
 
 
 def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, ops: np.ndarray) -> Decisions:
@@ -111,14 +109,14 @@ def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarra
     the operations (synaptic and MAC) each takes. Raises `SneError` where the policy does not fit the ensemble.
     """
     check_fits(policy, ensemble)
+    if policy.kind == "routed":
+        return _schedule_routed(ensemble, policy, parts)
     count, last = len(parts), len(ensemble.students) - 1
     logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
     active = np.zeros(count, dtype=np.uint32)
     spent = np.zeros(count, dtype=np.int64)
     stop = np.zeros(count, dtype=np.int64)
     running = np.ones(count, dtype=bool)
-    if policy.kind == "routed":
-        return _schedule_routed(ensemble, policy, parts)
     for stage, student in enumerate(ensemble.order):
         if policy.kind == "first" and stage == policy.students:
             break

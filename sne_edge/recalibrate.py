@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from .calibrate import Promise, Work, check_goal, check_samples, choose_policy, promise, stages
+from .calibrate import Promise, Work, as_vectors, check_goal, check_samples, choose_policy, promise, stages
 from .data import Dataset
-from .evaluate import default_policies, evaluate
+from .evaluate import evaluate, record, recorded_policies
 from .host import HostModel
 from .model import ActivationPolicy, QuantEnsemble, Vectors, no_vectors
 
@@ -69,14 +69,7 @@ def golden(host: HostModel, inputs: np.ndarray, labels: np.ndarray) -> Vectors:
     if not len(inputs):
         return host.ensemble.vectors
     batch = host.run(inputs)
-    return Vectors(
-        inputs=np.ascontiguousarray(inputs),
-        logits=batch.logits,
-        active=batch.active.astype(np.uint32),
-        spikes=batch.spikes,
-        ops=np.stack([batch.synaptic_ops, batch.macs], axis=1).astype(np.uint32),
-        labels=labels.astype(np.int32),
-    )
+    return as_vectors(inputs, labels, batch.logits, batch.active, batch.spikes, batch.synaptic_ops, batch.macs)
 
 
 def _bare(ensemble: QuantEnsemble) -> QuantEnsemble:
@@ -86,19 +79,6 @@ def _bare(ensemble: QuantEnsemble) -> QuantEnsemble:
 
 
 def _figures(host: HostModel, inputs: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
-    """As training records them: a row for every number of students, then the policy's."""
-    students = len(host.ensemble.students)
-    fixed = [ActivationPolicy("first", students=k + 1) for k in range(students)]
-    own = [policy for policy in default_policies(host.ensemble) if policy.kind in ("cascade", "routed")]
-    rows = evaluate(host, inputs, labels, [*fixed, *own])
-    return [
-        {
-            "policy": row.policy,
-            "accuracy": round(row.accuracy or 0.0, 4),
-            "students_run": round(row.students_run, 3),
-            "synaptic_ops": round(row.synaptic_ops, 1),
-            "macs": round(row.macs, 1),
-            "operations": round(row.operations, 1),
-        }
-        for row in rows
-    ]
+    """As training records them."""
+    rows = evaluate(host, inputs, labels, recorded_policies(host.ensemble))
+    return [record(r.policy, r.accuracy or 0.0, r.students_run, r.synaptic_ops, r.macs, r.operations) for r in rows]

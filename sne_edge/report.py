@@ -5,12 +5,11 @@ In: an ensemble whose provenance holds its figures (`train`). Out: a PNG.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from .errors import SneError
+from .files import write_whole
 from .model import QuantEnsemble
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9691c", "#6b7280"
@@ -33,19 +32,12 @@ def draw(ensemble: QuantEnsemble, path: Path | str) -> Path:
             "draw a model that `sne-edge train` made: it carries its figures",
         ) from None
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".png")
-        os.close(handle)
-        try:
-            figure.savefig(temporary, dpi=160, metadata={"Software": None})
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SneError(f"cannot write {path}: {error.strerror}", "check the folder and its permissions") from error
+    write_whole(
+        path,
+        lambda file: figure.savefig(file, dpi=160, format="png", metadata={"Software": None}),
+        mode=0o644,
+        hint="check the folder and its permissions",
+    )
     return path
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,18 @@ import numpy as np
 
 from . import baseline
 from .artifact import fingerprint, load, save
-from .calibrate import Stages, calibrate, run_students, stages
+from .calibrate import Stages, choose_policy, run_students, stages, with_costs
 from .corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from .data import Dataset, load_dataset
 from .evaluate import evaluate
-from .fit import Progress, quiet, read_checkpoint, write_checkpoint, write_whole
+from .files import write_whole
+from .fit import Progress, quiet, read_checkpoint, write_checkpoint
 from .host import HostModel
 from .model import ActivationPolicy, QuantEnsemble
 from .partition import SCHEMES
 from .policy import format_policy
 from .presets import preset
-from .teacher import TeacherNet, count_macs, extract, views
+from .teacher import TeacherNet, accuracy, count_macs, extract, views
 from .train import TrainConfig, built_in_teacher, model_key, train
 
 BOARD = "mps2-an386"  # a Cortex-M4
@@ -68,7 +69,7 @@ class Lab:
 
     def data(self, seed: int) -> Dataset:
         """The data set, split by a seed."""
-        return load_dataset(self.dataset, seed)
+        return _load(self.dataset, seed)
 
     def teacher(self, seed: int) -> TeacherNet:
         """The teacher of a seed."""
@@ -89,18 +90,19 @@ class Lab:
         dataset, recipe = self.data(config.seed), config.recipe
         net = baseline.build_cnn(dataset.shape, config.body, len(dataset.classes))
         macs = count_macs(net, dataset.shape)
-        x = views(dataset.x_train, config.views, config.seed)
-        taught = extract(self.teacher(config.seed), x, self.cache)
         path = self.cache / f"cnn-{model_key(config, dataset)}.pt"
         kept = read_checkpoint(path)
-        made = baseline.train_cnn(
-            net, x, taught.logits, dataset.y_train, epochs=0 if kept else recipe.alone + recipe.joint,
-            rounded=0 if kept else recipe.rounded, rate=4e-3, seed=config.seed, progress=self.progress,
-        )  # fmt: skip
-        if kept:
+        if kept is not None:
+            made = baseline.int8_form(net)
             made.load_state_dict(kept)
-        else:
-            write_checkpoint(path, made.state_dict())
+            return made, macs
+        x = views(dataset.x_train, config.views, config.seed)
+        taught = extract(self.teacher(config.seed), x, self.cache)
+        made = baseline.train_cnn(
+            net, x, taught.logits, dataset.y_train, epochs=recipe.alone + recipe.joint, rounded=recipe.rounded,
+            rate=4e-3, seed=config.seed, progress=self.progress,
+        )  # fmt: skip
+        write_checkpoint(path, made.state_dict())
         return made, macs
 
     def instructions(self, model: QuantEnsemble, policy: ActivationPolicy, inputs: np.ndarray) -> float:
@@ -125,6 +127,11 @@ class Held:
     data: Dataset
 
     @cached_property
+    def host(self) -> HostModel:
+        """The model, compiled for this computer."""
+        return HostModel(self.model)
+
+    @cached_property
     def inputs(self) -> np.ndarray:
         """Test samples as the device takes them."""
         return self.model.encoder.encode(self.data.x_test)
@@ -137,8 +144,13 @@ class Held:
     def accuracy(self, policy: ActivationPolicy, x: np.ndarray | None = None) -> tuple[float, float, float]:
         """Accuracy 0..1, mean students run and operations of a policy on test samples or `x` in their place."""
         inputs = self.inputs if x is None else self.model.encoder.encode(x)
-        row = evaluate(HostModel(self.model), inputs, self.data.y_test, [policy])[0]
+        row = evaluate(self.host, inputs, self.data.y_test, [policy])[0]
         return float(row.accuracy or 0), row.students_run, row.operations
+
+
+@lru_cache(maxsize=4)
+def _load(dataset: str, seed: int) -> Dataset:
+    return load_dataset(dataset, seed)
 
 
 Study = Callable[[Lab], Table]
@@ -186,7 +198,7 @@ def partition(lab: Lab) -> Table:
     rows: list[list[Any]] = []
     for scheme in SCHEMES:
         seen = [lab.model(lab.config(seed, scheme=scheme)).provenance["integer"]["test"] for seed in lab.seeds]
-        fixed = [[row["accuracy"] for row in rows if row["policy"].startswith("first")] for rows in seen]
+        fixed = [[row["accuracy"] for row in record if row["policy"].startswith("first")] for record in seen]
         rows.append([scheme, *(percent(column) for column in zip(*fixed, strict=True))])
     count = len(rows[0]) - 1
     heads = [f"{k} student{'s' if k > 1 else ''}, %" for k in range(1, count + 1)]
@@ -196,24 +208,24 @@ def partition(lab: Lab) -> Table:
 @study
 def cascade(lab: Lab) -> Table:
     """The cascade at several allowed drops against a fixed number of students: operations at equal accuracy."""
+    helds = [Held(lab.model(lab.config(seed)), lab.data(seed)) for seed in lab.seeds]
+    works = []
+    for held, seed in zip(helds, lab.seeds, strict=True):
+        seen = views(held.data.x_val, 3, seed)
+        work = run_students(held.model, held.model.encoder.encode(seen.reshape(-1, *seen.shape[2:])))
+        works.append((with_costs(held.model, work), work, np.tile(held.data.y_val, len(seen))))
     rows: list[list[Any]] = []
     for drop in (0.0, 0.1, 0.2, 0.5, 1.0, 2.0):
-        accuracy, promised, ops, run, ratio = [], [], [], [], []
-        for seed in lab.seeds:
-            held = Held(lab.model(lab.config(seed)), lab.data(seed))
-            seen = views(held.data.x_val, 3, seed)
-            inputs = held.model.encoder.encode(seen.reshape(-1, *seen.shape[2:]))
-            labels = np.tile(held.data.y_val, len(seen))
-            made = calibrate(held.model, inputs, labels, drop)
+        accuracies, ops, run, ratio = [], [], [], []
+        for held, (costed, work, labels) in zip(helds, works, strict=True):
+            made = choose_policy(costed, work, labels, drop)
             found = Held(made, held.data).accuracy(made.policy)
-            fixed = held.test
-            curve = fixed.correct.mean(axis=0), fixed.cost.mean(axis=0)
-            accuracy.append(found[0])
-            promised.append(drop)
+            curve = held.test.correct.mean(axis=0), held.test.cost.mean(axis=0)
+            accuracies.append(found[0])
             run.append(round(found[1], 2))
             ops.append(round(found[2]))
             ratio.append(round(cost_at(found[0], *curve) / found[2], 2))
-        rows.append([drop, percent(accuracy), run, ops, ratio])
+        rows.append([drop, percent(accuracies), run, ops, ratio])
     columns = ("allowed drop, points", "accuracy, %", "students run", "operations", "fixed / cascade, equal accuracy")
     notes = ["Fixed: a straight line between the numbers of students; above their best accuracy, the cost of all."]
     return Table(f"Cascade against a fixed number of students on {lab.label}", columns, rows, notes)
@@ -235,20 +247,21 @@ def cost_at(accuracy: float, accuracies: np.ndarray, costs: np.ndarray) -> float
 def noise(lab: Lab) -> Table:
     """Points of accuracy lost under corruptions by the teacher, an int8 CNN, the ensemble and the cascade, and how many
     students the cascade runs."""
+    subjects = []
+    for seed in lab.seeds:
+        held = Held(lab.model(lab.config(seed)), lab.data(seed))
+        subjects.append((seed, held, lab.teacher(seed), lab.cnn(lab.config(seed))[0]))
     rows: list[list[Any]] = []
     for kind in ("none", *CORRUPTIONS):
         for severity in (1,) if kind == "none" else SEVERITIES:
             cells: list[list[float]] = [[] for _ in range(5)]
-            for seed in lab.seeds:
-                data = lab.data(seed)
+            for seed, held, teacher, cnn in subjects:
+                data = held.data
                 x = data.x_test if kind == "none" else corrupt(kind, data.x_test, severity, seed)
-                config = lab.config(seed)
-                held = Held(lab.model(config), data)
-                every = held.accuracy(ActivationPolicy("all"), x)
                 own = held.accuracy(held.model.policy, x)
-                cells[0].append(float((baseline.labels_of(lab.teacher(seed), x) == data.y_test).mean()))
-                cells[1].append(float((baseline.labels_of(lab.cnn(config)[0], x) == data.y_test).mean()))
-                cells[2].append(every[0])
+                cells[0].append(accuracy(teacher, x, data.y_test))
+                cells[1].append(accuracy(cnn, x, data.y_test))
+                cells[2].append(held.accuracy(ActivationPolicy("all"), x)[0])
                 cells[3].append(own[0])
                 cells[4].append(round(own[1], 2))
             rows.append([kind, severity if kind != "none" else "", *(percent(c) for c in cells[:4]), cells[4]])
@@ -283,7 +296,7 @@ def baselines(lab: Lab) -> Table:
         for seed in lab.seeds:
             data = lab.data(seed)
             net, macs = lab.cnn(scaled(lab.config(seed), factor))
-            found.append((float((baseline.labels_of(net, data.x_test) == data.y_test).mean()), macs))
+            found.append((accuracy(net, data.x_test, data.y_test), macs))
         counts = [round(baseline.INSTRUCTIONS_PER_MAC * macs) for _, macs in found]
         rows.append([f"int8 CNN, {factor:g} x channels", percent([f[0] for f in found]), [f[1] for f in found], counts])
     columns = ("", "accuracy, %", "operations", "instructions, M4")

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from .data import Dataset
 from .errors import SneError
-from .fit import Plan, Progress, fit, infer, quiet, write_whole
+from .files import write_whole
+from .fit import Plan, Progress, fit, infer, quiet
 
 SIZES = ("small", "large")
 

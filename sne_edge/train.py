@@ -24,8 +24,9 @@ from .data import Dataset, load_dataset
 from .distill import Lessons, Recipe, distill, prefix_accuracy
 from .encoder import Encoder
 from .errors import SneError
+from .evaluate import record, recorded_policies
 from .fit import Progress, quiet, read_checkpoint, write_checkpoint
-from .model import ActivationPolicy, QuantEnsemble, with_frontend
+from .model import QuantEnsemble, with_frontend
 from .policy import format_policy
 from .quantize import quantize_ensemble
 from .student import Body, Ensemble
@@ -175,7 +176,7 @@ def built_in_teacher(
 
 def model_key(config: TrainConfig, dataset: Dataset) -> str:
     """16 hex digits over a config and its data."""
-    return _key(asdict(config) | {"dataset": dataset.name, "name": config.name}, dataset.fingerprint)
+    return _key(asdict(config) | {"dataset": dataset.name}, dataset.fingerprint)
 
 
 def _key(*parts: Any) -> str:
@@ -189,21 +190,18 @@ def figures(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray) -> 
     Inputs are uint8 [N, input_bytes], labels [N]; the integer reference runs them.
     """
     traces = [reference.run_student(ensemble, k, inputs) for k in range(len(ensemble.students))]
-    policies = [ActivationPolicy("first", students=k + 1) for k in range(len(traces))]
-    if ensemble.policy.kind == "cascade":
-        policies.append(ensemble.policy)
     rows = []
-    for policy in policies:
+    for policy in recorded_policies(ensemble):
         out = reference.combine(ensemble, traces, policy)
         rows.append(
-            {
-                "policy": format_policy(policy),
-                "accuracy": round(float((out.decisions.label == labels).mean()), 4),
-                "students_run": round(float(out.decisions.students_run.mean()), 3),
-                "synaptic_ops": round(float(out.synaptic_ops.mean()), 1),
-                "macs": round(float(out.macs.mean()), 1),
-                "operations": round(float((out.synaptic_ops + out.macs).mean()), 1),
-            }
+            record(
+                format_policy(policy),
+                float((out.decisions.label == labels).mean()),
+                float(out.decisions.students_run.mean()),
+                float(out.synaptic_ops.mean()),
+                float(out.macs.mean()),
+                float((out.synaptic_ops + out.macs).mean()),
+            )
         )
     return rows
 
