@@ -96,7 +96,7 @@ class Lab:
             made = baseline.int8_form(net)
             made.load_state_dict(kept)
             return made, macs
-        x = views(dataset.x_train, config.views, config.seed)
+        x = views(dataset.x_train, config.views, config.seed, dataset.mirrored)
         taught = extract(self.teacher(config.seed), x, self.cache)
         made = baseline.train_cnn(
             net, x, taught.logits, dataset.y_train, epochs=recipe.alone + recipe.joint, rounded=recipe.rounded,
@@ -211,7 +211,7 @@ def cascade(lab: Lab) -> Table:
     helds = [Held(lab.model(lab.config(seed)), lab.data(seed)) for seed in lab.seeds]
     works = []
     for held, seed in zip(helds, lab.seeds, strict=True):
-        seen = views(held.data.x_val, 3, seed)
+        seen = views(held.data.x_val, 3, seed, held.data.mirrored)
         work = run_students(held.model, held.model.encoder.encode(seen.reshape(-1, *seen.shape[2:])))
         works.append((with_costs(held.model, work), work, np.tile(held.data.y_val, len(seen))))
     rows: list[list[Any]] = []
