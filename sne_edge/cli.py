@@ -73,7 +73,11 @@ def train(
         str, typer.Option(help="mnist1d, or an .npz with x_train, y_train, x_test, y_test.")
     ] = "mnist1d",
     scheme: Annotated[
-        str, typer.Option(help="Partition of the teacher's features: contiguous, random, correlation, disentangled.")
+        str,
+        typer.Option(
+            help="Partition of the teacher's features: contiguous, random, correlation, class-affinity, variance, "
+            "disentangled, disentangled-tuned, or whole: none."
+        ),
     ] = "disentangled",
     students: Annotated[int | None, typer.Option(help="Number of students; usually 4.", min=1, max=32)] = None,
     timesteps: Annotated[int | None, typer.Option(help="Timesteps of an inference; usually 4.", min=1)] = None,

@@ -256,7 +256,7 @@ def extract(teacher: TeacherNet, x: np.ndarray, cache: Path | None = None) -> Fe
     With `cache`, a folder, they are read from there where a file for this teacher and these samples is whole, else
     written there; a damaged file is replaced.
     """
-    path = None if cache is None else cache / f"features-{_key(teacher, x)}.safetensors"
+    path = None if cache is None else cache / f"features-{features_key(teacher, x)}.safetensors"
     found = None if path is None else _read(path, x.shape[:2], teacher.classifier)
     if found is not None:
         return found
@@ -288,7 +288,8 @@ def fingerprint(net: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _key(teacher: TeacherNet, x: np.ndarray) -> str:
+def features_key(teacher: TeacherNet, x: np.ndarray) -> str:
+    """What a teacher says of samples, augmented ones as they are, is known by: hex digits over both."""
     data = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode() + np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
     return f"{fingerprint(teacher)}-{data}"
 

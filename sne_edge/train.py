@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,12 @@ from .policy import format_policy
 from .quantize import quantize_ensemble
 from .student import Body, Ensemble
 from .teacher import SIZES, TeacherNet, accuracy, build_teacher, count_macs, extract, fingerprint, train_teacher, views
+from .tuning import Tuning
 
 CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
 GOLDEN_AUDIO = 2  # recordings among the golden vectors
 TEACHER_SHARE = 0.25  # of a budget of time
+TUNING_SHARE = 0.1  # of it, where the scheme tunes the teacher
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,13 @@ def train(
         labels=dataset.y_train,
         weight=teacher.classifier.weight.detach().numpy(),
         bias=_bias(teacher),
+        tuning=_tuning(config, teacher, x, taught.logits, cache, progress),
     )
     chunks = partitions.make_partition(config.scheme, source, config.students, config.seed)
+    original, spent = teacher, TEACHER_SHARE
+    if chunks.tuned is not None:
+        teacher, spent, chunks = chunks.tuned, TEACHER_SHARE + TUNING_SHARE, replace(chunks, tuned=None)
+        taught = extract(teacher, x, cache)
     progress("features", 1, 1, f"{config.scheme} partition of {len(chunks.owner)} features")
 
     scale = 1.0 if dataset.frontend else float(np.quantile(np.abs(dataset.x_train), 0.9999)) / 127 or 1.0
@@ -120,7 +127,7 @@ def train(
     run = None if cache is None else cache / f"run-{model_key(config, dataset)}-{fingerprint(teacher)}"
     distill(
         ensemble, lessons, config.recipe, seed=config.seed, executor=executor, folder=run, progress=progress,
-        minutes=None if config.minutes is None else config.minutes * (1 - TEACHER_SHARE),
+        minutes=None if config.minutes is None else config.minutes * (1 - spent),
     )  # fmt: skip
 
     progress("calibration", 0, 1, "")
@@ -133,7 +140,9 @@ def train(
     integers = calibrate(integers, held_out, np.tile(dataset.y_val, len(seen)), config.max_drop)
     test = encoder.encode(dataset.x_test)
     vectors = golden_vectors(integers, test[: config.vectors], dataset.y_test[: config.vectors])
-    provenance = _provenance(config, dataset, teacher, chunks) | {
+    if teacher is not original:
+        chunks.provenance["teacher"] = _scores(teacher, dataset)
+    provenance = _provenance(config, dataset, original, chunks) | {
         "float": {
             "validation": _rounded(prefix_accuracy(ensemble, dataset.x_val, dataset.y_val, integers.order)),
             "test": _rounded(prefix_accuracy(ensemble, dataset.x_test, dataset.y_test, integers.order)),
@@ -235,12 +244,26 @@ def _provenance(
             "fingerprint": fingerprint(teacher),
             "macs": count_macs(teacher, dataset.shape),
             "parameters": sum(p.numel() for p in teacher.parameters()),
-            "validation": round(accuracy(teacher, dataset.x_val, dataset.y_val), 4),
-            "test": round(accuracy(teacher, dataset.x_test, dataset.y_test), 4),
+            **_scores(teacher, dataset),
         },
         "partition": chunks.provenance,
         "torch": str(torch.__version__),
     }
+
+
+def _scores(teacher: TeacherNet, dataset: Dataset) -> dict[str, float]:
+    return {
+        "validation": round(accuracy(teacher, dataset.x_val, dataset.y_val), 4),
+        "test": round(accuracy(teacher, dataset.x_test, dataset.y_test), 4),
+    }
+
+
+def _tuning(
+    config: TrainConfig, teacher: TeacherNet, x: np.ndarray, logits: np.ndarray, cache: Path | None, progress: Progress
+) -> Tuning:
+    """What a scheme may tune the teacher with: a third of the epochs that the built-in one learns."""
+    minutes = None if config.minutes is None else config.minutes * TUNING_SHARE
+    return Tuning(teacher, x, logits, -(-config.teacher_epochs // 3), minutes, cache, progress)
 
 
 def _rounded(values: list[float]) -> list[float]:

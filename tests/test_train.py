@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -59,6 +60,19 @@ def test_provenance_names_every_number_of_students_and_the_cascade(made: QuantEn
         assert len(record["float"][part]) == 2
         assert all(row["operations"] == pytest.approx(row["synaptic_ops"] + row["macs"], abs=0.2) for row in rows)
     assert record["config"]["seed"] == 0 and record["teacher"]["macs"] > 0
+
+
+def test_a_scheme_that_tunes_the_teacher_reports_both_teachers(
+    config: TrainConfig, made: QuantEnsemble, tmp_path: Path
+):
+    stages: list[str] = []
+    tuned = replace(config, scheme="disentangled-tuned", teacher_epochs=6)
+    record = train(tuned, lambda stage, *_: stages.append(stage), cache=tmp_path).provenance
+    assert stages.count("tuning the teacher") == 2
+    assert (
+        record["partition"]["backbone"] == "tuned" and record["teacher"]["macs"] == made.provenance["teacher"]["macs"]
+    )
+    assert record["partition"]["teacher"]["test"] > 0.8 and record["integer"]["test"][1]["accuracy"] > 0.8
 
 
 def test_progress_reaches_the_end_of_every_stage(config: TrainConfig):
