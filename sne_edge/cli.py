@@ -90,7 +90,21 @@ def train(
     budget: Annotated[
         float | None, typer.Option(help="Minutes that training may take; by default the epochs decide.", min=0.01)
     ] = None,
-    teacher: Annotated[str | None, typer.Option(help="Size of the built-in teacher: small or large.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Size of the built-in teacher, small or large, or an ONNX file (*.onnx). Its one input takes samples "
+            "as students see them: named images of mean 0 and deviation 1, an .npz as it is; channels first or last or "
+            "flat. Scale them in the file where it wants other values."
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="The ONNX file's output, or inner tensor, of features; by default its only output."),
+    ] = None,
+    logits: Annotated[
+        str | None, typer.Option(help="The ONNX file's output of logits; by default a classifier is fitted.")
+    ] = None,
     executor: Executor = "processes",
     spike_rate: Annotated[
         float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
@@ -114,7 +128,10 @@ def train(
     from .teacher import default_cache
     from .train import train as run
 
-    given = {"students": students, "timesteps": timesteps, "teacher": teacher, "minutes": budget}
+    given = {
+        "students": students, "timesteps": timesteps, "teacher": teacher, "features": features, "logits": logits,
+        "minutes": budget,
+    }  # fmt: skip
     config = preset(
         dataset, scheme=scheme, max_drop=max_drop, seed=seed, name=name,
         **{key: value for key, value in given.items() if value is not None},

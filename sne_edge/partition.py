@@ -79,13 +79,16 @@ class Partition:
 
 Scheme = Callable[[Source, int, np.random.Generator], Partition]
 SCHEMES: dict[str, Scheme] = {}
+TUNING: set[str] = set()  # the schemes that tune the teacher
 
 
-def scheme(name: str) -> Callable[[Scheme], Scheme]:
-    """Register a scheme: a function of (source, number of students, generator)."""
+def scheme(name: str, *, tunes: bool = False) -> Callable[[Scheme], Scheme]:
+    """Register a scheme: a function of (source, number of students, generator). `tunes`: it tunes the teacher."""
 
     def register(function: Scheme) -> Scheme:
         SCHEMES[name] = function
+        if tunes:
+            TUNING.add(name)
         return function
 
     return register
@@ -297,7 +300,7 @@ def disentangled(source: Source, students: int, generator: np.random.Generator) 
     )
 
 
-@scheme("disentangled-tuned")
+@scheme("disentangled-tuned", tunes=True)
 def disentangled_tuned(source: Source, students: int, generator: np.random.Generator) -> Partition:
     """As `disentangled`, from where it ends; then backbone, projection and classifier are tuned together.
 
@@ -305,12 +308,13 @@ def disentangled_tuned(source: Source, students: int, generator: np.random.Gener
     students learn that one's features and logits.
     """
     from .teacher import extract
-    from .tuning import TunedTeacher, tune
+    from .tuning import TunedTeacher, check_tunable, tune
 
     if source.tuning is None:
         raise SneError(
             "there is no teacher that disentangled-tuned could tune", "use --scheme disentangled, or give one in torch"
         )
+    check_tunable(source.tuning.teacher)
     frozen = disentangled(source, students, generator)
     start = TunedTeacher(source.tuning.teacher, frozen.projection, frozen.offset, frozen.weight, frozen.bias)
     net = tune(source.tuning, source.labels, frozen.owner, start, int(generator.integers(2**31)))

@@ -31,7 +31,7 @@ from .partition import SCHEMES
 from .policy import format_policy
 from .presets import preset
 from .teacher import TeacherNet, accuracy, count_macs, extract, views
-from .train import TrainConfig, built_in_teacher, model_key, train
+from .train import TrainConfig, find_teacher, model_key, train
 
 BOARD = "mps2-an386"  # a Cortex-M4
 COUNTED = 16  # inputs whose instructions are counted
@@ -73,7 +73,7 @@ class Lab:
 
     def teacher(self, seed: int) -> TeacherNet:
         """The teacher of a seed."""
-        return built_in_teacher(self.config(seed), self.data(seed), self.cache, self.progress)
+        return find_teacher(self.config(seed), self.data(seed), self.cache, self.progress)
 
     def model(self, config: TrainConfig) -> QuantEnsemble:
         """The ensemble of a config: from the cache, or trained."""

@@ -57,15 +57,8 @@ class TunedTeacher(TeacherNet):
 def tune(tuning: Tuning, labels: np.ndarray, owner: np.ndarray, start: TunedTeacher, seed: int) -> TunedTeacher:
     """`start`, trained in place, backbone and all; labels int64 [N], owner int64 [m] the student of each feature.
 
-    Each sample of a batch keeps chunks of its own: see `keep_chunks`. Raises `SneError` where the backbone has nothing
-    to train.
+    Each sample of a batch keeps chunks of its own: see `keep_chunks`.
     """
-    trainable = [p for p in tuning.teacher.parameters() if p.requires_grad]
-    if {id(p) for p in trainable} <= {id(p) for p in tuning.teacher.classifier.parameters()}:
-        raise SneError(
-            "the teacher cannot be tuned: its backbone has no parameters that learn",
-            "use --scheme disentangled, which leaves the teacher as it is, or a teacher in torch",
-        )
     students, images = int(owner.max()) + 1, isinstance(tuning.teacher, ResidualTeacher)
     plan = Plan(tuning.epochs, batch=128, rate=1e-3, decay=1e-3, warm=0.1, minutes=tuning.minutes)
     steps = tuning.epochs * max(1, len(labels) // plan.batch)
@@ -89,6 +82,16 @@ def tune(tuning: Tuning, labels: np.ndarray, owner: np.ndarray, start: TunedTeac
         progress=tuning.progress,
     )  # fmt: skip
     return start
+
+
+def check_tunable(teacher: TeacherNet) -> None:
+    """Raise `SneError` where a teacher's backbone has nothing to train, as that of an ONNX file."""
+    trainable = {id(p) for p in teacher.parameters() if p.requires_grad}
+    if trainable <= {id(p) for p in teacher.classifier.parameters()}:
+        raise SneError(
+            "the teacher cannot be tuned: its backbone has no parameters that learn",
+            "use --scheme disentangled, which leaves the teacher as it is, or a teacher in torch",
+        )
 
 
 def keep_chunks(samples: int, students: int, dropout: float, generator: np.random.Generator) -> np.ndarray:

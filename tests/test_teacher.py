@@ -68,6 +68,20 @@ def test_any_module_with_features_and_a_linear_classifier_is_a_teacher():
     assert torch.equal(made(x), module.classifier(x.flatten(1)))
 
 
+def test_features_may_be_a_method():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.classifier = nn.Linear(16, 5), nn.Linear(5, 3)
+
+        def features(self, x: torch.Tensor) -> torch.Tensor:
+            return self.dense(x.flatten(1))
+
+    net = Net()
+    made, x = as_teacher(net), torch.randn(2, 1, 1, 16)
+    assert torch.equal(made(x), net.classifier(net.dense(x.flatten(1))))
+
+
 def test_a_module_that_cannot_teach_is_refused():
     with pytest.raises(SneError, match="features"):
         as_teacher(nn.Linear(2, 2))
