@@ -105,6 +105,9 @@ def train(
     logits: Annotated[
         str | None, typer.Option(help="The ONNX file's output of logits; by default a classifier is fitted.")
     ] = None,
+    learn_decay: Annotated[
+        bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
+    ] = False,
     executor: Executor = "processes",
     spike_rate: Annotated[
         float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
@@ -138,6 +141,8 @@ def train(
     )  # fmt: skip
     if channels is not None:
         config = replace(config, body=replace(config.body, channels=_numbers("--channels", channels)))
+    if learn_decay:
+        config = replace(config, body=replace(config.body, learn_decay=True))
     if epochs is not None:
         alone, joint = (epochs, config.recipe.joint) if config.recipe.alone else (0, epochs)
         config = replace(config, recipe=replace(config.recipe, alone=alone, joint=joint))
