@@ -189,11 +189,10 @@ def study(
 ) -> None:
     """Train what a study needs and write its table. A study that was killed goes on where it was."""
     _need_training()
-    from .study import STUDIES, Lab, cell, run_study
+    from .studies import run_study
+    from .study import Lab, cell
     from .teacher import default_cache
 
-    if name not in STUDIES:
-        raise SneError(f"there is no study {name!r}", f"studies: {', '.join(STUDIES)}")
     with _bars() as progress:
         changes = {} if budget is None else {"minutes": budget}
         lab = Lab(dataset, _numbers("--seeds", seeds), default_cache(), executor, progress, changes)

@@ -35,7 +35,6 @@ def draw(ensemble: QuantEnsemble, path: Path | str) -> Path:
     write_whole(
         path,
         lambda file: figure.savefig(file, dpi=160, format="png", metadata={"Software": None}),
-        mode=0o644,
         hint="check the folder and its permissions",
     )
     return path

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sne_edge import presets, study
+from sne_edge import presets, studies, study
 from sne_edge.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from sne_edge.distill import Recipe
 from sne_edge.errors import SneError
@@ -33,31 +33,34 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> study.Lab:
         yield study.Lab(str(folder / "waves.npz"), (0, 1), folder / "cache", executor="inline")
 
 
-@pytest.mark.parametrize("name", ["ensemble", "cascade", "noise"])
+@pytest.mark.parametrize("name", ["ensemble", "cascade", "noise", "baselines", "timesteps"])
 def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
     name: str, lab: study.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    table = study.run_study(name, replace(lab, dataset=lab.dataset), tmp_path)
+    table = studies.run_study(name, replace(lab, dataset=lab.dataset), tmp_path)
     files = sorted(p.name for p in tmp_path.rglob("*") if p.is_file())
     assert files == [f"{name}-waves.json", f"{name}-waves.md"]
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert {p.stat().st_mode for p in tmp_path.rglob("*") if p.is_file()} == {plain.stat().st_mode}
     text = (tmp_path / f"{name}-waves.md").read_text()
     assert text.count("\n|") == len(table.rows) + 2 and "±" in text and "Seeds 0, 1" in text
     record = json.loads((tmp_path / f"{name}-waves.json").read_text())
     assert record["rows"] == json.loads(json.dumps(table.rows)) and record["seeds"] == [0, 1]
     monkeypatch.setattr(study, "train", None)  # another run reads what this one kept
-    again = study.run_study(name, lab, tmp_path)
+    again = studies.run_study(name, lab, tmp_path)
     assert again.rows == table.rows
 
 
 def test_partitions_are_compared_at_every_number_of_students(lab: study.Lab, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(study, "SCHEMES", ("random", "whole"))
-    table = study.STUDIES["partition"](lab)
+    monkeypatch.setattr(studies, "SCHEMES", ("random", "whole"))
+    table = studies.STUDIES["partition"](lab)
     assert [row[0] for row in table.rows] == ["random", "whole"] and len(table.rows[0]) == 3
 
 
 @pytest.mark.parametrize(("accuracy", "cost"), [(0.5, 10), (0.8, 10), (0.85, 15), (0.9, 20), (0.99, 40)])
 def test_the_cost_of_a_fixed_number_is_linear_between_numbers(accuracy: float, cost: float):
-    assert study.cost_at(accuracy, np.array([0.8, 0.9, 0.9]), np.array([10, 20, 40])) == pytest.approx(cost)
+    assert studies.cost_at(accuracy, np.array([0.8, 0.9, 0.9]), np.array([10, 20, 40])) == pytest.approx(cost)
 
 
 @pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
