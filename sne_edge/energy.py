@@ -18,8 +18,8 @@ its neuron updates are all neurons in all timesteps. An average pooling passes o
 
 Estimates use Horowitz, "Computing's energy problem", ISSCC 2014, for 45 nm and 0.9 V. One 64-bit access takes 10 pJ in
 8 KB, 20 pJ in 32 KB, 100 pJ in 1 MB, and 1.3 to 2.6 nJ in DRAM, of which the lower is used here; values lie side by
-side, so that n bits take n / 64 of it. They rank designs on one such chip. They are not measurements, and no microcontroller's
-energy, whose instruction fetches cost more than all of this.
+side, so that n bits take n / 64 of it. They rank designs on one such chip. They are not measurements, and no
+microcontroller's energy, whose instruction fetches cost more than all of this.
 
 *Arithmetic* is the optimistic model, which most papers on spiking networks use: additions and multiplications, memory
 free. An accumulate is one 32-bit addition; a neuron update is four (leak, charge, compare, reset), and a multiplication
@@ -97,7 +97,7 @@ class Estimate:
 
 
 def count(ensemble: QuantEnsemble, inputs: np.ndarray, policy: ActivationPolicy | None = None) -> Counts:
-    """Of inputs uint8 [N, input_bytes] under a policy (the ensemble's own by default), by the reference. Needs torch."""
+    """Of inputs uint8 [N, input_bytes] under a policy (the ensemble's own by default), by the reference in torch."""
     from .reference import combine
 
     policy = policy or ensemble.policy
@@ -179,9 +179,10 @@ def _fires(layer: object) -> bool:
 
 def effective_fan_out(layer: SynapticLayer) -> np.ndarray:
     """Weights other than 0 that one spike of each input meets, int64 of `in_shape`."""
-    used = (layer.weight != 0).astype(np.int64)
+    used: np.ndarray = (layer.weight != 0).astype(np.int64)
     if isinstance(layer, Linear):
-        return used.sum(axis=0).reshape(layer.in_shape)
+        by_input: np.ndarray = used.sum(axis=0).reshape(layer.in_shape)
+        return by_input
     if not isinstance(layer, Conv):
         raise TypeError(f"{type(layer).__name__} is neither Linear nor Conv")
     fan_out = np.zeros(layer.in_shape, np.int64)
