@@ -61,7 +61,7 @@ def corrupt(kind: str, x: np.ndarray, severity: int, seed: int = 0) -> np.ndarra
     return made.astype(np.float32)
 
 
-SNRS = (20, 15, 10, 5, 0)  # dB
+SNRS = (30, 20, 15, 10, 5, 0)  # dB
 TALKERS = 8
 
 

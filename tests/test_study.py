@@ -123,6 +123,6 @@ def test_sound_is_made_noisy_before_the_front_end(lab: study.Lab):
 
     x = np.zeros((2, 1, 4, 2), np.float32)
     sound = Dataset("s", x, np.zeros(2), x, np.zeros(2), x, np.zeros(2), ("0", "1"), LogMel())
-    assert list(studies._conditions(sound))[:2] == [("none: accuracy, %", ""), ("white", "20 dB")]
+    assert list(studies._conditions(sound))[:2] == [("none: accuracy, %", ""), ("white", "30 dB")]
     assert len(list(studies._conditions(sound))) == 1 + len(NOISES) * len(SNRS)
     assert len(list(studies._conditions(lab.data(0)))) == 1 + len(CORRUPTIONS) * len(SEVERITIES)
