@@ -84,16 +84,14 @@ class _Unrolled(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         """dv = dm + ds s'(v); ds = gradient - threshold dm; dm = beta dv of the next timestep; s' is the surrogate."""
         neurons: LIF = ctx.neurons
-        x = (ctx.saved_tensors[0] - neurons.level).mul_(
-            torch.pi / 2 * ALPHA
-        )  # s' = (alpha / 2) / (1 + (pi alpha x / 2)^2)
-        slope = x.square_().add_(1).reciprocal_().mul_(ALPHA / 2)
-        result = torch.empty_like(slope)
+        x = ctx.saved_tensors[0].sub(neurons.level).mul_(torch.pi / 2 * ALPHA)
+        slope = x.square_().add_(1).reciprocal_().mul_(ALPHA / 2)  # s' = (alpha / 2) / (1 + (pi alpha x / 2)^2)
+        ds = torch.empty_like(slope).copy_(grads[0])  # one type and order of memory: mixed ones are slow
+        result = slope
         dm = torch.zeros_like(slope[0])
         for t in reversed(range(len(slope))):
-            dv = torch.addcmul(dm, torch.sub(grads[0][t], dm, alpha=neurons.level), slope[t])
-            result[t] = dv
-            dm = dv * (1.0 - 2.0**-neurons.shift)
+            dv = torch.addcmul(dm, ds[t].sub_(dm, alpha=neurons.level), slope[t], out=result[t])
+            dm = torch.mul(dv, 1.0 - 2.0**-neurons.shift)
         return result, None
 
 

@@ -114,7 +114,7 @@ class Lab:
             made = baseline.int8_form(net)
             made.load_state_dict(kept)
             return made.eval()
-        x = views(dataset.x_train, config.views, config.seed)
+        x = views(dataset.x_train, config.views, config.seed, dataset.mirrored)
         taught = extract(self.teacher(config.seed), x, self.cache)
         made = baseline.train_cnn(
             net, x, taught.logits, dataset.y_train, epochs=recipe.alone + recipe.joint, rounded=recipe.rounded,
@@ -208,7 +208,7 @@ class Held:
         """Of the validation samples, in as many views as training calibrates with, and their labels."""
         data = self.data
         count = min(5, max(1, CALIBRATION_SAMPLES // len(data.x_val)))
-        seen = views(data.x_val, count, self.config.seed)
+        seen = views(data.x_val, count, self.config.seed, data.mirrored)
         inputs = self.model.encoder.encode(seen.reshape(-1, *seen.shape[2:]))
         return measure(self.host, inputs), np.tile(data.y_val, len(seen))
 

@@ -155,10 +155,12 @@ def batches(x: np.ndarray, count: int = 512) -> Iterator[Tensor]:
         yield to_torch(x[start : start + count])
 
 
-def augment(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def augment(x: np.ndarray, generator: np.random.Generator, mirrored: bool = False) -> np.ndarray:
     """One light random view of each sample [N, height, width, channels]: shifted by up to 2 (edges repeat), scaled by
-    10 %, with noise of 3 % of the data's standard deviation."""
+    10 %, with noise of 3 % of the data's standard deviation; every other one `mirrored` left to right."""
     count, height, width, _ = x.shape
+    if mirrored:
+        x = np.where(generator.integers(2, size=(count, 1, 1, 1)) == 1, x[:, :, ::-1], x)
     for axis, length in ((1, height), (2, width)):
         if length > 4:
             shift = generator.integers(-2, 3, size=(count, 1))
@@ -195,7 +197,7 @@ def train_teacher(
         plan = Plan(epochs, batch=128, rate=4e-3, decay=1e-2, minutes=minutes)
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
-        x = to_torch(augment(dataset.x_train[pick], generator))
+        x = to_torch(augment(dataset.x_train[pick], generator, dataset.mirrored))
         with half_precision(images):
             logits = net(x.contiguous(memory_format=torch.channels_last) if images else x)
         return functional.cross_entropy(logits.float(), labels[pick], label_smoothing=0.05)
@@ -242,10 +244,10 @@ class Features:
     logits: np.ndarray
 
 
-def views(x: np.ndarray, count: int, seed: int) -> np.ndarray:
+def views(x: np.ndarray, count: int, seed: int, mirrored: bool = False) -> np.ndarray:
     """`count` views of each sample, float32 [count, N, height, width, channels]; the first is the sample itself."""
     generator = np.random.default_rng([seed, 1])
-    return np.stack([x, *(augment(x, generator) for _ in range(count - 1))]).astype(np.float32)
+    return np.stack([x, *(augment(x, generator, mirrored) for _ in range(count - 1))]).astype(np.float32)
 
 
 def extract(teacher: TeacherNet, x: np.ndarray, cache: Path | None = None) -> Features:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def train(
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
     teacher = teacher or built_in_teacher(config, dataset, cache, progress)
-    x = views(dataset.x_train, config.views, config.seed)
+    x = views(dataset.x_train, config.views, config.seed, dataset.mirrored)
     progress("features", 0, 1, "")
     taught = extract(teacher, x, cache)
     source = partitions.Source(
@@ -126,7 +126,9 @@ def train(
     progress("calibration", 0, 1, "")
     integers = quantize_ensemble(ensemble, config.name or _identifier(dataset.name), dataset.classes)
     count = min(5, max(1, CALIBRATION_SAMPLES // len(dataset.x_val)))
-    seen = views(dataset.x_val, count, config.seed)  # more samples to choose margins by: held-out ones, augmented
+    seen = views(
+        dataset.x_val, count, config.seed, dataset.mirrored
+    )  # more samples to choose margins by: held-out ones, augmented
     held_out = encoder.encode(seen.reshape(-1, *seen.shape[2:]))
     integers = calibrate(integers, held_out, np.tile(dataset.y_val, len(seen)), config.max_drop)
     test = encoder.encode(dataset.x_test)
@@ -156,7 +158,7 @@ def built_in_teacher(
 ) -> TeacherNet:
     """The built-in teacher that a config names: from `cache`, or trained, and then kept there."""
     minutes = None if config.minutes is None else config.minutes * TEACHER_SHARE
-    key = _key(config.teacher, config.teacher_epochs, config.seed, minutes, dataset.fingerprint)
+    key = _key(config.teacher, config.teacher_epochs, config.seed, minutes, dataset.mirrored, dataset.fingerprint)
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
     if kept is not None:
@@ -175,8 +177,16 @@ def built_in_teacher(
 
 
 def model_key(config: TrainConfig, dataset: Dataset) -> str:
-    """16 hex digits over a config and its data."""
-    return _key(asdict(config) | {"dataset": dataset.name}, dataset.fingerprint)
+    """16 hex digits over a config and its data. Settings at their defaults don't count, so that a setting that is new
+    leaves what was trained before it its name."""
+    return _key(_changed(config) | {"dataset": dataset.name}, dataset.mirrored, dataset.fingerprint)
+
+
+def _changed(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass, and of dataclasses in it, that are not at their defaults."""
+    plain = type(config)()
+    pairs = ((f.name, getattr(config, f.name), getattr(plain, f.name)) for f in fields(config))
+    return {name: _changed(value) if is_dataclass(value) else value for name, value, usual in pairs if value != usual}
 
 
 def _key(*parts: Any) -> str:

@@ -82,6 +82,14 @@ def test_views_are_deterministic_and_the_first_is_the_sample_itself(small: Datas
     assert not np.array_equal(one[1], one[2])
 
 
+def test_every_other_view_is_mirrored_where_that_keeps_the_class():
+    ramp = np.broadcast_to(np.arange(16.0), (200, 1, 16))[..., None].astype(np.float32)
+    made = augment(ramp, np.random.default_rng(0), mirrored=True)
+    falling = int((made[:, 0, 12, 0] < made[:, 0, 3, 0]).sum())
+    assert 70 < falling < 130
+    assert (augment(ramp, np.random.default_rng(0))[:, 0, 12, 0] > 5).all()
+
+
 def test_augmentation_keeps_the_shape_of_images(small: Dataset):
     image = np.random.default_rng(0).normal(size=(4, 6, 7, 2)).astype(np.float32)
     assert augment(image, np.random.default_rng(0)).shape == image.shape
