@@ -1,6 +1,6 @@
 """Energy: what an inference computes and moves, counted as NeuroBench counts, and what that would cost in a chip.
 
-In: an ensemble and inputs, or what was measured before. Out: `Counts`, exact, and `Estimate`, an estimate.
+In: an ensemble and inputs, or what was measured before. Out: `Counts`, exact, and an `Estimate`.
 
 Counts follow NeuroBench 2.3 (Yik et al. 2025, Nature Communications 16:1545; arXiv 2304.04640), under its names:
 
@@ -53,6 +53,8 @@ DRAM = 1300.0
 TILE = 2  # MACs that share a weight or an input that was read
 ADDITIONS = 4  # of a neuron update
 BATCH = 256
+SAMPLES = 1000  # inputs that means are taken over, where there are more
+DISCLAIMER = "energies are estimates for 45 nm (Horowitz, ISSCC 2014; see sne_edge.energy), not measurements"
 
 
 @dataclass(frozen=True)
@@ -95,31 +97,75 @@ class Estimate:
         """pJ, memory included."""
         return self.arithmetic + self.memory
 
+    def named(self) -> dict[str, float]:
+        """JSON-able; the names say that these are estimates, and their units."""
+        return {
+            "estimated_arithmetic_pj": round(self.arithmetic, 1),
+            "estimated_memory_pj": round(self.memory, 1),
+            "estimated_total_pj": round(self.total, 1),
+            "weight_bytes_read": round(self.weight_bytes, 1),
+            "state_bytes_moved": round(self.state_bytes, 1),
+        }
 
-def count(ensemble: QuantEnsemble, inputs: np.ndarray, policy: ActivationPolicy | None = None) -> Counts:
-    """Of inputs uint8 [N, input_bytes] under a policy (the ensemble's own by default), by the reference in torch."""
-    from .reference import combine
 
-    policy = policy or ensemble.policy
-    steps = policy.timesteps or ensemble.encoder.timesteps
-    sums = np.zeros(6)  # MACs, ACs, dense, updates, spikes, neurons and timesteps
+@dataclass(frozen=True)
+class Account:
+    """What a policy costs."""
+
+    counts: Counts
+    estimate: Estimate
+
+
+def account(ensemble: QuantEnsemble, inputs: np.ndarray, policies: Sequence[ActivationPolicy]) -> list[Account]:
+    """What each policy costs on inputs uint8 [N, input_bytes], by the reference in torch."""
+    ledgers = [_Ledger(ensemble, policy) for policy in policies]
     for start in range(0, len(inputs), BATCH):
-        seen = [_Seen(ensemble, k, inputs[start : start + BATCH], steps) for k in range(len(ensemble.students))]
-        ran = combine(ensemble, [s.trace for s in seen], policy).decisions.active[:, None] >> np.arange(len(seen)) & 1
-        for number, s in enumerate(seen):
-            sums += s.sums(ran[:, number].astype(bool))
-    macs, acs, dense, updates, spikes, places = sums / len(inputs)
-    layers = [x for s in ensemble.students for x in s.layers if isinstance(x, SynapticLayer)]
-    report = analyze(ensemble)
-    return Counts(
-        effective_macs=float(macs),
-        effective_acs=float(acs),
-        dense=float(dense),
-        membrane_updates=float(updates),
-        activation_sparsity=float(1 - spikes / places) if places else 0.0,
-        connection_sparsity=sum(int((x.weight == 0).sum()) for x in layers) / sum(x.weight.size for x in layers),
-        footprint=report.table_bytes + report.state_bytes,
-    )
+        seen: dict[int, list[_Seen]] = {}
+        for ledger in ledgers:
+            if ledger.steps not in seen:
+                part = inputs[start : start + BATCH]
+                seen[ledger.steps] = [_Seen(ensemble, k, part, ledger.steps) for k in range(len(ensemble.students))]
+            ledger.add(seen[ledger.steps])
+    return [ledger.close(len(inputs)) for ledger in ledgers]
+
+
+class _Ledger:
+    """The sums of one policy."""
+
+    def __init__(self, ensemble: QuantEnsemble, policy: ActivationPolicy) -> None:
+        self._ensemble, self._policy = ensemble, policy
+        self.steps = policy.timesteps or ensemble.encoder.timesteps
+        self._sums = np.zeros(6)  # MACs, ACs, dense, updates, spikes, neurons and timesteps
+        self._runs = np.zeros(len(ensemble.students))
+        self._ops = [np.zeros(len(student.layers)) for student in ensemble.students]
+
+    def add(self, seen: Sequence[_Seen]) -> None:
+        """A batch that all students have seen."""
+        from .reference import combine
+
+        active = combine(self._ensemble, [s.trace for s in seen], self._policy).decisions.active
+        for number, student in enumerate(seen):
+            ran = (active >> np.uint32(number) & 1).astype(bool)
+            self._sums += student.sums(ran)
+            self._runs[number] += ran.sum()
+            self._ops[number] += student.trace.layer_ops[ran].sum(axis=0)
+
+    def close(self, samples: int) -> Account:
+        """Means over all samples."""
+        macs, acs, dense, updates, spikes, places = (float(n) for n in self._sums / samples)
+        layers = [x for s in self._ensemble.students for x in s.layers if isinstance(x, SynapticLayer)]
+        report = analyze(self._ensemble)
+        counts = Counts(
+            effective_macs=macs,
+            effective_acs=acs,
+            dense=dense,
+            membrane_updates=updates,
+            activation_sparsity=1 - spikes / places if places else 0.0,
+            connection_sparsity=sum(int((x.weight == 0).sum()) for x in layers) / sum(x.weight.size for x in layers),
+            footprint=report.table_bytes + report.state_bytes,
+        )
+        ops = [(by_layer / samples).tolist() for by_layer in self._ops]
+        return Account(counts, estimate(self._ensemble, (self._runs / samples).tolist(), ops, self.steps))
 
 
 class _Seen:
@@ -249,3 +295,12 @@ def estimate_dense(macs: float, parameters: int, bits: int = 8) -> Estimate:
 def access(capacity: int) -> float:
     """pJ to read or write a byte in the smallest memory of at least `capacity` bytes."""
     return next((energy for size, energy in MEMORIES if capacity <= size), DRAM) / 8
+
+
+def estimate_teacher(ensemble: QuantEnsemble, bits: int = 8) -> Estimate | None:
+    """The energy of the teacher that an ensemble's provenance names; None where it names none."""
+    teacher = ensemble.provenance.get("teacher")
+    macs, parameters = (teacher.get(key) if isinstance(teacher, dict) else None for key in ("macs", "parameters"))
+    if not isinstance(macs, int) or not isinstance(parameters, int):
+        return None
+    return estimate_dense(macs, parameters, bits)

@@ -37,7 +37,7 @@ from .train import CALIBRATION_SAMPLES, TrainConfig, built_in_teacher, model_key
 
 BOARD = "mps2-an386"  # a Cortex-M4
 COUNTED = 16  # inputs whose instructions are counted
-WEIGHED = 1000  # inputs whose energy is estimated
+WEIGHED = energy.SAMPLES  # inputs whose energy is estimated
 WIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # of int8 CNNs, in channels of a student
 
 

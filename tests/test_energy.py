@@ -20,7 +20,7 @@ from torch import nn
 from sne_edge import energy
 from sne_edge.calibrate import run_students, with_costs
 from sne_edge.encoder import Encoder
-from sne_edge.model import QuantEnsemble, SynapticLayer
+from sne_edge.model import ActivationPolicy, QuantEnsemble, SynapticLayer
 from sne_edge.quantize import make_encoder, quantize_network
 from sne_edge.reference import run
 
@@ -80,7 +80,7 @@ def require(pytestconfig: pytest.Config) -> bool:
 def same(network: nn.Sequential, encoder: Encoder, samples: np.ndarray, raster: np.ndarray, require: bool) -> None:
     made = quantize_network(network, "own", samples, timesteps=STEPS, encoder=encoder)
     inputs = made.encoder.encode(samples)
-    ours = energy.count(made, inputs).named()
+    ours = energy.account(made, inputs, [made.policy])[0].counts.named()
     theirs = neurobench_says(network, raster, require)
     once = STEPS if encoder.kind == "direct" else 1  # a constant input's sums are taken once, not in every timestep
     first = made.students[0].layers[0]
@@ -131,7 +131,7 @@ def test_the_engine_s_operations_are_the_effective_ones_and_those_of_weights_of_
     rng = random.Random(1)
     inputs = random_inputs(rng, ensemble)
     policy = random_policy(rng, ensemble.students, ensemble.encoder.timesteps)
-    counts, engine = energy.count(ensemble, inputs, policy), run(ensemble, inputs, policy)
+    counts, engine = energy.account(ensemble, inputs, [policy])[0].counts, run(ensemble, inputs, policy)
     macs, acs = engine.macs.mean(), engine.synaptic_ops.mean()
     assert counts.effective_macs <= macs and counts.effective_acs <= acs
     if counts.connection_sparsity == 0:
@@ -181,6 +181,8 @@ def test_a_student_that_does_not_run_costs_nothing():
     every = energy.estimate_runs(made, work, np.full(len(inputs), 0b111, np.uint32))
     parts = [energy.estimate_runs(made, work, np.full(len(inputs), 1 << k, np.uint32)).total for k in range(3)]
     assert sum(parts) == pytest.approx(every.total) and min(parts) > 0
+    policies = [ActivationPolicy("mask", mask=1 << k) for k in range(3)]
+    assert [a.estimate.total for a in energy.account(made, inputs, policies)] == pytest.approx(parts)
     assert energy.estimate_all(made) is None or made.students[0].layer_ops
     measured = energy.estimate_all(with_costs(made, work))
     assert measured is not None and measured.total == pytest.approx(every.total, rel=0.02)
