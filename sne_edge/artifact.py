@@ -70,7 +70,7 @@ def load(path: Path | str) -> QuantEnsemble:
 def find(path: Path | str) -> Path:
     """The file that a path or the name of a shipped model means."""
     shipped = ZOO / f"{path}.sne"
-    return shipped if not Path(path).exists() and str(path) in zoo_names() else Path(path)
+    return shipped if not Path(path).is_file() and str(path) in zoo_names() else Path(path)
 
 
 def zoo_names() -> list[str]:

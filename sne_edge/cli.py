@@ -594,6 +594,42 @@ def bench(
 
 
 @app.command()
+def card(
+    model: Model,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The Markdown file to write; default NAME.md.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set by name, or an .npz. Default: the one that the model was made for.")
+    ] = None,
+    on: Annotated[
+        list[str] | None, typer.Option(help="An emulated board. May be repeated. Default: Cortex-M0, M3, M4 and M55.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure and verify a model everywhere, and write what was found as its model card."""
+    from .artifact import check_writable
+    from .card import BOARDS, markdown, measure
+    from .files import write_whole
+
+    _need_training()
+    ensemble = _load(model)
+    path = output or Path(f"{ensemble.name}.md")
+    check_writable(path)
+    trained = ensemble.provenance.get("dataset")
+    known = trained.get("name") if isinstance(trained, dict) else None
+    inputs, labels = _samples(ensemble, data or (known if isinstance(known, str) else None))
+    _default_places([])
+    with _status() as say:
+        record = measure(ensemble, inputs, labels, [w.removeprefix("qemu:") for w in on or BOARDS], say)
+    write_whole(path, lambda file: file.write(markdown(record).encode()))
+    if as_json:
+        _print_json(record)
+        return
+    print(f"wrote {path}")
+
+
+@app.command()
 def targets(as_json: Json = False) -> None:
     """List the targets that export knows, and the boards that firmware can be built for."""
     from .boards import all_boards
