@@ -70,6 +70,7 @@ $(VENV)/train: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check -e ".[train,dev]"
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
 .PHONY: help demo test bench lint install clean tools test-tools
