@@ -33,7 +33,7 @@ from .recalibrate import measure
 from .report import Picture, draw_picture
 from .resources import FIRMWARE, RUNTIME, TEMPLATES
 from .teacher import TeacherNet, accuracy, extract, views
-from .train import CALIBRATION_SAMPLES, TrainConfig, built_in_teacher, model_key, train
+from .train import CALIBRATION_SAMPLES, TrainConfig, find_teacher, model_key, train
 
 BOARD = "mps2-an386"  # a Cortex-M4
 COUNTED = 16  # inputs whose instructions are counted
@@ -88,7 +88,7 @@ class Lab:
 
     def teacher(self, seed: int) -> TeacherNet:
         """The teacher of a seed."""
-        return built_in_teacher(self.config(seed), self.data(seed), self.cache, self.progress)
+        return find_teacher(self.config(seed), self.data(seed), self.cache, self.progress)
 
     def model(self, config: TrainConfig) -> QuantEnsemble:
         """The ensemble of a config: from the cache, or trained."""
