@@ -37,8 +37,8 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """A whole model. `table_bytes`: flash of weights, biases, thresholds, routes; `state_bytes`: RAM of one state, at its
-    peak; `lower_bound`: what its hungriest layer needs at once; `stream_bytes`: RAM of a stream's state, 0 where
+    """A whole model. `table_bytes`: flash of weights, biases, thresholds, routes; `state_bytes`: RAM of one state, at
+    its peak; `lower_bound`: what its hungriest layer needs at once; `stream_bytes`: RAM of a stream's state, 0 where
     the model takes none."""
 
     name: str

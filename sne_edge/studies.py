@@ -107,7 +107,7 @@ def _point(x: Sequence[float], y: Sequence[float]) -> Point:
 
 
 def partition(lab: Lab) -> Table:
-    """Every partition scheme after every number of students: int8 test accuracy in the order that calibration chose."""
+    """Every partition scheme after every number of students: int8 test accuracy, the order calibrated alike."""
     rows: list[list[Any]] = []
     for number, scheme in enumerate(SCHEMES):
         lab.progress("study", number, len(SCHEMES), scheme)
