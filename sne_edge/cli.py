@@ -381,7 +381,7 @@ def evaluate(
     data: Data = None,
     policy: PolicyOption = None,
     as_json: Json = False,
-    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Threads that share the samples; default all cores.", min=1)] = None,
 ) -> None:
     """Accuracy and mean operations of a data set on the host build, per policy."""
     from dataclasses import asdict
@@ -393,7 +393,7 @@ def evaluate(
     ensemble = _load(model)
     inputs, labels = _samples(ensemble, data)
     policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
-    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, threads)
+    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, jobs)
     if as_json:
         _print_json([asdict(r) | {"operations": r.operations} for r in results])
         return

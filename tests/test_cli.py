@@ -67,6 +67,10 @@ def test_eval_prints_a_row_for_every_number_of_students_and_the_own_policy(model
     assert rows[-1]["policy"].startswith("cascade") and rows[0]["operations"] > 0
 
 
+def test_eval_gives_the_same_for_any_number_of_jobs(model: Path) -> None:
+    assert parsed("eval", model) == parsed("eval", model, "--jobs", 1) == parsed("eval", model, "--jobs", 3)
+
+
 def test_eval_takes_policies_in_words(model: Path) -> None:
     rows = parsed("eval", model, "--policy", "mask:0x5", "--policy", "cascade:1,2", "--policy", "budget:900")
     assert isinstance(rows, list)
