@@ -138,7 +138,7 @@ class Student:
             beta = {"none": 1.0, "shift": 1 - 2.0**-decay.value, "q15": decay.value / 32768}[decay.kind]
             reset = "none" if last else {"subtract": "subtract", "zero": "zero"}[layer.neuron.reset]
             self.neurons.append(snntorch.Leaky(beta, reset_mechanism=reset))
-        self.gain, self.bias = torch.from_numpy(student.gain).float(), torch.from_numpy(student.bias).float()
+        self.gain, self.bias = torch.tensor(student.gain).float(), torch.tensor(student.bias).float()
 
     def __call__(self, values: torch.Tensor, steps: Sequence[torch.Tensor] | None, timesteps: int) -> torch.Tensor:
         """This student's part of the logits, [N, classes]."""
