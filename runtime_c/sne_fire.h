@@ -11,6 +11,8 @@
 #elif defined(__arm__) && !defined(__ARM_BIG_ENDIAN)
 #include "sne_fire_swar.h"
 #define SNE_FIRE_SWAR
+#elif defined(SNE_HOST)
+#include "sne_fire_host.h"
 #endif
 
 /* Fire, reset, clamp, charge for the next timestep, for `positions` whole positions. Sets the bits, from `first` on, of
@@ -32,6 +34,10 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
 #elif defined(SNE_FIRE_SWAR)
     if (width == 16 && sne_fire_swar_can(reset, decay, factor, clamp)) {
         return sne_fire_swar(p, (uint32_t *)v, (const uint32_t *)drive, positions, bits, first, decay, factor, reset);
+    }
+#elif defined(SNE_HOST)
+    if (width == 16) {
+        return sne_fire_host(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset, clamp);
     }
 #endif
     return sne_fire_portable(p, v, drive, positions, bits, first, width, decay, factor, reset, clamp);

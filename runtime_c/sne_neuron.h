@@ -21,6 +21,11 @@
 #define SNE_WORD_ALIGNED
 #endif
 
+/* The kernels for computers want vectors of 32 bytes, and little-endian words. */
+#if (defined(__AVX2__) || (defined(__ARM_NEON) && defined(__aarch64__) && !defined(__AARCH64EB__))) && !defined(SNE_PORTABLE)
+#define SNE_HOST
+#endif
+
 /* The decay floors: a negative number must shift arithmetically. */
 typedef char sne_assert_arithmetic_shift[((-1 >> 1) == -1) ? 1 : -1];
 

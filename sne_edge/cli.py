@@ -414,7 +414,7 @@ def evaluate(
     data: Data = None,
     policy: PolicyOption = None,
     as_json: Json = False,
-    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Threads that share the samples; default all cores.", min=1)] = None,
     energy: Annotated[
         bool,
         typer.Option("--energy", help="Also count as NeuroBench does, on up to 1,000 samples, and estimate energy."),
@@ -431,7 +431,7 @@ def evaluate(
     ensemble = _load(model)
     inputs, labels = _samples(ensemble, data)
     policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
-    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, threads)
+    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, jobs)
     if energy:
         _need_training()
     chosen = inputs[: energies.SAMPLES]

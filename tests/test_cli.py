@@ -86,6 +86,10 @@ def test_a_folder_of_that_name_does_not_hide_a_shipped_model(tmp_path: Path) -> 
     assert run("inspect", "mnist1d", cwd=tmp_path).returncode == 0
 
 
+def test_eval_gives_the_same_for_any_number_of_jobs(model: Path) -> None:
+    assert parsed("eval", model) == parsed("eval", model, "--jobs", 1) == parsed("eval", model, "--jobs", 3)
+
+
 def test_eval_takes_policies_in_words(model: Path) -> None:
     rows = parsed("eval", model, "--policy", "mask:0x5", "--policy", "cascade:1,2", "--policy", "budget:900")
     assert isinstance(rows, list)
