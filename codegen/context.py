@@ -221,15 +221,16 @@ def describe(layer: Linear | Conv | AvgPool | MaxPool) -> str:
     def shape(s: tuple[int, int, int]) -> str:
         return "x".join(str(n) for n in (s[1:] if s[0] == 1 and s[1] > 1 else s[2:] if s[:2] == (1, 1) else s))
 
+    narrow = ", 4-bit weights" if isinstance(layer, SynapticLayer) and layer.bits == 4 else ""
     text = f"{shape(layer.in_shape)} -> {shape(layer.out_shape)}"
     if isinstance(layer, Linear):
-        return f"linear {text}"
+        return f"linear {text}{narrow}"
     flat = layer.in_shape[0] == 1 and layer.kernel[0] == 1
     kernel, stride, padding = (
         str(pair[1]) if flat else "x".join(map(str, pair)) for pair in (layer.kernel, layer.stride, layer.padding)
     )
     op = ("conv1d" if flat else "conv2d") if isinstance(layer, Conv) else type(layer).__name__.lower()
-    return f"{op} {text}, kernel {kernel}, stride {stride}, padding {padding}"
+    return f"{op} {text}, kernel {kernel}, stride {stride}, padding {padding}{narrow}"
 
 
 def weight_bytes(student: QuantStudent) -> int:
