@@ -12,20 +12,49 @@
 
 #define SNE_NIBBLE_ROWS 16u /* that are summed in bytes */
 
-/* The `outputs` (32 at most) membranes at `v` plus the nibbles' sums, each less `bias`. */
-SNE_INLINE void sne_spread_helium(int16_t *v, uint8x16_t all, uint8x16_t high, int16_t bias, size_t outputs)
+/* Pairs of membranes plus as many sums, each less `bias`. */
+SNE_INLINE uint32x4_t sne_add_lanes_helium(uint32x4_t pairs, uint16x8_t sums, int16_t bias)
+{
+    const uint16x8_t added = vaddq_u16(vreinterpretq_u16_u32(pairs), sums);
+    return vreinterpretq_u32_u16(vsubq_n_u16(added, (uint16_t)bias));
+}
+
+/* Pair `i` of every eight of 32 membranes plus sums, each less `bias`. */
+SNE_INLINE void sne_spread_pair_32_helium(int16_t *v, int i, uint16x8_t sums, int16_t bias)
+{
+    const uint32x4_t steps = vidupq_n_u32(0, 4);
+    uint32_t *const pair = (uint32_t *)(void *)v + i;
+    const uint32x4_t old = vldrwq_gather_shifted_offset_u32(pair, steps);
+    vstrwq_scatter_shifted_offset_u32(pair, steps, sne_add_lanes_helium(old, sums, bias));
+}
+
+/* The 32 membranes at `v` plus the nibbles' sums. */
+SNE_INLINE void sne_spread_32_helium(int16_t *v, uint8x16_t all, uint8x16_t high, int16_t bias)
 {
     const uint8x16_t low = vsubq_u8(all, vshlq_n_u8(high, 4));
+    sne_spread_pair_32_helium(v, 0, vmovlbq_u8(low), bias);
+    sne_spread_pair_32_helium(v, 1, vmovltq_u8(low), bias);
+    sne_spread_pair_32_helium(v, 2, vmovlbq_u8(high), bias);
+    sne_spread_pair_32_helium(v, 3, vmovltq_u8(high), bias);
+}
+
+/* Pair `i` of every eight of `outputs`, 32 at most, likewise. */
+SNE_INLINE void sne_spread_pair_helium(int16_t *v, int i, uint16x8_t sums, int16_t bias, size_t outputs)
+{
+    const mve_pred16_t lanes = vctp32q((uint32_t)(i < 2 ? outputs + 4 : outputs) >> 3); /* the last eight may be four */
     const uint32x4_t steps = vidupq_n_u32(0, 4);
-    const uint16x8_t parts[4] = {vmovlbq_u8(low), vmovltq_u8(low), vmovlbq_u8(high), vmovltq_u8(high)};
-    int i;
-    for (i = 0; i < 4; i++) { /* pair i of every eight outputs; the last eight may be four */
-        const mve_pred16_t lanes = vctp32q((uint32_t)(i < 2 ? outputs + 4 : outputs) >> 3);
-        uint32_t *const pair = (uint32_t *)(void *)v + i;
-        const int16x8_t old = vreinterpretq_s16_u32(vldrwq_gather_shifted_offset_z_u32(pair, steps, lanes));
-        const int16x8_t sum = vaddq_n_s16(vaddq_s16(old, vreinterpretq_s16_u16(parts[i])), (int16_t)-bias);
-        vstrwq_scatter_shifted_offset_p_u32(pair, steps, vreinterpretq_u32_s16(sum), lanes);
-    }
+    uint32_t *const pair = (uint32_t *)(void *)v + i;
+    const uint32x4_t old = vldrwq_gather_shifted_offset_z_u32(pair, steps, lanes);
+    vstrwq_scatter_shifted_offset_p_u32(pair, steps, sne_add_lanes_helium(old, sums, bias), lanes);
+}
+
+SNE_INLINE void sne_spread_few_helium(int16_t *v, uint8x16_t all, uint8x16_t high, int16_t bias, size_t outputs)
+{
+    const uint8x16_t low = vsubq_u8(all, vshlq_n_u8(high, 4));
+    sne_spread_pair_helium(v, 0, vmovlbq_u8(low), bias, outputs);
+    sne_spread_pair_helium(v, 1, vmovltq_u8(low), bias, outputs);
+    sne_spread_pair_helium(v, 2, vmovlbq_u8(high), bias, outputs);
+    sne_spread_pair_helium(v, 3, vmovltq_u8(high), bias, outputs);
 }
 
 /* 64 outputs over `n` rows, at least one, SNE_NIBBLE_ROWS at most. */
@@ -50,8 +79,8 @@ SNE_INLINE void sne_add_64_nibbles(int16_t *v, const uint8_t *weight, const uint
                        [row] "=&l"(row), [rows] "+r"(rows)
                      : [n] "r"(n), [weight] "r"(weight)
                      : "lr", "memory");
-    sne_spread_helium(v, all0, high0, (int16_t)(8 * n), 32);
-    sne_spread_helium(v + 32, all1, high1, (int16_t)(8 * n), 32);
+    sne_spread_32_helium(v, all0, high0, (int16_t)(8 * n));
+    sne_spread_32_helium(v + 32, all1, high1, (int16_t)(8 * n));
 }
 
 /* Up to 32 outputs, likewise. */
@@ -67,7 +96,7 @@ SNE_INLINE void sne_add_few_nibbles_helium(int16_t *v, const uint8_t *weight, co
         all = vaddq_u8(all, w);
         high = vaddq_u8(high, vshrq_n_u8(w, 4));
     }
-    sne_spread_helium(v, all, high, (int16_t)(8 * n), outputs);
+    sne_spread_few_helium(v, all, high, (int16_t)(8 * n), outputs);
 }
 
 SNE_INLINE void sne_add_nibbles_helium(void *v, const uint8_t *weight, size_t stride, const uint32_t *rows, size_t n,
@@ -112,7 +141,7 @@ SNE_INLINE void sne_add_nibble_row_helium(void *v, const uint8_t *weight, size_t
         const size_t count = stride < 32 ? stride : 32;
         const mve_pred16_t lanes = vctp32q((uint32_t)(count + 4) >> 3);
         const uint8x16_t w = vreinterpretq_u8_u32(vldrwq_z_u32((const uint32_t *)(const void *)weight, lanes));
-        sne_spread_helium(at, w, vshrq_n_u8(w, 4), 8, count);
+        sne_spread_few_helium(at, w, vshrq_n_u8(w, 4), 8, count);
         at += count;
         weight += 16;
         stride -= count;
