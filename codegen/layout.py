@@ -76,8 +76,8 @@ def pack_nibbles(rows: np.ndarray) -> np.ndarray:
     fill = -rows.shape[-1] % 8
     stored = (np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, fill)]) + 8).astype(np.uint8)
     words = stored.reshape(*rows.shape[:-1], -1, 8)[..., [0, 2, 1, 3, 4, 6, 5, 7]]
-    packed: np.ndarray = words[..., :4] | words[..., 4:] << 4
-    return packed.reshape(*rows.shape[:-1], -1)
+    packed = words[..., :4] | words[..., 4:] << 4
+    return np.ascontiguousarray(packed.reshape(*rows.shape[:-1], -1))
 
 
 def _padded_rows(weight: np.ndarray) -> np.ndarray:
