@@ -111,5 +111,5 @@ def _parameters(layer: Layer) -> int:
 def _flash(layer: Layer) -> int:
     if not isinstance(layer, SynapticLayer):
         return 0
-    rows: int = layer.weight.size // layer.channels
-    return rows * row_bytes(layer) + layer.width // 4 * padded(layer.channels)
+    rows, channels = layer.weight.size // layer.channels, padded(layer.channels)
+    return int(rows * row_bytes(layer) + layer.width // 4 * channels)

@@ -163,7 +163,8 @@ def quantize(
         str | None, typer.Option(help="HEIGHT,WIDTH,CHANNELS of the input; needed for events, whose data is a raster.")
     ] = None,
     bits: Annotated[
-        str, typer.Option(help="Bits of weights, 8 or 4, but for the first layer and the readout; or all layers': 8,4,8.")
+        str,
+        typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
     ] = "8",
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
 ) -> None:

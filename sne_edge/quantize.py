@@ -233,7 +233,9 @@ def _bits_by_layer(bits: int | Sequence[int], chain: list[nn.Module]) -> tuple[i
     given = (8, *[bits] * (count - 2), 8)[-count:] if isinstance(bits, int) else tuple(bits)
     asked = {bits} if isinstance(bits, int) else set(given)
     if len(given) != count or not asked <= {4, 8}:
-        raise SneError(f"bits {bits} do not fit {count} layers with weights", "give 8 or 4, or as many of them as layers")
+        raise SneError(
+            f"bits {bits} do not fit {count} layers with weights", "give 8 or 4, or one of them for each layer"
+        )
     return given
 
 

@@ -141,8 +141,8 @@ def fire(neurons: snn.Leaky, currents: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Body:
-    """Sizes of a student: convolutions, then dense layers of neurons; `shift`: leak 1 - 2^-shift. `bits`, 8 or 4: of the
-    weights between layers of neurons; the first layer and the readout, small and sensitive, always have 8.
+    """Sizes of a student: convolutions, then dense layers of neurons; `shift`: leak 1 - 2^-shift; `bits` of weights, 8
+    or 4, but for the first layer and the readout: small and sensitive, they have 8.
 
     A layer's kernel spans an axis only where the map has more than one value along it, so that one body serves 1-D and
     2-D data.
@@ -277,7 +277,7 @@ def folded_readout(student: Student, head: nn.Linear) -> tuple[Tensor, Tensor]:
 
 def weight_limit(bits: int) -> int:
     """The largest magnitude that quantisation gives a weight: 127 or 7."""
-    return 2 ** (bits - 1) - 1
+    return (1 << bits - 1) - 1
 
 
 def membrane_unit(

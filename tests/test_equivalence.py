@@ -218,7 +218,9 @@ class Stream:
 # ---- one network for each edge
 
 
-def linear(encoder: Encoder, first: bool, shape: Shape, outputs: int, neuron: Neuron, weight: int = 0, bits: int = 8) -> Linear:
+def linear(
+    encoder: Encoder, first: bool, shape: Shape, outputs: int, neuron: Neuron, weight: int = 0, bits: int = 8
+) -> Linear:
     """A linear layer of random weights of 8 or 4 bits, or of all the same."""
     rng = np.random.default_rng(outputs)
     weights = rng.integers(-128, 128, (outputs, size(shape)), dtype=np.int8) >> (8 - bits)

@@ -98,11 +98,11 @@ def test_every_number_of_outputs_is_exact_on_every_core(
 
 
 @pytest.mark.parametrize("board", BOARDS)
-@pytest.mark.parametrize(("bits", "outputs", "weight"), [(8, 28, 0), (4, 28, 0), (4, 101, 0), (4, 101, 7), (4, 101, -8)])
+@pytest.mark.parametrize(("bits", "outputs", "weight"), [(8, 28, 0), (4, 28, 0), (4, 101, 7), (4, 101, -8)])
 def test_hundreds_of_events_at_once_are_exact_on_every_core(
     bits: int, outputs: int, weight: int, board: str, require_tool: Callable[..., None], tmp_path: Path
 ) -> None:
-    """More events than lanes of 16 bits hold sums of bytes, or bytes sums of nibbles: they must be taken apart in time."""
+    """More events than 16-bit lanes hold sums of bytes, or bytes sums of nibbles: they must be taken apart in time."""
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
     encoder = Encoder("events", (1, 1, 600), 1)
     lif, readout = Neuron("lif", Decay("shift", 1)), Neuron("li", Decay("shift", 1), "none")
@@ -120,7 +120,7 @@ def test_hundreds_of_events_at_once_are_exact_on_every_core(
         ("mps2-an386", 33, 8, "ror #8", "ror #16"),
         ("mps3-an547", 33, 8, "vaddq_s16(", "vsubq_s16("),
         ("microbit", 33, 8, "all0 += w[0]", "all0 += w[0] + 1u"),
-        ("mps2-an385", 32, 4, "add r12, r12, \" high \"", "sub r12, r12, \" high \""),
+        ("mps2-an385", 32, 4, 'add r12, r12, " high "', 'sub r12, r12, " high "'),
         ("mps2-an386", 32, 4, "uxtab16 r3, r3", "uxtab16 r3, r2"),
         ("mps3-an547", 64, 4, "vshr.u8 %q[w], %q[w], #4", "vshr.u8 %q[w], %q[w], #5"),
         ("microbit", 33, 4, "high0 += (w[0] >> 4)", "high0 += (w[0] >> 3)"),
