@@ -3,7 +3,8 @@
  * A nibble is at most 15, so a byte holds the sums of seventeen. Whole words are summed (modulo 2^32) as well as their
  * high nibbles; taken together they give the sums of the low ones: low = all - (high << 4). Every sixteen rows, bytes
  * are spread to 16-bit lanes: one instruction for two with the DSP extension, which also adds lanes apart from each other
- * and so spreads to 16-bit membranes at once. */
+ * and so spreads to 16-bit membranes at once. There a sum first loses its bias, 8 for each row, and fits in a signed
+ * byte; elsewhere lanes keep it, so as not to be negative, and lose it when they are added to membranes. */
 #ifndef SNE_NIBBLES_WORD_H
 #define SNE_NIBBLES_WORD_H
 
@@ -11,6 +12,17 @@
 
 #if defined(__ARM_FEATURE_SIMD32)
 #include "sne_dsp.h"
+#define SNE_LANE_BIAS 0u /* of a row, in both lanes */
+
+/* a - b by byte. */
+SNE_INLINE uint32_t sne_sub_bytes(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("usub8 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+#else
+#define SNE_LANE_BIAS 0x00080008u
 #endif
 
 #define SNE_NIBBLE_ROWS 16u /* that are summed in bytes */
@@ -21,36 +33,40 @@
 /* Two membranes plus two lanes, each less `bias` (in both lanes). */
 SNE_INLINE void sne_add_pair(void *v, size_t j, uint32_t lanes, uint32_t bias, int width)
 {
-    if (width == 16) {
-        uint32_t *const word = (uint32_t *)v + j / 2;
+    uint32_t *const word = (uint32_t *)v + j / 2;
+    int32_t *const sums = (int32_t *)v + j;
 #if defined(__ARM_FEATURE_SIMD32)
-        *word = sne_sub_lanes(sne_add_lanes(*word, lanes), bias);
-#else /* with signs turned, lanes are not negative, and whole words add exactly */
-        *word = ((*word ^ SNE_NIBBLE_SIGNS) + lanes - bias) ^ SNE_NIBBLE_SIGNS;
-#endif
+    (void)bias;
+    if (width == 16) {
+        *word = sne_add_lanes(*word, lanes);
     } else {
-        int32_t *const sums = (int32_t *)v + j;
-        const int32_t one = (int32_t)(bias & 0xffffu);
+        sums[0] += (int16_t)(uint16_t)lanes;
+        sums[1] += (int32_t)lanes >> 16;
+    }
+#else
+    const int32_t one = (int32_t)(bias & 0xffffu);
+    if (width == 16) { /* with signs turned, lanes are not negative, and whole words add exactly */
+        *word = ((*word ^ SNE_NIBBLE_SIGNS) + lanes - bias) ^ SNE_NIBBLE_SIGNS;
+    } else {
         sums[0] += (int32_t)(lanes & 0xffffu) - one;
         sums[1] += (int32_t)(lanes >> 16) - one;
     }
+#endif
 }
 
-/* lanes[0 .. 3] plus the sums of a word's eight nibbles. */
-SNE_INLINE void sne_spread_word(uint32_t *lanes, uint32_t all, uint32_t high)
+/* lanes[0 .. 3] plus the sums of a word's eight nibbles over `n` rows. */
+SNE_INLINE void sne_spread_word(uint32_t *lanes, uint32_t all, uint32_t high, uint32_t n)
 {
-    const uint32_t low = all - (high << 4);
+    uint32_t low = all - (high << 4);
 #if defined(__ARM_FEATURE_SIMD32)
-    uint32_t sum;
-    __asm__("uxtab16 %0, %1, %2" : "=r"(sum) : "r"(lanes[0]), "r"(low));
-    lanes[0] = sum;
-    __asm__("uxtab16 %0, %1, %2, ror #8" : "=r"(sum) : "r"(lanes[1]), "r"(low));
-    lanes[1] = sum;
-    __asm__("uxtab16 %0, %1, %2" : "=r"(sum) : "r"(lanes[2]), "r"(high));
-    lanes[2] = sum;
-    __asm__("uxtab16 %0, %1, %2, ror #8" : "=r"(sum) : "r"(lanes[3]), "r"(high));
-    lanes[3] = sum;
+    low = sne_sub_bytes(low, n * 0x08080808u);
+    high = sne_sub_bytes(high, n * 0x08080808u);
+    lanes[0] = sne_add_even(lanes[0], low);
+    lanes[1] = sne_add_odd(lanes[1], low);
+    lanes[2] = sne_add_even(lanes[2], high);
+    lanes[3] = sne_add_odd(lanes[3], high);
 #else
+    (void)n;
     lanes[0] += low & SNE_NIBBLE_EVEN;
     lanes[1] += (low >> 8) & SNE_NIBBLE_EVEN;
     lanes[2] += high & SNE_NIBBLE_EVEN;
@@ -78,17 +94,24 @@ SNE_INLINE void sne_spread_word(uint32_t *lanes, uint32_t all, uint32_t high)
     "add r11, r11, r3\n"
 
 #if defined(__ARM_FEATURE_SIMD32)
-#define SNE_SPREAD_MASK
+#define SNE_SPREAD_START           \
+    "ldr r1, [sp, #4]\n"           \
+    "sub r1, r2, r1\n"             \
+    "lsl r1, r1, #1\n"             \
+    "orr r1, r1, r1, lsl #8\n"     \
+    "orr lr, r1, r1, lsl #16\n" /* 8 for each row, in every byte */
 #define SNE_SPREAD(all, high)                         \
     "ldm r0, {r1, r2, r3, r12}\n"                     \
     "sub " all ", " all ", " high ", lsl #4\n"        \
-    "uxtab16 r1, r1, " all "\n"                       \
-    "uxtab16 r2, r2, " all ", ror #8\n"               \
-    "uxtab16 r3, r3, " high "\n"                      \
-    "uxtab16 r12, r12, " high ", ror #8\n"            \
+    "usub8 " all ", " all ", lr\n"                    \
+    "usub8 " high ", " high ", lr\n"                  \
+    "sxtab16 r1, r1, " all "\n"                       \
+    "sxtab16 r2, r2, " all ", ror #8\n"               \
+    "sxtab16 r3, r3, " high "\n"                      \
+    "sxtab16 r12, r12, " high ", ror #8\n"            \
     "stm r0!, {r1, r2, r3, r12}\n"
 #else
-#define SNE_SPREAD_MASK "mov lr, #0x00ff00ff\n"
+#define SNE_SPREAD_START "mov lr, #0x00ff00ff\n"
 #define SNE_SPREAD(all, high)                         \
     "ldm r0, {r1, r2, r3, r12}\n"                     \
     "sub " all ", " all ", " high ", lsl #4\n"        \
@@ -107,7 +130,7 @@ SNE_INLINE void sne_spread_word(uint32_t *lanes, uint32_t all, uint32_t high)
 SNE_NAKED void sne_sum_nibbles(SNE_REGISTER uint32_t *lanes, SNE_REGISTER const uint8_t *weight,
                                SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end)
 {
-    __asm__ volatile("push {r0, r3-r11, lr}\n"
+    __asm__ volatile("push {r0, r2-r11, lr}\n"
                      "mov lr, #0x0f0f0f0f\n"
                      "mov r4, #0\n mov r5, #0\n mov r6, #0\n mov r7, #0\n"
                      "mov r8, #0\n mov r9, #0\n mov r10, #0\n mov r11, #0\n"
@@ -116,12 +139,12 @@ SNE_NAKED void sne_sum_nibbles(SNE_REGISTER uint32_t *lanes, SNE_REGISTER const 
                      "bmi 2f\n"
                      "1:\n" SNE_ROW_OF_NIBBLES
                      "2:\n" SNE_ROW_OF_NIBBLES
-                     "ldr r0, [sp, #4]\n"
+                     "ldr r0, [sp, #8]\n"
                      "cmp r2, r0\n"
                      "bne 1b\n"
-                     "ldr r0, [sp]\n" SNE_SPREAD_MASK
+                     "ldr r0, [sp]\n" SNE_SPREAD_START
                      SNE_SPREAD("r4", "r8") SNE_SPREAD("r5", "r9") SNE_SPREAD("r6", "r10") SNE_SPREAD("r7", "r11")
-                     "pop {r0, r3-r11, pc}\n");
+                     "pop {r0, r2-r11, pc}\n");
 }
 
 SNE_INLINE void sne_sum_all_nibbles(uint32_t *lanes, const uint8_t *weight, const uint32_t *rows, size_t n)
@@ -141,6 +164,7 @@ SNE_INLINE void sne_sum_few_nibbles(uint32_t *lanes, const uint8_t *weight, cons
     const uint32_t *const end = rows + n;
     do {
         const uint32_t *const stop = end - rows > (ptrdiff_t)SNE_NIBBLE_ROWS ? rows + SNE_NIBBLE_ROWS : end;
+        const uint32_t some = (uint32_t)(stop - rows);
         uint32_t all0 = 0, high0 = 0, all1 = 0, high1 = 0;
         do {
             const uint32_t *w = (const uint32_t *)(const void *)(weight + *rows++);
@@ -151,9 +175,9 @@ SNE_INLINE void sne_sum_few_nibbles(uint32_t *lanes, const uint8_t *weight, cons
                 high1 += (w[1] >> 4) & SNE_NIBBLE_LOW;
             }
         } while (rows != stop);
-        sne_spread_word(lanes, all0, high0);
+        sne_spread_word(lanes, all0, high0, some);
         if (words == 2) {
-            sne_spread_word(lanes + 4, all1, high1);
+            sne_spread_word(lanes + 4, all1, high1, some);
         }
     } while (rows != end);
 }
@@ -161,7 +185,7 @@ SNE_INLINE void sne_sum_few_nibbles(uint32_t *lanes, const uint8_t *weight, cons
 SNE_INLINE void sne_add_nibbles_word(void *v, const uint8_t *weight, size_t stride, const uint32_t *rows, size_t n,
                                      int width)
 {
-    const uint32_t bias = (uint32_t)n * 0x00080008u;
+    const uint32_t bias = (uint32_t)n * SNE_LANE_BIAS;
     size_t j = 0, k;
     uint32_t lanes[16];
     if (n == 0) {
@@ -171,11 +195,7 @@ SNE_INLINE void sne_add_nibbles_word(void *v, const uint8_t *weight, size_t stri
     for (; j + 32 <= stride; j += 32, weight += 16) {
 #if defined(__ARM_FEATURE_SIMD32)
         if (width == 16) {
-            uint32_t *const words = (uint32_t *)v + j / 2;
-            for (k = 0; k < 16; k++) {
-                words[k] = sne_sub_lanes(words[k], bias);
-            }
-            sne_sum_all_nibbles(words, weight, rows, n);
+            sne_sum_all_nibbles((uint32_t *)v + j / 2, weight, rows, n);
             continue;
         }
 #endif
@@ -206,15 +226,13 @@ SNE_INLINE void sne_add_nibbles_word(void *v, const uint8_t *weight, size_t stri
 
 SNE_INLINE void sne_add_nibble_row_word(void *v, const uint8_t *weight, size_t stride, int width)
 {
-    size_t j;
+    size_t j, k;
     for (j = 0; j < stride; j += 8, weight += 4) {
         const uint32_t w = *(const uint32_t *)(const void *)weight;
-        const uint32_t low = w & SNE_NIBBLE_LOW, high = (w >> 4) & SNE_NIBBLE_LOW;
-        sne_add_pair(v, j, low & SNE_NIBBLE_EVEN, 0x00080008u, width);
-        sne_add_pair(v, j + 2, (low >> 8) & SNE_NIBBLE_EVEN, 0x00080008u, width);
-        if (stride - j >= 8) {
-            sne_add_pair(v, j + 4, high & SNE_NIBBLE_EVEN, 0x00080008u, width);
-            sne_add_pair(v, j + 6, (high >> 8) & SNE_NIBBLE_EVEN, 0x00080008u, width);
+        uint32_t lanes[4] = {0, 0, 0, 0};
+        sne_spread_word(lanes, w, (w >> 4) & SNE_NIBBLE_LOW, 1);
+        for (k = 0; k < 4 && j + 2 * k < stride; k++) {
+            sne_add_pair(v, j + 2 * k, lanes[k], SNE_LANE_BIAS, width);
         }
     }
 }
