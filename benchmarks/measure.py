@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import networks
@@ -104,21 +105,23 @@ def layer_per_timestep(board: str, ensemble: QuantEnsemble, data: bytes) -> tupl
     return instructions / steps, operations / steps
 
 
-def accumulation(board: str) -> Metrics:
+def accumulation(board: str, bits: int = 8) -> Metrics:
     """What one more weight added costs: 128 against 64 outputs, with and without the same 78 events."""
     some, none = (networks.raster(networks.CLASSIFIER, [count]) for count in (EVENTS, 0))
     cost = {}
     for hidden in (64, 128):
-        ensemble = networks.classifier(hidden, networks.FEWEST, 1, networks.SILENT)
+        ensemble = networks.classifier(hidden, networks.FEWEST, 1, networks.SILENT, bits)
         (events, empty), _ = run_jobs(board, ensemble, [(some, _policy()), (none, _policy())])
         cost[hidden] = events.instructions - empty.instructions
     return {"instructions_per_op": round((cost[128] - cost[64]) / (64 * EVENTS), 4)}
 
 
-def linear(board: str) -> Metrics:
+def linear(board: str, bits: int = 8) -> Metrics:
     """The 784-128 layer with 78 events in every timestep, everything included."""
     data = networks.raster(networks.CLASSIFIER, [EVENTS] * LONG)
-    instructions, operations = layer_per_timestep(board, networks.classifier(128, networks.FEWEST, LONG), data)
+    instructions, operations = layer_per_timestep(
+        board, networks.classifier(128, networks.FEWEST, LONG, bits=bits), data
+    )
     return {"instructions_per_op": round(instructions / operations, 4), "instructions": round(instructions, 1)}
 
 
@@ -300,6 +303,8 @@ def all_rows() -> list[Row]:
     return [
         Row("accumulation", "linear 784-128, accumulation only", accumulation, op, _targets(2.2, 1.2, 0.85, 0.35)),
         Row("linear", "linear 784-128, everything", linear, op, _targets(2.8, 1.5, 1.1, 0.5)),
+        Row("accumulation-4bit", "the same of 4 bits, accumulation", partial(accumulation, bits=4), op, {}),
+        Row("linear-4bit", "the same of 4 bits, everything", partial(linear, bits=4), op, {}),
         Row("conv-10", "conv 3x3, 10 % input, a timestep", convolution(0.1, 200), total,
             _targets(None, 380e3, 230e3, 100e3)),
         Row("conv-2", "conv 3x3, 2 % input, a timestep", convolution(0.02, 100), total,

@@ -35,10 +35,10 @@ IMAGE_CHANNELS = 32
 FEWEST = 2  # classes that a model must have
 
 
-def classifier(hidden: int, classes: int, timesteps: int, threshold: int = FIRES) -> QuantEnsemble:
-    """784 - hidden - classes on raw events."""
+def classifier(hidden: int, classes: int, timesteps: int, threshold: int = FIRES, bits: int = 8) -> QuantEnsemble:
+    """784 - hidden - classes on raw events; `bits` of the hidden layer's weights."""
     encoder = Encoder("events", CLASSIFIER, timesteps)
-    return assemble(encoder, [linear(encoder, hidden, threshold)], classes)
+    return assemble(encoder, [linear(encoder, hidden, threshold, bits=bits)], classes)
 
 
 def image_network(timesteps: int, density: float, threshold: int) -> QuantEnsemble:
@@ -77,12 +77,15 @@ def direct(shape: Shape, conv: bool) -> QuantEnsemble:
     return assemble(encoder, [layer])
 
 
-def linear(encoder: Encoder, outputs: int, threshold: int, shape: Shape | None = None) -> Linear:
-    """A layer of LIF neurons, fully connected to `shape`, or to the encoder's inputs."""
+def linear(encoder: Encoder, outputs: int, threshold: int, shape: Shape | None = None, bits: int = 8) -> Linear:
+    """A layer of LIF neurons, fully connected to `shape`, or to the encoder's inputs. With 4 bits, `threshold` is that
+    of the weights of 8 bits of which they are the upper halves."""
     rng = np.random.default_rng(outputs)
     taken = shape or encoder.shape
-    weight = _weights(rng, (outputs, size(taken)))
-    return _proven(Linear, encoder, shape is None, taken, (1, 1, outputs), weight, threshold, rng)
+    weight, low = _weights(rng, (outputs, size(taken))), 8 - bits
+    return _proven(
+        Linear, encoder, shape is None, taken, (1, 1, outputs), weight >> low, threshold >> low, rng, bits=bits
+    )
 
 
 def convolution(encoder: Encoder, channels: int, threshold: int) -> Conv:
@@ -145,7 +148,7 @@ def _proven(
     weight: np.ndarray,
     threshold: int,
     rng: np.random.Generator,
-    **geometry: Any,
+    **more: Any,
 ) -> Any:
     """A layer with the bound that is proved for it; `threshold` 0 makes it a readout."""
     channels = out_shape[2]
@@ -162,7 +165,7 @@ def _proven(
         scale=np.ones(channels),
         neuron=neuron,
         bound=Bound(0, 0),
-        **geometry,
+        **more,
     )
     bound = prove_layer(layer, encoder, first)
     assert bound is not None

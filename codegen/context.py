@@ -14,7 +14,7 @@ from sne_edge.artifact import fingerprint
 from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
 from sne_edge.neuron import INT16, INT32
 
-RUNTIME_VERSION = 3  # of the runtime these templates are written for; checked by the generated header
+RUNTIME_VERSION = 4  # of the runtime these templates are written for; checked by the generated header
 
 
 def build(ensemble: QuantEnsemble) -> dict[str, Any]:
@@ -137,8 +137,10 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
     assert isinstance(layer, Linear | Conv)
     linear = isinstance(layer, Linear)
     weight = layout.pack_linear(layer) if isinstance(layer, Linear) else layout.pack_conv(layer)
+    if layer.bits == 4:
+        weight = layout.pack_nibbles(weight)
     if weight.size >= 1 << 24:
-        raise ValueError(f"{weight.size} weights in one layer are more than the runtime can address")
+        raise ValueError(f"{weight.size} bytes of weights in one layer are more than the runtime can address")
     window = layer if isinstance(layer, Conv) else None
     kernel = "mac" if analog else stage.kernel
     return {
@@ -153,8 +155,10 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
         # Of the membrane's own type: a value within its proven range never reaches beyond.
         "clamp": [max(low, neuron.clamp[0]), min(high, neuron.clamp[1])] if neuron.clamp else [low, high],
         "weight": numbers(weight),
+        "weight_bits": layer.bits,
         "function": tables.function(
             kernel=kernel,
+            weight_bits="" if layer.bits == 8 else layer.bits,
             role="readout" if readout else "",
             width=f"i{width}",
             decay=neuron.decay.kind,
@@ -217,17 +221,18 @@ def describe(layer: Linear | Conv | AvgPool | MaxPool) -> str:
     def shape(s: tuple[int, int, int]) -> str:
         return "x".join(str(n) for n in (s[1:] if s[0] == 1 and s[1] > 1 else s[2:] if s[:2] == (1, 1) else s))
 
+    narrow = ", 4-bit weights" if isinstance(layer, SynapticLayer) and layer.bits == 4 else ""
     text = f"{shape(layer.in_shape)} -> {shape(layer.out_shape)}"
     if isinstance(layer, Linear):
-        return f"linear {text}"
+        return f"linear {text}{narrow}"
     flat = layer.in_shape[0] == 1 and layer.kernel[0] == 1
     kernel, stride, padding = (
         str(pair[1]) if flat else "x".join(map(str, pair)) for pair in (layer.kernel, layer.stride, layer.padding)
     )
     op = ("conv1d" if flat else "conv2d") if isinstance(layer, Conv) else type(layer).__name__.lower()
-    return f"{op} {text}, kernel {kernel}, stride {stride}, padding {padding}"
+    return f"{op} {text}, kernel {kernel}, stride {stride}, padding {padding}{narrow}"
 
 
 def weight_bytes(student: QuantStudent) -> int:
-    """Bytes of a student's packed weights."""
-    return sum(layer.weight.size for layer in student.layers if isinstance(layer, SynapticLayer))
+    """Bytes of a student's packed weights, without what fills rows up."""
+    return sum(layer.weight.size * layer.bits // 8 for layer in student.layers if isinstance(layer, SynapticLayer))

@@ -63,6 +63,23 @@ def pack_conv(layer: Conv) -> np.ndarray:
     return _padded_rows(layer.weight.transpose(2, 3, 1, 0))
 
 
+def row_bytes(layer: SynapticLayer) -> int:
+    """Bytes of one row of weights: whole words."""
+    return padded(layer.channels) if layer.bits == 8 else -(-layer.channels // 8) * 4
+
+
+def pack_nibbles(rows: np.ndarray) -> np.ndarray:
+    """Rows of 4-bit weights, int8 [..., padded outputs], two to a byte: uint8 [..., bytes of a row].
+
+    sne_nibbles.h says in which order.
+    """
+    fill = -rows.shape[-1] % 8
+    stored = (np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, fill)]) + 8).astype(np.uint8)
+    words = stored.reshape(*rows.shape[:-1], -1, 8)[..., [0, 2, 1, 3, 4, 6, 5, 7]]
+    packed = words[..., :4] | words[..., 4:] << 4
+    return np.ascontiguousarray(packed.reshape(*rows.shape[:-1], -1))
+
+
 def _padded_rows(weight: np.ndarray) -> np.ndarray:
     rows: np.ndarray = np.zeros((*weight.shape[:-1], padded(weight.shape[-1])), weight.dtype)
     rows[..., : weight.shape[-1]] = weight

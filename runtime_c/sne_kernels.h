@@ -20,6 +20,7 @@
 #include "sne.h"
 #include "sne_accumulate.h"
 #include "sne_fire.h"
+#include "sne_nibbles.h"
 
 enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
 
@@ -43,7 +44,7 @@ typedef struct {
 } sne_axis;
 
 typedef struct {
-    const sne_weight *weight; /* [kernel height][kernel width][in channels][stride] */
+    const sne_weight *weight; /* [kernel height][kernel width][in channels] rows; of 4 bits: sne_nibbles.h */
     sne_axis rows;            /* scatter, collect: the input rows of an output row */
     sne_axis columns;         /* scatter, collect: the output columns of an input column */
     sne_divider divide;       /* by the input's channels */
@@ -124,7 +125,8 @@ SNE_INLINE void sne_clip(int32_t first, uint32_t kernel, uint32_t length, uint32
     *high = room < kernel ? room : kernel;
 }
 
-SNE_INLINE void sne_look(const sne_synapses *p, size_t stride, uint32_t y, uint32_t x, sne_view *view)
+/* Offsets of rows are in bytes, `pitch` from one to the next. */
+SNE_INLINE void sne_look(const sne_synapses *p, size_t pitch, uint32_t y, uint32_t x, sne_view *view)
 {
     const int32_t top = (int32_t)(y * p->stride_height) - (int32_t)p->padding_height;
     const int32_t left = (int32_t)(x * p->stride_width) - (int32_t)p->padding_width;
@@ -135,9 +137,9 @@ SNE_INLINE void sne_look(const sne_synapses *p, size_t stride, uint32_t y, uint3
     view->count = (last - first) * p->in_channels;
     view->left = view->count;
     view->from_step = (uint32_t)p->in_width * p->in_channels;
-    view->row_step = (uint32_t)p->kernel_width * p->in_channels * (uint32_t)stride;
+    view->row_step = (uint32_t)p->kernel_width * p->in_channels * (uint32_t)pitch;
     view->from = (uint32_t)(top + (int32_t)low) * view->from_step + (uint32_t)(left + (int32_t)first) * p->in_channels;
-    view->row = low * view->row_step + first * p->in_channels * (uint32_t)stride;
+    view->row = low * view->row_step + first * p->in_channels * (uint32_t)pitch;
 }
 
 SNE_INLINE uint32_t *sne_list_word(uint32_t spikes, uint32_t row, uint32_t step, uint32_t *rows)
@@ -150,9 +152,9 @@ SNE_INLINE uint32_t *sne_list_word(uint32_t spikes, uint32_t row, uint32_t step,
 
 /* List the rows of the spikes in view, from `rows` to beyond `full` at most. Returns the list's end, and leaves in `view`
  * what is still to be seen: no run where nothing is. */
-SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t stride, uint32_t *rows, const uint32_t *full)
+SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t pitch, uint32_t *rows, const uint32_t *full)
 {
-    const uint32_t step = (uint32_t)stride;
+    const uint32_t step = (uint32_t)pitch;
     uint32_t runs = view->runs, left = view->left, from = view->from, row = view->row;
     if (left > 128u && (from & 31u) == 0) { /* a long run: whole words */
         const uint32_t *word = bits + (from >> 5);
@@ -187,13 +189,14 @@ SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t stri
 
 /* Add the rows of the spikes in view to `v`, listing up to `capacity` at a time. Returns their number. */
 SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, const uint32_t *bits, void *v, size_t stride,
-                               uint32_t *rows, size_t capacity, int width)
+                               uint32_t *rows, size_t capacity, int width, int weight_bits)
 {
+    const size_t pitch = sne_pitch(stride, weight_bits);
     sne_view view = *look;
     uint32_t total = 0;
     do {
-        const size_t n = (size_t)(sne_list(&view, bits, stride, rows, rows + capacity - 32) - rows);
-        sne_add_rows(v, p->weight, stride, rows, n, width);
+        const size_t n = (size_t)(sne_list(&view, bits, pitch, rows, rows + capacity - 32) - rows);
+        sne_bring_rows(v, p->weight, stride, rows, n, width, weight_bits);
         total += (uint32_t)n;
     } while (view.runs);
     return total;
@@ -203,7 +206,7 @@ SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, cons
  * and the steps from one to the next. */
 typedef struct {
     uint32_t runs, from, from_step, row, row_step;
-    uint32_t channels, stride;
+    uint32_t channels, pitch;
 } sne_band;
 
 /* List the spikes of the input's columns from `x` to `stop`, with offsets as if column `x` were the first tap's, in
@@ -212,18 +215,18 @@ typedef struct {
 SNE_INLINE uint32_t sne_list_band(const sne_band *b, const uint32_t *bits, uint32_t x, uint32_t stop, uint32_t *starts,
                                   uint32_t *rows, uint32_t capacity, int whole)
 {
-    const uint32_t channels = b->channels, stride = b->stride, from_step = b->from_step, row_step = b->row_step;
+    const uint32_t channels = b->channels, pitch = b->pitch, from_step = b->from_step, row_step = b->row_step;
     const uint32_t mask = channels < 32u ? ((uint32_t)1 << channels) - 1u : ~(uint32_t)0;
     const uint32_t *const full = rows + capacity - (whole ? b->runs * channels : 32u);
     uint32_t *end = rows;
     uint32_t column = b->from + x * channels, row = b->row;
     *starts = 0;
-    for (; x != stop && end <= full; x++, column += channels, row += channels * stride) {
+    for (; x != stop && end <= full; x++, column += channels, row += channels * pitch) {
         uint32_t from = column, offset = row, k = b->runs;
         do {
             uint32_t done = 0;
             if (whole) {
-                end = sne_list_word((bits[from >> 5] >> (from & 31u)) & mask, offset, stride, end);
+                end = sne_list_word((bits[from >> 5] >> (from & 31u)) & mask, offset, pitch, end);
             }
             while (!whole && done < channels) {
                 const uint32_t at = (from + done) & 31u, left = channels - done;
@@ -235,7 +238,7 @@ SNE_INLINE uint32_t sne_list_band(const sne_band *b, const uint32_t *bits, uint3
                 if (end > full) {
                     return x;
                 }
-                end = sne_list_word(spikes, offset + done * stride, stride, end);
+                end = sne_list_word(spikes, offset + done * pitch, pitch, end);
                 done += take;
             }
             from += from_step;
@@ -258,9 +261,10 @@ SNE_OUTLINE uint32_t sne_list_columns(const sne_band *band, const uint32_t *bits
 
 /* Bring the spikes that output row `y` sees to its positions. Returns the number of rows added. */
 SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
-                              uint32_t *rows, int width)
+                              uint32_t *rows, int width, int weight_bits)
 {
-    const uint32_t column = p->in_channels * (uint32_t)stride, length = p->in_width;
+    const size_t pitch = sne_pitch(stride, weight_bits);
+    const uint32_t column = p->in_channels * (uint32_t)pitch, length = p->in_width;
     const int32_t top = (int32_t)(y * p->stride_height) - (int32_t)p->padding_height;
     uint32_t *const starts = rows, *const list = rows + length + 1u;
     const uint32_t capacity = p->capacity - length - 1u;
@@ -269,7 +273,7 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
     sne_clip(top, p->kernel_height, p->in_height, &low, &high);
     band.runs = high - low;
     band.channels = p->in_channels;
-    band.stride = (uint32_t)stride;
+    band.pitch = (uint32_t)pitch;
     band.from_step = length * p->in_channels;
     band.from = (uint32_t)(top + (int32_t)low) * band.from_step;
     band.row_step = p->kernel_width * column;
@@ -289,15 +293,15 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
             n = starts[to - first] - start;
             if (n) { /* rows are listed from column `first` on: this position's first tap lies further on, or before */
                 const uintptr_t weight = (uintptr_t)p->weight + (uintptr_t)((int32_t)first - left) * column;
-                sne_add_rows(v, (const sne_weight *)weight, stride, list + start, n, width);
+                sne_bring_rows(v, (const sne_weight *)weight, stride, list + start, n, width, weight_bits);
                 total += n;
             }
             v = sne_at(v, stride, width);
         }
         if (x == before) { /* so many spikes that not even one position's fit */
             sne_view view;
-            sne_look(p, stride, y, x, &view);
-            total += sne_gather(p, &view, bits, v, stride, list, capacity, width);
+            sne_look(p, pitch, y, x, &view);
+            total += sne_gather(p, &view, bits, v, stride, list, capacity, width, weight_bits);
             v = sne_at(v, stride, width);
             x++;
         }
@@ -335,25 +339,25 @@ SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, 
 
 /* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches. Returns their number. */
 SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_weight *base, void *v, size_t stride,
-                                    uint32_t tap, int width)
+                                    uint32_t tap, int width, int weight_bits)
 {
     const uint32_t x = sne_divide(i, &p->divide);
-    const sne_weight *const w = base + (i - x * p->in_channels) * (uint32_t)stride;
+    const sne_weight *const w = base + (i - x * p->in_channels) * (uint32_t)sne_pitch(stride, weight_bits);
     const sne_pair *pair = p->columns.pairs + p->columns.start[x];
     const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
     const uint32_t reached = (uint32_t)(stop - pair);
     for (; pair != stop; pair++) {
-        sne_add_row(sne_at(v, pair->position * stride, width), w + pair->tap * tap, stride, width);
+        sne_bring_row(sne_at(v, pair->position * stride, width), w + pair->tap * tap, stride, width, weight_bits);
     }
     return reached;
 }
 
 /* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows added. */
 SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
-                                uint32_t *rows, int width)
+                                uint32_t *rows, int width, int weight_bits)
 {
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
-    const uint32_t tap = p->in_channels * (uint32_t)stride;
+    const uint32_t tap = p->in_channels * (uint32_t)sne_pitch(stride, weight_bits);
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
     uint32_t total = 0;
     for (; row != last; row++) {
@@ -362,7 +366,7 @@ SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_
         do {
             const uint32_t *const end = sne_list(&view, bits, 1, rows, rows + p->capacity - 32), *i;
             for (i = rows; i != end; i++) {
-                total += sne_scatter_one(p, *i, base, v, stride, tap, width);
+                total += sne_scatter_one(p, *i, base, v, stride, tap, width, weight_bits);
             }
         } while (view.runs);
     }
@@ -371,10 +375,11 @@ SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_
 
 /* Add the rows of the spikes that a linear layer sees through average pooling. Returns their number. */
 SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, void *v, size_t stride, uint32_t *rows,
-                                int width)
+                                int width, int weight_bits)
 {
+    const uint32_t pitch = (uint32_t)sne_pitch(stride, weight_bits);
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
-    const uint32_t tap = p->in_channels * (uint32_t)stride;
+    const uint32_t tap = p->in_channels * pitch;
     const sne_pair *row = p->rows.pairs, *const last = p->rows.pairs + p->rows.start[1];
     uint32_t *end = rows;
     uint32_t total = 0;
@@ -389,13 +394,13 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
             }
             for (; spikes; spikes &= spikes - 1u) {
                 const uint32_t i = done + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
-                const uint32_t w = base + (i - x * p->in_channels) * (uint32_t)stride;
+                const uint32_t w = base + (i - x * p->in_channels) * pitch;
                 const sne_pair *pair = p->columns.pairs + p->columns.start[x];
                 for (; pair != p->columns.pairs + p->columns.start[x + 1u]; pair++) {
                     *end++ = w + pair->tap * tap;
                     total++;
                     if (end == rows + p->capacity) {
-                        sne_add_rows(v, p->weight, stride, rows, p->capacity, width);
+                        sne_bring_rows(v, p->weight, stride, rows, p->capacity, width, weight_bits);
                         end = rows;
                     }
                 }
@@ -404,7 +409,7 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
             from += take;
         }
     }
-    sne_add_rows(v, p->weight, stride, rows, (size_t)(end - rows), width);
+    sne_bring_rows(v, p->weight, stride, rows, (size_t)(end - rows), width, weight_bits);
     return total;
 }
 
@@ -412,10 +417,11 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
 typedef size_t (*sne_fire_function)(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
                                     size_t first);
 
-/* A layer through all timesteps. All but p, q, job and cost are constants of the caller's; a readout has no `fire`.
+/* A layer through all timesteps. All but p, q, job and cost are constants of the caller's; a readout has no `fire`, and
+ * `weight_bits` is 8 or, but for a direct input, 4.
  * Returns the spikes made, and adds the work done to `cost`. */
 SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const sne_job *job, sne_cost *cost, int kernel,
-                              sne_fire_function fire, int width, int decay, int32_t factor, int clamp)
+                              int weight_bits, sne_fire_function fire, int width, int decay, int32_t factor, int clamp)
 {
     const int readout = fire == NULL;
     const size_t stride = q->stride, channels = q->channels;
@@ -434,7 +440,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
             const void *drive = q->bias;
             sne_view view;
             if (kernel == SNE_GATHER || kernel == SNE_MAC) {
-                sne_look(p, stride, y, x, &view);
+                sne_look(p, sne_pitch(stride, weight_bits), y, x, &view);
             }
             if (kernel == SNE_MAC) {
                 sne_charge_fresh(job->current, q->bias, stride, width);
@@ -453,13 +459,13 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     sne_leak(q, v, drive, width, decay, factor);
                 }
                 if (kernel == SNE_GATHER) {
-                    rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width);
+                    rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width, weight_bits);
                 } else if (kernel == SNE_SWEEP) {
-                    rows += sne_sweep(p, y, in, v, stride, job->rows, width);
+                    rows += sne_sweep(p, y, in, v, stride, job->rows, width, weight_bits);
                 } else if (kernel == SNE_SCATTER) {
-                    rows += sne_scatter(p, y, in, v, stride, job->rows, width);
+                    rows += sne_scatter(p, y, in, v, stride, job->rows, width, weight_bits);
                 } else if (kernel == SNE_COLLECT) {
-                    rows += sne_collect(p, in, v, stride, job->rows, width);
+                    rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
                 if (!readout) {
                     fired += (uint32_t)fire(q, v, drive, positions, out, first);

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .codegen.context import describe
-from .codegen.layout import padded, state_layout
+from .codegen.layout import padded, row_bytes, state_layout
 from .model import Layer, QuantEnsemble, SynapticLayer, worst_ops
 
 
@@ -112,5 +112,5 @@ def _parameters(layer: Layer) -> int:
 def _flash(layer: Layer) -> int:
     if not isinstance(layer, SynapticLayer):
         return 0
-    channels: int = padded(layer.channels)
-    return int(layer.weight.size // layer.channels + layer.width // 4) * channels
+    rows, channels = layer.weight.size // layer.channels, padded(layer.channels)
+    return int(rows * row_bytes(layer) + layer.width // 4 * channels)

@@ -23,7 +23,8 @@ from .files import write_whole
 from .model import QuantEnsemble
 
 FORMAT = "sne-edge ensemble"
-VERSION = (1, 1)  # 1.1 adds front ends and routes; a reader refuses a newer major version and accepts newer minor ones
+# 1.1 adds front ends and routes, 1.2 weights of 4 bits; a reader refuses newer major versions, not newer minor ones
+VERSION = (1, 2)
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
 UNWRITABLE = "check the folder, its permissions and the free space"
@@ -168,6 +169,9 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
     content = msgspec.to_builtins(ensemble, enc_hook=take)
     if ensemble.routes is None:
         del content["routes"]  # as before version 1.1, so that a model without keeps its fingerprint
+    for layer in (layer for student in content["students"] for layer in student["layers"]):
+        if layer.get("bits") == 8:
+            del layer["bits"]  # likewise, as before version 1.2
     return name(content, ""), tensors
 
 

@@ -109,6 +109,9 @@ def train(
         bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
     ] = False,
     executor: Executor = "processes",
+    bits: Annotated[
+        int | None, typer.Option(help="Bits of weights, 8 or 4; the first layer and the readout keep 8.")
+    ] = None,
     spike_rate: Annotated[
         float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
     ] = None,
@@ -141,6 +144,8 @@ def train(
     )  # fmt: skip
     if channels is not None:
         config = replace(config, body=replace(config.body, channels=_numbers("--channels", channels)))
+    if bits is not None:
+        config = replace(config, body=replace(config.body, bits=bits))
     if learn_decay:
         config = replace(config, body=replace(config.body, learn_decay=True))
     if epochs is not None:
@@ -157,7 +162,7 @@ def train(
         return
     _print_table(
         f"{ensemble.name}: test accuracy (teacher {record['teacher']['test']:.2%}, {record['teacher']['macs']:,} MACs)",
-        ["policy", "int8", "float", "students", "operations"],
+        ["policy", f"int{config.body.bits}", "float", "students", "operations"],
         [
             [
                 row["policy"],
@@ -183,6 +188,10 @@ def quantize(
     shape: Annotated[
         str | None, typer.Option(help="HEIGHT,WIDTH,CHANNELS of the input; needed for events, whose data is a raster.")
     ] = None,
+    bits: Annotated[
+        str,
+        typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
+    ] = "8",
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
 ) -> None:
     """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons. FILE.py is run: name one you trust."""
@@ -196,9 +205,11 @@ def quantize(
 
     dataset = load_dataset(data)
     size = None if shape is None else _numbers("--shape", shape)
+    widths = _numbers("--bits", bits)
     made = quantize_network(
         load_network(network, weights), name or output.stem.lower(), dataset.x_val, timesteps=timesteps,
         labels=dataset.y_val, encoder=make_encoder(encoder, dataset.x_val, timesteps, size), classes=dataset.classes,
+        bits=widths[0] if len(widths) == 1 else widths,
     )  # fmt: skip
     save(made, output)
     print(f"wrote {output}: like the float network on {made.provenance['agreement']:.2%} of the validation samples")

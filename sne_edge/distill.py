@@ -166,8 +166,8 @@ def distill(
 
     plan = Plan(recipe.rounded, recipe.batch, recipe.rate / 8, warm=0.0, minutes=share(recipe.rounded))
     fit(
-        ensemble, course.together, len(lessons.labels), plan, stage="fine-tuning in int8", seed=seed, score=score,
-        checkpoint=file("int8.pt"), progress=progress,
+        ensemble, course.together, len(lessons.labels), plan, stage=f"fine-tuning in int{ensemble.sizes.bits}",
+        seed=seed, score=score, checkpoint=file("int8.pt"), progress=progress,
     )  # fmt: skip
     return ensemble.float_form()
 

@@ -39,6 +39,9 @@ RUNTIME_HEADERS = (
     "sne_kernels.h",
     "sne_neuron.h",
     "sne_student.h",
+    "sne_nibbles.h",
+    "sne_nibbles_helium.h",
+    "sne_nibbles_word.h",
     "sne_weights.h",
 )
 TEMPLATE_FILES = {  # template -> what it writes, {} being the model's name

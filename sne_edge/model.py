@@ -95,6 +95,7 @@ class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=
     threshold  int32 [channels], >= 1 (0 for the readout, `li`, which has none)
     scale      float64 [channels], the real value of one unit of membrane, weight and threshold
     bound      the proven range of the membranes; `width` follows from it
+    bits       of a weight on the device: 8, or 4, two to a byte; then weights are within -8..7
     """
 
     in_shape: Shape
@@ -105,6 +106,7 @@ class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=
     scale: np.ndarray
     neuron: Neuron
     bound: Bound
+    bits: int = 8
 
     def __post_init__(self) -> None:
         _check_shapes(self.in_shape, self.out_shape)
@@ -118,6 +120,9 @@ class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=
             bool((self.threshold >= 1).all() if spiking else (self.threshold == 0).all()),
             "threshold must be at least 1 (0 for li)",
         )
+        _check(self.bits in (4, 8), f"weights have 8 or 4 bits, not {self.bits}")
+        low, high = (int(self.weight.min(initial=0)), int(self.weight.max(initial=0)))
+        _check(self.bits == 8 or (low >= -8 and high <= 7), f"weights in {low}..{high} do not fit in 4 bits")
         _check(self.bound.width in (16, 32), f"membranes in {self.bound.low}..{self.bound.high} do not fit in 32 bits")
 
     @property
@@ -447,6 +452,10 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         _check(
             self.encoder.kind != "direct" or isinstance(first, SynapticLayer),
             "a direct input needs a layer with weights first, not pooling",
+        )
+        _check(
+            self.encoder.kind != "direct" or not isinstance(first, SynapticLayer) or first.bits == 8,
+            "a direct input's layer multiplies, and needs weights of 8 bits",
         )
         counts = multiplicities(student.layers)
         for number, (layer, multiplicity) in enumerate(zip(student.layers, counts, strict=True)):

@@ -8,6 +8,7 @@ membrane's unit (`student.membrane_unit`): w_int = round(w / unit), likewise bia
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,13 +31,23 @@ from .model import (
     Pair,
     QuantEnsemble,
     QuantStudent,
+    SynapticLayer,
     no_vectors,
     prove_layer,
     size,
     window_out,
 )
 from .neuron import CLAMP_INT32, Bound, Neuron
-from .student import Ensemble, Student, fold_batch_norm, folded_readout, membrane_unit, nearest_decay, unroll
+from .student import (
+    Ensemble,
+    Student,
+    fold_batch_norm,
+    folded_readout,
+    membrane_unit,
+    nearest_decay,
+    unroll,
+    weight_limit,
+)
 
 GAIN_MAX = 2**12 - 1
 REACH_MAX = 2**29  # what all students together may add to a logit: half the format's limit
@@ -59,7 +70,7 @@ def quantize_ensemble(ensemble: Ensemble, name: str, classes: tuple[str, ...]) -
         chains.append(list(fold_batch_norm(student.body)))
     features = [tuple(int(i) for i in ensemble.partition.chunk(k)) for k in range(len(chains))]
     bias = ensemble.bias.detach().double().numpy()
-    return _assemble(name, classes, ensemble.encoder, chains, readouts, features, bias)
+    return _assemble(name, classes, ensemble.encoder, chains, readouts, features, bias, ensemble.sizes.bits)
 
 
 def quantize_network(
@@ -71,6 +82,7 @@ def quantize_network(
     labels: np.ndarray | None = None,
     encoder: Encoder | None = None,
     classes: tuple[str, ...] | None = None,
+    bits: int | Sequence[int] = 8,
 ) -> QuantEnsemble:
     """A trained spiking network of one's own as an ensemble of one student, measured, with golden vectors.
 
@@ -83,6 +95,8 @@ def quantize_network(
     labels       int [N], stored with the golden vectors
     encoder      default: `direct`, the same input at every timestep, the largest calibration value at 127
     classes      names, default "0", "1", ...
+    bits         of weights, 8 or 4: one number for the layers between the first and the readout, which keep 8, or one
+                 for each layer with weights, the readout last. A direct input's layer has 8.
 
     The provenance holds `agreement`, the share of calibration samples that the float network labels likewise.
     Raises `SneError` on a module, setting, shape or value that cannot be deployed.
@@ -106,7 +120,7 @@ def quantize_network(
         raise SneError(f"{len(names)} class names for {last.out_features} outputs", "give one name for each output")
     bias = np.zeros(last.out_features) if last.bias is None else last.bias.detach().double().numpy()
     readout = (last.weight.detach().double().numpy(), bias)
-    made = _assemble(name, names, encoder, [modules], [readout], [()], np.zeros(len(names)))
+    made = _assemble(name, names, encoder, [modules], [readout], [()], np.zeros(len(names)), bits)
     agreement = float((_float_labels(network, encoder, inputs, modules) == _integer_labels(made, inputs)).mean())
     made = msgspec.structs.replace(made, provenance={"source": "quantize_network", "agreement": agreement})
     made = with_costs(made, run_students(made, inputs))
@@ -193,10 +207,11 @@ def _assemble(
     readouts: list[tuple[np.ndarray, np.ndarray]],
     features: list[tuple[int, ...]],
     bias: np.ndarray,
+    bits: int | Sequence[int],
 ) -> QuantEnsemble:
     """Students on one logit scale, from chains and float readouts (weight [classes, hidden] on mean spikes, bias)."""
     try:
-        bodies = [_Chain(encoder).extend(chain) for chain in chains]
+        bodies = [_Chain(encoder, _bits_by_layer(bits, chain)).extend(chain) for chain in chains]
         lasts = [body.readout(weight) for body, (weight, _) in zip(bodies, readouts, strict=True)]
         scale = _logit_scale(lasts)
         students = []
@@ -219,6 +234,18 @@ def _assemble(
         raise SneError(
             f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
         ) from None
+
+
+def _bits_by_layer(bits: int | Sequence[int], chain: list[nn.Module]) -> tuple[int, ...]:
+    """Bits of the weights of each layer of a chain that has some, then of the readout's."""
+    count = sum(isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) for module in chain) + 1
+    given = (8, *[bits] * (count - 2), 8)[-count:] if isinstance(bits, int) else tuple(bits)
+    asked = {bits} if isinstance(bits, int) else set(given)
+    if len(given) != count or not asked <= {4, 8}:
+        raise SneError(
+            f"bits {bits} do not fit {count} layers with weights", "give 8 or 4, or one of them for each layer"
+        )
+    return given
 
 
 def _logit_scale(readouts: list[Linear]) -> float:
@@ -251,8 +278,9 @@ class _Chain:
     """Builds a student's layers from modules, keeping the map's shape, what one spike is worth, and how many an input
     can bring."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: Encoder, bits: tuple[int, ...]) -> None:
+        """`bits` of each layer's weights, the readout's last."""
+        self.encoder, self.bits = encoder, bits
         self.layers: list[Layer] = []
         self.shape: Shape = encoder.shape
         self.unit = encoder.scale if encoder.kind == "direct" else 1.0  # real value of one unit of input
@@ -398,27 +426,31 @@ class _Chain:
     def _layer(self, w: _Weights, neuron: Neuron, threshold: np.ndarray | None) -> Linear | Conv:
         """Integers on one scale a channel, with the proven bound."""
         axes = tuple(range(1, w.weight.ndim))
+        bits = self.bits[sum(isinstance(layer, SynapticLayer) for layer in self.layers)]
+        limit = weight_limit(bits)
         if threshold is None:
-            weight_scale = np.maximum(np.abs(w.weight).max(axis=axes) / 127, 1e-12)
+            weight_scale = np.maximum(np.abs(w.weight).max(axis=axes) / limit, 1e-12)
             scale = weight_scale * self.unit
         else:
             kernel, constant, level = (torch.from_numpy(np.ascontiguousarray(a)) for a in (w.weight, w.bias, threshold))
-            scale = membrane_unit(kernel, constant, level, self.unit).numpy()
+            scale = membrane_unit(kernel, constant, level, self.unit, bits).numpy()
             weight_scale = scale / self.unit
-        weight = np.clip(np.rint(w.weight / weight_scale.reshape(-1, *[1] * len(axes))), -127, 127).astype(np.int8)
+        whole = np.rint(w.weight / weight_scale.reshape(-1, *[1] * len(axes)))
+        weight = np.clip(whole, -limit, limit).astype(np.int8)
         bias = _integers(f"the bias of {w.name}", w.bias / scale)
-        limit = np.zeros(len(scale), np.int32)
+        thresholds = np.zeros(len(scale), np.int32)
         if threshold is not None:
-            limit = np.maximum(1, _integers(f"the threshold after {w.name}", threshold / scale)).astype(np.int32)
+            thresholds = np.maximum(1, _integers(f"the threshold after {w.name}", threshold / scale)).astype(np.int32)
         shared: dict[str, Any] = {
             "in_shape": self.shape,
             "out_shape": w.out_shape,
             "weight": weight,
             "bias": bias,
-            "threshold": limit,
+            "threshold": thresholds,
             "scale": scale,
             "neuron": neuron,
             "bound": Bound(0, 0),
+            "bits": bits,
         }
         convolution = w.weight.ndim == 4
         layer = Conv(**shared, stride=w.stride, padding=w.padding) if convolution else Linear(**shared)

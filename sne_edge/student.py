@@ -22,6 +22,7 @@ from .neuron import Decay
 from .partition import Partition
 
 ALPHA = 2.0  # of the arctangent surrogate gradient (Fang et al. 2021, arXiv 2007.05785)
+CLIPPED = (1.0, 0.93, 0.87, 0.81, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # shares of a channel's range to try with 4 bits
 CONSTANT_MAX = 2**14  # largest bias or threshold in units of its membrane: leaves 16-bit membranes possible
 
 
@@ -183,7 +184,8 @@ def fire(neurons: snn.Leaky, currents: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Body:
-    """Sizes of a student: convolutions, then dense layers of neurons; `shift`: leak 1 - 2^-shift.
+    """Sizes of a student: convolutions, then dense layers of neurons; `shift`: leak 1 - 2^-shift; `bits` of weights, 8
+    or 4, but for the first layer and the readout: small and sensitive, they have 8.
 
     `learn_decay`: each layer learns its leak from there; a multiplication on the device in the shift's place.
     Thresholds are learnt in any case, by channel: weights over threshold are all that matters to a spike, and the gain
@@ -198,6 +200,7 @@ class Body:
     strides: tuple[int, ...] = (1, 2, 2)
     dense: tuple[int, ...] = ()
     shift: int = 1
+    bits: int = 8
     learn_decay: bool = False
 
     def __post_init__(self) -> None:
@@ -207,6 +210,8 @@ class Body:
                 f"{len(self.strides)} strides",
                 "give each convolution channels, a kernel and a stride, or give at least one dense layer",
             )
+        if self.bits not in (4, 8):
+            raise SneError(f"weights of {self.bits} bits are not supported", "give 8 or 4")
 
 
 class Student(nn.Module):
@@ -294,12 +299,13 @@ class Ensemble(nn.Module):
         for student in self.students:
             assert isinstance(student, Student)
             layers = list(fold_batch_norm(student.body))
-            unit = self.encoder.scale
+            unit, bits = self.encoder.scale, 8
             for n, layer in enumerate(layers):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     neurons = layers[n + 1]
                     assert isinstance(neurons, LIF)
-                    layers[n], unit = Rounded(layer, neurons, unit), 1.0
+                    layers[n] = Rounded(layer, neurons, unit, bits)
+                    unit, bits = 1.0, self.sizes.bits
             student.body = nn.Sequential(*layers)
         self.rounded = True
         return self
@@ -321,17 +327,38 @@ def folded_readout(student: Student, head: nn.Linear) -> tuple[Tensor, Tensor]:
     return head.weight @ student.readout.weight, head.weight @ student.readout.bias + head.bias
 
 
-def membrane_unit(weight: Tensor, bias: Tensor | None, threshold: Tensor | float, input_unit: float) -> Tensor:
+def weight_limit(bits: int) -> int:
+    """The largest magnitude that quantisation gives a weight: 127 or 7."""
+    return (1 << bits - 1) - 1
+
+
+def membrane_unit(
+    weight: Tensor, bias: Tensor | None, threshold: Tensor | float, input_unit: float, bits: int = 8
+) -> Tensor:
     """Real value of one unit of an integer membrane, [channels], for weight [channels, ...].
 
-    The finest for which a channel's weights are within -127..127 times `input_unit` (the worth of one unit of input)
-    and bias and threshold within `CONSTANT_MAX`, made a little coarser so that the threshold is a whole number.
+    The finest for which a channel's weights are within +-`weight_limit` times `input_unit` (the worth of one unit of
+    input) and bias and threshold within `CONSTANT_MAX`, made a little coarser so that the threshold is a whole number.
+    With 4 bits, that of a share of the channel's range, the largest weights being clipped, at which the weights'
+    squared error is least.
     """
     level = torch.as_tensor(threshold, dtype=weight.dtype).expand(len(weight))
     constant = level if bias is None else torch.maximum(level, bias.abs())
-    finest = torch.maximum(weight.abs().flatten(1).amax(dim=1) * (input_unit / 127), constant / CONSTANT_MAX)
-    steps = torch.floor(level / finest)
-    return torch.where(steps >= 1, level / steps.clamp_min(1), finest)
+    limit = weight_limit(bits)
+    range_unit = weight.abs().flatten(1).amax(dim=1) * (input_unit / limit)
+
+    def whole(unit: Tensor) -> Tensor:
+        finest = torch.maximum(unit, constant / CONSTANT_MAX)
+        steps = torch.floor(level / finest)
+        return torch.where(steps >= 1, level / steps.clamp_min(1), finest)
+
+    if bits == 8:
+        return whole(range_unit)
+    units = torch.stack([whole(range_unit * share) for share in CLIPPED])
+    step = (units.double() / input_unit)[:, :, None]
+    exact = weight.double().flatten(1)
+    error = (torch.round(exact / step).clamp(-limit, limit) * step - exact).square().sum(dim=2)
+    return units.gather(0, error.argmin(dim=0, keepdim=True))[0]
 
 
 def through(value: Tensor, rounded: Tensor) -> Tensor:
@@ -342,18 +369,19 @@ def through(value: Tensor, rounded: Tensor) -> Tensor:
 class Rounded(nn.Module):
     """A convolution or linear layer before LIF neurons, with the weights and biases its integers will have."""
 
-    def __init__(self, layer: nn.Conv2d | nn.Linear, neurons: LIF, input_unit: float) -> None:
+    def __init__(self, layer: nn.Conv2d | nn.Linear, neurons: LIF, input_unit: float, bits: int = 8) -> None:
         super().__init__()
-        self.layer, self.input_unit = layer, input_unit
+        self.layer, self.input_unit, self.bits = layer, input_unit, bits
         self._neurons = [neurons]  # in a list: they are a module of the chain already
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.layer.weight, self.layer.bias
         assert bias is not None  # folding a batch norm leaves one
-        unit = membrane_unit(weight.detach(), bias.detach(), self._neurons[0].level, self.input_unit)
+        unit = membrane_unit(weight.detach(), bias.detach(), self._neurons[0].level, self.input_unit, self.bits)
         self._neurons[0].unit = unit if isinstance(self.layer, nn.Linear) else unit[:, None, None]
         step = (unit / self.input_unit).reshape(-1, *[1] * (weight.dim() - 1))
-        weight = through(weight, torch.round(weight / step).clamp(-127, 127) * step)
+        limit = weight_limit(self.bits)
+        weight = through(weight, torch.round(weight / step).clamp(-limit, limit) * step)
         bias = through(bias, torch.round(bias / unit) * unit)
         if isinstance(self.layer, nn.Linear):
             return functional.linear(x, weight, bias)

@@ -267,6 +267,13 @@ def _weights(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray:
     return numbers.integers(-reach, reach, shape, dtype=np.int8)
 
 
+def _narrowed(rng: random.Random, weight: np.ndarray, analog: bool) -> tuple[np.ndarray, int]:
+    """The weights and their bits: often 4, where a layer may have them."""
+    if analog or rng.random() < 0.5:
+        return weight, 8
+    return weight >> 4, 4
+
+
 def _synaptic(
     rng: random.Random,
     op: str,
@@ -285,6 +292,7 @@ def _synaptic(
         kernel, stride, padding = _window(rng, shape)
         weight, out = _weights(rng, (channels, shape[2], *kernel)), window_out(shape, kernel, stride, padding)
         geometry = {"stride": stride, "padding": padding}
+    weight, bits = _narrowed(rng, weight, analog)
     numbers = np.random.default_rng(rng.getrandbits(32))
     top = rng.choice((2, 60, 600, 600, 2**20, 2**31 - 1)) * (40 if analog else 1)
     threshold = numbers.integers(max(1, min(top, 2**31) // 3), min(top, 2**31), channels, dtype=np.int32)
@@ -297,6 +305,7 @@ def _synaptic(
         scale=np.ones(channels),
         neuron=neuron,
         bound=Bound(0, 0),
+        bits=bits,
         **geometry,
     )
     return _fitted(rng, layer, encoder, first, multiplicity, width)
@@ -316,15 +325,17 @@ def _readout(
     clamp = rng.choice((None, *CLAMPS[:5]))
     if encoder.kind == "events" and decay.kind == "none":
         clamp = clamp or (-(2**20), 2**20)
+    weight, bits = _narrowed(rng, _weights(rng, (classes, size(shape))), first and encoder.kind == "direct")
     layer = Linear(
         in_shape=shape,
         out_shape=(1, 1, classes),
-        weight=_weights(rng, (classes, size(shape))),
+        weight=weight,
         bias=_bias(rng, classes, first and encoder.kind == "direct"),
         threshold=np.zeros(classes, np.int32),
         scale=np.ones(classes),
         neuron=Neuron("li", decay, reset="none", clamp=clamp),
         bound=Bound(0, 0),
+        bits=bits,
     )
     room = LOGIT_LIMIT // students - 10**4
     return _fitted(rng, layer, encoder, first, multiplicity, width, room)

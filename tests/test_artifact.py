@@ -160,6 +160,19 @@ def test_a_file_from_before_routes_keeps_its_content_and_fingerprint(model: Quan
     assert artifact._manifest(shipped)["fingerprint"] == artifact.fingerprint(artifact.load("mnist1d"))
 
 
+def test_weights_of_4_bits_survive_and_those_of_8_leave_no_trace(model: QuantEnsemble) -> None:
+    made = random_ensemble(random.Random(5), kind="events", students=4)
+    layers = [layer for student in made.students for layer in student.layers]
+    bits = [getattr(layer, "bits", None) for layer in layers]
+    assert {4, 8} <= set(bits)
+    loaded = artifact.loads(artifact.dumps(made))
+    assert [getattr(layer, "bits", None) for student in loaded.students for layer in student.layers] == bits
+    content, _ = artifact._content(made)
+    assert [layer.get("bits") for student in content["students"] for layer in student["layers"]] == [
+        4 if n == 4 else None for n in bits
+    ]
+
+
 def test_routes_survive(model: QuantEnsemble) -> None:
     routes = random_routes(random.Random(4), len(model.classes), 2)
     loaded = artifact.loads(artifact.dumps(replace(model, routes=routes)))

@@ -279,19 +279,22 @@ class Stream:
 # ---- one network for each edge
 
 
-def linear(encoder: Encoder, first: bool, shape: Shape, outputs: int, neuron: Neuron, weight: int = 0) -> Linear:
-    """A linear layer of random weights, or of all the same."""
+def linear(
+    encoder: Encoder, first: bool, shape: Shape, outputs: int, neuron: Neuron, weight: int = 0, bits: int = 8
+) -> Linear:
+    """A linear layer of random weights of 8 or 4 bits, or of all the same."""
     rng = np.random.default_rng(outputs)
-    weights = rng.integers(-128, 128, (outputs, size(shape)), dtype=np.int8)
+    weights = rng.integers(-128, 128, (outputs, size(shape)), dtype=np.int8) >> (8 - bits)
     layer = Linear(
         in_shape=shape,
         out_shape=(1, 1, outputs),
         weight=np.full_like(weights, weight) if weight else weights,
         bias=np.arange(outputs, dtype=np.int32) % 7,
-        threshold=np.full(outputs, 0 if neuron.kind == "li" else 90, np.int32),
+        threshold=np.full(outputs, 0 if neuron.kind == "li" else 90 >> (8 - bits), np.int32),
         scale=np.ones(outputs),
         neuron=neuron,
         bound=Bound(0, 0),
+        bits=bits,
     )
     layer = proven(layer, encoder, first)
     assert isinstance(layer, Linear)

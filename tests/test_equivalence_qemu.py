@@ -80,16 +80,17 @@ def test_random_networks_are_exact_on_every_core(
 
 
 @pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("bits", [8, 4])
 def test_every_number_of_outputs_is_exact_on_every_core(
-    board: str, require_tool: Callable[..., None], tmp_path: Path
+    bits: int, board: str, require_tool: Callable[..., None], tmp_path: Path
 ) -> None:
     """Layers of 1 to 47 outputs at 16 bits: every remainder of every block of every kernel."""
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
     encoder = Encoder("rate", (1, 1, 10), 2)
     lif, readout = Neuron("lif", Decay("shift", 2)), Neuron("li", Decay("shift", 1), "none")
     students: list[list[Layer]] = [
-        [linear(encoder, True, encoder.shape, n, lif), linear(encoder, False, (1, 1, n), 3, readout)]
-        for n in (*range(1, 20), 31, 32, 33, 39, 40, 47)
+        [linear(encoder, True, encoder.shape, n, lif, bits=bits), linear(encoder, False, (1, 1, n), 3, readout)]
+        for n in (*range(1, 20), 31, 32, 33, 39, 40, 47, *((63, 64, 65, 77, 128) if bits == 4 else ()))
     ]
     assert all(isinstance(x, Linear) and x.width == 16 for chain in students for x in chain)
     rng = random.Random(board)
@@ -97,32 +98,38 @@ def test_every_number_of_outputs_is_exact_on_every_core(
 
 
 @pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize(("bits", "outputs", "weight"), [(8, 28, 0), (4, 28, 0), (4, 101, 7), (4, 101, -8)])
 def test_hundreds_of_events_at_once_are_exact_on_every_core(
-    board: str, require_tool: Callable[..., None], tmp_path: Path
+    bits: int, outputs: int, weight: int, board: str, require_tool: Callable[..., None], tmp_path: Path
 ) -> None:
-    """More events than lanes of 16 bits hold sums of bytes: they must be taken apart in time."""
+    """More events than 16-bit lanes hold sums of bytes, or bytes sums of nibbles: they must be taken apart in time."""
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
     encoder = Encoder("events", (1, 1, 600), 1)
     lif, readout = Neuron("lif", Decay("shift", 1)), Neuron("li", Decay("shift", 1), "none")
-    hidden = linear(encoder, True, encoder.shape, 28, lif)
-    ensemble = ensemble_of(encoder, [[hidden, linear(encoder, False, (1, 1, 28), 3, readout)]])
-    active = np.array([[600], [515], [514], [513], [258], [257], [4], [3]])
+    hidden = linear(encoder, True, encoder.shape, outputs, lif, weight, bits)
+    ensemble = ensemble_of(encoder, [[hidden, linear(encoder, False, (1, 1, outputs), 3, readout)]])
+    active = np.array([[600], [515], [514], [513], [258], [257], [161], [160], [18], [17], [16], [4], [3]])
     inputs = encoder.encode((np.arange(600) < active)[:, None, :])
     assert_device(ensemble, board, tmp_path, random.Random(0), inputs=inputs)
 
 
 @pytest.mark.parametrize(
-    ("board", "outputs", "right", "wrong"),
+    ("board", "outputs", "bits", "right", "wrong"),
     [
-        ("mps2-an385", 32, "and r12, lr, r12, lsr #8", "and r12, lr, r12, lsr #9"),
-        ("mps2-an386", 33, "ror #8", "ror #16"),
-        ("mps3-an547", 33, "vaddq_s16(", "vsubq_s16("),
-        ("microbit", 33, "all0 += w[0]", "all0 += w[0] + 1u"),
+        ("mps2-an385", 32, 8, "and r12, lr, r12, lsr #8", "and r12, lr, r12, lsr #9"),
+        ("mps2-an386", 33, 8, "ror #8", "ror #16"),
+        ("mps3-an547", 33, 8, "vaddq_s16(", "vsubq_s16("),
+        ("microbit", 33, 8, "all0 += w[0]", "all0 += w[0] + 1u"),
+        ("mps2-an385", 32, 4, 'add r12, r12, " high "', 'sub r12, r12, " high "'),
+        ("mps2-an386", 32, 4, "sxtab16 r3, r3", "sxtab16 r3, r2"),
+        ("mps3-an547", 64, 4, "vshr.u8 %q[w], %q[w], #4", "vshr.u8 %q[w], %q[w], #5"),
+        ("microbit", 33, 4, "high0 += (w[0] >> 4)", "high0 += (w[0] >> 3)"),
     ],
 )
 def test_a_fault_in_a_cores_own_kernels_is_seen(
     board: str,
     outputs: int,
+    bits: int,
     right: str,
     wrong: str,
     require_tool: Callable[..., None],
@@ -144,7 +151,7 @@ def test_a_fault_in_a_cores_own_kernels_is_seen(
 
     monkeypatch.setattr("test_equivalence_qemu.export", faulty)
     encoder = Encoder("rate", (1, 1, 10), 2)
-    hidden = linear(encoder, True, encoder.shape, outputs, Neuron("lif", Decay("shift", 2)))
+    hidden = linear(encoder, True, encoder.shape, outputs, Neuron("lif", Decay("shift", 2)), bits=bits)
     readout = linear(encoder, False, (1, 1, outputs), 3, Neuron("li", Decay("shift", 1), "none"))
     with pytest.raises(AssertionError, match="Arrays are not equal"):
         assert_device(ensemble_of(encoder, [[hidden, readout]]), board, tmp_path, random.Random(0), samples=2)

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sne_edge.codegen.layout import Stage, divider, from_inputs, state_layout, through_pool, window_axis
+from sne_edge.codegen.layout import (
+    Stage,
+    divider,
+    from_inputs,
+    pack_nibbles,
+    state_layout,
+    through_pool,
+    window_axis,
+)
 from strategies import ensembles, examples
 
 from sne_edge.model import AvgPool, QuantEnsemble
@@ -89,3 +97,16 @@ def test_ram_is_within_a_tenth_of_the_lower_bound_and_a_word_for_each_timestep(e
     layout = state_layout(ensemble)
     padding = 8 * ensemble.encoder.timesteps  # bits of a timestep start with a word, on both sides of a layer
     assert layout.lower_bound <= layout.bytes <= 1.1 * layout.lower_bound + padding
+
+
+@pytest.mark.parametrize("outputs", [4, 8, 12, 16])
+def test_nibbles_lie_so_that_widened_bytes_are_in_order(outputs: int) -> None:
+    rows = np.random.default_rng(outputs).integers(-8, 8, (5, outputs)).astype(np.int8)
+    packed = pack_nibbles(rows)
+    assert packed.dtype == np.uint8 and packed.shape == (5, -(-outputs // 8) * 4)
+    words = packed.view("<u4")
+    halves = [words & 0x0F0F0F0F, words >> 4 & 0x0F0F0F0F]
+    lanes = [word >> shift & 0x00FF00FF for word in halves for shift in (0, 8)]
+    pairs = np.stack([half for word in lanes for half in (word & 0xFFFF, word >> 16)], axis=2)
+    found = pairs.reshape(5, -1).astype(int) - 8
+    assert np.array_equal(found[:, :outputs], rows) and not found[:, outputs:].any()

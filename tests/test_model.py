@@ -108,6 +108,9 @@ def with_vectors(**changes: np.ndarray) -> QuantEnsemble:
 BAD_LAYERS: dict[str, tuple[Callable[[], Any], str]] = {
     "weights of another type": (lambda: conv(weight=np.ones((3, 2, 2, 2), np.int16)), "weight is int16"),
     "weights of another shape": (lambda: conv(weight=np.ones((3, 1, 2, 2), np.int8)), "weight is int8"),
+    "weights of 5 bits": (lambda: conv(bits=5), "8 or 4 bits, not 5"),
+    "weights beyond 4 bits": (lambda: linear(weight=np.full((2, 36), 8, np.int8), bits=4), "do not fit in 4 bits"),
+    "weights below 4 bits": (lambda: conv(weight=np.full((3, 2, 2, 2), -9, np.int8), bits=4), "do not fit in 4 bits"),
     "weights of 3 axes": (lambda: conv(weight=np.ones((3, 2, 2), np.int8)), "4 axes"),
     "linear weights of another shape": (lambda: linear(weight=np.ones((3, 36), np.int8)), "weight is int8"),
     "bias of another type": (lambda: conv(bias=np.zeros(3, np.int64)), "bias is int64"),
@@ -172,6 +175,7 @@ def deep_pooling() -> QuantStudent:
 
 DIRECT = Encoder("direct", (4, 5, 2), 3)
 EVENTS = Encoder("events", (4, 5, 2), 3)
+DIRECT = Encoder("direct", (4, 5, 2), 3)
 SLOW = Encoder("direct", (100, 300, 1), 65535)
 
 
@@ -229,6 +233,10 @@ BAD_ENSEMBLES: dict[str, tuple[Callable[[], Any], str]] = {
             student(conv(neuron=Neuron("if"), weight=np.full((3, 2, 2, 2), -1, np.int8)), linear()), encoder=EVENTS
         ),
         "layer 0: its membranes can grow without limit",
+    ),
+    "a direct input into 4 bits": (
+        lambda: ensemble(student(conv(bits=4), linear(), encoder=DIRECT), encoder=DIRECT),
+        "needs weights of 8 bits",
     ),
     "max pooling of counts": (
         lambda: ensemble(

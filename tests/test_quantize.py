@@ -9,9 +9,10 @@ import snntorch as snn
 import torch
 from torch import nn
 
+from sne_edge.analysis import analyze
 from sne_edge.encoder import Encoder
 from sne_edge.errors import SneError
-from sne_edge.model import AvgPool, Conv, SynapticLayer
+from sne_edge.model import AvgPool, Conv, SynapticLayer, size
 from sne_edge.neuron import CLAMP_INT32
 from sne_edge.quantize import make_encoder, quantize_network
 from sne_edge.reference import run, run_student
@@ -296,3 +297,30 @@ def test_quantising_twice_makes_the_same_ensemble():
     one, same = (quantize_network(dense(leaky()), "own", LINE, timesteps=3) for _ in range(2))
     assert fingerprint(one) == fingerprint(same)
     assert fingerprint(one) != fingerprint(msgspec.structs.replace(one, name="other"))
+
+
+def test_4_bits_are_for_layers_between_the_first_and_the_readout_unless_said_otherwise():
+    raster = binary(20, 5, 12)
+    encoder = Encoder("events", (1, 12, 1), 5)
+    network = dense(LIF(2, threshold=0.2), LIF(2, threshold=0.2))
+
+    def bits(asked):
+        made = quantize_network(network, "own", raster, timesteps=5, encoder=encoder, bits=asked)
+        layers = made.students[0].layers
+        assert all(np.abs(layer.weight).max() == 7 for layer in layers if layer.bits == 4)
+        reports = analyze(made).layers
+        assert [report.flash_bytes for report in reports] == [
+            (12 if n == 0 else 8) * (4 if x.bits == 4 else size(x.out_shape) + 3 & ~3)
+            + x.width // 4 * (size(x.out_shape) + 3 & ~3)
+            for n, x in enumerate(layers)
+        ]
+        return [layer.bits for layer in layers]
+
+    assert bits(8) == [8, 8, 8]
+    assert bits(4) == [8, 4, 8]
+    assert bits((4, 4, 4)) == [4, 4, 4]
+    for wrong in (5, (4, 8), (4, 4, 3)):
+        with pytest.raises(SneError, match="do not fit 3 layers"):
+            bits(wrong)
+    with pytest.raises(SneError, match="8 bits"):
+        quantize_network(network, "own", LINE, timesteps=2, bits=(4, 8, 8))

@@ -24,6 +24,7 @@ BODIES = {
     "dense": (Body((), (), (), dense=(7, 5), shift=2), (1, 9, 1)),
     "learnt": (Body((3, 4), (5, 3), (2, 1), learn_decay=True), (1, 12, 1)),
     "both": (Body((3,), (3,), (2,), dense=(6,), shift=3), (1, 10, 2)),
+    "4-bit": (Body((3, 4), (3, 3), (1, 2), dense=(6,), bits=4), (6, 5, 2)),
 }
 
 
@@ -204,6 +205,17 @@ def test_a_threshold_is_a_whole_number_of_membrane_units_and_weights_fit_int8():
     assert (steps <= 2**14 + 1).all()
 
 
+def test_4_bit_weights_are_clipped_where_that_brings_them_nearer():
+    torch.manual_seed(0)
+    weight = torch.randn(50, 200)
+    weight[:, 0] = 7  # one far from the others
+    step = membrane_unit(weight, torch.zeros(50), 40.0, 1.0, bits=4)[:, None]
+    clipped, whole = (((weight / s).round().clamp(-7, 7) * s - weight).square().sum(dim=1) for s in (step, 1.0))
+    assert (clipped < whole).float().mean() > 0.9
+    even = torch.full((1, 9), 7.0)
+    assert membrane_unit(even, None, 40.0, 1.0, bits=4) == 1
+
+
 def test_distillation_teaches_every_prefix_and_every_single_student():
     rng = np.random.default_rng(0)
     y = np.arange(300) % 3
@@ -246,5 +258,7 @@ def test_training_moves_learnt_decays_and_the_integers_have_them():
 def test_a_body_or_recipe_that_makes_no_sense_is_refused():
     with pytest.raises(SneError, match="convolutions"):
         Body((3, 4), (5,), (1, 1))
+    with pytest.raises(SneError, match="5 bits"):
+        Body(bits=5)
     with pytest.raises(SneError, match="recipe"):
         Recipe(batch=1)
