@@ -6,15 +6,16 @@
 
 #if defined(__ARM_FEATURE_MVE)
 #include "sne_fire_helium.h"
-#elif defined(__ARM_FEATURE_SIMD32)
-#include "sne_fire_dsp.h"
+#elif defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 2 && !defined(__ARM_BIG_ENDIAN)
+#include "sne_fire_thumb2.h"
+#define SNE_FIRE_THUMB2
 #elif defined(__arm__) && !defined(__ARM_BIG_ENDIAN)
 #include "sne_fire_swar.h"
 #define SNE_FIRE_SWAR
 #endif
 
 /* Fire, reset, clamp, charge for the next timestep, for `positions` whole positions. Sets the bits, from `first` on, of
- * the neurons that fired (bits of other neurons are left), and returns their number. `v` is [positions][stride], at a
+ * the neurons that fired, and returns their number. Bits from `first` on must be 0, bits before are left. `v` is [positions][stride], at a
  * multiple of four bytes; `drive`, one position's bias or constant current, is [stride]; `factor` the shift or q15 of the
  * decay. */
 SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
@@ -25,9 +26,9 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
         return sne_fire_helium(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
                                clamp);
     }
-#elif defined(__ARM_FEATURE_SIMD32)
-    if (width == 16 && sne_fire_dsp_can(reset, decay, clamp)) {
-        return sne_fire_dsp(p, (uint32_t *)v, (const uint32_t *)drive, positions, bits, first, decay, factor, reset);
+#elif defined(SNE_FIRE_THUMB2)
+    if (width == 16 && sne_fire_thumb2_can(reset, clamp)) {
+        return sne_fire_thumb2(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset);
     }
 #elif defined(SNE_FIRE_SWAR)
     if (width == 16 && sne_fire_swar_can(reset, decay, factor, clamp)) {
