@@ -120,16 +120,17 @@ SNE_INLINE uint32_t sne_leak_constant(int decay, int32_t factor)
     "orr " #b ", " #b ", " #a ", lsr #2\n"              \
     "orr " #b ", " #b ", " #b ", lsr #15\n"             \
     "ubfx " #b ", " #b ", #13, #4\n" /* in order */     \
-    "ldr r12, %[origin]\n"                              \
+    "ldrd r12, " #a ", %[place]\n"                      \
     "add r12, r12, r0, lsr #1\n"                        \
     ".if " #ahead "\n"                                  \
     "add r12, r12, #" #ahead "\n"                       \
     ".endif\n"                                          \
     "and lr, r12, #7\n"                                 \
     "lsl " #b ", " #b ", lr\n"                          \
-    "ldr " #a ", %[bytes]\n"                            \
     "add " #a ", " #a ", r12, lsr #3\n"                 \
+    ".if %c[leak]\n"                                    \
     "ldr r12, %[constant]\n"                            \
+    ".endif\n"                                          \
     "ldrb lr, [" #a "]\n"                               \
     "orr " #b ", " #b ", lr\n"                          \
     "strb " #b ", [" #a "]\n"                           \
@@ -138,15 +139,19 @@ SNE_INLINE uint32_t sne_leak_constant(int decay, int32_t factor)
 SNE_INLINE size_t sne_fire_thumb2(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t positions,
                                   uint32_t *bits, size_t first, int decay, int32_t factor, int reset)
 {
-    uint8_t *bytes = (uint8_t *)bits;
+    struct {
+        uintptr_t origin; /* plus an address / 2: the index of a neuron */
+        uint32_t *bits;
+    } place;
     uint32_t spikes = 0; /* two counts in a word */
     const uint32_t constant = sne_leak_constant(decay, factor);
+    place.bits = bits;
     for (; positions; positions--, first += p->channels, v += p->stride) {
-        const uint32_t origin = (uint32_t)first - (uint32_t)((uintptr_t)v >> 1); /* plus an address / 2: an index */
         register int16_t *r0 __asm__("r0") = v;
         register const int16_t *r1 __asm__("r1") = (const int16_t *)p->threshold;
         register const int16_t *r2 __asm__("r2") = drive;
         register uintptr_t r3 __asm__("r3") = (uintptr_t)(r1 + p->stride) - 15u;
+        place.origin = first - ((uintptr_t)v >> 1);
         __asm__ volatile("ldr r12, %[constant]\n"
                          "cmp r1, r3\n"
                          "bhs 5f\n"
@@ -195,7 +200,7 @@ SNE_INLINE size_t sne_fire_thumb2(const sne_neurons *p, int16_t *v, const int16_
                          "b 9b\n"
                          "8:\n"
                          : "+r"(r0), "+r"(r1), "+r"(r2), [spikes] "+m"(spikes)
-                         : "r"(r3), [origin] "m"(origin), [bytes] "m"(bytes), [constant] "m"(constant),
+                         : "r"(r3), [place] "m"(place), [constant] "m"(constant),
                            [leak] "i"(decay == SNE_DECAY_SHIFT ? factor : decay == SNE_DECAY_Q15 ? 16 : 0),
                            [shift] "i"(decay == SNE_DECAY_SHIFT ? factor : 1), [zero] "i"(reset == SNE_RESET_ZERO)
                          : "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
