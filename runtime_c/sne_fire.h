@@ -9,7 +9,7 @@
 #elif defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 2 && !defined(__ARM_BIG_ENDIAN)
 #include "sne_fire_thumb2.h"
 #define SNE_FIRE_THUMB2
-#elif defined(__arm__) && !defined(__ARM_BIG_ENDIAN)
+#elif defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1 && !defined(__ARM_BIG_ENDIAN)
 #include "sne_fire_swar.h"
 #define SNE_FIRE_SWAR
 #endif
@@ -31,8 +31,8 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
         return sne_fire_thumb2(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset);
     }
 #elif defined(SNE_FIRE_SWAR)
-    if (width == 16 && sne_fire_swar_can(reset, decay, factor, clamp)) {
-        return sne_fire_swar(p, (uint32_t *)v, (const uint32_t *)drive, positions, bits, first, decay, factor, reset);
+    if (width == 16 && sne_fire_swar_can(reset, decay, clamp)) {
+        return sne_fire_swar(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset);
     }
 #endif
     return sne_fire_portable(p, v, drive, positions, bits, first, width, decay, factor, reset, clamp);

@@ -31,7 +31,6 @@ RUNTIME_HEADERS = (
     "sne_dsp.h",
     "sne_fire.h",
     "sne_fire_helium.h",
-    "sne_fire_pair.h",
     "sne_fire_swar.h",
     "sne_fire_thumb2.h",
     "sne_kernels.h",
