@@ -3,7 +3,11 @@
 #include "bare_metal.h"
 #include "sne_fire.h"
 
-enum { CASES = 150, MOST = 76, POSITIONS = 3, NEURONS = MOST * POSITIONS, GUARD = 0x5a5a5a5a };
+#ifndef CASES
+#define CASES 80 /* of each kind */
+#endif
+
+enum { MOST = 76, POSITIONS = 3, NEURONS = MOST * POSITIONS, GUARD = 0x5a5a5a5a };
 
 /* One layer of int16 or int32 neurons, with words around it that nobody may touch. */
 typedef struct {

@@ -27,7 +27,7 @@ def differing(board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *faul
     monkeypatch.syspath_prepend(str(HERE.parent / "benchmarks"))
     from bare_metal import run_on
 
-    program = shutil.copy(HERE / "fire_kernels.c", tmp_path)
+    program = Path(shutil.copy(HERE / "fire_kernels.c", tmp_path))
     for path in RUNTIME.glob("sne_fire*.h"):  # found before the runtime's own
         shutil.copy(path, tmp_path)
     shutil.copy(RUNTIME / "sne_neuron.h", tmp_path)
@@ -36,7 +36,7 @@ def differing(board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *faul
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert right in text, "the fault was not injected"
         (tmp_path / name).write_text(text.replace(right, wrong), encoding="utf-8")
-    lines = (line.split() for line in run_on(board, program).splitlines())
+    lines = (line.split() for line in run_on(board, program, definitions=["CASES=10"] if fault else []).splitlines())
     return {name: int(number) for name, number in lines}
 
 
