@@ -59,28 +59,45 @@ SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, int16_t *v, const int16_t 
                                 size_t first, int decay, int32_t factor, int reset)
 {
     const int32_t shift = decay == SNE_DECAY_SHIFT ? factor : 0;
-    const uint32_t lanes = 0x10001u, signs = 0x8000u * lanes, below = signs - lanes, kept = (0xffffu >> shift) * lanes;
-    const uint32_t back = (shift ? (0x8000u >> shift) * lanes : 0u) - signs;
-    const int16_t *const end = (const int16_t *)p->threshold + p->stride;
-    const uint8_t *const bytes = (const uint8_t *)bits;
-    uint32_t spikes = 0, add, low;
+    const uint32_t lanes = 0x10001u, signs = 0x8000u * lanes;
+    struct { /* as the assembler loads it */
+        uint32_t below, kept, back;
+        uintptr_t end, origin;
+        uint32_t *bits;
+        uint32_t spikes;
+        int16_t *v;
+        const void *threshold;
+        const int16_t *drive;
+        uint32_t signs;
+    } job;
+    job.below = signs - lanes;
+    job.kept = (0xffffu >> shift) * lanes;
+    job.back = (shift ? (0x8000u >> shift) * lanes : 0u) - signs;
+    job.end = (uintptr_t)p->threshold + 2u * (uintptr_t)p->stride;
+    job.bits = bits;
+    job.spikes = 0;
+    job.threshold = p->threshold;
+    job.drive = drive;
+    job.signs = signs;
     for (; positions; positions--, first += p->channels, v += p->stride) {
-        const uintptr_t origin = first - ((uintptr_t)v >> 1); /* plus an address / 2: the index of a neuron */
-        register int16_t *r0 __asm__("r0") = v;
-        register const int16_t *r1 __asm__("r1") = (const int16_t *)p->threshold;
-        register const int16_t *r2 __asm__("r2") = drive;
-        register uint32_t r3 __asm__("r3") = signs;
+        register uintptr_t r0 __asm__("r0") = (uintptr_t)&job;
+        job.origin = first - ((uintptr_t)v >> 1); /* plus an address / 2: the index of a neuron */
+        job.v = v;
         __asm__ volatile(".syntax unified\n"
-                         "ldr r4, %[below]\n"
+                         "push {r7}\n" /* it may be the frame pointer */
+                         "ldmia r0!, {r4, r5, r6, r7}\n"
                          "mov r8, r4\n"
-                         "ldr r4, %[kept]\n"
-                         "mov r9, r4\n"
-                         "ldr r4, %[back]\n"
-                         "mov r10, r4\n"
-                         "ldr r4, %[end]\n"
-                         "mov r11, r4\n"
-                         "ldr r4, %[spikes]\n"
-                         "mov r12, r4\n"
+                         "mov r9, r5\n"
+                         "mov r10, r6\n"
+                         "mov r11, r7\n"
+                         "ldmia r0!, {r4, r5, r6}\n"
+                         "mov r12, r6\n"
+                         "ldmia r0!, {r1, r2, r3, r6}\n"
+                         "mov r0, r1\n"
+                         "mov r1, r2\n"
+                         "mov r2, r3\n"
+                         "mov r3, r6\n"
+                         "push {r2, r3, r4, r5}\n" /* room for two words; origin; bits */
                          "1:\n"
                          "ldmia r1!, {r4, r5}\n"
                          "ldr r6, [r0]\n"
@@ -112,47 +129,48 @@ SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, int16_t *v, const int16_t 
                          "bne 1b\n"
                          "b 5f\n"
                          "3:\n"
-                         "str r2, %[add]\n"
+                         "str r2, [sp]\n"
                          "subs r1, #8\n"
                          SNE_RESET(r6, 0, 4f)
                          "4:\n"
                          "lsrs r4, r4, #2\n"
-                         "str r4, %[low]\n"
+                         "str r4, [sp, #4]\n"
                          SNE_RESET(r7, 4, 4f)
                          "4:\n"
                          "adds r1, #8\n"
-                         "ldr r2, %[low]\n"
+                         "ldr r2, [sp, #4]\n"
                          "orrs r4, r2\n"
                          "lsrs r2, r4, #15\n"
                          "orrs r4, r2\n"
                          "lsls r4, r4, #15\n"
                          "lsrs r4, r4, #28\n" /* in order */
-                         "ldr r5, %[origin]\n"
+                         "ldr r5, [sp, #8]\n"
                          "lsrs r2, r0, #1\n"
                          "adds r5, r5, r2\n"
                          "lsls r2, r5, #29\n"
                          "lsrs r2, r2, #29\n"
                          "lsls r4, r2\n"
                          "lsrs r5, r5, #3\n"
-                         "ldr r2, %[bytes]\n"
+                         "ldr r2, [sp, #12]\n"
                          "adds r5, r5, r2\n"
                          "ldrb r2, [r5]\n"
                          "orrs r4, r2\n"
                          "strb r4, [r5]\n"
-                         "ldr r2, %[add]\n"
+                         "ldr r2, [sp]\n"
                          "lsrs r4, r4, #8\n"
                          "beq 2b\n"
                          "strb r4, [r5, #1]\n"
                          "b 2b\n"
                          "5:\n"
-                         "mov r4, r12\n"
-                         "str r4, %[spikes]\n"
-                         : "+r"(r0), "+r"(r1), "+r"(r2), [spikes] "+m"(spikes), [add] "=m"(add), [low] "=m"(low)
-                         : "r"(r3), [origin] "m"(origin), [bytes] "m"(bytes), [below] "m"(below), [kept] "m"(kept),
-                           [back] "m"(back), [end] "m"(end), [shift] "i"(shift), [zero] "i"(reset == SNE_RESET_ZERO)
-                         : "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
+                         "mov r0, r12\n"
+                         "add sp, #16\n"
+                         "pop {r7}\n"
+                         : "+r"(r0)
+                         : [shift] "i"(shift), [zero] "i"(reset == SNE_RESET_ZERO)
+                         : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
+        job.spikes = (uint32_t)r0;
     }
-    return (spikes & 0xffffu) + (spikes >> 16);
+    return (job.spikes & 0xffffu) + (job.spikes >> 16);
 }
 
 #endif

@@ -113,14 +113,14 @@ SNE_INLINE uint32_t sne_leak_constant(int decay, int32_t factor)
     "and " #b ", " #b ", #0x80008000\n"                 \
     SNE_RESET(a, m0, threshold)                         \
     SNE_RESET(b, m1, threshold + 4)                     \
-    "ldr lr, %[spikes]\n"                               \
+    "ldr lr, [sp, #8]\n"                               \
     "add lr, lr, " #a ", lsr #15\n"                     \
     "add lr, lr, " #b ", lsr #15\n"                     \
-    "str lr, %[spikes]\n"                               \
+    "str lr, [sp, #8]\n"                               \
     "orr " #b ", " #b ", " #a ", lsr #2\n"              \
     "orr " #b ", " #b ", " #b ", lsr #15\n"             \
     "ubfx " #b ", " #b ", #13, #4\n" /* in order */     \
-    "ldrd r12, " #a ", %[place]\n"                      \
+    "ldrd r12, " #a ", [sp]\n"                      \
     "add r12, r12, r0, lsr #1\n"                        \
     ".if " #ahead "\n"                                  \
     "add r12, r12, #" #ahead "\n"                       \
@@ -129,7 +129,7 @@ SNE_INLINE uint32_t sne_leak_constant(int decay, int32_t factor)
     "lsl " #b ", " #b ", lr\n"                          \
     "add " #a ", " #a ", r12, lsr #3\n"                 \
     ".if %c[leak]\n"                                    \
-    "ldr r12, %[constant]\n"                            \
+    "ldr r12, [sp, #12]\n"                              \
     ".endif\n"                                          \
     "ldrb lr, [" #a "]\n"                               \
     "orr " #b ", " #b ", lr\n"                          \
@@ -139,20 +139,28 @@ SNE_INLINE uint32_t sne_leak_constant(int decay, int32_t factor)
 SNE_INLINE size_t sne_fire_thumb2(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t positions,
                                   uint32_t *bits, size_t first, int decay, int32_t factor, int reset)
 {
-    struct {
-        uintptr_t origin; /* plus an address / 2: the index of a neuron */
+    struct { /* as the assembler loads and stacks it */
+        int16_t *v;
+        const void *threshold;
+        const int16_t *drive;
+        uintptr_t end, origin;
         uint32_t *bits;
-    } place;
-    uint32_t spikes = 0; /* two counts in a word */
-    const uint32_t constant = sne_leak_constant(decay, factor);
-    place.bits = bits;
+        uint32_t spikes, constant;
+    } job;
+    job.threshold = p->threshold;
+    job.drive = drive;
+    job.end = (uintptr_t)p->threshold + 2u * (uintptr_t)p->stride - 15u;
+    job.bits = bits;
+    job.spikes = 0; /* two counts in a word */
+    job.constant = sne_leak_constant(decay, factor);
     for (; positions; positions--, first += p->channels, v += p->stride) {
-        register int16_t *r0 __asm__("r0") = v;
-        register const int16_t *r1 __asm__("r1") = (const int16_t *)p->threshold;
-        register const int16_t *r2 __asm__("r2") = drive;
-        register uintptr_t r3 __asm__("r3") = (uintptr_t)(r1 + p->stride) - 15u;
-        place.origin = first - ((uintptr_t)v >> 1);
-        __asm__ volatile("ldr r12, %[constant]\n"
+        register uintptr_t r0 __asm__("r0") = (uintptr_t)&job;
+        job.v = v;
+        job.origin = first - ((uintptr_t)v >> 1); /* plus an address / 2: the index of a neuron */
+        __asm__ volatile("push {r7}\n" /* it may be the frame pointer */
+                         "ldm r0, {r0-r7}\n"
+                         "push {r4-r7}\n"
+                         "mov r12, r7\n"
                          "cmp r1, r3\n"
                          "bhs 5f\n"
                          "1:\n"
@@ -199,13 +207,16 @@ SNE_INLINE size_t sne_fire_thumb2(const sne_neurons *p, int16_t *v, const int16_
                          "strb r7, [r6, #1]\n"
                          "b 9b\n"
                          "8:\n"
-                         : "+r"(r0), "+r"(r1), "+r"(r2), [spikes] "+m"(spikes)
-                         : "r"(r3), [place] "m"(place), [constant] "m"(constant),
-                           [leak] "i"(decay == SNE_DECAY_SHIFT ? factor : decay == SNE_DECAY_Q15 ? 16 : 0),
+                         "pop {r4-r7}\n"
+                         "mov r0, r6\n"
+                         "pop {r7}\n"
+                         : "+r"(r0)
+                         : [leak] "i"(decay == SNE_DECAY_SHIFT ? factor : decay == SNE_DECAY_Q15 ? 16 : 0),
                            [shift] "i"(decay == SNE_DECAY_SHIFT ? factor : 1), [zero] "i"(reset == SNE_RESET_ZERO)
-                         : "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+                         : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+        job.spikes = (uint32_t)r0;
     }
-    return (spikes & 0xffffu) + (spikes >> 16);
+    return (job.spikes & 0xffffu) + (job.spikes >> 16);
 }
 
 #endif
