@@ -73,7 +73,11 @@ def train(
         str, typer.Option(help="mnist1d, or an .npz with x_train, y_train, x_test, y_test.")
     ] = "mnist1d",
     scheme: Annotated[
-        str, typer.Option(help="Partition of the teacher's features: contiguous, random, correlation, disentangled.")
+        str,
+        typer.Option(
+            help="Partition of the teacher's features: contiguous, random, correlation, class-affinity, variance, "
+            "disentangled, disentangled-tuned, or whole: none."
+        ),
     ] = "disentangled",
     students: Annotated[int | None, typer.Option(help="Number of students; usually 4.", min=1, max=32)] = None,
     timesteps: Annotated[int | None, typer.Option(help="Timesteps of an inference; usually 4.", min=1)] = None,
@@ -86,7 +90,24 @@ def train(
     budget: Annotated[
         float | None, typer.Option(help="Minutes that training may take; by default the epochs decide.", min=0.01)
     ] = None,
-    teacher: Annotated[str | None, typer.Option(help="Size of the built-in teacher: small or large.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Size of the built-in teacher, small or large, or an ONNX file (*.onnx). Its one input takes samples "
+            "as students see them: named images of mean 0 and deviation 1, an .npz as it is; channels first or last or "
+            "flat. Scale them in the file where it wants other values."
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="The ONNX file's output, or inner tensor, of features; by default its only output."),
+    ] = None,
+    logits: Annotated[
+        str | None, typer.Option(help="The ONNX file's output of logits; by default a classifier is fitted.")
+    ] = None,
+    learn_decay: Annotated[
+        bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
+    ] = False,
     executor: Executor = "processes",
     spike_rate: Annotated[
         float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
@@ -110,13 +131,18 @@ def train(
     from .teacher import default_cache
     from .train import train as run
 
-    given = {"students": students, "timesteps": timesteps, "teacher": teacher, "minutes": budget}
+    given = {
+        "students": students, "timesteps": timesteps, "teacher": teacher, "features": features, "logits": logits,
+        "minutes": budget,
+    }  # fmt: skip
     config = preset(
         dataset, scheme=scheme, max_drop=max_drop, seed=seed, name=name,
         **{key: value for key, value in given.items() if value is not None},
     )  # fmt: skip
     if channels is not None:
         config = replace(config, body=replace(config.body, channels=_numbers("--channels", channels)))
+    if learn_decay:
+        config = replace(config, body=replace(config.body, learn_decay=True))
     if epochs is not None:
         alone, joint = (epochs, config.recipe.joint) if config.recipe.alone else (0, epochs)
         config = replace(config, recipe=replace(config.recipe, alone=alone, joint=joint))

@@ -31,6 +31,7 @@ class Dataset:
     """Samples float32 [N, height, width, channels], channel last, 1-D data having height 1; labels int64 [N].
 
     Of sound the samples are the integers of `frontend`, and `audio_test` are the test recordings, int16 [N, samples].
+    `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dataset:
     classes: tuple[str, ...]
     frontend: LogMel | None = None
     audio_test: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    mirrored: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -98,7 +100,7 @@ def _mnist1d(seed: int) -> Dataset:
 
 def _split(name: str, raw: Raw, seed: int) -> Dataset:
     made = split(name, raw.x, raw.y, raw.x_test, raw.y_test, seed=seed)
-    return replace(made, classes=raw.classes, frontend=raw.frontend, audio_test=raw.audio_test)
+    return replace(made, classes=raw.classes, frontend=raw.frontend, audio_test=raw.audio_test, mirrored=raw.mirrored)
 
 
 def _npz(path: Path, seed: int) -> Dataset:

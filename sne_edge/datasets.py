@@ -15,7 +15,7 @@ import pickle
 import tarfile
 import wave
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """Arrays before their split: x [N, ...], labels [N], the official test part or None, class names, and for sound the
-    front end that made x and the test recordings int16 [N, samples]."""
+    """Arrays before their split: x [N, ...], labels [N], the official test part or None, class names; for sound the
+    front end that made x and the test recordings int16 [N, samples]; whether a mirrored sample keeps its class."""
 
     x: np.ndarray
     y: np.ndarray
@@ -49,13 +49,14 @@ class Raw:
     classes: tuple[str, ...]
     frontend: LogMel | None = None
     audio_test: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    mirrored: bool = False
 
 
 def fashion_mnist(folder: Path | None) -> Raw:
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), standardised by the training images' mean and deviation."""
     train, train_labels, test, test_labels = (_idx(_fashion_file(name, folder)) for name in FASHION)
     x, x_test = _standardised(train[..., None], test[..., None])
-    return Raw(x, train_labels.astype(np.int64), x_test, test_labels.astype(np.int64), FASHION_CLASSES)
+    return Raw(x, train_labels.astype(np.int64), x_test, test_labels.astype(np.int64), FASHION_CLASSES, mirrored=True)
 
 
 def _fashion_file(name: str, folder: Path | None) -> bytes:
@@ -122,7 +123,8 @@ def fsdd(folder: Path | None) -> Raw:
 def cifar10_jpeg(folder: Path | None) -> Raw:
     """CIFAR-10 re-encoded as JPEG (train/CLASS/*.jpg, test/CLASS/*.jpg); figures differ from the lossless set's."""
     names = ("cifar10-jpeg.tar.xz",)
-    return images(_find(folder, "cifar10-jpeg", names, "train", "the folders train and test, or cifar10-jpeg.tar.xz"))
+    where = _find(folder, "cifar10-jpeg", names, "train", "the folders train and test, or cifar10-jpeg.tar.xz")
+    return replace(images(where), mirrored=True)
 
 
 def cifar10(folder: Path | None) -> Raw:
@@ -138,7 +140,7 @@ def cifar10(folder: Path | None) -> Raw:
     labels = [np.array(p[b"labels"]) for p in parts[:6]]
     x, x_test = _standardised(np.concatenate(shaped[:5]), shaped[5])
     names = tuple(n.decode() for n in parts[6][b"label_names"])
-    return Raw(x, np.concatenate(labels[:5]), x_test, labels[5], names)
+    return Raw(x, np.concatenate(labels[:5]), x_test, labels[5], names, mirrored=True)
 
 
 class _Batch(pickle.Unpickler):

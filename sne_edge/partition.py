@@ -7,23 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import SneError
 
+if TYPE_CHECKING:
+    from .teacher import TeacherNet
+    from .tuning import Tuning
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
     """What a scheme may look at: features float32 [N, d] and logits [N, classes] of the teacher on training samples,
-    labels int64 [N], and the teacher's classifier, weight [classes, d] and bias [classes]."""
+    labels int64 [N], and the teacher's classifier, weight [classes, d] and bias [classes]; for schemes that tune the
+    teacher, what that takes."""
 
     features: np.ndarray
     logits: np.ndarray
     labels: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +40,11 @@ class Partition:
     projection  float32 [m, d], offset float32 [m]: a chunk's features are `projection @ f + offset`, of mean 0
     weight      float32 [classes, m]: the classifier on those features, bias float32 [classes]
     provenance  how it came to be, JSON-able
+    tuned       the teacher whose features f are, where the scheme made one of its own; else None
+
+    Student 0 is the first of the order in which prefixes of the ensemble learn together. Schemes whose chunks have an
+    order put what tells most first; to the others all chunks are alike. Which student *runs* first is calibrated on
+    held-out samples, in the same way for every scheme.
     """
 
     scheme: str
@@ -44,6 +55,7 @@ class Partition:
     weight: np.ndarray
     bias: np.ndarray
     provenance: dict[str, Any] = field(default_factory=dict)
+    tuned: TeacherNet | None = None
 
     def __post_init__(self) -> None:
         m, classes = len(self.owner), len(self.bias)
@@ -67,13 +79,16 @@ class Partition:
 
 Scheme = Callable[[Source, int, np.random.Generator], Partition]
 SCHEMES: dict[str, Scheme] = {}
+TUNING: set[str] = set()  # the schemes that tune the teacher
 
 
-def scheme(name: str) -> Callable[[Scheme], Scheme]:
-    """Register a scheme: a function of (source, number of students, generator)."""
+def scheme(name: str, *, tunes: bool = False) -> Callable[[Scheme], Scheme]:
+    """Register a scheme: a function of (source, number of students, generator). `tunes`: it tunes the teacher."""
 
     def register(function: Scheme) -> Scheme:
         SCHEMES[name] = function
+        if tunes:
+            TUNING.add(name)
         return function
 
     return register
@@ -91,19 +106,33 @@ def make_partition(name: str, source: Source, students: int, seed: int = 0) -> P
     return SCHEMES[name](source, students, np.random.default_rng([seed, 2]))
 
 
-def deal(name: str, source: Source, owner: np.ndarray, students: int, **provenance: Any) -> Partition:
-    """A partition of the teacher's own features, standardised: f' = (f - mean) / sd, classifier W' = W sd."""
-    mean, sd = source.features.mean(axis=0), source.features.std(axis=0)
+def deal(
+    name: str,
+    source: Source,
+    owner: np.ndarray,
+    students: int,
+    *,
+    rotation: np.ndarray | None = None,
+    tuned: TeacherNet | None = None,
+    **provenance: Any,
+) -> Partition:
+    """A partition of the teacher's own features, standardised: f' = (f - mean) / sd, classifier W' = W sd.
+
+    With `rotation`, orthogonal [d, d], of the rotated features R f, whose classifier is W R^T; `owner` is then of them.
+    """
+    r = np.eye(source.features.shape[1]) if rotation is None else rotation
+    mean, sd = source.features.mean(axis=0) @ r.T, (source.features @ r.T).std(axis=0)
     sd = np.where(sd > 1e-3 * sd.max() + 1e-12, sd, 1.0)  # a feature that never changes stays at its mean, 0
     return Partition(
         scheme=name,
         students=students,
         owner=owner.astype(np.int64),
-        projection=np.diag(1 / sd).astype(np.float32),
+        projection=(r / sd[:, None]).astype(np.float32),
         offset=(-mean / sd).astype(np.float32),
-        weight=(source.weight * sd).astype(np.float32),
-        bias=(source.bias + source.weight @ mean).astype(np.float32),
+        weight=(source.weight @ r.T * sd).astype(np.float32),
+        bias=(source.bias + source.weight @ r.T @ mean).astype(np.float32),
         provenance={"scheme": name, **provenance},
+        tuned=tuned,
     )
 
 
@@ -143,7 +172,7 @@ def scattered(source: Source, students: int, generator: np.random.Generator) -> 
 
 @scheme("correlation")
 def correlation(source: Source, students: int, generator: np.random.Generator) -> Partition:
-    """Balanced communities of the graph whose edges are |correlation| of features.
+    """Balanced communities of the co-activation graph: features, joined by the |correlation| of their activity.
 
     Swaps of two features between communities are made, best first, while they raise the weight inside communities
     (Kernighan and Lin 1970, one pair at a time); the best of eight starts is kept.
@@ -174,6 +203,51 @@ def _communities(weight: np.ndarray, owner: np.ndarray, students: int) -> np.nda
             break
         owner[i], owner[j] = owner[j], owner[i]
     return owner
+
+
+@scheme("class-affinity")
+def class_affinity(source: Source, students: int, generator: np.random.Generator) -> Partition:
+    """Features together that serve the same classes, in equal numbers.
+
+    A feature's affinity to a class is what it adds, on the samples of the class, to the class's logit above its mean.
+    Classes that live on the same features form as many balanced groups as there are students (the communities of
+    `correlation`); where there are fewer classes than students, students share a class. Then features go to the groups
+    such that the sum of their affinities is largest (an assignment problem).
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    classes, d = source.weight.shape
+    mean = source.features.mean(axis=0)
+    own = np.stack([source.features[source.labels == c].mean(axis=0) for c in range(classes)])  # [classes, d]
+    affinity = source.weight * (own - mean)
+    if students <= classes:
+        unit = affinity / np.maximum(np.linalg.norm(affinity, axis=1, keepdims=True), 1e-12)
+        alike = unit @ unit.T
+        np.fill_diagonal(alike, 0)
+        starts = [generator.permutation(balanced(classes, students)) for _ in range(8)]
+        group = max((_communities(alike, o, students) for o in starts), key=lambda o: _inside(alike, o))
+        serves = np.stack([affinity[group == k].max(axis=0) for k in range(students)])
+        groups = [np.flatnonzero(group == k).tolist() for k in range(students)]
+    else:
+        serves, groups = affinity[np.arange(students) % classes], [[k % classes] for k in range(students)]
+    seats = balanced(d, students)
+    feature, seat = linear_sum_assignment(serves[seats].T, maximize=True)
+    owner = np.empty(d, np.int64)
+    owner[feature] = seats[seat]
+    return deal("class-affinity", source, owner, students, classes=groups)
+
+
+@scheme("variance")
+def variance(source: Source, students: int, generator: np.random.Generator) -> Partition:
+    """Principal components of the features, dealt out to and fro (0, 1, 2, 2, 1, 0, ...), so that every student gets an
+    equal share of the variance."""
+    covariance = np.atleast_2d(np.cov(source.features.T.astype(np.float64)))
+    rotation = np.linalg.eigh(covariance)[1].T[::-1]  # rows: components, of the largest variance first
+    rotation = rotation * np.where(rotation.sum(axis=1, keepdims=True) < 0, -1, 1)  # a component's sign is arbitrary
+    d = len(rotation)
+    turn, place = np.divmod(np.arange(d), students)
+    owner = np.where(turn % 2 == 0, place, students - 1 - place)
+    return deal("variance", source, owner, students, rotation=rotation)
 
 
 @scheme("disentangled")
@@ -224,6 +298,36 @@ def disentangled(source: Source, students: int, generator: np.random.Generator) 
         bias=b.astype(np.float32),
         provenance={"scheme": "disentangled", "backbone": "frozen", "steps": steps},
     )
+
+
+@scheme("disentangled-tuned", tunes=True)
+def disentangled_tuned(source: Source, students: int, generator: np.random.Generator) -> Partition:
+    """As `disentangled`, from where it ends; then backbone, projection and classifier are tuned together.
+
+    More and more of the samples lose chunks as tuning goes on. The partition is of the tuned teacher, `tuned`; the
+    students learn that one's features and logits.
+    """
+    from .teacher import extract
+    from .tuning import TunedTeacher, check_tunable, tune
+
+    if source.tuning is None:
+        raise SneError(
+            "there is no teacher that disentangled-tuned could tune", "use --scheme disentangled, or give one in torch"
+        )
+    check_tunable(source.tuning.teacher)
+    frozen = disentangled(source, students, generator)
+    start = TunedTeacher(source.tuning.teacher, frozen.projection, frozen.offset, frozen.weight, frozen.bias)
+    net = tune(source.tuning, source.labels, frozen.owner, start, int(generator.integers(2**31)))
+    classifier = net.classifier
+    seen = Source(
+        features=extract(net, source.tuning.x[:1]).features[0],
+        logits=source.logits,
+        labels=source.labels,
+        weight=classifier.weight.detach().numpy(),
+        bias=classifier.bias.detach().numpy(),
+    )
+    epochs = source.tuning.epochs
+    return deal("disentangled-tuned", seen, frozen.owner, students, tuned=net, backbone="tuned", epochs=epochs)
 
 
 def prefix_accuracy(partition: Partition, features: np.ndarray, labels: np.ndarray) -> list[float]:

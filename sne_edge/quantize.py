@@ -35,8 +35,8 @@ from .model import (
     size,
     window_out,
 )
-from .neuron import CLAMP_INT32, Bound, Decay, Neuron
-from .student import Ensemble, Student, fold_batch_norm, folded_readout, membrane_unit, unroll
+from .neuron import CLAMP_INT32, Bound, Neuron
+from .student import Ensemble, Student, fold_batch_norm, folded_readout, membrane_unit, nearest_decay, unroll
 
 GAIN_MAX = 2**12 - 1
 REACH_MAX = 2**29  # what all students together may add to a logit: half the format's limit
@@ -467,17 +467,9 @@ def _neuron(name: str, leaky: snn.Leaky, channels: int) -> tuple[Neuron, np.ndar
             f"{name} has {len(threshold)} thresholds for {channels} channels, or one that is not positive",
             "use one positive threshold for a layer, or one for each channel",
         )
-    decay = _decay(float(beta[0]))
+    decay = nearest_decay(float(beta[0]))
     kind: Literal["if", "lif"] = "if" if decay.kind == "none" else "lif"
     return Neuron(kind, decay, leaky.reset_mechanism, delay), np.broadcast_to(threshold, (channels,)).astype(np.float64)
-
-
-def _decay(beta: float) -> Decay:
-    """A shift where beta is 1 - 2^-k to float32's precision, none at 1, else the nearest q15."""
-    for k in range(1, 16):
-        if abs(beta - (1.0 - 2.0**-k)) < 1e-7:
-            return Decay("shift", k)
-    return Decay() if beta >= 1.0 - 2.0**-16 else Decay("q15", min(32767, round(beta * 32768)))
 
 
 def _pair(value: int | tuple[int, ...], flat: bool, vertical: int) -> Pair:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from .encoder import Encoder, Shape
 from .errors import SneError
+from .neuron import Decay
 from .partition import Partition
 
 ALPHA = 2.0  # of the arctangent surrogate gradient (Fang et al. 2021, arXiv 2007.05785)
@@ -30,23 +31,33 @@ class LIF(snn.Leaky):  # type: ignore[misc]
         v = beta v + I      s = v > threshold      v = v - s threshold, or (1 - s) v
 
     snnTorch's own differs from that order where a membrane still is above threshold after its reset: it takes another
-    threshold off before it compares. `shift` k makes the leak beta = 1 - 2^-k, a shift on the device.
+    threshold off before it compares. `shift` k makes the leak beta = 1 - 2^-k, a shift on the device; with `learn` beta
+    is a parameter that starts there, and a q15 factor on the device where it ends elsewhere.
     """
 
-    def __init__(self, shift: int = 1, threshold: float = 1.0, reset_mechanism: str = "subtract") -> None:
+    def __init__(
+        self, shift: int = 1, threshold: float = 1.0, reset_mechanism: str = "subtract", learn: bool = False
+    ) -> None:
         super().__init__(
             beta=1.0 - 2.0**-shift,
+            learn_beta=learn,
             threshold=threshold,
             spike_grad=surrogate.atan(alpha=ALPHA),
             reset_mechanism=reset_mechanism,
             reset_delay=False,
         )
-        self.shift, self.level = shift, threshold
+        self.shift, self.level, self.learn = shift, threshold, learn
         self.unit: Tensor | None = None  # integer form: the real value of one membrane unit, [channels, 1, ...]
+
+    @property
+    def decay(self) -> Decay:
+        """The leak as the device has it."""
+        return nearest_decay(float(self.beta.detach())) if self.learn else Decay("shift", self.shift)
 
     def forward(self, current: Tensor, membrane: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One timestep: spikes 0/1 and the membrane after the reset, both like `current`."""
-        v = current if membrane is None else (1.0 - 2.0**-self.shift) * membrane + current
+        beta = self.beta.clamp(0, 1) if self.learn else 1.0 - 2.0**-self.shift
+        v = current if membrane is None else beta * membrane + current
         spike = self.spike_grad(v - self.threshold)
         return spike, v - spike * self.threshold if self.reset_mechanism == "subtract" else v - spike * v
 
@@ -55,10 +66,10 @@ class _Unrolled(torch.autograd.Function):
     """All timesteps of a `LIF` that resets by subtraction, with backpropagation through time in few operations."""
 
     @staticmethod
-    def forward(ctx: Any, currents: Tensor, neurons: LIF) -> Tensor:
-        """Spikes for currents, both [timesteps, N, ...].
+    def forward(ctx: Any, currents: Tensor, neurons: LIF, beta: Tensor) -> Tensor:
+        """Spikes for currents, both [timesteps, N, ...]; beta is the neurons', for its gradient.
 
-        In integer form the leak is floored as the shift floors it, and a membrane must pass the threshold by more than
+        In integer form the leak is floored as the device floors it, and a membrane must pass the threshold by more than
         float32's errors.
         """
         unit, threshold = neurons.unit, neurons.level
@@ -68,12 +79,12 @@ class _Unrolled(torch.autograd.Function):
         for t, current in enumerate(currents):
             if t > 0:
                 left = torch.sub(membranes[t - 1], spikes[t - 1], alpha=threshold)
-                leak = left * 2.0**-neurons.shift
-                v = (
-                    current
-                    + left
-                    - (leak if unit is None else torch.floor(leak / unit + 0.5 * 2.0**-neurons.shift) * unit)
-                )
+                if unit is not None:
+                    v = current + left - _integer_leak(left, unit, neurons.decay)
+                elif neurons.learn:
+                    v = current + left * neurons.beta.clamp(0, 1)
+                else:
+                    v = current + left - left * 2.0**-neurons.shift
             membranes[t] = v
             spikes[t] = v > level
         ctx.save_for_backward(membranes)
@@ -81,20 +92,50 @@ class _Unrolled(torch.autograd.Function):
         return spikes
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """dv = dm + ds s'(v); ds = gradient - threshold dm; dm = beta dv of the next timestep; s' is the surrogate."""
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor | None]:
+        """dv = dm + ds s'(v); ds = gradient - threshold dm; dm = beta dv of the next timestep; s' is the surrogate.
+
+        A learnt beta gets the sum of dv times the membrane that was left.
+        """
         neurons: LIF = ctx.neurons
-        x = (ctx.saved_tensors[0] - neurons.level).mul_(
-            torch.pi / 2 * ALPHA
-        )  # s' = (alpha / 2) / (1 + (pi alpha x / 2)^2)
-        slope = x.square_().add_(1).reciprocal_().mul_(ALPHA / 2)
-        result = torch.empty_like(slope)
+        factor = float(neurons.beta.clamp(0, 1)) if neurons.learn else 1.0 - 2.0**-neurons.shift
+        learnt = _after_reset(ctx.saved_tensors[0], neurons) if ctx.needs_input_grad[2] else None
+        x = ctx.saved_tensors[0].sub(neurons.level).mul_(torch.pi / 2 * ALPHA)
+        slope = x.square_().add_(1).reciprocal_().mul_(ALPHA / 2)  # s' = (alpha / 2) / (1 + (pi alpha x / 2)^2)
+        ds = torch.empty_like(slope).copy_(grads[0])  # one type and order of memory: mixed ones are slow
+        result = slope
         dm = torch.zeros_like(slope[0])
         for t in reversed(range(len(slope))):
-            dv = torch.addcmul(dm, torch.sub(grads[0][t], dm, alpha=neurons.level), slope[t])
-            result[t] = dv
-            dm = dv * (1.0 - 2.0**-neurons.shift)
-        return result, None
+            dv = torch.addcmul(dm, ds[t].sub_(dm, alpha=neurons.level), slope[t], out=result[t])
+            dm = torch.mul(dv, factor)
+        if learnt is None:
+            return result, None, None
+        return result, None, (result[1:] * learnt[:-1]).sum().to(neurons.beta.dtype)
+
+
+def _after_reset(membranes: Tensor, neurons: LIF) -> Tensor:
+    """Membranes once those that spiked have lost a threshold."""
+    unit = neurons.unit
+    level = neurons.level if unit is None else neurons.level + unit / 2
+    return membranes - (membranes > level) * neurons.level
+
+
+def _integer_leak(membrane: Tensor, unit: Tensor, decay: Decay) -> Tensor:
+    """What membranes, whole numbers of `unit`, lose to a leak that the device floors."""
+    if decay.kind == "none":
+        return torch.zeros_like(membrane)
+    if decay.kind == "q15":
+        whole = torch.round(membrane / unit).double()  # exact: products stay below 2^53
+        return ((whole - torch.floor(whole * decay.value / 2**15)) * unit).to(membrane.dtype)
+    return torch.floor(membrane * 2.0**-decay.value / unit + 0.5 * 2.0**-decay.value) * unit
+
+
+def nearest_decay(beta: float) -> Decay:
+    """A shift where beta is 1 - 2^-k to float32's precision, none at 1, else the nearest q15."""
+    for k in range(1, 16):
+        if abs(beta - (1.0 - 2.0**-k)) < 1e-7:
+            return Decay("shift", k)
+    return Decay() if beta >= 1.0 - 2.0**-16 else Decay("q15", max(0, min(32767, round(beta * 32768))))
 
 
 def unroll(
@@ -125,7 +166,7 @@ def unroll(
 def fire(neurons: snn.Leaky, currents: Tensor) -> Tensor:
     """Spikes of one layer of neurons, from rest, for currents [timesteps, N, ...]."""
     if isinstance(neurons, LIF) and neurons.reset_mechanism == "subtract":
-        out: Tensor = _Unrolled.apply(currents, neurons)  # type: ignore[no-untyped-call]
+        out: Tensor = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
         return out
     spikes, membrane = [], None
     if not isinstance(neurons, LIF):
@@ -144,6 +185,10 @@ def fire(neurons: snn.Leaky, currents: Tensor) -> Tensor:
 class Body:
     """Sizes of a student: convolutions, then dense layers of neurons; `shift`: leak 1 - 2^-shift.
 
+    `learn_decay`: each layer learns its leak from there; a multiplication on the device in the shift's place.
+    Thresholds are learnt in any case, by channel: weights over threshold are all that matters to a spike, and the gain
+    and bias of the batch norm before the neurons scale them.
+
     A layer's kernel spans an axis only where the map has more than one value along it, so that one body serves 1-D and
     2-D data.
     """
@@ -153,6 +198,7 @@ class Body:
     strides: tuple[int, ...] = (1, 2, 2)
     dense: tuple[int, ...] = ()
     shift: int = 1
+    learn_decay: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.kernels) == len(self.strides) or not self.channels + self.dense:
@@ -174,14 +220,18 @@ class Student(nn.Module):
             kernel = size if height > 1 else 1, size if width > 1 else 1
             stride = step if height > 1 else 1, step if width > 1 else 1
             padding = kernel[0] // 2, kernel[1] // 2
-            layers += [nn.Conv2d(channels, out, kernel, stride, padding), nn.BatchNorm2d(out), LIF(body.shift)]
+            layers += [
+                nn.Conv2d(channels, out, kernel, stride, padding),
+                nn.BatchNorm2d(out),
+                LIF(body.shift, learn=body.learn_decay),
+            ]
             spans = zip((height, width), kernel, stride, padding, strict=True)
             height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in spans)
             channels = out
         layers.append(nn.Flatten())
         hidden = height * width * channels
         for out in body.dense:
-            layers += [nn.Linear(hidden, out), nn.BatchNorm1d(out), LIF(body.shift)]
+            layers += [nn.Linear(hidden, out), nn.BatchNorm1d(out), LIF(body.shift, learn=body.learn_decay)]
             hidden = out
         self.body = nn.Sequential(*layers)
         self.readout = nn.Linear(hidden, features)

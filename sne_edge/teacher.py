@@ -26,17 +26,24 @@ SIZES = ("small", "large")
 class TeacherNet(nn.Module):
     """A teacher: `features(x)` float [N, d] and `classifier`, linear, float [N, d] -> [N, classes].
 
-    x is float [N, channels, height, width].
+    x is float [N, channels, height, width]. `macs` of one inference and the number of parameters are given where the
+    modules do not tell.
     """
 
     classifier: nn.Linear
+    macs: int | None = None
+    parameter_count: int | None = None
 
     def features(self, x: Tensor) -> Tensor:
         raise TypeError("a teacher defines features()")
 
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [N, d] and logits [N, classes]."""
+        features = self.features(x)
+        return features, self.classifier(features)
+
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.features(x))
-        return logits
+        return self.answers(x)[1]
 
 
 class ConvTeacher(TeacherNet):
@@ -117,6 +124,8 @@ def build_teacher(size: str, shape: tuple[int, int, int], classes: int) -> Teach
 class ModuleTeacher(TeacherNet):
     """Any module as a teacher: `backbone` maps x to features [N, d], `classifier` is the linear layer on them."""
 
+    backbone: nn.Module
+
     def __init__(self, backbone: nn.Module, classifier: nn.Linear) -> None:
         super().__init__()
         if not isinstance(classifier, nn.Linear):
@@ -131,17 +140,29 @@ class ModuleTeacher(TeacherNet):
         return out
 
 
+class _Method(nn.Module):
+    """The `features` method of a module, as a module."""
+
+    def __init__(self, owner: nn.Module) -> None:
+        super().__init__()
+        self.owner = owner
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.owner.features(x)  # type: ignore[operator]
+        return out
+
+
 def as_teacher(module: nn.Module) -> TeacherNet:
     """A module with `features` (a method or submodule) and a linear `classifier`, as a teacher."""
     if isinstance(module, TeacherNet):
         return module
     backbone, classifier = getattr(module, "features", None), getattr(module, "classifier", None)
-    if not isinstance(backbone, nn.Module) or not isinstance(classifier, nn.Linear):
+    if not callable(backbone) or not isinstance(classifier, nn.Linear):
         raise SneError(
-            f"{type(module).__name__} has no modules `features` and `classifier` (linear)",
+            f"{type(module).__name__} has no `features` (a module or method) and `classifier` (linear)",
             "wrap it: ModuleTeacher(backbone, classifier)",
         )
-    return ModuleTeacher(backbone, classifier)
+    return ModuleTeacher(backbone if isinstance(backbone, nn.Module) else _Method(module), classifier)
 
 
 def to_torch(x: np.ndarray) -> Tensor:
@@ -155,10 +176,12 @@ def batches(x: np.ndarray, count: int = 512) -> Iterator[Tensor]:
         yield to_torch(x[start : start + count])
 
 
-def augment(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def augment(x: np.ndarray, generator: np.random.Generator, mirrored: bool = False) -> np.ndarray:
     """One light random view of each sample [N, height, width, channels]: shifted by up to 2 (edges repeat), scaled by
-    10 %, with noise of 3 % of the data's standard deviation."""
+    10 %, with noise of 3 % of the data's standard deviation; every other one `mirrored` left to right."""
     count, height, width, _ = x.shape
+    if mirrored:
+        x = np.where(generator.integers(2, size=(count, 1, 1, 1)) == 1, x[:, :, ::-1], x)
     for axis, length in ((1, height), (2, width)):
         if length > 4:
             shift = generator.integers(-2, 3, size=(count, 1))
@@ -195,7 +218,7 @@ def train_teacher(
         plan = Plan(epochs, batch=128, rate=4e-3, decay=1e-2, minutes=minutes)
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
-        x = to_torch(augment(dataset.x_train[pick], generator))
+        x = to_torch(augment(dataset.x_train[pick], generator, dataset.mirrored))
         with half_precision(images):
             logits = net(x.contiguous(memory_format=torch.channels_last) if images else x)
         return functional.cross_entropy(logits.float(), labels[pick], label_smoothing=0.05)
@@ -217,6 +240,8 @@ def accuracy(net: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
 
 def count_macs(net: nn.Module, shape: tuple[int, int, int]) -> int:
     """Multiply-accumulates of one inference, of convolutions and linear layers."""
+    if isinstance(net, TeacherNet) and net.macs is not None:
+        return net.macs
     macs = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -242,10 +267,10 @@ class Features:
     logits: np.ndarray
 
 
-def views(x: np.ndarray, count: int, seed: int) -> np.ndarray:
+def views(x: np.ndarray, count: int, seed: int, mirrored: bool = False) -> np.ndarray:
     """`count` views of each sample, float32 [count, N, height, width, channels]; the first is the sample itself."""
     generator = np.random.default_rng([seed, 1])
-    return np.stack([x, *(augment(x, generator) for _ in range(count - 1))]).astype(np.float32)
+    return np.stack([x, *(augment(x, generator, mirrored) for _ in range(count - 1))]).astype(np.float32)
 
 
 def extract(teacher: TeacherNet, x: np.ndarray, cache: Path | None = None) -> Features:
@@ -254,7 +279,7 @@ def extract(teacher: TeacherNet, x: np.ndarray, cache: Path | None = None) -> Fe
     With `cache`, a folder, they are read from there where a file for this teacher and these samples is whole, else
     written there; a damaged file is replaced.
     """
-    path = None if cache is None else cache / f"features-{_key(teacher, x)}.safetensors"
+    path = None if cache is None else cache / f"features-{features_key(teacher, x)}.safetensors"
     found = None if path is None else _read(path, x.shape[:2], teacher.classifier)
     if found is not None:
         return found
@@ -262,12 +287,21 @@ def extract(teacher: TeacherNet, x: np.ndarray, cache: Path | None = None) -> Fe
     parts: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad():
         for part in batches(x.reshape(-1, *x.shape[2:])):
-            f = teacher.features(part)
-            parts.append((f, teacher.classifier(f)))
+            parts.append(teacher.answers(part))
+            check_finite(*parts[-1])
     made = Features(*(torch.cat(p).numpy().reshape(*x.shape[:2], -1) for p in zip(*parts, strict=True)))
     if path is not None:
         _write(path, made)
     return made
+
+
+def check_finite(*answers: Tensor) -> None:
+    """Raise `SneError` where a teacher's features or logits hold NaN or infinite values."""
+    if not all(bool(torch.isfinite(a).all()) for a in answers):
+        raise SneError(
+            "the teacher's features or logits hold NaN or infinite values",
+            "give it samples scaled as those that it was trained on, or another teacher",
+        )
 
 
 def default_cache() -> Path:
@@ -286,7 +320,8 @@ def fingerprint(net: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _key(teacher: TeacherNet, x: np.ndarray) -> str:
+def features_key(teacher: TeacherNet, x: np.ndarray) -> str:
+    """What a teacher says of samples, augmented ones as they are, is known by: hex digits over both."""
     data = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode() + np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
     return f"{fingerprint(teacher)}-{data}"
 

@@ -9,13 +9,14 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
+from torch import nn
 
 from . import partition as partitions
 from . import reference
@@ -27,14 +28,28 @@ from .errors import SneError
 from .evaluate import record, recorded_policies
 from .fit import Progress, quiet, read_checkpoint, write_checkpoint
 from .model import QuantEnsemble, with_frontend
+from .onnx_teacher import onnx_teacher
 from .policy import format_policy
 from .quantize import quantize_ensemble
 from .student import Body, Ensemble
-from .teacher import SIZES, TeacherNet, accuracy, build_teacher, count_macs, extract, fingerprint, train_teacher, views
+from .teacher import (
+    SIZES,
+    TeacherNet,
+    accuracy,
+    as_teacher,
+    build_teacher,
+    count_macs,
+    extract,
+    fingerprint,
+    train_teacher,
+    views,
+)
+from .tuning import Tuning, check_tunable
 
 CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
 GOLDEN_AUDIO = 2  # recordings among the golden vectors
 TEACHER_SHARE = 0.25  # of a budget of time
+TUNING_SHARE = 0.1  # of it, where the scheme tunes the teacher
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,8 @@ class TrainConfig:
     """Everything that decides the outcome, but for the machine's floating point.
 
     dataset   what `data.load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in
-    teacher   size of the built-in one
+    teacher   size of the built-in one, or an ONNX file (*.onnx); then features and logits name its outputs, as
+              `onnx_teacher.onnx_teacher` takes them
     max_drop  points (percent) of validation accuracy that the cascade may cost
     minutes   wall time that all training may take, or None: then the epochs decide, and runs repeat exactly
     name      of the ensemble; by default the data set's
@@ -56,6 +72,8 @@ class TrainConfig:
     recipe: Recipe = field(default_factory=Recipe)
     teacher: str = "small"
     teacher_epochs: int = 40
+    features: str | None = None
+    logits: str | None = None
     views: int = 16
     max_drop: float = 0.1
     vectors: int = 32
@@ -67,8 +85,11 @@ class TrainConfig:
         if self.scheme not in partitions.SCHEMES:
             known = ", ".join(sorted(partitions.SCHEMES))
             raise SneError(f"there is no partition scheme {self.scheme!r}", f"schemes: {known}")
-        if self.teacher not in SIZES:
-            raise SneError(f"there is no built-in teacher {self.teacher!r}", f"sizes: {', '.join(SIZES)}")
+        if self.teacher not in SIZES and not self.onnx:
+            hint = f"give {', '.join(SIZES)}, or an ONNX file (*.onnx)"
+            raise SneError(f"there is no built-in teacher {self.teacher!r}", hint)
+        if not self.onnx and (self.features or self.logits):
+            raise SneError("outputs are named for a teacher that is not an ONNX file", "give --teacher FILE.onnx")
         if min(self.teacher_epochs, self.views, self.vectors, self.timesteps) < 1 or not 1 <= self.students <= 32:
             raise SneError(
                 "a training setting is out of range", "give 1 to 32 students, and at least 1 of everything else"
@@ -78,18 +99,25 @@ class TrainConfig:
         if self.minutes is not None and not self.minutes > 0:
             raise SneError(f"a budget of {self.minutes} minutes is none", "give a positive number of minutes")
 
+    @property
+    def onnx(self) -> bool:
+        """Whether the teacher is an ONNX file."""
+        return self.teacher.endswith(".onnx")
+
 
 def train(
     config: TrainConfig,
     progress: Progress = quiet,
     *,
     dataset: Dataset | None = None,
-    teacher: TeacherNet | None = None,
+    teacher: nn.Module | None = None,
     cache: Path | None = None,
     executor: str = "inline",
 ) -> QuantEnsemble:
-    """Train, quantise and calibrate an ensemble; `teacher` replaces the built-in one, `dataset` the named one.
+    """Train, quantise and calibrate an ensemble; `teacher` replaces the config's, `dataset` the named one.
 
+    `teacher`: any module with `features` (a module or method, float [N, channels, height, width] -> [N, d]) and a
+    linear `classifier`; see `teacher.as_teacher`.
     `cache`: a folder (`teacher.default_cache()`, say), or None. It keeps teachers, their features, and the state of a
     run until it is over: a run that was killed goes on where it was. `executor`: where students learn alone, see
     `executor.run_jobs`.
@@ -98,8 +126,15 @@ def train(
     anything the data or the config do not allow.
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
-    teacher = teacher or built_in_teacher(config, dataset, cache, progress)
-    x = views(dataset.x_train, config.views, config.seed)
+    teacher = find_teacher(config, dataset, cache, progress) if teacher is None else as_teacher(teacher)
+    if teacher.classifier.out_features != len(dataset.classes):
+        raise SneError(
+            f"the teacher knows {teacher.classifier.out_features} classes, {dataset.name} has {len(dataset.classes)}",
+            "give a teacher of this data set",
+        )
+    if config.scheme in partitions.TUNING:
+        check_tunable(teacher)
+    x = views(dataset.x_train, config.views, config.seed, dataset.mirrored)
     progress("features", 0, 1, "")
     taught = extract(teacher, x, cache)
     source = partitions.Source(
@@ -108,8 +143,13 @@ def train(
         labels=dataset.y_train,
         weight=teacher.classifier.weight.detach().numpy(),
         bias=_bias(teacher),
+        tuning=_tuning(config, teacher, x, taught.logits, cache, progress),
     )
     chunks = partitions.make_partition(config.scheme, source, config.students, config.seed)
+    original, spent = teacher, TEACHER_SHARE
+    if chunks.tuned is not None:
+        teacher, spent, chunks = chunks.tuned, TEACHER_SHARE + TUNING_SHARE, replace(chunks, tuned=None)
+        taught = extract(teacher, x, cache)
     progress("features", 1, 1, f"{config.scheme} partition of {len(chunks.owner)} features")
 
     scale = 1.0 if dataset.frontend else float(np.quantile(np.abs(dataset.x_train), 0.9999)) / 127 or 1.0
@@ -120,18 +160,22 @@ def train(
     run = None if cache is None else cache / f"run-{model_key(config, dataset)}-{fingerprint(teacher)}"
     distill(
         ensemble, lessons, config.recipe, seed=config.seed, executor=executor, folder=run, progress=progress,
-        minutes=None if config.minutes is None else config.minutes * (1 - TEACHER_SHARE),
+        minutes=None if config.minutes is None else config.minutes * (1 - spent),
     )  # fmt: skip
 
     progress("calibration", 0, 1, "")
     integers = quantize_ensemble(ensemble, config.name or _identifier(dataset.name), dataset.classes)
     count = min(5, max(1, CALIBRATION_SAMPLES // len(dataset.x_val)))
-    seen = views(dataset.x_val, count, config.seed)  # more samples to choose margins by: held-out ones, augmented
+    seen = views(
+        dataset.x_val, count, config.seed, dataset.mirrored
+    )  # more samples to choose margins by: held-out ones, augmented
     held_out = encoder.encode(seen.reshape(-1, *seen.shape[2:]))
     integers = calibrate(integers, held_out, np.tile(dataset.y_val, len(seen)), config.max_drop)
     test = encoder.encode(dataset.x_test)
     vectors = golden_vectors(integers, test[: config.vectors], dataset.y_test[: config.vectors])
-    provenance = _provenance(config, dataset, teacher, chunks) | {
+    if teacher is not original:
+        chunks.provenance["teacher"] = _scores(teacher, dataset)
+    provenance = _provenance(config, dataset, original, chunks) | {
         "float": {
             "validation": _rounded(prefix_accuracy(ensemble, dataset.x_val, dataset.y_val, integers.order)),
             "test": _rounded(prefix_accuracy(ensemble, dataset.x_test, dataset.y_test, integers.order)),
@@ -151,12 +195,24 @@ def train(
     return made
 
 
+def find_teacher(
+    config: TrainConfig, dataset: Dataset, cache: Path | None = None, progress: Progress = quiet
+) -> TeacherNet:
+    """The teacher that a config names: of an ONNX file, or built in."""
+    if not config.onnx:
+        return built_in_teacher(config, dataset, cache, progress)
+    progress("teacher", 0, 1, "")
+    teacher = onnx_teacher(config.teacher, dataset, config.features, config.logits)
+    progress("teacher", 1, 1, "from an ONNX file")
+    return teacher
+
+
 def built_in_teacher(
     config: TrainConfig, dataset: Dataset, cache: Path | None = None, progress: Progress = quiet
 ) -> TeacherNet:
     """The built-in teacher that a config names: from `cache`, or trained, and then kept there."""
     minutes = None if config.minutes is None else config.minutes * TEACHER_SHARE
-    key = _key(config.teacher, config.teacher_epochs, config.seed, minutes, dataset.fingerprint)
+    key = _key(config.teacher, config.teacher_epochs, config.seed, minutes, dataset.mirrored, dataset.fingerprint)
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
     if kept is not None:
@@ -175,8 +231,19 @@ def built_in_teacher(
 
 
 def model_key(config: TrainConfig, dataset: Dataset) -> str:
-    """16 hex digits over a config and its data."""
-    return _key(asdict(config) | {"dataset": dataset.name}, dataset.fingerprint)
+    """16 hex digits over a config and its data. Settings at their defaults don't count, so that a setting that is new
+    leaves what was trained before it its name."""
+    named: dict[str, Any] = _changed(config) | {"dataset": dataset.name}
+    if config.onnx:
+        named["teacher"] = hashlib.sha256(Path(config.teacher).read_bytes()).hexdigest()
+    return _key(named, dataset.mirrored, dataset.fingerprint)
+
+
+def _changed(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass, and of dataclasses in it, that are not at their defaults."""
+    plain = type(config)()
+    pairs = ((f.name, getattr(config, f.name), getattr(plain, f.name)) for f in fields(config))
+    return {name: _changed(value) if is_dataclass(value) else value for name, value, usual in pairs if value != usual}
 
 
 def _key(*parts: Any) -> str:
@@ -211,7 +278,9 @@ def _provenance(
 ) -> dict[str, Any]:
     return {
         "source": "train",
-        "config": json.loads(json.dumps(asdict(config))) | {"dataset": dataset.name},  # a path differs by machine
+        # a path differs by machine
+        "config": json.loads(json.dumps(asdict(config)))
+        | {"dataset": dataset.name, "teacher": Path(config.teacher).name},
         "dataset": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -224,13 +293,27 @@ def _provenance(
         "teacher": {
             "fingerprint": fingerprint(teacher),
             "macs": count_macs(teacher, dataset.shape),
-            "parameters": sum(p.numel() for p in teacher.parameters()),
-            "validation": round(accuracy(teacher, dataset.x_val, dataset.y_val), 4),
-            "test": round(accuracy(teacher, dataset.x_test, dataset.y_test), 4),
+            "parameters": teacher.parameter_count or sum(p.numel() for p in teacher.parameters()),
+            **_scores(teacher, dataset),
         },
         "partition": chunks.provenance,
         "torch": str(torch.__version__),
     }
+
+
+def _scores(teacher: TeacherNet, dataset: Dataset) -> dict[str, float]:
+    return {
+        "validation": round(accuracy(teacher, dataset.x_val, dataset.y_val), 4),
+        "test": round(accuracy(teacher, dataset.x_test, dataset.y_test), 4),
+    }
+
+
+def _tuning(
+    config: TrainConfig, teacher: TeacherNet, x: np.ndarray, logits: np.ndarray, cache: Path | None, progress: Progress
+) -> Tuning:
+    """What a scheme may tune the teacher with: a third of the epochs that the built-in one learns."""
+    minutes = None if config.minutes is None else config.minutes * TUNING_SHARE
+    return Tuning(teacher, x, logits, -(-config.teacher_epochs // 3), minutes, cache, progress)
 
 
 def _rounded(values: list[float]) -> list[float]:

@@ -14,6 +14,7 @@ import pytest
 
 from sne_edge.artifact import load, save
 from sne_edge.model import QuantEnsemble
+from sne_edge.partition import SCHEMES
 
 COMMANDS = (
     "train", "quantize", "inspect", "eval", "export", "build", "verify", "bench", "calibrate", "plot", "targets",
@@ -50,6 +51,11 @@ def test_help_names_every_command() -> None:
 def test_every_command_explains_itself(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0 and "Usage:" in done.stdout
+
+
+def test_train_explains_every_partition_scheme() -> None:
+    text = "".join(run("train", "--help").stdout.split())
+    assert all(scheme in text for scheme in SCHEMES)
 
 
 def test_inspect_reports_every_layer(model: Path, tiny: QuantEnsemble) -> None:

@@ -15,13 +15,14 @@ from sne_edge.neuron import Decay
 from sne_edge.partition import Partition
 from sne_edge.quantize import quantize_ensemble
 from sne_edge.reference import run_student
-from sne_edge.student import LIF, Body, Ensemble, fire, fold_batch_norm, membrane_unit, unroll
+from sne_edge.student import LIF, Body, Ensemble, fire, fold_batch_norm, membrane_unit, nearest_decay, unroll
 
 CLASSES = ("a", "b", "c")
 BODIES = {
     "1d": (Body((3, 4), (5, 3), (2, 1)), (1, 12, 1)),
     "2d": (Body((3, 4), (3, 3), (1, 2)), (6, 5, 2)),
     "dense": (Body((), (), (), dense=(7, 5), shift=2), (1, 9, 1)),
+    "learnt": (Body((3, 4), (5, 3), (2, 1), learn_decay=True), (1, 12, 1)),
     "both": (Body((3,), (3,), (2,), dense=(6,), shift=3), (1, 10, 2)),
 }
 
@@ -43,6 +44,8 @@ def make_ensemble(kind: str = "1d", students: int = 2) -> Ensemble:
                 module.bias.uniform_(-0.2, 0.8)
                 module.running_mean.uniform_(-0.3, 0.3)
                 module.running_var.uniform_(0.3, 2)
+            if isinstance(module, LIF) and module.learn:
+                module.beta.uniform_(0.4, 0.95)
     return made.eval()
 
 
@@ -80,6 +83,35 @@ def test_unrolled_neurons_have_the_spikes_and_gradients_of_single_steps():
     (unrolled * weight).sum().backward()
     assert torch.equal(unrolled, torch.stack(spikes))
     assert torch.allclose(once.grad, steps.grad, atol=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.2, 0.77, 1.0])
+def test_a_learnt_decay_has_the_spikes_and_gradients_of_single_steps(beta: float):
+    torch.manual_seed(0)
+    currents, weight, found = 2 * torch.randn(5, 40), torch.randn(5, 40), []
+    for unrolled in (False, True):
+        neurons, membrane, spikes = LIF(2, learn=True), None, []
+        neurons.beta.data.fill_(beta)
+        for current in currents:
+            spike, membrane = neurons(current, membrane)
+            spikes.append(spike)
+        out = fire(neurons, currents.requires_grad_()) if unrolled else torch.stack(spikes)
+        (out * weight).sum().backward()
+        found.append((out, neurons.beta.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1].abs() > 1e-3 and torch.allclose(found[0][1], found[1][1], rtol=1e-4)
+
+
+def test_a_threshold_is_the_gain_and_bias_of_the_batch_norm_before_it():
+    torch.manual_seed(0)
+    currents, threshold = 2 * torch.randn(6, 50), 2.0  # a power of two: exact
+    assert torch.equal(fire(LIF(2, threshold), currents), fire(LIF(2), currents / threshold))
+
+
+@pytest.mark.parametrize(("beta", "kind"), [(0.5, "shift"), (0.51, "q15"), (0.0, "q15"), (-0.1, "q15"), (1.2, "none")])
+def test_a_decay_is_deployed_as_the_nearest_that_the_device_has(beta: float, kind: str):
+    decay = nearest_decay(beta)
+    assert decay.kind == kind and abs(decay.beta - min(max(beta, 0), 1)) <= 2**-16
 
 
 @pytest.mark.parametrize("hidden", [False, True])
@@ -140,6 +172,21 @@ def test_the_integer_form_computes_what_the_integer_reference_does(kind: str):
         assert np.allclose(parts[k], expected, atol=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("beta", [0.5, 0.3333, 0.9, 1.0, 0.0])
+def test_a_learnt_decay_floors_as_the_integers_do(beta: float):
+    ensemble, x = make_ensemble("learnt"), samples("learnt", 60)
+    for module in ensemble.modules():
+        if isinstance(module, LIF):
+            module.beta.data.fill_(beta)
+    integers = quantize_ensemble(ensemble, "tiny", CLASSES)
+    expected = [run_student(integers, k, ensemble.encoder.encode(x)).readout for k in range(2)]
+    parts = parts_of(ensemble.integer_form(), x)
+    for k, student in enumerate(integers.students):
+        assert {layer.neuron.decay for layer in student.layers[:-1]} == {nearest_decay(beta)}
+        real = expected[k] * student.readout.scale + student.bias * integers.logit_scale
+        assert np.allclose(parts[k], real, atol=1e-3 * np.abs(real).max())
+
+
 def test_integer_form_and_back_is_the_folded_float_network():
     ensemble, x = make_ensemble(), samples()
     before = parts_of(ensemble, x)
@@ -178,6 +225,22 @@ def test_distillation_teaches_every_prefix_and_every_single_student():
         *(("fine-tuning in int8", n + 1) for n in range(2)),
     ]
     assert not any(isinstance(m, nn.BatchNorm2d) for m in ensemble.modules())
+
+
+def test_training_moves_learnt_decays_and_the_integers_have_them():
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    x = rng.normal(size=(300, 1, 12, 1)).astype(np.float32) + y[:, None, None, None]
+    ensemble = make_ensemble("learnt")
+    before = [float(m.beta.detach()) for m in ensemble.modules() if isinstance(m, LIF)]
+    targets = np.eye(3)[y][:, [0, 1, 2, 0, 1, 2]].astype(np.float32) - 1 / 3
+    lessons = Lessons(x[None], targets[None], 6 * np.eye(3, dtype=np.float32)[y][None], y, x[:60], y[:60])
+    distill(ensemble, lessons, Recipe(alone=2, joint=3, rounded=1, batch=50))
+    after = [float(m.beta.detach()) for m in ensemble.modules() if isinstance(m, LIF)]
+    assert all(abs(a - b) > 1e-3 for a, b in zip(before, after, strict=True))
+    integers = quantize_ensemble(ensemble, "tiny", CLASSES)
+    deployed = [layer.neuron.decay.beta for s in integers.students for layer in s.layers[:-1]]
+    assert np.allclose(deployed, np.clip(after, 0, 1), atol=2**-15)
 
 
 def test_a_body_or_recipe_that_makes_no_sense_is_refused():

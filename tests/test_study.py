@@ -52,7 +52,7 @@ def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
 def test_partitions_are_compared_at_every_number_of_students(lab: study.Lab, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(study, "SCHEMES", ("random", "whole"))
     table = study.STUDIES["partition"](lab)
-    assert [row[0] for row in table.rows] == ["random", "whole"] and len(table.rows[0]) == 3
+    assert [row[0] for row in table.rows] == ["random", "whole"] and len(table.rows[0]) == 4
 
 
 @pytest.mark.parametrize(("accuracy", "cost"), [(0.5, 10), (0.8, 10), (0.85, 15), (0.9, 20), (0.99, 40)])

@@ -12,11 +12,13 @@ from torch import nn
 from sne_edge.data import Dataset, load_dataset, split
 from sne_edge.errors import SneError
 from sne_edge.teacher import (
+    SIZES,
     ConvTeacher,
     ModuleTeacher,
     accuracy,
     as_teacher,
     augment,
+    build_teacher,
     count_macs,
     extract,
     fingerprint,
@@ -68,6 +70,20 @@ def test_any_module_with_features_and_a_linear_classifier_is_a_teacher():
     assert torch.equal(made(x), module.classifier(x.flatten(1)))
 
 
+def test_features_may_be_a_method():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.classifier = nn.Linear(16, 5), nn.Linear(5, 3)
+
+        def features(self, x: torch.Tensor) -> torch.Tensor:
+            return self.dense(x.flatten(1))
+
+    net = Net()
+    made, x = as_teacher(net), torch.randn(2, 1, 1, 16)
+    assert torch.equal(made(x), net.classifier(net.dense(x.flatten(1))))
+
+
 def test_a_module_that_cannot_teach_is_refused():
     with pytest.raises(SneError, match="features"):
         as_teacher(nn.Linear(2, 2))
@@ -80,6 +96,14 @@ def test_views_are_deterministic_and_the_first_is_the_sample_itself(small: Datas
     assert (one[0] == small.x_train).all()
     assert (one == views(small.x_train, 3, seed=5)).all()
     assert not np.array_equal(one[1], one[2])
+
+
+def test_every_other_view_is_mirrored_where_that_keeps_the_class():
+    ramp = np.broadcast_to(np.arange(16.0), (200, 1, 16))[..., None].astype(np.float32)
+    made = augment(ramp, np.random.default_rng(0), mirrored=True)
+    falling = int((made[:, 0, 12, 0] < made[:, 0, 3, 0]).sum())
+    assert 70 < falling < 130
+    assert (augment(ramp, np.random.default_rng(0))[:, 0, 12, 0] > 5).all()
 
 
 def test_augmentation_keeps_the_shape_of_images(small: Dataset):
@@ -130,3 +154,23 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_a_hint(small: Dataset, 
 
 def test_mnist1d_is_what_the_built_in_teacher_is_sized_for():
     assert count_macs(ConvTeacher(load_dataset("mnist1d").shape, 10), (1, 40, 1)) == 668800
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 1), (1, 64, 32), (8, 8, 1), (28, 28, 1), (32, 32, 3), (2, 20, 1)])
+def test_teachers_of_two_sizes_fit_every_shape_and_the_large_one_is_larger(shape: tuple[int, int, int]):
+    macs = []
+    for size in SIZES:
+        net = build_teacher(size, shape, 10).eval()
+        x = torch.zeros(2, shape[2], shape[0], shape[1])
+        assert net(x).shape == (2, 10) and net.features(x).shape == (2, net.classifier.in_features)
+        macs.append(count_macs(net, shape))
+    assert macs[1] > 2 * macs[0]
+
+
+def test_digits_are_not_mirrored_and_views_of_mirrored_data_have_a_cache_of_their_own(
+    small: Dataset, teacher: ConvTeacher, tmp_path: Path
+):
+    assert not small.mirrored and not load_dataset("mnist1d").mirrored
+    for mirrored in (False, True):
+        extract(teacher, views(small.x_val, 2, 0, mirrored), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sne_edge.artifact import ZOO, dumps, load, loads
 from sne_edge.data import load_dataset
@@ -18,6 +20,7 @@ from sne_edge.policy import format_policy
 from sne_edge.reference import run
 from sne_edge.report import draw
 from sne_edge.student import Body
+from sne_edge.teacher import to_torch
 from sne_edge.train import TrainConfig, figures, train
 
 
@@ -59,6 +62,39 @@ def test_provenance_names_every_number_of_students_and_the_cascade(made: QuantEn
         assert len(record["float"][part]) == 2
         assert all(row["operations"] == pytest.approx(row["synaptic_ops"] + row["macs"], abs=0.2) for row in rows)
     assert record["config"]["seed"] == 0 and record["teacher"]["macs"] > 0
+
+
+@pytest.mark.parametrize("scheme", ["class-affinity", "disentangled-tuned"])
+def test_any_module_can_be_the_teacher(config: TrainConfig, scheme: str):
+    torch.manual_seed(0)
+    net = nn.Module()
+    net.features, net.classifier = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU()), nn.Linear(12, 3)
+    whole, data = nn.Sequential(net.features, net.classifier), load_dataset(config.dataset)
+    optimizer = torch.optim.Adam(whole.parameters(), 0.01)
+    for _ in range(100):
+        loss = nn.functional.cross_entropy(whole(to_torch(data.x_train)), torch.from_numpy(data.y_train))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    record = train(replace(config, scheme=scheme), teacher=net).provenance
+    assert record["teacher"]["macs"] == 16 * 12 + 12 * 3 and record["teacher"]["test"] > 0.9
+    assert record["integer"]["test"][1]["accuracy"] > 0.8
+    net.classifier = nn.Linear(12, 4)
+    with pytest.raises(SneError, match="4 classes"):
+        train(config, teacher=net)
+
+
+def test_a_scheme_that_tunes_the_teacher_reports_both_teachers(
+    config: TrainConfig, made: QuantEnsemble, tmp_path: Path
+):
+    stages: list[str] = []
+    tuned = replace(config, scheme="disentangled-tuned", teacher_epochs=6)
+    record = train(tuned, lambda stage, *_: stages.append(stage), cache=tmp_path).provenance
+    assert stages.count("tuning the teacher") == 2
+    assert (
+        record["partition"]["backbone"] == "tuned" and record["teacher"]["macs"] == made.provenance["teacher"]["macs"]
+    )
+    assert record["partition"]["teacher"]["test"] > 0.8 and record["integer"]["test"][1]["accuracy"] > 0.8
 
 
 def test_progress_reaches_the_end_of_every_stage(config: TrainConfig):
