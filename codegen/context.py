@@ -14,7 +14,7 @@ from sne_edge.artifact import fingerprint
 from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
 from sne_edge.neuron import INT16, INT32
 
-RUNTIME_VERSION = 3  # of the runtime these templates are written for; checked by the generated header
+RUNTIME_VERSION = 4  # of the runtime these templates are written for; checked by the generated header
 
 
 def build(ensemble: QuantEnsemble) -> dict[str, Any]:
@@ -141,6 +141,8 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
         raise ValueError(f"{weight.size} weights in one layer are more than the runtime can address")
     window = layer if isinstance(layer, Conv) else None
     kernel = "mac" if analog else stage.kernel
+    if analog:
+        weight = layout.pack_pairs(weight)
     return {
         "kind": "readout" if readout else "spiking",
         "width": width,
@@ -153,6 +155,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
         # Of the membrane's own type: a value within its proven range never reaches beyond.
         "clamp": [max(low, neuron.clamp[0]), min(high, neuron.clamp[1])] if neuron.clamp else [low, high],
         "weight": numbers(weight),
+        "macro": "SNE_P8" if analog else "SNE_W4",
         "function": tables.function(
             kernel=kernel,
             role="readout" if readout else "",

@@ -63,6 +63,13 @@ def pack_conv(layer: Conv) -> np.ndarray:
     return _padded_rows(layer.weight.transpose(2, 3, 1, 0))
 
 
+def pack_pairs(rows: np.ndarray) -> np.ndarray:
+    """int8 [pairs of inputs, padded outputs / 4, 2, 4] of [..., padded outputs]: what multiplies takes inputs in twos."""
+    inputs = rows.reshape(-1, rows.shape[-1])
+    even: np.ndarray = np.pad(inputs, ((0, len(inputs) % 2), (0, 0)))
+    return even.reshape(-1, 2, rows.shape[-1] // 4, 4).transpose(0, 2, 1, 3)
+
+
 def _padded_rows(weight: np.ndarray) -> np.ndarray:
     rows: np.ndarray = np.zeros((*weight.shape[:-1], padded(weight.shape[-1])), weight.dtype)
     rows[..., : weight.shape[-1]] = weight

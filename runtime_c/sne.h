@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* Version of the runtime; generated code refuses another one. */
-#define SNE_RUNTIME_VERSION 3
+#define SNE_RUNTIME_VERSION 4
 
 /* Status codes: 0 is success, errors are negative. Those from -16 on belong to the wire protocol (sne_wire.h). */
 typedef enum {

@@ -6,7 +6,7 @@
  *
  *   gather   a tile is one output position. The spikes that it sees lie in a few runs of bits, and consecutive bits have
  *            consecutive rows of weights; the rows of those that spiked are listed and added at once. A linear layer
- *            is one position that sees one run. The same way `mac` multiplies a direct input's values.
+ *            is one position that sees one run. The same way `mac` lists and multiplies a direct input's values, in twos.
  *   sweep    a tile is one row of output positions. The spikes that they see are listed once for all of them, column by
  *            column of the input: a position's are then neighbours in the list, and their rows are as far from each
  *            other as another position's. For convolutions whose windows overlap.
@@ -20,6 +20,7 @@
 #include "sne.h"
 #include "sne_accumulate.h"
 #include "sne_fire.h"
+#include "sne_multiply.h"
 
 enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
 
@@ -43,7 +44,7 @@ typedef struct {
 } sne_axis;
 
 typedef struct {
-    const sne_weight *weight; /* [kernel height][kernel width][in channels][stride] */
+    const sne_weight *weight; /* [kernel height][kernel width][in channels][stride]; mac: of each two inputs together */
     sne_axis rows;            /* scatter, collect: the input rows of an output row */
     sne_axis columns;         /* scatter, collect: the output columns of an input column */
     sne_divider divide;       /* by the input's channels */
@@ -305,32 +306,57 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
     return total;
 }
 
-/* Add the rows of the values in view, times the values, to `v`. Returns how many are not zero. */
-SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, const int8_t *x, void *v, size_t stride,
-                                   uint32_t *rows, int width)
+/* List two inputs' values with their row, unless both are 0; a single one takes 1 from `total`. Returns the list's end. */
+SNE_INLINE uint32_t *sne_list_two(uint32_t values, uint32_t row, uint32_t *pairs, uint32_t *total)
 {
-    uint32_t *end = rows, *const full = rows + p->capacity;
-    uint32_t runs = view->runs, left = view->left, from = view->from, row = view->row, total = 0;
-    do {
-        if (x[from] != 0) {
-            *end++ = row | (uint32_t)(uint8_t)x[from] << 24;
+    if (values) {
+        pairs[0] = row;
+        pairs[1] = values;
+        pairs += 2;
+        if ((int16_t)(uint16_t)values * ((int32_t)values >> 16) == 0) {
+            --*total;
         }
-        from++;
-        row += (uint32_t)stride;
-        if (--left == 0) {
-            runs--;
-            from += view->from_step - view->count;
-            row += view->row_step - view->count * (uint32_t)stride;
-            left = view->count;
+    }
+    return pairs;
+}
+
+/* Add the rows of the values in view, times the values, to `v`; of `view`, rows are numbers of inputs. Returns how many
+ * values are not zero. */
+SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, const int8_t *x, void *v, size_t stride,
+                                   uint32_t *pairs, int width)
+{
+    const uint32_t step = 2u * (uint32_t)stride;
+    uint32_t *end = pairs, *const full = pairs + (p->capacity & ~1u);
+    uint32_t runs = view->runs, input = view->row, total = 0;
+    const int8_t *run = x + view->from;
+    for (; runs; runs--, run += view->from_step, input += view->row_step) {
+        const int8_t *at = run;
+        uint32_t row = (input >> 1) * step, left = view->count, second = input & 1u;
+        while (left) {
+            const uint32_t room = (uint32_t)(full - end), take = left < room ? left : room;
+            const int8_t *const stop = at + (take & ~1u);
+            if (room == 0) {
+                sne_mac(v, p->weight, stride, pairs, (size_t)(end - pairs), width);
+                total += (uint32_t)(end - pairs); /* two values an entry */
+                end = pairs;
+            } else if (second) { /* the run starts in the middle of two inputs */
+                end = sne_list_two((uint32_t)*at++ << 16, row, end, &total);
+                second = 0;
+                left--;
+                row += step;
+            } else {
+                left -= take;
+                for (; at != stop; at += 2, row += step) {
+                    end = sne_list_two(sne_two_values(at), row, end, &total);
+                }
+                if (take & 1u) { /* and ends there */
+                    end = sne_list_two((uint16_t)*at, row, end, &total);
+                }
+            }
         }
-        if (runs == 0 || end == full) {
-            const size_t n = (size_t)(end - rows);
-            sne_mac_rows(v, p->weight, stride, rows, n, width);
-            total += (uint32_t)n;
-            end = rows;
-        }
-    } while (runs);
-    return total;
+    }
+    sne_mac(v, p->weight, stride, pairs, (size_t)(end - pairs), width);
+    return total + (uint32_t)(end - pairs);
 }
 
 /* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches. Returns their number. */
@@ -433,10 +459,11 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
             uint32_t *out = job->out;
             const void *drive = q->bias;
             sne_view view;
-            if (kernel == SNE_GATHER || kernel == SNE_MAC) {
+            if (kernel == SNE_GATHER) {
                 sne_look(p, stride, y, x, &view);
             }
             if (kernel == SNE_MAC) {
+                sne_look(p, 1, y, x, &view);
                 sne_charge_fresh(job->current, q->bias, stride, width);
                 rows += sne_gather_mac(p, &view, job->x, job->current, stride, job->rows, width);
                 drive = job->current;
