@@ -11,7 +11,7 @@ import numpy as np
 from sne_edge.codegen import frontend, layout
 
 from sne_edge.artifact import fingerprint
-from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
+from sne_edge.model import AvgPool, Conv, Depthwise, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
 from sne_edge.neuron import INT16, INT32
 
 RUNTIME_VERSION = 4  # of the runtime these templates are written for; checked by the generated header
@@ -228,6 +228,7 @@ def describe(layer: Linear | Conv | AvgPool | MaxPool) -> str:
         str(pair[1]) if flat else "x".join(map(str, pair)) for pair in (layer.kernel, layer.stride, layer.padding)
     )
     op = ("conv1d" if flat else "conv2d") if isinstance(layer, Conv) else type(layer).__name__.lower()
+    op = f"depthwise {op}" if isinstance(layer, Depthwise) else op
     return f"{op} {text}, kernel {kernel}, stride {stride}, padding {padding}"
 
 

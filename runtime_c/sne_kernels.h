@@ -2,7 +2,7 @@
  *
  * A layer runs through all timesteps, tile by tile: only one tile's membranes exist. Spikes are bits, in channel-last
  * order, each timestep's from a whole word on. Like the neurons' functions, these are inlined into generated callers
- * with their choices as constants. Four kernels bring spikes to membranes:
+ * with their choices as constants. Five kernels bring spikes to membranes:
  *
  *   gather   a tile is one output position. The spikes that it sees lie in a few runs of bits, and consecutive bits have
  *            consecutive rows of weights; the rows of those that spiked are listed and added at once. A linear layer
@@ -13,7 +13,8 @@
  *   scatter  a tile is one row of output positions. Each spike of the input rows that it sees is brought to the
  *            positions that it reaches: better where hardly any spike, and after average pooling, which needs no pass of its
  *            own: the tables see through it.
- *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter. */
+ *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter.
+ *   depthwise  as scatter, but a spike reaches its own channel only: one weight a position. */
 #ifndef SNE_KERNELS_H
 #define SNE_KERNELS_H
 
@@ -22,7 +23,7 @@
 #include "sne_fire.h"
 #include "sne_multiply.h"
 
-enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
+enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC };
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -44,7 +45,7 @@ typedef struct {
 } sne_axis;
 
 typedef struct {
-    const sne_weight *weight; /* [kernel height][kernel width][in channels][stride]; mac: of each two inputs together */
+    const sne_weight *weight; /* [kernel height][kernel width][in channels (depthwise: 1)][stride]; mac: of each two inputs together */
     sne_axis rows;            /* scatter, collect: the input rows of an output row */
     sne_axis columns;         /* scatter, collect: the output columns of an input column */
     sne_divider divide;       /* by the input's channels */
@@ -374,12 +375,28 @@ SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne
     return reached;
 }
 
-/* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows added. */
+/* The same for the channel of input `i` alone. */
+SNE_INLINE uint32_t sne_scatter_channel(const sne_synapses *p, uint32_t i, const sne_weight *base, void *v, size_t stride,
+                                        int width)
+{
+    const uint32_t x = sne_divide(i, &p->divide), c = i - x * p->in_channels;
+    const sne_pair *pair = p->columns.pairs + p->columns.start[x];
+    const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
+    const uint32_t reached = (uint32_t)(stop - pair);
+    for (; pair != stop; pair++) {
+        const size_t at = pair->position * stride + c;
+        sne_put(v, at, sne_get(v, at, width) + sne_weight_at(base + pair->tap * stride, c), width);
+    }
+    return reached;
+}
+
+/* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows, or
+ * (`depthwise`) of weights added. */
 SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
-                                uint32_t *rows, int width)
+                                uint32_t *rows, int width, int depthwise)
 {
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
-    const uint32_t tap = p->in_channels * (uint32_t)stride;
+    const uint32_t tap = depthwise ? (uint32_t)stride : p->in_channels * (uint32_t)stride;
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
     uint32_t total = 0;
     for (; row != last; row++) {
@@ -388,7 +405,8 @@ SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_
         do {
             const uint32_t *const end = sne_list(&view, bits, 1, rows, rows + p->capacity - 32), *i;
             for (i = rows; i != end; i++) {
-                total += sne_scatter_one(p, *i, base, v, stride, tap, width);
+                total += depthwise ? sne_scatter_channel(p, *i, base, v, stride, width)
+                                   : sne_scatter_one(p, *i, base, v, stride, tap, width);
             }
         } while (view.runs);
     }
@@ -445,7 +463,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
 {
     const int readout = fire == NULL;
     const size_t stride = q->stride, channels = q->channels;
-    const int whole_row = kernel == SNE_SCATTER || kernel == SNE_SWEEP;
+    const int whole_row = kernel == SNE_SCATTER || kernel == SNE_SWEEP || kernel == SNE_DEPTHWISE;
     const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
@@ -483,8 +501,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width);
                 } else if (kernel == SNE_SWEEP) {
                     rows += sne_sweep(p, y, in, v, stride, job->rows, width);
-                } else if (kernel == SNE_SCATTER) {
-                    rows += sne_scatter(p, y, in, v, stride, job->rows, width);
+                } else if (kernel == SNE_SCATTER || kernel == SNE_DEPTHWISE) {
+                    rows += sne_scatter(p, y, in, v, stride, job->rows, width, kernel == SNE_DEPTHWISE);
                 } else if (kernel == SNE_COLLECT) {
                     rows += sne_collect(p, in, v, stride, job->rows, width);
                 }
@@ -505,7 +523,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     if (kernel == SNE_MAC) {
         cost->macs += rows * (uint32_t)channels;
     } else {
-        cost->synaptic_ops += rows * (uint32_t)channels;
+        cost->synaptic_ops += kernel == SNE_DEPTHWISE ? rows : rows * (uint32_t)channels;
     }
     return fired;
 }

@@ -39,6 +39,15 @@ typedef uint8_t sne_weight;
 #define SNE_WEIGHT_OFFSET 128
 #endif
 
+/* Weight `i` of a row. */
+SNE_INLINE int32_t sne_weight_at(const sne_weight *row, size_t i)
+{
+    if (SNE_WEIGHT_SECOND == 2) {
+        i = (i & ~(size_t)3) | (i & 1u) << 1 | (i >> 1 & 1u);
+    }
+    return (int32_t)row[i] - SNE_WEIGHT_OFFSET;
+}
+
 /* Weight `k` (0 .. 3, a constant) of the four at `w`. */
 SNE_INLINE int32_t sne_weight_of_four(const sne_weight *w, int k)
 {

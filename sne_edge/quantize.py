@@ -24,6 +24,7 @@ from .model import (
     ActivationPolicy,
     AvgPool,
     Conv,
+    Depthwise,
     Layer,
     Linear,
     MaxPool,
@@ -245,6 +246,7 @@ class _Weights:
     out_shape: Shape
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
+    depthwise: bool = False
 
 
 class _Chain:
@@ -326,11 +328,14 @@ class _Chain:
 
     def _conv(self, name: str, module: nn.Conv1d | nn.Conv2d) -> _Weights:
         weight, bias = self._parameters(name, module)
-        odd = [key for key, usual in (("groups", 1), ("padding_mode", "zeros")) if getattr(module, key) != usual]
+        values = not self.layers and self.encoder.kind == "direct"
+        depthwise = module.groups == module.in_channels == module.out_channels and not values
+        usual = {"groups": module.groups if depthwise else 1, "padding_mode": "zeros"}
+        odd = [key for key, value in usual.items() if getattr(module, key) != value]
         if odd or any(d != 1 for d in module.dilation):
             raise SneError(
                 f"{name} has {odd[0] if odd else 'dilation'} {getattr(module, odd[0]) if odd else module.dilation}",
-                "use a convolution with groups=1, dilation=1 and zero padding",
+                "use dilation=1, zero padding, and groups=1 or, on spikes, a group for each channel",
             )
         if self.flat or (isinstance(module, nn.Conv1d) and self.shape[0] != 1):
             raise SneError(
@@ -338,9 +343,9 @@ class _Chain:
             )
         if weight.ndim == 3:
             weight = weight[:, :, None, :]
-        if weight.shape[1] != self.shape[2]:
+        if module.in_channels != self.shape[2]:
             raise SneError(
-                f"{name} takes {weight.shape[1]} channels, but {self.shape[2]} arrive", "make the layers' shapes fit"
+                f"{name} takes {module.in_channels} channels, but {self.shape[2]} arrive", "make the layers' shapes fit"
             )
         one_d = isinstance(module, nn.Conv1d)
         stride = _pair(module.stride, one_d, 1)
@@ -353,7 +358,7 @@ class _Chain:
         else:
             padding = (0, 0) if isinstance(module.padding, str) else _pair(module.padding, one_d, 0)
         out = self._window(name, (weight.shape[2], weight.shape[3]), stride, padding)
-        return _Weights(name, weight, bias, (*out, len(weight)), stride, padding)
+        return _Weights(name, weight, bias, (*out, len(weight)), stride, padding, module.groups > 1)
 
     def _window(self, name: str, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
         out = window_out(self.shape, kernel, stride, padding)
@@ -420,8 +425,11 @@ class _Chain:
             "neuron": neuron,
             "bound": Bound(0, 0),
         }
-        convolution = w.weight.ndim == 4
-        layer = Conv(**shared, stride=w.stride, padding=w.padding) if convolution else Linear(**shared)
+        layer: Linear | Conv
+        if w.weight.ndim == 4:
+            layer = (Depthwise if w.depthwise else Conv)(**shared, stride=w.stride, padding=w.padding)
+        else:
+            layer = Linear(**shared)
         return _bounded(layer, self.encoder, not self.layers, self.multiplicity)
 
 
