@@ -31,6 +31,9 @@ test: tools test-tools $(VENV)/dev ## Run all tests
 bench: tools $(VENV)/train ## Measure the engine on every emulated core and compare with the baseline
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 
+bench-host: tools $(VENV)/train ## Compare the host build's speed with snnTorch's, on one thread
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/host.py
+
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -70,6 +73,7 @@ $(VENV)/train: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check -e ".[train,dev]"
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test bench lint install clean tools test-tools
+.PHONY: help demo test bench bench-host lint install clean tools test-tools

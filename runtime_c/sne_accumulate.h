@@ -2,8 +2,8 @@
  *
  * Each function is inlined with a constant `width`. Membranes `v` and rows of weights start at multiples of four bytes,
  * and a row has `stride` weights, a multiple of four. A row is named by its offset from `weight`. What the compiler may
- * use decides: Helium, the DSP extension, two lanes in a word, or portable C. A core with something better gets one
- * more file here. No sum can overflow: bounds are proven from the weights, and hold for every partial sum. */
+ * use decides: Helium, the DSP extension, two lanes in a word, a computer's vectors, or portable C. A core with something
+ * better gets one more file here. No sum can overflow: bounds are proven from the weights, and hold for every partial sum. */
 #ifndef SNE_ACCUMULATE_H
 #define SNE_ACCUMULATE_H
 
@@ -23,6 +23,9 @@
 #elif SNE_WEIGHT_OFFSET
 #include "sne_accumulate_swar.h"
 #define SNE_ADD(function) function##_swar
+#elif defined(SNE_HOST)
+#include "sne_accumulate_host.h"
+#define SNE_ADD(function) function##_host
 #else
 #define SNE_ADD(function) function##_portable
 #endif
@@ -56,7 +59,11 @@ SNE_INLINE void sne_add_row(void *v, const sne_weight *weight, size_t stride, in
 /* v[j] += weight[rows[e] offset + j] * (rows[e]'s factor), over all rows e < n and outputs j < stride. */
 SNE_INLINE void sne_mac_rows(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n, int width)
 {
+#if defined(SNE_HOST)
+    sne_mac_rows_host(v, weight, stride, rows, n, width);
+#else
     sne_mac_rows_portable(v, weight, stride, rows, n, width);
+#endif
 }
 
 #endif

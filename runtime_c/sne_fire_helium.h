@@ -1,4 +1,6 @@
-/* Firing with Helium: eight int16 membranes at once, every kind of neuron; tails are predicated. */
+/* Firing with Helium: eight int16 membranes at once, every kind of neuron; tails are predicated. No branch: bit k + (first
+ * mod 8) stands for lane k, and adding up those of the lanes that fired, to what is left of the byte before, makes the
+ * next byte of spikes. */
 #ifndef SNE_FIRE_HELIUM_H
 #define SNE_FIRE_HELIUM_H
 
@@ -6,61 +8,69 @@
 
 #include "sne_neuron.h"
 
-SNE_INLINE int16x8_t sne_decayed_helium(int16x8_t v, int decay, int32_t factor)
-{
-    if (decay == SNE_DECAY_SHIFT) {
-        return vsubq_s16(v, vshlq_s16(v, vdupq_n_s16((int16_t)-factor)));
-    }
-    if (decay == SNE_DECAY_Q15) {
-        return vqdmulhq_n_s16(v, (int16_t)factor); /* (2 v f) >> 16, floored; f < 2^15, so it never saturates */
-    }
-    return v;
-}
-
-/* Set the bits of the lanes in `fired` (two bits a lane), from `first` on; returns their number. */
-SNE_OUTLINE size_t sne_set_lanes(uint32_t *bits, size_t first, uint32_t fired)
-{
-    size_t n = 0;
-    for (; fired; n++) {
-        const uint32_t bit = (uint32_t)__builtin_ctz(fired);
-        sne_set_bit(bits, first + (bit >> 1));
-        fired &= ~(3u << bit);
-    }
-    return n;
-}
-
 SNE_INLINE size_t sne_fire_helium(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t positions,
                                   uint32_t *bits, size_t first, int decay, int32_t factor, int reset, int clamp)
 {
+    static const uint16_t lane_bits[8] = {1, 2, 4, 8, 16, 32, 64, 128};
     const int16x8_t high = vdupq_n_s16((int16_t)p->clamp_high), low = vdupq_n_s16((int16_t)p->clamp_low);
-    size_t position, n = 0;
-    for (position = 0; position < positions; position++, first += p->channels) {
-        const int16_t *thresholds = (const int16_t *)p->threshold, *add = drive;
-        int32_t left;
-        for (left = p->stride; left > 0; left -= 8, thresholds += 8, add += 8, v += 8) {
-            const mve_pred16_t lanes = vctp16q((uint32_t)left);
-            const int16x8_t threshold = vldrhq_z_s16(thresholds, lanes);
-            int16x8_t m = vldrhq_z_s16(v, lanes);
-            const mve_pred16_t fired = vcmpgtq_s16(m, threshold); /* lanes beyond hold 0 */
-            if (fired) {
-                n += sne_set_lanes(bits, first + (p->stride - (size_t)left), fired);
-                if (reset == SNE_RESET_SUBTRACT) {
-                    m = vsubq_m_s16(m, m, threshold, fired);
-                } else if (reset == SNE_RESET_ZERO) {
-                    m = vdupq_m_n_s16(m, 0, fired);
-                }
-            }
-            if (clamp) {
-                m = vmaxq_s16(vminq_s16(m, high), low);
-            }
-            m = sne_decayed_helium(m, decay, factor);
-            if (reset == SNE_RESET_DELAYED) {
-                m = vsubq_m_s16(m, m, threshold, fired);
-            }
-            m = vaddq_s16(m, vldrhq_z_s16(add, lanes));
-            vstrhq_p_s16(v, m, lanes);
+    const uint16x8_t from_bit_0 = vldrhq_u16(lane_bits), ones = vdupq_n_u16(1);
+    const int16x8_t zero = vdupq_n_s16(0);
+    uint32_t n = 0;
+    for (; positions; positions--, first += p->channels, v += p->stride) {
+        const uint16x8_t lanes = vshlq_r_u16(from_bit_0, (int32_t)(first & 7u));
+        uint8_t *at = (uint8_t *)bits + (first >> 3);
+        const void *threshold = p->threshold, *add = drive;
+        int16_t *to = v;
+        uint32_t byte = *at;
+        int16x8_t m, t, d;
+        __asm__ volatile("dlstp.16 lr, %[stride]\n"
+                         "1:\n"
+                         "vldrh.u16 %q[t], [%[threshold]], #16\n"
+                         "vldrh.u16 %q[m], [%[to]]\n"
+                         ".if %c[reset] == %c[subtract]\n"
+                         "vpttt.s16 gt, %q[m], %q[t]\n"
+                         "vsubt.i16 %q[m], %q[m], %q[t]\n"
+                         ".elseif %c[reset] == %c[to_zero]\n"
+                         "vpttt.s16 gt, %q[m], %q[t]\n"
+                         "veort %q[m], %q[m], %q[m]\n"
+                         ".else\n"
+                         "vptt.s16 gt, %q[m], %q[t]\n"
+                         ".endif\n"
+                         "vaddvat.u16 %[byte], %q[lanes]\n"
+                         "vaddvat.u16 %[n], %q[ones]\n"
+                         ".if %c[clamp]\n"
+                         "vmin.s16 %q[m], %q[m], %q[high]\n"
+                         "vmax.s16 %q[m], %q[m], %q[low]\n"
+                         ".endif\n"
+                         ".if %c[decay] == %c[q15]\n"
+                         "vqdmulh.s16 %q[m], %q[m], %[factor]\n" /* (2 v f) >> 16, floored; f < 2^15: never saturates */
+                         ".elseif %c[shift] == 1\n"
+                         "vrhadd.s16 %q[m], %q[m], %q[zero]\n" /* v - (v >> 1) is (v + 1) >> 1 */
+                         ".elseif %c[shift] > 1\n"
+                         "vshr.s16 %q[d], %q[m], #%c[shift]\n"
+                         "vsub.i16 %q[m], %q[m], %q[d]\n"
+                         ".endif\n"
+                         ".if %c[reset] == %c[delayed]\n"
+                         "vpst\n" /* the lanes that fired, still */
+                         "vsubt.i16 %q[m], %q[m], %q[t]\n"
+                         ".endif\n"
+                         "vldrh.u16 %q[d], [%[add]], #16\n"
+                         "vadd.i16 %q[m], %q[m], %q[d]\n"
+                         "vstrh.16 %q[m], [%[to]], #16\n"
+                         "strb %[byte], [%[at]], #1\n"
+                         "lsr %[byte], %[byte], #8\n"
+                         "letp lr, 1b\n"
+                         : [byte] "+Te"(byte), [n] "+Te"(n), [to] "+r"(to), [threshold] "+r"(threshold), [add] "+r"(add),
+                           [at] "+r"(at), [m] "=&w"(m), [t] "=&w"(t), [d] "=&w"(d)
+                         : [stride] "r"((uint32_t)p->stride), [factor] "r"(factor), [lanes] "w"(lanes), [ones] "w"(ones),
+                           [zero] "w"(zero), [high] "w"(high), [low] "w"(low),
+                           [shift] "i"(decay == SNE_DECAY_SHIFT ? factor : 0), [decay] "i"(decay), [reset] "i"(reset),
+                           [clamp] "i"(clamp), [q15] "i"(SNE_DECAY_Q15), [subtract] "i"(SNE_RESET_SUBTRACT),
+                           [to_zero] "i"(SNE_RESET_ZERO), [delayed] "i"(SNE_RESET_DELAYED)
+                         : "lr", "memory");
+        if (byte) { /* never beyond the last neuron: those that pad a position don't fire */
+            *at = (uint8_t)byte;
         }
-        v -= (8u - p->stride % 8u) % 8u;
     }
     return n;
 }

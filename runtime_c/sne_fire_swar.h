@@ -1,58 +1,176 @@
-/* Firing without vector instructions (Cortex-M0, M3): two int16 membranes in a word. Signs turned, a lane u = v + 2^15 is
- * never negative, and whole words add and subtract exactly as long as every final lane is within 0 .. 65535, which
- * the proven bounds say. */
+/* Firing in ARMv6-M's assembler (Cortex-M0): four int16 membranes at once, two in a word. Signs turned, a lane u = v + 2^15
+ * is never negative, and whole words add and subtract exactly as long as every final lane is within 0 .. 65535,
+ * which the proven bounds say. Four that seem to hold one above its threshold take a detour; spikes are rare.
+ *
+ * Registers: r0 membranes, r1 thresholds, r2 drive, r3 the lanes' signs; r6 and r7 membranes; r8 all other bits; r9 the bits
+ * that a shift leaves to its lane; r10 what leaking and turned signs still want added; r11 where thresholds end; r12 spikes,
+ * two counts in a word. */
 #ifndef SNE_FIRE_SWAR_H
 #define SNE_FIRE_SWAR_H
 
-#include "sne_fire_pair.h"
+#include "sne_neuron.h"
 
-#define SNE_FIRE_SIGNS 0x80008000u
-
-SNE_INLINE int sne_fire_swar_can(int reset, int decay, int32_t factor, int clamp)
+SNE_INLINE int sne_fire_swar_can(int reset, int decay, int clamp)
 {
-    return !clamp && reset != SNE_RESET_DELAYED && (decay == SNE_DECAY_NONE || (decay == SNE_DECAY_SHIFT && factor < 16));
+    return !clamp && reset != SNE_RESET_DELAYED && decay != SNE_DECAY_Q15;
 }
 
-/* Sign bits of the lanes that are above their threshold; `u` has its signs turned. Thresholds are 1 .. 2^15 - 1. */
-SNE_INLINE uint32_t sne_above(uint32_t u, uint32_t threshold)
-{
-    return ((u & ~SNE_FIRE_SIGNS) + (threshold ^ ~SNE_FIRE_SIGNS)) & u;
-}
+/* The sign of t's lanes: m >= 0 and m > t; also where m = t and a negative lane below carried. */
+#define SNE_MAYBE_ABOVE(t, m)              \
+    "subs " #t ", " #m ", " #t "\n"        \
+    "add " #t ", r8\n"                     \
+    "bics " #t ", " #m "\n"
 
-/* Leak and charge: u - (u >> shift) + drive, where u >> shift is (v >> shift) + 2^(15 - shift). Signs turned back. */
-SNE_INLINE uint32_t sne_charged(uint32_t u, uint32_t drive, int decay, int32_t shift)
+/* Leak the word u, its signs turned. r4 is free, r5 holds r9 where shift > 1. */
+#define SNE_LEAK(u)                        \
+    ".if %c[shift]\n"                      \
+    "lsrs r4, " #u ", #%c[shift]\n"        \
+    ".if %c[shift] == 1\n"                 \
+    "bics r4, r3\n"                        \
+    ".else\n"                              \
+    "ands r4, r5\n"                        \
+    ".endif\n"                             \
+    "subs " #u ", " #u ", r4\n"            \
+    ".endif\n"
+
+/* In the detour: r4 becomes 0x8000 in the lanes of the word m that fired, the threshold being at r1 + `place`; they are
+ * counted and reset. r2 and r5 are free. */
+#define SNE_RESET(m, place, next)          \
+    "movs r4, " #m "\n"                    \
+    "bics r4, r3\n"                        \
+    "ldr r5, [r1, #" #place "]\n"          \
+    "subs r4, r4, r5\n"                    \
+    "add r4, r8\n"                         \
+    "bics r4, " #m "\n"                    \
+    "ands r4, r3\n"                        \
+    "beq " #next "\n"                      \
+    "lsrs r2, r4, #15\n"                   \
+    "add r12, r2\n"                        \
+    "subs r2, r4, r2\n"                    \
+    ".if %c[zero]\n"                       \
+    "orrs r2, r4\n"                        \
+    "bics " #m ", r2\n"                    \
+    ".else\n"                              \
+    "ands r5, r2\n"                        \
+    "subs " #m ", " #m ", r5\n"            \
+    ".endif\n"
+
+SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t positions, uint32_t *bits,
+                                size_t first, int decay, int32_t factor, int reset)
 {
-    const uint32_t lanes = 0xffffu >> shift, half = 0x8000u >> shift;
-    uint32_t back = 0u - SNE_FIRE_SIGNS; /* what turning the drive's signs adds */
-    if (decay == SNE_DECAY_SHIFT) {
-        u -= (u >> shift) & (lanes | lanes << 16);
-        back += half | half << 16;
+    const int32_t shift = decay == SNE_DECAY_SHIFT ? factor : 0;
+    const uint32_t lanes = 0x10001u, signs = 0x8000u * lanes;
+    struct { /* as the assembler loads it */
+        uint32_t below, kept, back;
+        uintptr_t end, origin;
+        uint32_t *bits;
+        uint32_t spikes;
+        int16_t *v;
+        const void *threshold;
+        const int16_t *drive;
+        uint32_t signs;
+    } job;
+    job.below = signs - lanes;
+    job.kept = (0xffffu >> shift) * lanes;
+    job.back = (shift ? (0x8000u >> shift) * lanes : 0u) - signs;
+    job.end = (uintptr_t)p->threshold + 2u * (uintptr_t)p->stride;
+    job.bits = bits;
+    job.spikes = 0;
+    job.threshold = p->threshold;
+    job.drive = drive;
+    job.signs = signs;
+    for (; positions; positions--, first += p->channels, v += p->stride) {
+        register uintptr_t r0 __asm__("r0") = (uintptr_t)&job;
+        job.origin = first - ((uintptr_t)v >> 1); /* plus an address / 2: the index of a neuron */
+        job.v = v;
+        __asm__ volatile(".syntax unified\n"
+                         "push {r7}\n" /* it may be the frame pointer */
+                         "ldmia r0!, {r4, r5, r6, r7}\n"
+                         "mov r8, r4\n"
+                         "mov r9, r5\n"
+                         "mov r10, r6\n"
+                         "mov r11, r7\n"
+                         "ldmia r0!, {r4, r5, r6}\n"
+                         "mov r12, r6\n"
+                         "ldmia r0!, {r1, r2, r3, r6}\n"
+                         "mov r0, r1\n"
+                         "mov r1, r2\n"
+                         "mov r2, r3\n"
+                         "mov r3, r6\n"
+                         "push {r2, r3, r4, r5}\n" /* room for two words; origin; bits */
+                         "1:\n"
+                         "ldmia r1!, {r4, r5}\n"
+                         "ldr r6, [r0]\n"
+                         "ldr r7, [r0, #4]\n"
+                         SNE_MAYBE_ABOVE(r4, r6)
+                         SNE_MAYBE_ABOVE(r5, r7)
+                         "orrs r4, r5\n"
+                         "tst r4, r3\n"
+                         "bne 3f\n"
+                         "2:\n"
+                         ".if %c[shift] > 1\n"
+                         "mov r5, r9\n"
+                         ".endif\n"
+                         "eors r6, r3\n"
+                         "eors r7, r3\n"
+                         SNE_LEAK(r6)
+                         SNE_LEAK(r7)
+                         "ldmia r2!, {r4, r5}\n"
+                         "eors r4, r3\n"
+                         "eors r5, r3\n"
+                         "adds r6, r6, r4\n"
+                         "adds r7, r7, r5\n"
+                         "add r6, r10\n"
+                         "add r7, r10\n"
+                         "eors r6, r3\n"
+                         "eors r7, r3\n"
+                         "stmia r0!, {r6, r7}\n"
+                         "cmp r1, r11\n"
+                         "bne 1b\n"
+                         "b 5f\n"
+                         "3:\n"
+                         "str r2, [sp]\n"
+                         "subs r1, #8\n"
+                         SNE_RESET(r6, 0, 4f)
+                         "4:\n"
+                         "lsrs r4, r4, #2\n"
+                         "str r4, [sp, #4]\n"
+                         SNE_RESET(r7, 4, 4f)
+                         "4:\n"
+                         "adds r1, #8\n"
+                         "ldr r2, [sp, #4]\n"
+                         "orrs r4, r2\n"
+                         "lsrs r2, r4, #15\n"
+                         "orrs r4, r2\n"
+                         "lsls r4, r4, #15\n"
+                         "lsrs r4, r4, #28\n" /* in order */
+                         "ldr r5, [sp, #8]\n"
+                         "lsrs r2, r0, #1\n"
+                         "adds r5, r5, r2\n"
+                         "lsls r2, r5, #29\n"
+                         "lsrs r2, r2, #29\n"
+                         "lsls r4, r2\n"
+                         "lsrs r5, r5, #3\n"
+                         "ldr r2, [sp, #12]\n"
+                         "adds r5, r5, r2\n"
+                         "ldrb r2, [r5]\n"
+                         "orrs r4, r2\n"
+                         "strb r4, [r5]\n"
+                         "ldr r2, [sp]\n"
+                         "lsrs r4, r4, #8\n"
+                         "beq 2b\n"
+                         "strb r4, [r5, #1]\n"
+                         "b 2b\n"
+                         "5:\n"
+                         "mov r0, r12\n"
+                         "add sp, #16\n"
+                         "pop {r7}\n"
+                         : "+r"(r0)
+                         : [shift] "i"(shift), [zero] "i"(reset == SNE_RESET_ZERO)
+                         : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
+        job.spikes = (uint32_t)r0;
     }
-    return (u + (drive ^ SNE_FIRE_SIGNS) + back) ^ SNE_FIRE_SIGNS;
-}
-
-SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, uint32_t *v, const uint32_t *drive, size_t positions,
-                                uint32_t *bits, size_t first, int decay, int32_t factor, int reset)
-{
-    sne_spikes spikes = {bits, first, 0};
-    const size_t pairs = p->stride / 2u;
-    size_t position;
-    for (position = 0; position < positions; position++, spikes.first += p->channels) {
-        const uint32_t *threshold = (const uint32_t *)p->threshold, *add = drive;
-        const uint32_t *const end = threshold + pairs;
-        for (; threshold != end; threshold += 2, add += 2, v += 2) {
-            uint32_t u0 = v[0] ^ SNE_FIRE_SIGNS, u1 = v[1] ^ SNE_FIRE_SIGNS;
-            const uint32_t t0 = threshold[0], t1 = threshold[1];
-            if ((sne_above(u0, t0) | sne_above(u1, t1)) & SNE_FIRE_SIGNS) {
-                const size_t c = p->stride - 2u * (size_t)(end - threshold);
-                u0 = sne_fire_pair(&spikes, u0 ^ SNE_FIRE_SIGNS, t0, c, reset) ^ SNE_FIRE_SIGNS;
-                u1 = sne_fire_pair(&spikes, u1 ^ SNE_FIRE_SIGNS, t1, c + 2, reset) ^ SNE_FIRE_SIGNS;
-            }
-            v[0] = sne_charged(u0, add[0], decay, factor);
-            v[1] = sne_charged(u1, add[1], decay, factor);
-        }
-    }
-    return spikes.n;
+    return (job.spikes & 0xffffu) + (job.spikes >> 16);
 }
 
 #endif

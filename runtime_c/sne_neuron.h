@@ -21,6 +21,11 @@
 #define SNE_WORD_ALIGNED
 #endif
 
+/* The kernels for computers want vectors of 32 bytes, and little-endian words. */
+#if (defined(__AVX2__) || (defined(__ARM_NEON) && defined(__aarch64__) && !defined(__AARCH64EB__))) && !defined(SNE_PORTABLE)
+#define SNE_HOST
+#endif
+
 /* The decay floors: a negative number must shift arithmetically. */
 typedef char sne_assert_arithmetic_shift[((-1 >> 1) == -1) ? 1 : -1];
 
@@ -87,8 +92,18 @@ SNE_INLINE int32_t sne_clamped(int32_t v, const sne_neurons *p, int clamp)
 SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width)
 {
     uint32_t *to = (uint32_t *)v;
-    const uint32_t *from = (const uint32_t *)drive, *const end = from + stride * (size_t)width / 32u;
-    for (; from != end; from += 2, to += 2) {
+    const uint32_t *from = (const uint32_t *)drive;
+    size_t words = stride * (size_t)width / 32u; /* even */
+#if defined(__ARM_ARCH_ISA_THUMB)
+    for (; words >= 4u; words -= 4u) {
+        __asm__ volatile("ldmia %0!, {r2, r3, r4, r5}\n"
+                         "stmia %1!, {r2, r3, r4, r5}\n"
+                         : "+l"(from), "+l"(to)
+                         :
+                         : "r2", "r3", "r4", "r5", "memory");
+    }
+#endif
+    for (; words; words -= 2u, from += 2, to += 2) {
         const uint32_t a = from[0], b = from[1];
         to[0] = a;
         to[1] = b;

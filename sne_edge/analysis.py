@@ -37,8 +37,8 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """A whole model. `table_bytes`: flash of weights, biases and thresholds; `state_bytes`: RAM of one state, at its
-    peak; `lower_bound`: what its hungriest layer needs at once; `stream_bytes`: RAM of a stream's state, 0 where
+    """A whole model. `table_bytes`: flash of weights, biases, thresholds, routes; `state_bytes`: RAM of one state, at
+    its peak; `lower_bound`: what its hungriest layer needs at once; `stream_bytes`: RAM of a stream's state, 0 where
     the model takes none."""
 
     name: str
@@ -88,7 +88,8 @@ def analyze(ensemble: QuantEnsemble) -> ModelReport:
         state_bytes=layout.bytes,
         lower_bound=layout.lower_bound,
         stream_bytes=layout.stream_bytes if ensemble.encoder.kind == "events" else 0,
-        table_bytes=sum(report.flash_bytes for report in reports),
+        table_bytes=sum(report.flash_bytes for report in reports)
+        + (0 if ensemble.routes is None else ensemble.routes.nbytes),
         policy=ensemble.policy.kind,
         layers=reports,
     )

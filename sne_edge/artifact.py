@@ -34,7 +34,7 @@ ZOO = Path(__file__).parent / "zoo"
 def save(ensemble: QuantEnsemble, path: Path | str) -> None:
     """Write `ensemble` to `path`: to a temporary file first, then renamed, so nothing half-written is left."""
     data = dumps(ensemble)
-    write_whole(Path(path), lambda file: file.write(data), mode=0o666 & ~_umask(), hint=UNWRITABLE)
+    write_whole(Path(path), lambda file: file.write(data), hint=UNWRITABLE)
 
 
 def check_writable(path: Path | str) -> None:
@@ -71,7 +71,7 @@ def load(path: Path | str) -> QuantEnsemble:
 def find(path: Path | str) -> Path:
     """The file that a path or the name of a shipped model means."""
     shipped = ZOO / f"{path}.sne"
-    return shipped if not Path(path).exists() and str(path) in zoo_names() else Path(path)
+    return shipped if not Path(path).is_file() and str(path) in zoo_names() else Path(path)
 
 
 def zoo_names() -> list[str]:
@@ -221,9 +221,3 @@ def _tensor(entry: dict[str, Any]) -> np.ndarray:
 
 def _unwritable(path: Path, error: OSError) -> SneError:
     return SneError(f"cannot write {path}: {error.strerror}", UNWRITABLE)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from .fit import Plan, Progress, distillation_loss, fit, quiet
 from .student import Body, fake_quantize, fold_batch_norm, through
-from .teacher import to_torch
+from .teacher import count_macs, to_torch
 
-INSTRUCTIONS_PER_MAC = 2.1  # CMSIS-NN's int8 convolution on an emulated Cortex-M4; its linear layer takes 1.94
+CONVOLUTION, LINEAR = 2.1, 1.94  # instructions for each MAC, measured: CMSIS-NN's int8 layers, emulated Cortex-M4
 
 
 class Int8ReLU(nn.Module):
@@ -63,6 +63,15 @@ def build_cnn(shape: tuple[int, int, int], body: Body, classes: int) -> nn.Seque
     student = Student(shape, body, classes)
     layers = [Int8ReLU() if isinstance(layer, LIF) else layer for layer in student.body]
     return nn.Sequential(*layers, student.readout)
+
+
+def cost(shape: tuple[int, int, int], body: Body, classes: int) -> tuple[int, int]:
+    """MACs of the CNN of a body, and the instructions that they take on a Cortex-M4."""
+    net = build_cnn(shape, body, classes)
+    macs, last = count_macs(net, shape), net[-1]
+    assert isinstance(last, nn.Linear)
+    linear = last.weight.numel()
+    return macs, round(CONVOLUTION * (macs - linear) + LINEAR * linear)
 
 
 def train_cnn(

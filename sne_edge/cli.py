@@ -226,11 +226,10 @@ def study(
 ) -> None:
     """Train what a study needs and write its table. A study that was killed goes on where it was."""
     _need_training()
-    from .study import STUDIES, Lab, cell, run_study
+    from .studies import run_study
+    from .study import Lab, cell
     from .teacher import default_cache
 
-    if name not in STUDIES:
-        raise SneError(f"there is no study {name!r}", f"studies: {', '.join(STUDIES)}")
     with _bars() as progress:
         changes = {} if budget is None else {"minutes": budget}
         lab = Lab(dataset, _numbers("--seeds", seeds), default_cache(), executor, progress, changes)
@@ -317,13 +316,16 @@ def inspect(model: Model, as_json: Json = False) -> None:
 
     from .analysis import analyze
     from .codegen.frontend import describe
+    from .energy import DISCLAIMER, estimate_all
     from .frontend import LogMel
 
     ensemble = _load(model)
     report = analyze(ensemble)
     frontend = describe(ensemble.frontend) if isinstance(ensemble.frontend, LogMel) else None
+    energy = estimate_all(ensemble)
     if as_json:
-        extra = {"frontend": frontend} if frontend else {}
+        extra: dict[str, Any] = {"frontend": frontend} if frontend else {}
+        extra |= {"energy": energy.named() | {"note": DISCLAIMER}} if energy else {}
         _print_json(asdict(report) | extra | {"fingerprint": _fingerprint(ensemble), "provenance": ensemble.provenance})
         return
     rows = [
@@ -368,6 +370,11 @@ def inspect(model: Model, as_json: Json = False) -> None:
         print(
             "front end: log-mel of {rate} Hz audio, window {window}, hop {hop}, {frames} frames of {bands} bands; "
             "tables {table_bytes:,} bytes of flash, state {state_bytes:,} bytes of RAM".format(**frontend)
+        )
+    if energy:
+        print(
+            f"energy of all students: {energy.arithmetic / 1000:,.2f} nJ of arithmetic, {energy.total / 1000:,.2f} nJ "
+            f"with memory; {DISCLAIMER}"
         )
     print(f"fingerprint {_fingerprint(ensemble)}")
 
@@ -418,11 +425,16 @@ def evaluate(
     data: Data = None,
     policy: PolicyOption = None,
     as_json: Json = False,
-    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Threads that share the samples; default all cores.", min=1)] = None,
+    energy: Annotated[
+        bool,
+        typer.Option("--energy", help="Also count as NeuroBench does, on up to 1,000 samples, and estimate energy."),
+    ] = False,
 ) -> None:
     """Accuracy and mean operations of a data set on the host build, per policy."""
     from dataclasses import asdict
 
+    from . import energy as energies
     from . import evaluate as evaluation
     from .host import HostModel
     from .policy import parse_policy
@@ -430,9 +442,17 @@ def evaluate(
     ensemble = _load(model)
     inputs, labels = _samples(ensemble, data)
     policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
-    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, threads)
+    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, jobs)
+    if energy:
+        _need_training()
+    chosen = inputs[: energies.SAMPLES]
+    accounts = energies.account(ensemble, chosen, policies) if energy else []
     if as_json:
-        _print_json([asdict(r) | {"operations": r.operations} for r in results])
+        rows = [asdict(r) | {"operations": r.operations} for r in results]
+        for row, found in zip(rows, accounts, strict=False):
+            row["neurobench"] = found.counts.named()
+            row["energy"] = found.estimate.named() | {"samples": len(chosen), "note": energies.DISCLAIMER}
+        _print_json(rows)
         return
     _print_table(
         f"{ensemble.name}: {len(labels):,} samples",
@@ -450,6 +470,35 @@ def evaluate(
             for r in results
         ],
     )
+    if not energy:
+        return
+    teacher = energies.estimate_teacher(ensemble)
+    _print_table(
+        f"as NeuroBench counts, and estimates of energy: means over {len(chosen):,} samples",
+        [
+            "policy",
+            *("effective MACs", "effective ACs", "dense", "membrane updates", "activation sparsity"),
+            "arithmetic, nJ",
+            "teacher / it",
+            "with memory, nJ",
+            "teacher / it",
+        ],
+        [
+            [
+                r.policy,
+                *(f"{n:,.0f}" for n in list(a.counts.named().values())[:4]),
+                f"{a.counts.activation_sparsity:.3f}",
+                f"{a.estimate.arithmetic / 1000:,.2f}",
+                f"{teacher.arithmetic / a.estimate.arithmetic:,.1f}" if teacher else "-",
+                f"{a.estimate.total / 1000:,.2f}",
+                f"{teacher.total / a.estimate.total:,.1f}" if teacher else "-",
+            ]
+            for r, a in zip(results, accounts, strict=True)
+        ],
+    )
+    counts = accounts[0].counts
+    print(f"ConnectionSparsity {counts.connection_sparsity:.4f}, Footprint {counts.footprint:,} bytes")
+    print(f"{energies.DISCLAIMER}; the teacher is taken as int8")
 
 
 @app.command()
@@ -579,6 +628,42 @@ def bench(
         )
         + f"; static RAM {info.ram_used:,} of {info.ram_size:,} bytes, of it the model's state {info.state_bytes:,}"
     )
+
+
+@app.command()
+def card(
+    model: Model,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The Markdown file to write; default NAME.md.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set by name, or an .npz. Default: the one that the model was made for.")
+    ] = None,
+    on: Annotated[
+        list[str] | None, typer.Option(help="An emulated board. May be repeated. Default: Cortex-M0, M3, M4 and M55.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure and verify a model everywhere, and write what was found as its model card."""
+    from .artifact import check_writable
+    from .card import BOARDS, markdown, measure
+    from .files import write_whole
+
+    _need_training()
+    ensemble = _load(model)
+    path = output or Path(f"{ensemble.name}.md")
+    check_writable(path)
+    trained = ensemble.provenance.get("dataset")
+    known = trained.get("name") if isinstance(trained, dict) else None
+    inputs, labels = _samples(ensemble, data or (known if isinstance(known, str) else None))
+    _default_places([])
+    with _status() as say:
+        record = measure(ensemble, inputs, labels, [w.removeprefix("qemu:") for w in on or BOARDS], say)
+    write_whole(path, lambda file: file.write(markdown(record).encode()))
+    if as_json:
+        _print_json(record)
+        return
+    print(f"wrote {path}")
 
 
 @app.command()

@@ -59,3 +59,44 @@ def corrupt(kind: str, x: np.ndarray, severity: int, seed: int = 0) -> np.ndarra
         raise SneError(f"there is no corruption {kind!r} of severity {severity}", f"kinds: {known}; severities 1 to 5")
     made: np.ndarray = CORRUPTIONS[kind](x.astype(np.float64), severity, np.random.default_rng([seed, 5, severity]))
     return made.astype(np.float32)
+
+
+SNRS = (30, 20, 15, 10, 5, 0)  # dB
+TALKERS = 8
+
+
+def white(audio: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """White noise."""
+    return generator.standard_normal(audio.shape)
+
+
+def babble(audio: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """`TALKERS` other recordings at once, equally loud, each repeated from a place of its own."""
+    sound = [np.trim_zeros(row, "b") for row in audio.astype(np.float64)]
+    loud = [row / np.sqrt((row**2).mean()) for row in sound if row.any()]
+    noise = np.zeros(audio.shape)
+    for number, row in enumerate(noise):
+        others = [n for n in range(len(loud)) if n != number] or [0]
+        for n in generator.choice(others, min(TALKERS, len(others)), replace=False) if loud else ():
+            row += np.resize(np.roll(loud[n], generator.integers(len(loud[n]))), len(row))
+    return noise
+
+
+NOISES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {f.__name__: f for f in (white, babble)}
+
+
+def add_noise(kind: str, audio: np.ndarray, snr: float, seed: int = 0) -> np.ndarray:
+    """Recordings int16 [N, samples] with noise that is `snr` dB below each one's power, from its first sample to its
+    last but zeros; over all of the input, padding too, as a microphone would hear it. Deterministic for a seed.
+
+    Raises `SneError` for an unknown kind.
+    """
+    if kind not in NOISES:
+        raise SneError(f"there is no noise {kind!r}", f"kinds: {', '.join(NOISES)}")
+    sound = audio.astype(np.float64)
+    length = audio.shape[1] - np.argmax(audio[:, ::-1] != 0, axis=1)
+    power = (sound**2).sum(axis=1) / length
+    noise = NOISES[kind](audio, np.random.default_rng([seed, 6, round(10 * snr) + 1000]))
+    scale = np.sqrt(power / np.maximum((noise**2).mean(axis=1), 1e-12) / 10 ** (snr / 10))
+    made: np.ndarray = np.clip(np.rint(sound + scale[:, None] * noise), -(2**15), 2**15 - 1).astype(np.int16)
+    return made

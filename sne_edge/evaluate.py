@@ -67,12 +67,14 @@ def evaluate(
     inputs: np.ndarray,
     labels: np.ndarray,
     policies: Sequence[ActivationPolicy],
-    threads: int | None = None,
+    jobs: int | None = None,
 ) -> list[Evaluation]:
-    """Run uint8 [N, input_bytes] with labels [N] under each policy."""
+    """Run uint8 [N, input_bytes] with labels [N] under each policy, shared by `jobs` threads (all cores by default).
+
+    The results are the same for any number of jobs."""
     if len(inputs) != len(labels) or not len(inputs):
         raise SneError(f"{len(inputs)} inputs for {len(labels)} labels", "give one label for each input, at least one")
-    return [summarize(policy, model.run(inputs, policy, threads=threads), labels) for policy in policies]
+    return [summarize(policy, model.run(inputs, policy, threads=jobs), labels) for policy in policies]
 
 
 def summarize(policy: ActivationPolicy, batch: Batch, labels: np.ndarray) -> Evaluation:

@@ -15,10 +15,9 @@ def write_whole(
     path: Path,
     write: Callable[[Any], object],
     *,
-    mode: int = 0o600,
     hint: str = "free some space, or give another folder",
 ) -> None:
-    """Make a file by `write(file)`, binary, with permissions `mode`; folders on the way are made.
+    """Make a file by `write(file)`, binary, with the permissions that a new file has; folders on the way are made.
 
     Raises `SneError`, with `hint`, where it cannot be written; then there is no trace of it.
     """
@@ -28,10 +27,16 @@ def write_whole(
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
-            Path(temporary).chmod(mode)
+            Path(temporary).chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise SneError(f"cannot write {path}: {error.strerror}", hint) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -124,14 +124,16 @@ class HostModel:
     """An ensemble compiled for this computer. Not for use from several threads at once; it uses threads itself.
 
     `trace`: keep every membrane in the state (as with SNE_TRACE), else memory is laid out as on a device.
+    `portable`: take the portable kernels (as with SNE_PORTABLE), not this computer's vectors; results are the same.
     """
 
-    def __init__(self, ensemble: QuantEnsemble, trace: bool = False) -> None:
+    def __init__(self, ensemble: QuantEnsemble, trace: bool = False, portable: bool = False) -> None:
         self.ensemble = ensemble
         self.trace = trace
         with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
             directory = export(ensemble, "host", Path(folder) / "model")
-            library = build_library(directory, Path(folder) / "model.so", definitions=("SNE_TRACE",) * trace)
+            definitions = ("SNE_TRACE",) * trace + ("SNE_PORTABLE",) * portable
+            library = build_library(directory, Path(folder) / "model.so", definitions=definitions)
             self._ffi = cffi.FFI()
             self._ffi.cdef(declarations("sne.h", "sne_batch.h"))
             name = ensemble.identifier

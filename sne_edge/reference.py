@@ -6,6 +6,7 @@ taken in float64, whose integers are exact up to 2^53; proven bounds stay far be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,9 @@ from .model import ActivationPolicy, AvgPool, Conv, Layer, Linear, MaxPool, Quan
 from .policy import Decisions, check_fits, schedule
 
 BATCH = 256
+# Shown each timestep of a layer with neurons: timestep, layer, its input int64 [N, ...] (None where it has none, or was
+# added as a constant), its membranes after the reset and before the next leak, int64 [N, *out_shape].
+Watch = Callable[[int, int, Tensor | None, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,16 @@ def combine(ensemble: QuantEnsemble, traces: list[StudentTrace], policy: Activat
 
 
 def run_student(
-    ensemble: QuantEnsemble, student: int, inputs: np.ndarray, timesteps: int | None = None
+    ensemble: QuantEnsemble,
+    student: int,
+    inputs: np.ndarray,
+    timesteps: int | None = None,
+    watch: Watch | None = None,
 ) -> StudentTrace:
-    """Run one student alone on `inputs`, uint8 [N, input_bytes], for `timesteps` (the encoder's by default)."""
+    """Run one student alone on `inputs`, uint8 [N, input_bytes], for `timesteps` (the encoder's by default).
+
+    `watch` sees every timestep of each batch of up to `BATCH` inputs.
+    """
     inputs = np.asarray(inputs)
     if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != ensemble.encoder.input_bytes:
         raise SneError(
@@ -90,7 +101,8 @@ def run_student(
             "encode samples with the model's own encoder: ensemble.encoder.encode(x)",
         )
     steps = ensemble.encoder.timesteps if timesteps is None else timesteps
-    batches = [_run_batch(ensemble, student, inputs[i : i + BATCH], steps) for i in range(0, len(inputs), BATCH)]
+    parts = [inputs[i : i + BATCH] for i in range(0, len(inputs), BATCH)]
+    batches = [_run_batch(ensemble, student, part, steps, watch) for part in parts]
     if len(batches) == 1:
         return batches[0]
     return StudentTrace(
@@ -114,6 +126,7 @@ class _Neurons:
         bias = torch.from_numpy(layer.bias.astype(np.int64))
         self.constant = bias if current is None else bias + current
         self.v = self.constant.expand(count, *layer.out_shape).clone()  # charged from v = 0
+        self.settled = self.v  # as `Watch` sees it
         self.fresh = True
 
     def step(self, current: Tensor | None) -> Tensor:
@@ -123,6 +136,7 @@ class _Neurons:
         if not self.neuron.reset_delay:
             v = v - spike * self.threshold if self.neuron.reset == "subtract" else v * ~spike
         v = self._clamp(v)
+        self.settled = v
         v = self._decay(v)
         if self.neuron.reset_delay:
             v = v - spike * self.threshold
@@ -133,7 +147,7 @@ class _Neurons:
         """A readout's timestep: charge, add, clamp; it never fires and is left uncharged."""
         v = self.v if self.fresh else self._decay(self.v) + self.constant
         self.fresh = False
-        self.v = self._clamp(v if current is None else v + current)
+        self.v = self.settled = self._clamp(v if current is None else v + current)
 
     def _decay(self, v: Tensor) -> Tensor:
         decay = self.neuron.decay
@@ -145,7 +159,9 @@ class _Neurons:
         return v if self.neuron.clamp is None else v.clamp(*self.neuron.clamp)
 
 
-def _run_batch(ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timesteps: int) -> StudentTrace:
+def _run_batch(
+    ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timesteps: int, watch: Watch | None = None
+) -> StudentTrace:
     encoder, student, count = ensemble.encoder, ensemble.students[number], len(inputs)
     direct = encoder.kind == "direct"
     raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
@@ -168,7 +184,7 @@ def _run_batch(ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timeste
                 assert x is not None
                 x = _pool(layer, x)
                 continue
-            incoming = None
+            came, incoming = x, None
             if x is not None:
                 incoming = _current(layer, x)
                 ops[:, index] += _work(layer, x)
@@ -177,6 +193,8 @@ def _run_batch(ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timeste
             else:
                 x = neurons[index].step(incoming)
                 totals[index] += x.sum(dim=(1, 2, 3))
+            if watch is not None:
+                watch(t, index, came, neurons[index].settled)
     readout = neurons[len(student.layers) - 1].v.reshape(count, -1).numpy()
     spiking = [totals[i] for i, layer in enumerate(student.layers) if i in totals and layer is not student.readout]
     return StudentTrace(

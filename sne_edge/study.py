@@ -1,40 +1,44 @@
-"""Studies: what the method claims, one table each, on real data and with its spread over seeds.
+"""What a study is made of: a lab that trains and measures each thing once, and the table that comes out.
 
-In: a study's name, a data set, seeds. Out: `NAME-DATASET.json` and `.md`. Everything a study trains is kept in a
-cache, so that a killed study goes on where it was, and studies share models. Validation data makes every choice; the
-tables are of test data.
+In: a data set, seeds, a folder. Out: `NAME-DATASET.json` and `.md`, and a `.png` where the study has a picture. What a
+lab trains or measures is kept in its cache, so that a killed study goes on where it was, and studies share models. The
+studies are in `studies`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from . import baseline
+from . import baseline, energy
 from .artifact import fingerprint, load, save
-from .calibrate import Stages, choose_policy, run_students, stages, with_costs
-from .corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from .calibrate import Promise, Work, choose_policy, promise, run_students, stages
 from .data import Dataset, load_dataset
 from .evaluate import evaluate
 from .files import write_whole
 from .fit import Progress, quiet, read_checkpoint, write_checkpoint
 from .host import HostModel
-from .model import ActivationPolicy, QuantEnsemble
-from .partition import SCHEMES
-from .policy import format_policy
+from .model import ActivationPolicy, QuantEnsemble, SynapticLayer
+from .policy import format_policy, schedule
 from .presets import preset
-from .teacher import TeacherNet, accuracy, count_macs, extract, views
-from .train import TrainConfig, find_teacher, model_key, train
+from .recalibrate import measure
+from .report import Picture, draw_picture
+from .resources import FIRMWARE, RUNTIME, TEMPLATES
+from .teacher import TeacherNet, accuracy, extract, views
+from .train import CALIBRATION_SAMPLES, TrainConfig, find_teacher, model_key, train
 
 BOARD = "mps2-an386"  # a Cortex-M4
 COUNTED = 16  # inputs whose instructions are counted
+WEIGHED = energy.SAMPLES  # inputs whose energy is estimated
+WIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # of int8 CNNs, in channels of a student
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,22 @@ class Table:
     columns: tuple[str, ...]
     rows: list[list[Any]]
     notes: list[str] = field(default_factory=list)
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Cnn:
+    """An int8 CNN: its accuracy, 0..1, on validation and test samples, MACs, and instructions on a Cortex-M4."""
+
+    validation: float
+    test: float
+    macs: int
+    instructions: int
 
 
 @dataclass(frozen=True)
 class Lab:
-    """What studies share: a cache of models, an executor, where news goes."""
+    """What studies share: a cache of models and measurements, an executor, where news goes."""
 
     dataset: str
     seeds: tuple[int, ...]
@@ -85,46 +100,93 @@ class Lab:
         save(made, path)
         return made
 
-    def cnn(self, config: TrainConfig) -> tuple[Any, int]:
-        """An int8 network with the layers of a config's student, and its MACs; trained as long as students are."""
+    def held(self, seed: int, **changes: Any) -> Held:
+        """The preset's ensemble with a seed and changes, and its data."""
+        return Held(self, self.config(seed, **changes))
+
+    def net(self, config: TrainConfig) -> Any:
+        """An int8 network with the layers of a config's student; trained as long as students are."""
         dataset, recipe = self.data(config.seed), config.recipe
         net = baseline.build_cnn(dataset.shape, config.body, len(dataset.classes))
-        macs = count_macs(net, dataset.shape)
         path = self.cache / f"cnn-{model_key(config, dataset)}.pt"
         kept = read_checkpoint(path)
         if kept is not None:
             made = baseline.int8_form(net)
             made.load_state_dict(kept)
-            return made, macs
+            return made.eval()
         x = views(dataset.x_train, config.views, config.seed, dataset.mirrored)
         taught = extract(self.teacher(config.seed), x, self.cache)
         made = baseline.train_cnn(
             net, x, taught.logits, dataset.y_train, epochs=recipe.alone + recipe.joint, rounded=recipe.rounded,
-            rate=4e-3, seed=config.seed, progress=self.progress,
+            rate=4e-3, seed=config.seed, checkpoint=path.with_suffix(".run.pt"), progress=self.progress,
         )  # fmt: skip
         write_checkpoint(path, made.state_dict())
-        return made, macs
+        path.with_suffix(".run.pt").unlink(missing_ok=True)
+        return made
 
-    def instructions(self, model: QuantEnsemble, policy: ActivationPolicy, inputs: np.ndarray) -> float:
-        """Mean instructions of an inference on an emulated Cortex-M4, over the first `COUNTED` inputs."""
-        from .bench import bench
-        from .connect import connect
+    def cnn(self, config: TrainConfig) -> Cnn:
+        """What the int8 network of a config can do and costs."""
+        data = self.data(config.seed)
 
-        path = self.cache / f"count-{fingerprint(model)}-{format_policy(policy).replace(':', '-')}.json"
-        if not path.exists():
-            unknown = np.full(COUNTED, -1)
-            with connect(model, f"qemu:{BOARD}") as (device, _):
-                row = bench(HostModel(model), device, inputs[:COUNTED], unknown, [policy], COUNTED)[0]
-            write_whole(path, lambda file: file.write(json.dumps(row.count_mean).encode()))
-        return float(json.loads(path.read_text()))
+        def make() -> list[Any]:
+            net = self.net(config)
+            own = [accuracy(net, x, y) for x, y in ((data.x_val, data.y_val), (data.x_test, data.y_test))]
+            return [*own, *baseline.cost(data.shape, config.body, len(data.classes))]
+
+        return Cnn(*self.remember(("cnn", model_key(config, data)), make))
+
+    def equal_cnn(self, wanted: float) -> dict[float, list[Cnn]]:
+        """The int8 CNNs by width and by seed, up to the narrowest of `WIDTHS` at which their mean validation accuracy
+        is at least `wanted`, or all."""
+        found: dict[float, list[Cnn]] = {}
+        for width in WIDTHS:
+            found[width] = [self.cnn(scaled(self.config(seed), width)) for seed in self.seeds]
+            if np.mean([c.validation for c in found[width]]) >= wanted:
+                break
+        return found
+
+    def remember(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
+        """What `make` measured, JSON-able: made once for a key, then kept."""
+        path = self.cache / f"measured-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            made = make()
+            write_whole(path, lambda file: file.write(json.dumps(made).encode()))
+            return made
+
+
+def scaled(config: TrainConfig, factor: float, **changes: Any) -> TrainConfig:
+    """A config whose students have `factor` times the channels, in whole fours."""
+    channels = tuple(4 * max(1, round(c * factor / 4)) for c in config.body.channels)
+    return replace(config, body=replace(config.body, channels=channels), **changes)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Accuracy 0..1; means per inference of students run, and of operations (synaptic and MAC)."""
+
+    accuracy: float
+    students_run: float
+    operations: float
 
 
 @dataclass(frozen=True)
 class Held:
-    """A model on the validation and test samples of its data set, after every number of students."""
+    """A model on the validation and test samples of its data set."""
 
-    model: QuantEnsemble
-    data: Dataset
+    lab: Lab
+    config: TrainConfig
+
+    @cached_property
+    def model(self) -> QuantEnsemble:
+        """The model, trained where it has not been."""
+        return self.lab.model(self.config)
+
+    @property
+    def data(self) -> Dataset:
+        """Its data set."""
+        return self.lab.data(self.config.seed)
 
     @cached_property
     def host(self) -> HostModel:
@@ -137,15 +199,88 @@ class Held:
         return self.model.encoder.encode(self.data.x_test)
 
     @cached_property
-    def test(self) -> Stages:
+    def test(self) -> Work:
         """Of the test samples."""
-        return stages(self.model, run_students(self.model, self.inputs), self.data.y_test)
+        return measure(self.host, self.inputs)
 
-    def accuracy(self, policy: ActivationPolicy, x: np.ndarray | None = None) -> tuple[float, float, float]:
-        """Accuracy 0..1, mean students run and operations of a policy on test samples or `x` in their place."""
-        inputs = self.inputs if x is None else self.model.encoder.encode(x)
+    @cached_property
+    def validation(self) -> tuple[Work, np.ndarray]:
+        """Of the validation samples, in as many views as training calibrates with, and their labels."""
+        data = self.data
+        count = min(5, max(1, CALIBRATION_SAMPLES // len(data.x_val)))
+        seen = views(data.x_val, count, self.config.seed, data.mirrored)
+        inputs = self.model.encoder.encode(seen.reshape(-1, *seen.shape[2:]))
+        return measure(self.host, inputs), np.tile(data.y_val, len(seen))
+
+    @cached_property
+    def weighed(self) -> Work:
+        """Of the first `WEIGHED` test samples, by layer."""
+        return run_students(self.model, self.inputs[:WEIGHED])
+
+    def calibrated(self, drop: float, kind: str) -> QuantEnsemble:
+        """The model with a policy chosen on validation samples."""
+        return choose_policy(self.model, *self.validation, drop, kind=kind)
+
+    def promise(self, made: QuantEnsemble) -> Promise:
+        """What the policy, `cascade` or `routed`, of a form of the model does to the test samples."""
+        return promise(stages(made, self.test, self.data.y_test), made.policy.margins)
+
+    def figures(self, policy: ActivationPolicy) -> Figures:
+        """Of a policy on the test samples."""
+        key = ("figures", fingerprint(self.model), format_policy(policy), self.data.fingerprint)
+
+        def make() -> list[float]:
+            found = self.run(policy, self.inputs)
+            return [found.accuracy, found.students_run, found.operations]
+
+        return Figures(*self.lab.remember(key, make))
+
+    def run(self, policy: ActivationPolicy, inputs: np.ndarray) -> Figures:
+        """Of a policy on other forms of the test samples, uint8 [N, input_bytes]."""
         row = evaluate(self.host, inputs, self.data.y_test, [policy])[0]
-        return float(row.accuracy or 0), row.students_run, row.operations
+        return Figures(float(row.accuracy or 0), row.students_run, row.operations)
+
+    def spike_rate(self) -> float:
+        """Spikes per neuron and timestep of all students on the first `WEIGHED` test samples."""
+        model = self.model
+
+        def make() -> float:
+            spikes = self.host.run(self.inputs[:WEIGHED], ActivationPolicy("all")).spikes.sum(axis=1).mean()
+            layers = (model.students[student].layers[layer] for student, layer in model.spike_layers)
+            neurons = sum(layer.neurons for layer in layers if isinstance(layer, SynapticLayer))
+            return float(spikes) / (neurons * model.encoder.timesteps)
+
+        return float(self.lab.remember(("spike rate", fingerprint(model), self.data.fingerprint), make))
+
+    def energy(self, made: QuantEnsemble, policy: ActivationPolicy) -> energy.Estimate:
+        """Of a form of the model under a policy, over the first `WEIGHED` test samples."""
+        active = schedule(made, policy, self.weighed.parts, self.weighed.ops).active
+        return energy.estimate_runs(made, self.weighed, active, policy)
+
+    def instructions(self, policy: ActivationPolicy) -> int:
+        """Mean instructions of an inference on an emulated Cortex-M4, over the first `COUNTED` test samples."""
+        from .bench import bench
+        from .connect import connect
+
+        def make() -> int:
+            unknown = np.full(COUNTED, -1)
+            with connect(self.model, f"qemu:{BOARD}") as (device, _):
+                inputs = self.inputs[:COUNTED]
+                row = bench(self.host, device, inputs, unknown[: len(inputs)], [policy], COUNTED)[0]
+            return round(row.count_mean)
+
+        key = ("instructions", fingerprint(self.model), format_policy(policy), self.data.fingerprint, _engine())
+        return int(self.lab.remember(key, make))
+
+
+@cache
+def _engine() -> str:
+    """16 hex digits over everything that is compiled: counts of another engine are not this one's."""
+    digest = hashlib.sha256()
+    for folder in (RUNTIME, TEMPLATES.parent, FIRMWARE):
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"):
+            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @lru_cache(maxsize=4)
@@ -153,207 +288,32 @@ def _load(dataset: str, seed: int) -> Dataset:
     return load_dataset(dataset, seed)
 
 
-Study = Callable[[Lab], Table]
-STUDIES: dict[str, Study] = {}
-
-
-def study(function: Study) -> Study:
-    """Register a study by its function's name."""
-    STUDIES[function.__name__] = function
-    return function
-
-
 def percent(values: Sequence[float]) -> list[float]:
     """Shares as percent, rounded to hundredths."""
     return [round(100 * v, 2) for v in values]
 
 
-@study
-def ensemble(lab: Lab) -> Table:
-    """Teacher, every number of students in float and int8, and the cascade: accuracy and operations."""
-    records = [lab.model(lab.config(seed)).provenance for seed in lab.seeds]
-    macs = records[0]["teacher"]["macs"]
-    rows: list[list[Any]] = [["teacher (float)", percent([r["teacher"]["test"] for r in records]), "", macs, 1.0, ""]]
-    for k, first in enumerate(records[0]["integer"]["test"]):
-        own = [r["integer"]["test"][k] for r in records]
-        fixed = first["policy"].startswith("first")
-        ops = [row["operations"] for row in own]
-        rows.append(
-            [
-                f"{k + 1} student{'s' if k else ''}" if fixed else "margin cascade",
-                percent([row["accuracy"] for row in own]),
-                percent([r["float"]["test"][k] for r in records]) if fixed else "",
-                [round(n) for n in ops],
-                [round(macs / n, 1) for n in ops],
-                [row["students_run"] for row in own],
-            ]
-        )
-    columns = ("", "accuracy, %", "as float, %", "operations", "teacher / operations", "students run")
-    return Table(f"Teacher, ensemble and cascade on {lab.label}", columns, rows)
-
-
-@study
-def partition(lab: Lab) -> Table:
-    """Every partition scheme after every number of students: int8 test accuracy, the order calibrated alike."""
-    rows: list[list[Any]] = []
-    for scheme in SCHEMES:
-        records = [lab.model(lab.config(seed, scheme=scheme)).provenance for seed in lab.seeds]
-        seen = [record["integer"]["test"] for record in records]
-        fixed = [[row["accuracy"] for row in record if row["policy"].startswith("first")] for record in seen]
-        teachers = [record["partition"].get("teacher", record["teacher"])["test"] for record in records]
-        rows.append([scheme, *(percent(column) for column in zip(*fixed, strict=True)), percent(teachers)])
-    count = len(rows[0]) - 2
-    heads = [f"{k} student{'s' if k > 1 else ''}, %" for k in range(1, count + 1)]
-    notes = [
-        "For every scheme, the student that runs next is the one that makes the ensemble most accurate on validation "
-        "data. disentangled-tuned has a teacher of its own."
-    ]
-    return Table(f"Partition schemes on {lab.label}", ("scheme", *heads, "its teacher, %"), rows, notes)
-
-
-@study
-def cascade(lab: Lab) -> Table:
-    """The cascade at several allowed drops against a fixed number of students: operations at equal accuracy."""
-    helds = [Held(lab.model(lab.config(seed)), lab.data(seed)) for seed in lab.seeds]
-    works = []
-    for held, seed in zip(helds, lab.seeds, strict=True):
-        seen = views(held.data.x_val, 3, seed, held.data.mirrored)
-        work = run_students(held.model, held.model.encoder.encode(seen.reshape(-1, *seen.shape[2:])))
-        works.append((with_costs(held.model, work), work, np.tile(held.data.y_val, len(seen))))
-    rows: list[list[Any]] = []
-    for drop in (0.0, 0.1, 0.2, 0.5, 1.0, 2.0):
-        accuracies, ops, run, ratio = [], [], [], []
-        for held, (costed, work, labels) in zip(helds, works, strict=True):
-            made = choose_policy(costed, work, labels, drop)
-            found = Held(made, held.data).accuracy(made.policy)
-            curve = held.test.correct.mean(axis=0), held.test.cost.mean(axis=0)
-            accuracies.append(found[0])
-            run.append(round(found[1], 2))
-            ops.append(round(found[2]))
-            ratio.append(round(cost_at(found[0], *curve) / found[2], 2))
-        rows.append([drop, percent(accuracies), run, ops, ratio])
-    columns = ("allowed drop, points", "accuracy, %", "students run", "operations", "fixed / cascade, equal accuracy")
-    notes = ["Fixed: a straight line between the numbers of students; above their best accuracy, the cost of all."]
-    return Table(f"Cascade against a fixed number of students on {lab.label}", columns, rows, notes)
-
-
-def cost_at(accuracy: float, accuracies: np.ndarray, costs: np.ndarray) -> float:
-    """What a fixed number of students costs for an accuracy, linear between numbers; at most what all cost."""
-    if accuracy <= accuracies[0]:
-        return float(costs[0])
-    for k in range(1, len(costs)):
-        if accuracies[k] >= accuracy:
-            low, high = accuracies[k - 1], accuracies[k]
-            part = (accuracy - low) / (high - low) if high > low else 1.0
-            return float(costs[k - 1] + part * (costs[k] - costs[k - 1]))
-    return float(costs[-1])
-
-
-@study
-def noise(lab: Lab) -> Table:
-    """Points of accuracy lost under corruptions by the teacher, an int8 CNN, the ensemble and the cascade, and how many
-    students the cascade runs."""
-    subjects = []
-    for seed in lab.seeds:
-        held = Held(lab.model(lab.config(seed)), lab.data(seed))
-        subjects.append((seed, held, lab.teacher(seed), lab.cnn(lab.config(seed))[0]))
-    rows: list[list[Any]] = []
-    for kind in ("none", *CORRUPTIONS):
-        for severity in (1,) if kind == "none" else SEVERITIES:
-            cells: list[list[float]] = [[] for _ in range(5)]
-            for seed, held, teacher, cnn in subjects:
-                data = held.data
-                x = data.x_test if kind == "none" else corrupt(kind, data.x_test, severity, seed)
-                own = held.accuracy(held.model.policy, x)
-                cells[0].append(accuracy(teacher, x, data.y_test))
-                cells[1].append(accuracy(cnn, x, data.y_test))
-                cells[2].append(held.accuracy(ActivationPolicy("all"), x)[0])
-                cells[3].append(own[0])
-                cells[4].append(round(own[1], 2))
-            rows.append([kind, severity if kind != "none" else "", *(percent(c) for c in cells[:4]), cells[4]])
-    columns = ("corruption", "severity", "teacher, %", "int8 CNN, %", "ensemble, %", "cascade, %", "students run")
-    return Table(f"Accuracy under corruption on {lab.label}", columns, rows)
-
-
-@study
-def baselines(lab: Lab) -> Table:
-    """At the ensemble's cost: one large SNN, students without a partition, and an int8 CNN."""
-    width = lab.config(0).students ** 0.5  # weights and operations grow with the square of the channels
-    rows: list[list[Any]] = []
-
-    def add(name: str, configs: list[TrainConfig]) -> None:
-        found = []
-        for config in configs:
-            held = Held(lab.model(config), lab.data(config.seed))
-            found.append((*held.accuracy(ActivationPolicy("all")), held))
-        counts = [round(lab.instructions(h.model, ActivationPolicy("all"), h.inputs)) for *_, h in found]
-        rows.append([name, percent([f[0] for f in found]), [round(f[2]) for f in found], counts])
-
-    def scaled(config: TrainConfig, factor: float, **changes: Any) -> TrainConfig:
-        channels = tuple(4 * max(1, round(c * factor / 4)) for c in config.body.channels)
-        return replace(config, body=replace(config.body, channels=channels), **changes)
-
-    add("ensemble", [lab.config(s) for s in lab.seeds])
-    add("one student", [lab.config(s, students=1) for s in lab.seeds])
-    add("one large student", [scaled(lab.config(s), width, students=1) for s in lab.seeds])
-    add("ensemble without a partition", [lab.config(s, scheme="whole") for s in lab.seeds])
-    for factor in (0.5, 1.0, width):
-        found = []
-        for seed in lab.seeds:
-            data = lab.data(seed)
-            net, macs = lab.cnn(scaled(lab.config(seed), factor))
-            found.append((accuracy(net, data.x_test, data.y_test), macs))
-        counts = [round(baseline.INSTRUCTIONS_PER_MAC * macs) for _, macs in found]
-        rows.append([f"int8 CNN, {factor:g} x channels", percent([f[0] for f in found]), [f[1] for f in found], counts])
-    columns = ("", "accuracy, %", "operations", "instructions, M4")
-    notes = [
-        f"Instructions: counted in QEMU, {COUNTED} inputs; the CNN's are {baseline.INSTRUCTIONS_PER_MAC} for each MAC, "
-        "an estimate from a measurement of CMSIS-NN's convolution."
-    ]
-    return Table(f"Baselines on {lab.label}", columns, rows, notes)
-
-
-@study
-def timesteps(lab: Lab) -> Table:
-    """Timesteps and target spike rates: accuracy and instructions on a Cortex-M4, all students and cascade."""
-    rows: list[list[Any]] = []
-    for steps in (1, 2, 4, 8):
-        for target in (0.0, 0.05, 0.1):
-            config = lab.config(0)
-            recipe = replace(config.recipe, target=target)
-            made = [Held(lab.model(lab.config(s, timesteps=steps, recipe=recipe)), lab.data(s)) for s in lab.seeds]
-            every, own = ActivationPolicy("all"), [h.model.policy for h in made]
-            rows.append(
-                [
-                    steps,
-                    target,
-                    percent([h.accuracy(every)[0] for h in made]),
-                    [round(lab.instructions(h.model, every, h.inputs)) for h in made],
-                    percent([h.accuracy(p)[0] for h, p in zip(made, own, strict=True)]),
-                    [round(lab.instructions(h.model, p, h.inputs)) for h, p in zip(made, own, strict=True)],
-                ]
-            )
-    columns = ("timesteps", "target rate", "all, %", "instructions", "cascade, %", "instructions, cascade")
-    return Table(f"Timesteps and spike rates on {lab.label}", columns, rows)
-
-
-def run_study(name: str, lab: Lab, folder: Path) -> Table:
-    """Run a study and write its table to `folder`. Raises `SneError` where something it needs is missing."""
-    table = STUDIES[name](lab)
+def write_table(name: str, table: Table, lab: Lab, folder: Path) -> None:
+    """Write a study's table to `folder`, as JSON and as Markdown."""
     record = {"study": name, "dataset": lab.label, "seeds": lab.seeds} | msgspec.to_builtins(table)
     stem = f"{name}-{lab.label}"
     write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
-    write_whole(folder / f"{stem}.md", lambda file: file.write(markdown(table, lab).encode()))
-    return table
+    if table.picture is not None:
+        draw_picture(table.picture, table.title, folder / f"{stem}.png")
+    write_whole(folder / f"{stem}.md", lambda file: file.write(markdown(name, table, lab).encode()))
 
 
-def markdown(table: Table, lab: Lab) -> str:
-    """A table as Markdown."""
+def markdown(name: str, table: Table, lab: Lab) -> str:
+    """A study's table as Markdown."""
     lines = [f"# {table.title}", "", "| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
     lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in table.rows]
     seeds = ", ".join(map(str, lab.seeds))
     spread = "; mean ± standard deviation" if len(lab.seeds) > 1 else ", one run"
-    lines += ["", f"Test data. Seeds {seeds}{spread}.", *table.notes]
+    lines += ["", f"Test data. Seeds {seeds}{spread}."]
+    lines += [part for note in table.notes for part in ("", note)]
+    if table.picture is not None:
+        lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
+    lines += ["", f"`sne-edge study {name} --dataset {lab.label} --seeds {seeds.replace(' ', '')}` makes this table."]
     return "\n".join(lines) + "\n"
 
 

@@ -154,6 +154,9 @@ def policies(ensemble: QuantEnsemble) -> list[ActivationPolicy]:
         chosen.append(ActivationPolicy("budget", max_ops=max(1, typical // 2)))
     if ensemble.policy.kind == "cascade":
         chosen.append(ActivationPolicy("cascade", margins=tuple(m // 2 for m in ensemble.policy.margins)))
+    if ensemble.routes is not None and ensemble.policy.kind != "routed":
+        margins = ensemble.policy.margins or (max(1, int(np.abs(ensemble.bias).max())),) * (count - 1)
+        chosen.append(ActivationPolicy("routed", margins=margins))
     return list(dict.fromkeys(chosen))
 
 

@@ -18,7 +18,7 @@ from sne_edge.partition import SCHEMES
 
 COMMANDS = (
     "train", "quantize", "inspect", "eval", "export", "build", "verify", "bench", "calibrate", "plot", "targets",
-    "doctor",
+    "doctor", "card", "study",
 )  # fmt: skip
 
 
@@ -71,6 +71,23 @@ def test_eval_prints_a_row_for_every_number_of_students_and_the_own_policy(model
     assert isinstance(rows, list) and len(rows) == len(tiny.students) + 1
     assert [row["students_run"] for row in rows[: len(tiny.students)]] == [1, 2, 3]
     assert rows[-1]["policy"].startswith("cascade") and rows[0]["operations"] > 0
+
+
+def test_eval_counts_as_neurobench_does_and_estimates_energy(model: Path) -> None:
+    rows = parsed("eval", model, "--energy")
+    assert isinstance(rows, list)
+    assert all(0 < row["neurobench"]["Effective_ACs"] <= row["synaptic_ops"] for row in rows)
+    assert all("estimate" in row["energy"]["note"] and row["energy"]["estimated_total_pj"] > 0 for row in rows)
+    assert "estimates" in run("eval", model, "--energy").stdout
+
+
+def test_a_folder_of_that_name_does_not_hide_a_shipped_model(tmp_path: Path) -> None:
+    (tmp_path / "mnist1d").mkdir()
+    assert run("inspect", "mnist1d", cwd=tmp_path).returncode == 0
+
+
+def test_eval_gives_the_same_for_any_number_of_jobs(model: Path) -> None:
+    assert parsed("eval", model) == parsed("eval", model, "--jobs", 1) == parsed("eval", model, "--jobs", 3)
 
 
 def test_eval_takes_policies_in_words(model: Path) -> None:

@@ -94,9 +94,11 @@ def assert_decisions(ensemble: QuantEnsemble, policy: ActivationPolicy, inputs: 
             assert getattr(got, name)[i] == getattr(want, name), name
 
 
-def assert_host(ensemble: QuantEnsemble, model: HostModel, inputs: np.ndarray, rng: random.Random) -> None:
+def assert_host(
+    ensemble: QuantEnsemble, model: HostModel, inputs: np.ndarray, rng: random.Random, portable: bool = False
+) -> None:
     """Generated C and reference agree: each student alone at every timestep, then every kind of policy."""
-    traced = HostModel(ensemble, trace=True)
+    traced = HostModel(ensemble, trace=True, portable=portable)
     for number in range(len(ensemble.students)):
         for t in range(1, ensemble.encoder.timesteps + 1):
             policy = ActivationPolicy("mask", mask=1 << number, timesteps=t)
@@ -147,7 +149,66 @@ def test_host_c_equals_the_reference_at_every_timestep(
     require_tool("cc")
     ensemble = data.draw(ensembles(width=width))
     rng = random.Random(data.draw(SEEDS))
-    assert_host(ensemble, HostModel(ensemble), random_inputs(rng, ensemble, 8), rng)
+    portable = data.draw(st.booleans())
+    model = HostModel(ensemble, portable=portable)
+    assert_host(ensemble, model, random_inputs(rng, ensemble, 8), rng, portable)
+
+
+BLOCKS = 252  # outputs that every block of the host's kernels gets a part of
+WIDE = {
+    "subtract": Neuron("lif", Decay("shift", 1)),
+    "zero": Neuron("lif", Decay("q15", 21000), reset="zero", clamp=(-900, 500)),
+    "delayed": Neuron("lif", Decay("q15", 32767), reset_delay=True, clamp=(-3000, 2000)),
+    "if": Neuron("if", clamp=(-9000, 9000)),
+    "32 bits": Neuron("lif", Decay("q15", 32767), clamp=(-70000, 70000)),
+}
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("kind", ["direct", "events"])
+def test_wide_layers_are_exact_in_the_host_kernels_and_the_portable_ones(
+    kind: EncoderKind, portable: bool, require_tool: Callable[..., None]
+) -> None:
+    require_tool("cc")
+    rng = random.Random(2)
+    encoder = Encoder(kind, (1, 1, 60), 4)
+    students: list[list[Layer]] = []
+    for neuron in WIDE.values():
+        first = linear(encoder, True, encoder.shape, BLOCKS, neuron)
+        weight = first.weight // (100 if kind == "direct" else 4)
+        first = proven(msgspec.structs.replace(first, weight=weight), encoder)
+        readout = linear(encoder, False, first.out_shape, 20, READOUT)
+        students.append([first, readout])
+    shape = (1, 3, 20)  # positions that begin at any bit of a word
+    image = Encoder(kind, shape, 4)
+    assert {student[0].bound.width for student in students} == {16, 32}
+    conv = Conv(
+        in_shape=shape,
+        out_shape=(1, 3, 44),
+        weight=np.random.default_rng(1).integers(-30, 31, (44, 20, 1, 3), dtype=np.int8),
+        bias=np.arange(44, dtype=np.int32),
+        threshold=np.full(44, 70, np.int32),
+        scale=np.ones(44),
+        neuron=WIDE["subtract"],
+        bound=Bound(0, 0),
+        padding=(0, 1),
+    )
+    convolved = [proven(conv, image), linear(image, False, conv.out_shape, 20, READOUT)]
+    for ensemble in (ensemble_of(encoder, students), ensemble_of(image, [convolved])):
+        inputs = random_inputs(rng, ensemble, 8)
+        model = HostModel(ensemble, portable=portable)
+        assert_host(ensemble, model, inputs, rng, portable)
+        assert model.run(inputs).spikes.any()
+
+
+def test_results_are_the_same_for_any_number_of_threads(three_students: tuple[QuantEnsemble, HostModel]) -> None:
+    ensemble, model = three_students
+    inputs = np.resize(random_inputs(random.Random(3), ensemble, 8), (451, ensemble.encoder.input_bytes))
+    one = model.run(inputs, threads=1)
+    for threads in (2, 3, 7, None):
+        many = model.run(inputs, threads=threads)
+        for name in host.Batch.__dataclass_fields__.keys() - {"states"}:
+            np.testing.assert_array_equal(getattr(one, name), getattr(many, name), err_msg=name)
 
 
 @pytest.mark.parametrize("seed", range(6))

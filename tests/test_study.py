@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sne_edge import presets, study
-from sne_edge.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from sne_edge import presets, studies, study
+from sne_edge.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
 from sne_edge.distill import Recipe
 from sne_edge.errors import SneError
 from sne_edge.student import Body
@@ -30,34 +30,40 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> study.Lab:
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "mnist1d", small)
+        patch.setattr(study, "WIDTHS", (0.5, 1.0))
+        patch.setattr(studies, "TIMESTEPS", (1, 3))
+        patch.setattr(studies, "TARGETS", (0.1,))
         yield study.Lab(str(folder / "waves.npz"), (0, 1), folder / "cache", executor="inline")
 
 
-@pytest.mark.parametrize("name", ["ensemble", "cascade", "noise"])
+@pytest.mark.parametrize("name", ["ensemble", "cascade", "noise", "baselines", "timesteps"])
 def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
     name: str, lab: study.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    table = study.run_study(name, replace(lab, dataset=lab.dataset), tmp_path)
+    table = studies.run_study(name, replace(lab, dataset=lab.dataset), tmp_path)
     files = sorted(p.name for p in tmp_path.rglob("*") if p.is_file())
-    assert files == [f"{name}-waves.json", f"{name}-waves.md"]
+    assert files == [f"{name}-waves{end}" for end in (".json", ".md", ".png") if end != ".png" or table.picture]
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert {p.stat().st_mode for p in tmp_path.rglob("*") if p.is_file()} == {plain.stat().st_mode}
     text = (tmp_path / f"{name}-waves.md").read_text()
     assert text.count("\n|") == len(table.rows) + 2 and "±" in text and "Seeds 0, 1" in text
     record = json.loads((tmp_path / f"{name}-waves.json").read_text())
     assert record["rows"] == json.loads(json.dumps(table.rows)) and record["seeds"] == [0, 1]
     monkeypatch.setattr(study, "train", None)  # another run reads what this one kept
-    again = study.run_study(name, lab, tmp_path)
+    again = studies.run_study(name, lab, tmp_path)
     assert again.rows == table.rows
 
 
 def test_partitions_are_compared_at_every_number_of_students(lab: study.Lab, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(study, "SCHEMES", ("random", "whole"))
-    table = study.STUDIES["partition"](lab)
+    monkeypatch.setattr(studies, "SCHEMES", ("random", "whole"))
+    table = studies.STUDIES["partition"](lab)
     assert [row[0] for row in table.rows] == ["random", "whole"] and len(table.rows[0]) == 4
 
 
 @pytest.mark.parametrize(("accuracy", "cost"), [(0.5, 10), (0.8, 10), (0.85, 15), (0.9, 20), (0.99, 40)])
 def test_the_cost_of_a_fixed_number_is_linear_between_numbers(accuracy: float, cost: float):
-    assert study.cost_at(accuracy, np.array([0.8, 0.9, 0.9]), np.array([10, 20, 40])) == pytest.approx(cost)
+    assert studies.cost_at(accuracy, np.array([0.8, 0.9, 0.9]), np.array([10, 20, 40])) == pytest.approx(cost)
 
 
 @pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
@@ -73,3 +79,50 @@ def test_corruption_grows_with_its_severity_and_repeats(kind: str, shape: tuple[
 def test_an_unknown_corruption_is_refused():
     with pytest.raises(SneError, match="no corruption"):
         corrupt("rain", np.zeros((1, 1, 4, 1)), 1)
+
+
+@pytest.fixture
+def recordings() -> np.ndarray:
+    """Sixteen tones of half a second and another half of silence."""
+    rng = np.random.default_rng(0)
+    time = np.arange(2000) / 8000
+    tones = 3000 * np.sin(2 * np.pi * rng.uniform(200, 2000, size=(16, 1)) * time)
+    return np.pad(tones, ((0, 0), (0, 2000))).astype(np.int16)
+
+
+@pytest.mark.parametrize("kind", sorted(NOISES))
+def test_noise_has_the_ratio_to_the_sound_that_was_asked_for(kind: str, recordings: np.ndarray):
+    for snr in SNRS:
+        noisy = add_noise(kind, recordings, snr)
+        assert noisy.dtype == np.int16 and np.array_equal(noisy, add_noise(kind, recordings, snr))
+        noise = noisy.astype(np.float64) - recordings
+        power = (recordings[:, :2000].astype(np.float64) ** 2).mean(axis=1)
+        assert 10 * np.log10(power / (noise**2).mean(axis=1)) == pytest.approx(snr, abs=0.1)
+    assert np.abs(noise[:, 2000:]).max() > 0, "silence is noisy, too"
+
+
+def test_babble_is_other_recordings_and_never_the_recording_itself(recordings: np.ndarray):
+    noise = add_noise("babble", recordings, 0).astype(np.float64) - recordings
+    spectra, own = np.abs(np.fft.rfft(noise[:, :2000])), np.abs(np.fft.rfft(recordings[:, :2000].astype(np.float64)))
+    peaks = own.argmax(axis=1)
+    heard = spectra[:, peaks] > 0.1 * spectra.max(axis=1, keepdims=True)  # [recording, whose tone]
+    assert not heard.diagonal().all() and (heard.sum(axis=1) >= 3).all()
+
+
+def test_noise_on_silence_or_one_recording_alone_is_defined():
+    assert not add_noise("babble", np.zeros((3, 100), np.int16), 10).any()
+    assert add_noise("white", np.full((1, 100), 20000, np.int16), 0).max() == 2**15 - 1
+    assert add_noise("babble", np.full((1, 100), 100, np.int16), 0).shape == (1, 100)
+    with pytest.raises(SneError, match="no noise"):
+        add_noise("wind", np.zeros((1, 4), np.int16), 10)
+
+
+def test_sound_is_made_noisy_before_the_front_end(lab: study.Lab):
+    from sne_edge.data import Dataset
+    from sne_edge.frontend import LogMel
+
+    x = np.zeros((2, 1, 4, 2), np.float32)
+    sound = Dataset("s", x, np.zeros(2), x, np.zeros(2), x, np.zeros(2), ("0", "1"), LogMel())
+    assert list(studies._conditions(sound))[:2] == [("none: accuracy, %", ""), ("white", "30 dB")]
+    assert len(list(studies._conditions(sound))) == 1 + len(NOISES) * len(SNRS)
+    assert len(list(studies._conditions(lab.data(0)))) == 1 + len(CORRUPTIONS) * len(SEVERITIES)

@@ -1,0 +1,152 @@
+/* Every kind of neuron's firing pass on an emulated core against the portable one: random layers, membranes, thresholds
+ * and places of the spikes, extremes often. Prints a line for each kind: its name and how many cases differed. */
+#include "bare_metal.h"
+#include "sne_fire.h"
+
+#ifndef CASES
+#define CASES 80 /* of each kind */
+#endif
+
+enum { MOST = 76, POSITIONS = 3, NEURONS = MOST * POSITIONS, GUARD = 0x5a5a5a5a };
+
+/* One layer of int16 or int32 neurons, with words around it that nobody may touch. */
+typedef struct {
+    uint32_t before;
+    int32_t v[NEURONS];
+    uint32_t bits[(64 + NEURONS) / 32 + 2];
+    uint32_t after;
+} state;
+
+typedef size_t fire_function(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits, size_t first);
+
+static int32_t threshold[MOST], drive[MOST];
+static state given, got, want;
+
+static uint32_t below(uint32_t n)
+{
+    return (random_word() >> 8) % n;
+}
+
+/* Within low .. high, the ends and small numbers often. */
+static int32_t random_between(int32_t low, int32_t high)
+{
+    const uint32_t range = (uint32_t)high - (uint32_t)low, choice = below(8);
+    int32_t small = (int32_t)below(5) - 2;
+    if (choice == 0) {
+        return low;
+    }
+    if (choice == 1) {
+        return high;
+    }
+    if (choice == 2 && small >= low && small <= high) {
+        return small;
+    }
+    return (int32_t)((uint32_t)low + (range == 0xffffffffu ? random_word() : random_word() % (range + 1u)));
+}
+
+/* Fill in a case; returns the neurons' parameters. No final membrane is beyond its width, as proven bounds promise. */
+static sne_neurons random_case(fire_function portable, int width, size_t positions, size_t first)
+{
+    const int32_t low = width == 16 ? INT16_MIN : INT32_MIN / 2, high = width == 16 ? INT16_MAX : INT32_MAX / 2;
+    const uint32_t channels = 1 + below(MOST), stride = (channels + 3u) & ~3u;
+    sne_neurons p = {threshold, drive, 0, 0, 0, 0, 0, 0};
+    size_t c, i;
+    p.clamp_low = random_between(low, 0);
+    p.clamp_high = random_between(0, high);
+    p.channels = (uint16_t)channels;
+    p.stride = (uint16_t)stride;
+    p.decay = (uint16_t)random_between(0, 32767);
+    p.width = (uint16_t)width;
+    given.before = given.after = GUARD;
+    for (i = 0; i < NEURONS; i++) {
+        given.v[i] = GUARD;
+    }
+    for (i = 0; i < sizeof given.bits / 4u; i++) {
+        given.bits[i] = i < (first + 31u) / 32u ? random_word() : GUARD;
+    }
+    for (i = first; i < ((first + positions * channels + 31u) & ~(size_t)31u); i++) {
+        given.bits[i >> 5] &= ~((uint32_t)1 << (i & 31u));
+    }
+    for (c = 0; c < stride; c++) {
+        const int32_t rare = below(4) ? high : random_between(1, high);
+        sne_put(threshold, c, c < channels ? (below(2) ? rare : random_between(1, 40)) : width == 16 ? INT16_MAX : INT32_MAX, width);
+        sne_put(drive, c, 0, width);
+        for (i = 0; i < positions; i++) {
+            const int32_t v = below(4) ? random_between(low, high) : sne_get(threshold, c, width) - 1 + (int32_t)below(3);
+            sne_put(given.v, i * stride + c, c < channels ? (v > high ? high : v) : 0, width);
+        }
+    }
+    want = given;
+    (void)portable(&p, want.v, drive, positions, want.bits, first);
+    for (c = 0; c < channels; c++) { /* without a current: what is left for one */
+        int32_t least = 0, most = 0;
+        for (i = 0; i < positions; i++) {
+            const int32_t v = sne_get(want.v, i * stride + c, width);
+            least = v < least ? v : least;
+            most = v > most ? v : most;
+        }
+        sne_put(drive, c, random_between(least < low ? 0 : low - least, most > high ? 0 : high - most), width);
+    }
+    return p;
+}
+
+static int differs(void)
+{
+    const uint32_t *a = (const uint32_t *)&got, *b = (const uint32_t *)&want;
+    size_t i;
+    for (i = 0; i < sizeof got / 4u; i++) {
+        if (a[i] != b[i]) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int test(const char *name, fire_function fire, fire_function portable, int width)
+{
+    int wrong = 0, i;
+    for (i = 0; i < CASES; i++) {
+        const size_t positions = 1 + below(POSITIONS), first = below(2) ? 8u * below(8) : below(64);
+        const sne_neurons p = random_case(portable, width, positions, first);
+        size_t n;
+        want = got = given;
+        n = portable(&p, want.v, drive, positions, want.bits, first);
+        wrong += fire(&p, got.v, drive, positions, got.bits, first) != n || differs();
+    }
+    print_line(name, wrong);
+    return wrong;
+}
+
+#define KIND(width, leak, shift, reset, clamp)                                                                          \
+    static size_t fire_##width##leak##shift##reset##clamp(const sne_neurons *p, void *v, const void *add,               \
+                                                           size_t positions, uint32_t *bits, size_t first)               \
+    {                                                                                                                    \
+        return sne_fire(p, v, add, positions, bits, first, width, SNE_DECAY_##leak, shift ? shift : p->decay,           \
+                        SNE_RESET_##reset, clamp);                                                                       \
+    }                                                                                                                    \
+    static size_t portable_##width##leak##shift##reset##clamp(const sne_neurons *p, void *v, const void *add,           \
+                                                               size_t positions, uint32_t *bits, size_t first)           \
+    {                                                                                                                    \
+        return sne_fire_portable(p, v, add, positions, bits, first, width, SNE_DECAY_##leak, shift ? shift : p->decay,  \
+                                 SNE_RESET_##reset, clamp);                                                              \
+    }
+#define RUN(width, leak, shift, reset, clamp)                                           \
+    wrong += test(#width "_" #leak #shift "_" #reset "_" #clamp,                         \
+                  fire_##width##leak##shift##reset##clamp, portable_##width##leak##shift##reset##clamp, width);
+#define DECAYS(what, width, reset, clamp)                                                                                \
+    what(width, NONE, 0, reset, clamp) what(width, SHIFT, 1, reset, clamp) what(width, SHIFT, 2, reset, clamp)           \
+    what(width, SHIFT, 3, reset, clamp) what(width, SHIFT, 4, reset, clamp) what(width, SHIFT, 5, reset, clamp)          \
+    what(width, SHIFT, 8, reset, clamp) what(width, SHIFT, 15, reset, clamp) what(width, Q15, 0, reset, clamp)
+#define KINDS(what)                                                                                                      \
+    DECAYS(what, 16, SUBTRACT, 0) DECAYS(what, 16, ZERO, 0) DECAYS(what, 16, DELAYED, 0) DECAYS(what, 16, SUBTRACT, 1)   \
+    what(16, SHIFT, 2, ZERO, 1) what(16, Q15, 0, DELAYED, 1) what(32, SHIFT, 3, SUBTRACT, 0) what(32, Q15, 0, ZERO, 1)
+
+KINDS(KIND)
+
+int program(void)
+{
+    int wrong = 0;
+    KINDS(RUN)
+    print_line("wrong", wrong);
+    return 0;
+}

@@ -1,0 +1,58 @@
+"""Firing kernels one by one, on every emulated core that has its own: each kind of neuron equals the portable pass, on
+random layers and at the edges of int16."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sne_edge.resources import RUNTIME
+
+HERE = Path(__file__).parent
+KINDS = 40
+# What turns each core's own pass wrong: a lane, a threshold, a place, a rounding.
+FAULTS = {
+    "microbit": ("sne_fire_swar.h", "lsrs r4, r4, #28", "lsrs r4, r4, #29"),
+    "mps2-an385": ("sne_fire_thumb2.h", "#0x00010001", "#0x00010000"),
+    "mps2-an386": ("sne_fire_thumb2.h", "#13, #4", "#13, #3"),
+    "mps3-an547": ("sne_fire_helium.h", "vrhadd.s16", "vhadd.s16"),
+}
+
+
+def differing(board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *fault: str) -> dict[str, int]:
+    """Cases that differ from the portable pass, by kind of neuron; `fault`: a runtime file, a text in it, another."""
+    monkeypatch.syspath_prepend(str(HERE.parent / "benchmarks"))
+    from bare_metal import run_on
+
+    program = Path(shutil.copy(HERE / "fire_kernels.c", tmp_path))
+    for path in RUNTIME.glob("sne_fire*.h"):  # found before the runtime's own
+        shutil.copy(path, tmp_path)
+    shutil.copy(RUNTIME / "sne_neuron.h", tmp_path)
+    if fault:
+        name, right, wrong = fault
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert right in text, "the fault was not injected"
+        (tmp_path / name).write_text(text.replace(right, wrong), encoding="utf-8")
+    lines = (line.split() for line in run_on(board, program, definitions=["CASES=10"] if fault else []).splitlines())
+    return {name: int(number) for name, number in lines}
+
+
+@pytest.mark.parametrize("board", FAULTS)
+def test_every_kind_of_neuron_fires_as_portable_c_does(
+    board: str, require_tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    wrong = differing(board, tmp_path, monkeypatch)
+    assert len(wrong) == KINDS + 1
+    assert {name: number for name, number in wrong.items() if number} == {}
+
+
+@pytest.mark.parametrize("board", FAULTS)
+def test_a_fault_in_a_firing_kernel_is_seen(
+    board: str, require_tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    assert differing(board, tmp_path, monkeypatch, *FAULTS[board])["wrong"] > 0
