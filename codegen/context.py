@@ -11,7 +11,7 @@ import numpy as np
 from sne_edge.codegen import frontend, layout
 
 from sne_edge.artifact import fingerprint
-from sne_edge.model import AvgPool, Conv, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
+from sne_edge.model import AvgPool, Conv, Depthwise, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
 from sne_edge.neuron import INT16, INT32
 
 RUNTIME_VERSION = 4  # of the runtime these templates are written for; checked by the generated header
@@ -143,6 +143,8 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
         raise ValueError(f"{weight.size} bytes of weights in one layer are more than the runtime can address")
     window = layer if isinstance(layer, Conv) else None
     kernel = "mac" if analog else stage.kernel
+    if analog:
+        weight = layout.pack_pairs(weight)
     return {
         "kind": "readout" if readout else "spiking",
         "width": width,
@@ -156,6 +158,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
         "clamp": [max(low, neuron.clamp[0]), min(high, neuron.clamp[1])] if neuron.clamp else [low, high],
         "weight": numbers(weight),
         "weight_bits": layer.bits,
+        "macro": "SNE_P8" if analog else "SNE_W4",
         "function": tables.function(
             kernel=kernel,
             weight_bits="" if layer.bits == 8 else layer.bits,
@@ -230,6 +233,7 @@ def describe(layer: Linear | Conv | AvgPool | MaxPool) -> str:
         str(pair[1]) if flat else "x".join(map(str, pair)) for pair in (layer.kernel, layer.stride, layer.padding)
     )
     op = ("conv1d" if flat else "conv2d") if isinstance(layer, Conv) else type(layer).__name__.lower()
+    op = f"depthwise {op}" if isinstance(layer, Depthwise) else op
     return f"{op} {text}, kernel {kernel}, stride {stride}, padding {padding}{narrow}"
 
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from sne_edge.model import AvgPool, Conv, Linear, QuantEnsemble, QuantStudent, SynapticLayer, size
+from sne_edge.model import AvgPool, Conv, Depthwise, Linear, QuantEnsemble, QuantStudent, SynapticLayer, size
 
 # How a layer meets its spikes; sne_kernels.h explains each.
-Kernel = Literal["gather", "sweep", "scatter", "collect"]
+Kernel = Literal["gather", "sweep", "scatter", "collect", "depthwise"]
 # Where fewer inputs than this share spike in a timestep, a convolution takes them one by one. Measured with a 3 x 3
 # kernel and 32 channels, sweeping and scattering cost the same at 1.1 % (Cortex-M3), 1.9 % (M4) and 1.4 % (M55).
 SCATTER_BELOW = 0.013
@@ -59,7 +59,7 @@ def pack_linear(layer: Linear) -> np.ndarray:
 
 
 def pack_conv(layer: Conv) -> np.ndarray:
-    """int8 [kernel height, kernel width, input channels, padded output channels]."""
+    """int8 [kernel height, kernel width, input channels that an output sees, padded output channels]."""
     return _padded_rows(layer.weight.transpose(2, 3, 1, 0))
 
 
@@ -78,6 +78,14 @@ def pack_nibbles(rows: np.ndarray) -> np.ndarray:
     words = stored.reshape(*rows.shape[:-1], -1, 8)[..., [0, 2, 1, 3, 4, 6, 5, 7]]
     packed = words[..., :4] | words[..., 4:] << 4
     return np.ascontiguousarray(packed.reshape(*rows.shape[:-1], -1))
+
+
+def pack_pairs(rows: np.ndarray) -> np.ndarray:
+    """int8 [pairs of inputs, padded outputs / 4, 2, 4] of [..., padded outputs]: multiplied inputs come in twos."""
+    inputs = rows.reshape(-1, rows.shape[-1])
+    even: np.ndarray = np.pad(inputs, ((0, len(inputs) % 2), (0, 0)))
+    pairs: np.ndarray = even.reshape(-1, 2, rows.shape[-1] // 4, 4).transpose(0, 2, 1, 3)
+    return pairs
 
 
 def _padded_rows(weight: np.ndarray) -> np.ndarray:
@@ -213,14 +221,14 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
         if isinstance(layer, SynapticLayer):
             direct = number == 0 and encoder.kind == "direct"
             kernel = "gather" if direct else choose_kernel(student, number, pools, encoder.timesteps)
-            tile = layer.out_shape[1] if kernel in ("sweep", "scatter") else 1
+            tile = layer.out_shape[1] if kernel in ("sweep", "scatter", "depthwise") else 1
             membrane_bytes = padded(layer.channels) * layer.width // 8
             block = tile * membrane_bytes
             drive = block if direct else 0
             seen = pools[0].in_shape if pools else layer.in_shape
-            inputs = seen[1] * seen[2] if kernel == "scatter" else window_inputs(layer)
+            inputs = seen[1] * seen[2] if kernel in ("scatter", "depthwise") else window_inputs(layer)
             capacity = min(inputs + 31, MAX_ROWS)
-            if kernel != "gather" and isinstance(layer, Conv) and not pools:
+            if kernel in ("sweep", "scatter") and isinstance(layer, Conv) and not pools:
                 capacity = layer.in_shape[1] + 1 + min(window_inputs(layer) + 31, MAX_ROWS)
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
         working = block + drive + 4 * capacity
@@ -263,6 +271,8 @@ def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...]
     assert isinstance(layer, SynapticLayer)
     if isinstance(layer, Linear):
         return "collect" if pools else "gather"
+    if isinstance(layer, Depthwise):
+        return "depthwise"
     if pools:
         return "scatter"
     if layer.out_shape[:2] == (1, 1):

@@ -9,9 +9,6 @@
 
 #include "sne_weights.h"
 
-/* A row that is multiplied carries its factor, an int8, in the top byte. */
-#define SNE_ROW_OFFSET 0xffffffu
-
 #include "sne_accumulate_portable.h"
 
 #if defined(__ARM_FEATURE_MVE)
@@ -54,16 +51,6 @@ SNE_INLINE void sne_add_rows(void *v, const sne_weight *weight, size_t stride, c
 SNE_INLINE void sne_add_row(void *v, const sne_weight *weight, size_t stride, int width)
 {
     SNE_ADD(sne_add_row)(v, weight, stride, width);
-}
-
-/* v[j] += weight[rows[e] offset + j] * (rows[e]'s factor), over all rows e < n and outputs j < stride. */
-SNE_INLINE void sne_mac_rows(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n, int width)
-{
-#if defined(SNE_HOST)
-    sne_mac_rows_host(v, weight, stride, rows, n, width);
-#else
-    sne_mac_rows_portable(v, weight, stride, rows, n, width);
-#endif
 }
 
 #endif

@@ -18,17 +18,6 @@ typedef int32_t sne_32x4 __attribute__((vector_size(16)));
 
 enum { SNE_BLOCK = 8 }; /* vectors that stay in registers */
 
-/* A row's offset from `weight`, and what its weights are multiplied by. */
-SNE_INLINE size_t sne_row_of(uint32_t row, int mac)
-{
-    return mac ? row & SNE_ROW_OFFSET : row;
-}
-
-SNE_INLINE int16_t sne_factor_of(uint32_t row)
-{
-    return (int16_t)((int32_t)row >> 24);
-}
-
 /* Sixteen weights as int16. GCC 12 makes five instructions of what its own builtin does in one. */
 SNE_INLINE void sne_widen(sne_16x16 *wide, const sne_weight *weight)
 {
@@ -44,144 +33,123 @@ SNE_INLINE void sne_widen(sne_16x16 *wide, const sne_weight *weight)
 #endif
 }
 
-/* `count` (a constant) vectors of sixteen outputs. `mac`: rows carry factors. */
-SNE_INLINE void sne_block_16(int16_t *v, const sne_weight *weight, const uint32_t *rows, size_t n, size_t count, int mac)
+/* `count` (a constant) vectors of sixteen outputs. */
+SNE_INLINE void sne_block_16(int16_t *v, const sne_weight *weight, const uint32_t *rows, size_t n, size_t count)
 {
     sne_16x16 sums[SNE_BLOCK];
     size_t e, k;
     memcpy(sums, v, count * sizeof *sums);
     for (e = 0; e < n; e++) {
-        const sne_weight *const row = weight + sne_row_of(rows[e], mac);
+        const sne_weight *const row = weight + rows[e];
 #pragma GCC unroll 8
         for (k = 0; k < count; k++) {
             sne_16x16 w;
             sne_widen(&w, row + 16 * k);
-            sums[k] += mac ? w * sne_factor_of(rows[e]) : w;
+            sums[k] += w;
         }
     }
     memcpy(v, sums, count * sizeof *sums);
 }
 
-SNE_INLINE void sne_block_32(int32_t *v, const sne_weight *weight, const uint32_t *rows, size_t n, size_t count, int mac)
+SNE_INLINE void sne_block_32(int32_t *v, const sne_weight *weight, const uint32_t *rows, size_t n, size_t count)
 {
     sne_32x16 sums[SNE_BLOCK];
     size_t e, k;
     memcpy(sums, v, count * sizeof *sums);
     for (e = 0; e < n; e++) {
-        const sne_weight *const row = weight + sne_row_of(rows[e], mac);
+        const sne_weight *const row = weight + rows[e];
 #pragma GCC unroll 8
         for (k = 0; k < count; k++) {
             sne_8x16 w;
             memcpy(&w, row + 16 * k, sizeof w);
-            if (mac) {
-                sums[k] += __builtin_convertvector(w, sne_32x16) * sne_factor_of(rows[e]);
-            } else {
-                sums[k] += __builtin_convertvector(w, sne_32x16);
-            }
+            sums[k] += __builtin_convertvector(w, sne_32x16);
         }
     }
     memcpy(v, sums, count * sizeof *sums);
 }
 
 /* Eight outputs. */
-SNE_INLINE void sne_eight_16(int16_t *v, const sne_weight *weight, const uint32_t *rows, size_t n, int mac)
+SNE_INLINE void sne_eight_16(int16_t *v, const sne_weight *weight, const uint32_t *rows, size_t n)
 {
     sne_16x8 sum;
     size_t e;
     memcpy(&sum, v, sizeof sum);
     for (e = 0; e < n; e++) {
         sne_8x8 w;
-        memcpy(&w, weight + sne_row_of(rows[e], mac), sizeof w);
-        if (mac) {
-            sum += __builtin_convertvector(w, sne_16x8) * sne_factor_of(rows[e]);
-        } else {
-            sum += __builtin_convertvector(w, sne_16x8);
-        }
+        memcpy(&w, weight + rows[e], sizeof w);
+        sum += __builtin_convertvector(w, sne_16x8);
     }
     memcpy(v, &sum, sizeof sum);
 }
 
 /* Four outputs. */
-SNE_INLINE void sne_four_16(int16_t *v, const sne_weight *weight, const uint32_t *rows, size_t n, int mac)
+SNE_INLINE void sne_four_16(int16_t *v, const sne_weight *weight, const uint32_t *rows, size_t n)
 {
     sne_16x4 sum;
     size_t e;
     memcpy(&sum, v, sizeof sum);
     for (e = 0; e < n; e++) {
         sne_8x4 w;
-        memcpy(&w, weight + sne_row_of(rows[e], mac), sizeof w);
-        sum += __builtin_convertvector(w, sne_16x4) * (int16_t)(mac ? sne_factor_of(rows[e]) : 1);
+        memcpy(&w, weight + rows[e], sizeof w);
+        sum += __builtin_convertvector(w, sne_16x4);
     }
     memcpy(v, &sum, sizeof sum);
 }
 
-SNE_INLINE void sne_four_32(int32_t *v, const sne_weight *weight, const uint32_t *rows, size_t n, int mac)
+SNE_INLINE void sne_four_32(int32_t *v, const sne_weight *weight, const uint32_t *rows, size_t n)
 {
     sne_32x4 sum;
     size_t e;
     memcpy(&sum, v, sizeof sum);
     for (e = 0; e < n; e++) {
         sne_8x4 w;
-        memcpy(&w, weight + sne_row_of(rows[e], mac), sizeof w);
-        sum += __builtin_convertvector(w, sne_32x4) * (int32_t)(mac ? sne_factor_of(rows[e]) : 1);
+        memcpy(&w, weight + rows[e], sizeof w);
+        sum += __builtin_convertvector(w, sne_32x4);
     }
     memcpy(v, &sum, sizeof sum);
 }
 
 SNE_INLINE void sne_block(void *v, size_t at, const sne_weight *weight, const uint32_t *rows, size_t n, size_t count,
-                          int width, int mac)
+                          int width)
 {
     if (width == 16) {
-        sne_block_16((int16_t *)v + at, weight + at, rows, n, count, mac);
+        sne_block_16((int16_t *)v + at, weight + at, rows, n, count);
     } else {
-        sne_block_32((int32_t *)v + at, weight + at, rows, n, count, mac);
+        sne_block_32((int32_t *)v + at, weight + at, rows, n, count);
     }
 }
 
-SNE_INLINE void sne_rows_host(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n, int width,
-                              int mac)
+SNE_INLINE void sne_add_rows_host(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n, int width)
 {
     size_t j = 0;
     for (; j + 128 <= stride; j += 128) {
-        sne_block(v, j, weight, rows, n, 8, width, mac);
+        sne_block(v, j, weight, rows, n, 8, width);
     }
     for (; j + 64 <= stride; j += 64) {
-        sne_block(v, j, weight, rows, n, 4, width, mac);
+        sne_block(v, j, weight, rows, n, 4, width);
     }
     for (; j + 32 <= stride; j += 32) {
-        sne_block(v, j, weight, rows, n, 2, width, mac);
+        sne_block(v, j, weight, rows, n, 2, width);
     }
     for (; j + 16 <= stride; j += 16) {
-        sne_block(v, j, weight, rows, n, 1, width, mac);
+        sne_block(v, j, weight, rows, n, 1, width);
     }
     for (; width == 16 && j + 8 <= stride; j += 8) {
-        sne_eight_16((int16_t *)v + j, weight + j, rows, n, mac);
+        sne_eight_16((int16_t *)v + j, weight + j, rows, n);
     }
     for (; j < stride; j += 4) {
         if (width == 16) {
-            sne_four_16((int16_t *)v + j, weight + j, rows, n, mac);
+            sne_four_16((int16_t *)v + j, weight + j, rows, n);
         } else {
-            sne_four_32((int32_t *)v + j, weight + j, rows, n, mac);
+            sne_four_32((int32_t *)v + j, weight + j, rows, n);
         }
     }
-}
-
-SNE_INLINE void sne_add_rows_host(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n,
-                                  int width)
-{
-    sne_rows_host(v, weight, stride, rows, n, width, 0);
 }
 
 SNE_INLINE void sne_add_row_host(void *v, const sne_weight *weight, size_t stride, int width)
 {
     const uint32_t row = 0;
-    sne_rows_host(v, weight, stride, &row, 1, width, 0);
-}
-
-SNE_INLINE void sne_mac_rows_host(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n,
-                                  int width)
-{
-    sne_rows_host(v, weight, stride, rows, n, width, 1);
+    sne_add_rows_host(v, weight, stride, &row, 1, width);
 }
 
 #endif

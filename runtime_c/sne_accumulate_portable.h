@@ -39,26 +39,4 @@ SNE_INLINE void sne_add_row_portable(void *v, const sne_weight *weight, size_t s
     }
 }
 
-SNE_INLINE void sne_mac_rows_portable(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n,
-                                      int width)
-{
-    size_t j, e;
-    for (j = 0; j < stride; j += 4) {
-        int32_t a0 = sne_get(v, j, width), a1 = sne_get(v, j + 1, width);
-        int32_t a2 = sne_get(v, j + 2, width), a3 = sne_get(v, j + 3, width);
-        for (e = 0; e < n; e++) {
-            const sne_weight *w = weight + (rows[e] & SNE_ROW_OFFSET) + j;
-            const int32_t x = (int32_t)rows[e] >> 24;
-            a0 += sne_weight_of_four(w, 0) * x;
-            a1 += sne_weight_of_four(w, 1) * x;
-            a2 += sne_weight_of_four(w, 2) * x;
-            a3 += sne_weight_of_four(w, 3) * x;
-        }
-        sne_put(v, j, a0, width);
-        sne_put(v, j + 1, a1, width);
-        sne_put(v, j + 2, a2, width);
-        sne_put(v, j + 3, a3, width);
-    }
-}
-
 #endif

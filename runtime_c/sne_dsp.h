@@ -20,6 +20,30 @@ SNE_INLINE uint32_t sne_add_odd(uint32_t sum, uint32_t w)
     return result;
 }
 
+/* Bytes 0 and 2 of `w` as signed lanes. */
+SNE_INLINE uint32_t sne_even_bytes(uint32_t w)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1" : "=r"(result) : "r"(w));
+    return result;
+}
+
+/* Bytes 1 and 3 of `w` as signed lanes. */
+SNE_INLINE uint32_t sne_odd_bytes(uint32_t w)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(w));
+    return result;
+}
+
+/* sum + the product of the low lanes + that of the high lanes. */
+SNE_INLINE uint32_t sne_dual_mac(uint32_t sum, uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
 /* These cores load and store words at any address; the builtin is one instruction even in freestanding code. */
 SNE_INLINE uint32_t sne_load_word(const void *p)
 {

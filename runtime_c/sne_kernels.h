@@ -2,18 +2,19 @@
  *
  * A layer runs through all timesteps, tile by tile: only one tile's membranes exist. Spikes are bits, in channel-last
  * order, each timestep's from a whole word on. Like the neurons' functions, these are inlined into generated callers
- * with their choices as constants. Four kernels bring spikes to membranes:
+ * with their choices as constants. Five kernels bring spikes to membranes:
  *
  *   gather   a tile is one output position. The spikes that it sees lie in a few runs of bits, and consecutive bits have
  *            consecutive rows of weights; the rows of those that spiked are listed and added at once. A linear layer
- *            is one position that sees one run. The same way `mac` multiplies a direct input's values.
+ *            is one position that sees one run. The same way `mac` lists and multiplies a direct input's values, in twos.
  *   sweep    a tile is one row of output positions. The spikes that they see are listed once for all of them, column by
  *            column of the input: a position's are then neighbours in the list, and their rows are as far from each
  *            other as another position's. For convolutions whose windows overlap.
  *   scatter  a tile is one row of output positions. Each spike of the input rows that it sees is brought to the
  *            positions that it reaches: better where hardly any spike, and after average pooling, which needs no pass of its
  *            own: the tables see through it.
- *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter. */
+ *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter.
+ *   depthwise  as scatter, but a spike reaches its own channel only: one weight a position. */
 #ifndef SNE_KERNELS_H
 #define SNE_KERNELS_H
 
@@ -21,8 +22,9 @@
 #include "sne_accumulate.h"
 #include "sne_fire.h"
 #include "sne_nibbles.h"
+#include "sne_multiply.h"
 
-enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_MAC };
+enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC };
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -44,7 +46,8 @@ typedef struct {
 } sne_axis;
 
 typedef struct {
-    const sne_weight *weight; /* [kernel height][kernel width][in channels] rows; of 4 bits: sne_nibbles.h */
+    /* [kernel height][kernel width][in channels (depthwise: 1)] rows; of 4 bits: sne_nibbles.h; multiplied: two inputs' together */
+    const sne_weight *weight;
     sne_axis rows;            /* scatter, collect: the input rows of an output row */
     sne_axis columns;         /* scatter, collect: the output columns of an input column */
     sne_divider divide;       /* by the input's channels */
@@ -309,32 +312,57 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
     return total;
 }
 
-/* Add the rows of the values in view, times the values, to `v`. Returns how many are not zero. */
-SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, const int8_t *x, void *v, size_t stride,
-                                   uint32_t *rows, int width)
+/* List two inputs' values with their row, unless both are 0; a single one takes 1 from `total`. Returns the list's end. */
+SNE_INLINE uint32_t *sne_list_two(uint32_t values, uint32_t row, uint32_t *pairs, uint32_t *total)
 {
-    uint32_t *end = rows, *const full = rows + p->capacity;
-    uint32_t runs = view->runs, left = view->left, from = view->from, row = view->row, total = 0;
-    do {
-        if (x[from] != 0) {
-            *end++ = row | (uint32_t)(uint8_t)x[from] << 24;
+    if (values) {
+        pairs[0] = row;
+        pairs[1] = values;
+        pairs += 2;
+        if ((int16_t)(uint16_t)values * ((int32_t)values >> 16) == 0) {
+            --*total;
         }
-        from++;
-        row += (uint32_t)stride;
-        if (--left == 0) {
-            runs--;
-            from += view->from_step - view->count;
-            row += view->row_step - view->count * (uint32_t)stride;
-            left = view->count;
+    }
+    return pairs;
+}
+
+/* Add the rows of the values in view, times the values, to `v`; of `view`, rows are numbers of inputs. Returns how many
+ * values are not zero. */
+SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, const int8_t *x, void *v, size_t stride,
+                                   uint32_t *pairs, int width)
+{
+    const uint32_t step = 2u * (uint32_t)stride;
+    uint32_t *end = pairs, *const full = pairs + (p->capacity & ~1u);
+    uint32_t runs = view->runs, input = view->row, total = 0;
+    const int8_t *run = x + view->from;
+    for (; runs; runs--, run += view->from_step, input += view->row_step) {
+        const int8_t *at = run;
+        uint32_t row = (input >> 1) * step, left = view->count, second = input & 1u;
+        while (left) {
+            const uint32_t room = (uint32_t)(full - end), take = left < room ? left : room;
+            const int8_t *const stop = at + (take & ~1u);
+            if (room == 0) {
+                sne_mac(v, p->weight, stride, pairs, (size_t)(end - pairs), width);
+                total += (uint32_t)(end - pairs); /* two values an entry */
+                end = pairs;
+            } else if (second) { /* the run starts in the middle of two inputs */
+                end = sne_list_two((uint32_t)*at++ << 16, row, end, &total);
+                second = 0;
+                left--;
+                row += step;
+            } else {
+                left -= take;
+                for (; at != stop; at += 2, row += step) {
+                    end = sne_list_two(sne_two_values(at), row, end, &total);
+                }
+                if (take & 1u) { /* and ends there */
+                    end = sne_list_two((uint16_t)*at, row, end, &total);
+                }
+            }
         }
-        if (runs == 0 || end == full) {
-            const size_t n = (size_t)(end - rows);
-            sne_mac_rows(v, p->weight, stride, rows, n, width);
-            total += (uint32_t)n;
-            end = rows;
-        }
-    } while (runs);
-    return total;
+    }
+    sne_mac(v, p->weight, stride, pairs, (size_t)(end - pairs), width);
+    return total + (uint32_t)(end - pairs);
 }
 
 /* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches. Returns their number. */
@@ -352,12 +380,28 @@ SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne
     return reached;
 }
 
-/* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows added. */
+/* The same for the channel of input `i` alone. */
+SNE_INLINE uint32_t sne_scatter_channel(const sne_synapses *p, uint32_t i, const sne_weight *base, void *v, size_t stride,
+                                        int width)
+{
+    const uint32_t x = sne_divide(i, &p->divide), c = i - x * p->in_channels;
+    const sne_pair *pair = p->columns.pairs + p->columns.start[x];
+    const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
+    const uint32_t reached = (uint32_t)(stop - pair);
+    for (; pair != stop; pair++) {
+        const size_t at = pair->position * stride + c;
+        sne_put(v, at, sne_get(v, at, width) + sne_weight_at(base + pair->tap * stride, c), width);
+    }
+    return reached;
+}
+
+/* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows, or
+ * (`depthwise`) of weights added. */
 SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
-                                uint32_t *rows, int width, int weight_bits)
+                                uint32_t *rows, int width, int weight_bits, int depthwise)
 {
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
-    const uint32_t tap = p->in_channels * (uint32_t)sne_pitch(stride, weight_bits);
+    const uint32_t tap = (depthwise ? 1u : p->in_channels) * (uint32_t)sne_pitch(stride, weight_bits);
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
     uint32_t total = 0;
     for (; row != last; row++) {
@@ -366,7 +410,8 @@ SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_
         do {
             const uint32_t *const end = sne_list(&view, bits, 1, rows, rows + p->capacity - 32), *i;
             for (i = rows; i != end; i++) {
-                total += sne_scatter_one(p, *i, base, v, stride, tap, width, weight_bits);
+                total += depthwise ? sne_scatter_channel(p, *i, base, v, stride, width)
+                                   : sne_scatter_one(p, *i, base, v, stride, tap, width, weight_bits);
             }
         } while (view.runs);
     }
@@ -425,7 +470,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
 {
     const int readout = fire == NULL;
     const size_t stride = q->stride, channels = q->channels;
-    const int whole_row = kernel == SNE_SCATTER || kernel == SNE_SWEEP;
+    const int whole_row = kernel == SNE_SCATTER || kernel == SNE_SWEEP || kernel == SNE_DEPTHWISE;
     const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
@@ -439,10 +484,11 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
             uint32_t *out = job->out;
             const void *drive = q->bias;
             sne_view view;
-            if (kernel == SNE_GATHER || kernel == SNE_MAC) {
+            if (kernel == SNE_GATHER) {
                 sne_look(p, sne_pitch(stride, weight_bits), y, x, &view);
             }
             if (kernel == SNE_MAC) {
+                sne_look(p, 1, y, x, &view);
                 sne_charge_fresh(job->current, q->bias, stride, width);
                 rows += sne_gather_mac(p, &view, job->x, job->current, stride, job->rows, width);
                 drive = job->current;
@@ -462,8 +508,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width, weight_bits);
                 } else if (kernel == SNE_SWEEP) {
                     rows += sne_sweep(p, y, in, v, stride, job->rows, width, weight_bits);
-                } else if (kernel == SNE_SCATTER) {
-                    rows += sne_scatter(p, y, in, v, stride, job->rows, width, weight_bits);
+                } else if (kernel == SNE_SCATTER || kernel == SNE_DEPTHWISE) {
+                    rows += sne_scatter(p, y, in, v, stride, job->rows, width, weight_bits, kernel == SNE_DEPTHWISE);
                 } else if (kernel == SNE_COLLECT) {
                     rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
@@ -484,7 +530,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     if (kernel == SNE_MAC) {
         cost->macs += rows * (uint32_t)channels;
     } else {
-        cost->synaptic_ops += rows * (uint32_t)channels;
+        cost->synaptic_ops += kernel == SNE_DEPTHWISE ? rows : rows * (uint32_t)channels;
     }
     return fired;
 }

@@ -36,6 +36,12 @@ RUNTIME_HEADERS = (
     "sne_fire_swar.h",
     "sne_fire_thumb2.h",
     "sne_kernels.h",
+    "sne_multiply.h",
+    "sne_multiply_dsp.h",
+    "sne_multiply_helium.h",
+    "sne_multiply_portable.h",
+    "sne_multiply_thumb1.h",
+    "sne_multiply_thumb2.h",
     "sne_neuron.h",
     "sne_student.h",
     "sne_nibbles.h",
@@ -164,7 +170,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "cint": _c_int,
         "rows": _rows,
-        "fours": _fours,
+        "packed": _packed,
         "starts": _starts,
         "comment": _comment,
         "bytes": bytes.fromhex,
@@ -184,10 +190,12 @@ def _rows(values: list[int]) -> str:
     return ",\n".join("    " + ", ".join(_c_int(value) for value in line) for line in lines)
 
 
-def _fours(values: list[int]) -> str:
-    """Weights, as sne_weights.h wants them."""
-    cells = [f"SNE_W4({', '.join(map(str, values[i : i + 4]))})" for i in range(0, len(values), 4)]
-    return ",\n".join("    " + ", ".join(cells[i : i + 4]) for i in range(0, len(cells), 4))
+def _packed(values: list[int], macro: str) -> str:
+    """Weights, as sne_weights.h wants them; the macro's name ends in the number of weights that it takes."""
+    size = int(macro[-1])
+    cells = [f"{macro}({', '.join(map(str, values[i : i + size]))})" for i in range(0, len(values), size)]
+    each = 16 // size
+    return ",\n".join("    " + ", ".join(cells[i : i + each]) for i in range(0, len(cells), each))
 
 
 def _starts(rows: tuple[tuple[object, ...], ...]) -> list[int]:

@@ -171,17 +171,47 @@ class Conv(SynapticLayer, frozen=True, eq=False, tag="conv", dict=True, kw_only=
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(self.weight.ndim == 4, "a convolution's weight has 4 axes")
-        _check_array("weight", self.weight, np.int8, (self.channels, self.in_shape[2], *self.kernel))
+        _check_array("weight", self.weight, np.int8, (self.channels, self.depth, *self.kernel))
         _check_window(self.in_shape, self.out_shape, self.kernel, self.stride, self.padding)
 
     @property
     def kernel(self) -> Pair:
         return self.weight.shape[2], self.weight.shape[3]
 
+    @property
+    def depth(self) -> int:
+        """Input channels that an output sees."""
+        return self.in_shape[2]
+
+    @property
+    def reach(self) -> int:
+        """Output channels that an input reaches."""
+        return self.channels
+
     def fan_out(self) -> np.ndarray:
         rows, columns = (window_taps(self.in_shape[a], self.kernel[a], self.stride[a], self.padding[a]) for a in (0, 1))
-        taps = rows[:, None, None] * columns[None, :, None] * self.channels
+        taps = rows[:, None, None] * columns[None, :, None] * self.reach
         return np.broadcast_to(taps, self.in_shape)
+
+
+class Depthwise(Conv, frozen=True, eq=False, tag="depthwise", dict=True, kw_only=True):
+    """Convolution of each channel by itself (torch's groups = channels); weight int8 [channels, 1, height, width].
+
+    A direct input cannot be its input: it takes spikes.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.in_shape[2] == self.channels, "a depthwise convolution keeps the number of channels")
+        _check(self.bits == 8, "a depthwise convolution has 8-bit weights")
+
+    @property
+    def depth(self) -> int:
+        return 1
+
+    @property
+    def reach(self) -> int:
+        return 1
 
 
 class Pool(msgspec.Struct, frozen=True, tag_field="op", dict=True):
@@ -210,7 +240,7 @@ class MaxPool(Pool, frozen=True, tag="maxpool", dict=True):
     """One spike where the window holds any; its input must be binary (not an `AvgPool`)."""
 
 
-Layer = Linear | Conv | AvgPool | MaxPool
+Layer = Linear | Conv | Depthwise | AvgPool | MaxPool
 
 
 class QuantStudent(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -450,8 +480,8 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         )
         _check(same, f"layer 0 takes {first.in_shape}, but the input is {self.encoder.shape}")
         _check(
-            self.encoder.kind != "direct" or isinstance(first, SynapticLayer),
-            "a direct input needs a layer with weights first, not pooling",
+            self.encoder.kind != "direct" or (isinstance(first, SynapticLayer) and not isinstance(first, Depthwise)),
+            "a direct input needs a linear layer or a full convolution first, not pooling or a depthwise one",
         )
         _check(
             self.encoder.kind != "direct" or not isinstance(first, SynapticLayer) or first.bits == 8,

@@ -25,6 +25,7 @@ from .model import (
     ActivationPolicy,
     AvgPool,
     Conv,
+    Depthwise,
     Layer,
     Linear,
     MaxPool,
@@ -95,8 +96,9 @@ def quantize_network(
     labels       int [N], stored with the golden vectors
     encoder      default: `direct`, the same input at every timestep, the largest calibration value at 127
     classes      names, default "0", "1", ...
-    bits         of weights, 8 or 4: one number for the layers between the first and the readout, which keep 8, or one
-                 for each layer with weights, the readout last. A direct input's layer has 8.
+    bits         of weights, 8 or 4: one number for the layers between the first and the readout, which keep 8 (as
+                 depthwise convolutions do), or one for each layer with weights, the readout last. A direct input's
+                 layer has 8.
 
     The provenance holds `agreement`, the share of calibration samples that the float network labels likewise.
     Raises `SneError` on a module, setting, shape or value that cannot be deployed.
@@ -238,8 +240,13 @@ def _assemble(
 
 def _bits_by_layer(bits: int | Sequence[int], chain: list[nn.Module]) -> tuple[int, ...]:
     """Bits of the weights of each layer of a chain that has some, then of the readout's."""
-    count = sum(isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) for module in chain) + 1
-    given = (8, *[bits] * (count - 2), 8)[-count:] if isinstance(bits, int) else tuple(bits)
+    weighted = [module for module in chain if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)]
+    count = len(weighted) + 1
+    if isinstance(bits, int):
+        depthwise = [not isinstance(m, nn.Linear) and m.groups > 1 for m in weighted[1:]]
+        given = (8, *(8 if grouped else bits for grouped in depthwise), 8)[-count:]
+    else:
+        given = tuple(bits)
     asked = {bits} if isinstance(bits, int) else set(given)
     if len(given) != count or not asked <= {4, 8}:
         raise SneError(
@@ -272,6 +279,7 @@ class _Weights:
     out_shape: Shape
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
+    depthwise: bool = False
 
 
 class _Chain:
@@ -354,11 +362,14 @@ class _Chain:
 
     def _conv(self, name: str, module: nn.Conv1d | nn.Conv2d) -> _Weights:
         weight, bias = self._parameters(name, module)
-        odd = [key for key, usual in (("groups", 1), ("padding_mode", "zeros")) if getattr(module, key) != usual]
+        values = not self.layers and self.encoder.kind == "direct"
+        depthwise = module.groups == module.in_channels == module.out_channels and not values
+        usual = {"groups": module.groups if depthwise else 1, "padding_mode": "zeros"}
+        odd = [key for key, value in usual.items() if getattr(module, key) != value]
         if odd or any(d != 1 for d in module.dilation):
             raise SneError(
                 f"{name} has {odd[0] if odd else 'dilation'} {getattr(module, odd[0]) if odd else module.dilation}",
-                "use a convolution with groups=1, dilation=1 and zero padding",
+                "use dilation=1, zero padding, and groups=1 or, on spikes, a group for each channel",
             )
         if self.flat or (isinstance(module, nn.Conv1d) and self.shape[0] != 1):
             raise SneError(
@@ -366,9 +377,9 @@ class _Chain:
             )
         if weight.ndim == 3:
             weight = weight[:, :, None, :]
-        if weight.shape[1] != self.shape[2]:
+        if module.in_channels != self.shape[2]:
             raise SneError(
-                f"{name} takes {weight.shape[1]} channels, but {self.shape[2]} arrive", "make the layers' shapes fit"
+                f"{name} takes {module.in_channels} channels, but {self.shape[2]} arrive", "make the layers' shapes fit"
             )
         one_d = isinstance(module, nn.Conv1d)
         stride = _pair(module.stride, one_d, 1)
@@ -381,7 +392,7 @@ class _Chain:
         else:
             padding = (0, 0) if isinstance(module.padding, str) else _pair(module.padding, one_d, 0)
         out = self._window(name, (weight.shape[2], weight.shape[3]), stride, padding)
-        return _Weights(name, weight, bias, (*out, len(weight)), stride, padding)
+        return _Weights(name, weight, bias, (*out, len(weight)), stride, padding, module.groups > 1)
 
     def _window(self, name: str, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
         out = window_out(self.shape, kernel, stride, padding)
@@ -452,8 +463,11 @@ class _Chain:
             "bound": Bound(0, 0),
             "bits": bits,
         }
-        convolution = w.weight.ndim == 4
-        layer = Conv(**shared, stride=w.stride, padding=w.padding) if convolution else Linear(**shared)
+        layer: Linear | Conv
+        if w.weight.ndim == 4:
+            layer = (Depthwise if w.depthwise else Conv)(**shared, stride=w.stride, padding=w.padding)
+        else:
+            layer = Linear(**shared)
         return _bounded(layer, self.encoder, not self.layers, self.multiplicity)
 
 

@@ -221,7 +221,9 @@ def _current(layer: Layer, x: Tensor) -> Tensor:
         return total.to(torch.int64).reshape(len(x), *layer.out_shape)
     assert isinstance(layer, Conv)
     weight = torch.from_numpy(layer.weight.astype(np.float64))
-    total = functional.conv2d(_nchw(x, layer.in_shape), weight, stride=layer.stride, padding=layer.padding)
+    groups = layer.in_shape[2] // layer.depth
+    image = _nchw(x, layer.in_shape)
+    total = functional.conv2d(image, weight, stride=layer.stride, padding=layer.padding, groups=groups)
     return total.permute(0, 2, 3, 1).round().to(torch.int64)
 
 

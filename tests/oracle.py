@@ -11,7 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sne_edge.encoder import Encoder
-from sne_edge.model import ActivationPolicy, AvgPool, Conv, Layer, Linear, MaxPool, QuantEnsemble, SynapticLayer
+from sne_edge.model import (
+    ActivationPolicy,
+    AvgPool,
+    Conv,
+    Depthwise,
+    Layer,
+    Linear,
+    MaxPool,
+    QuantEnsemble,
+    SynapticLayer,
+)
 from sne_edge.neuron import Bound, Neuron
 
 Counts = list[int]  # a map, flat in channel-last order: how many spikes (or which int8 value) at each place
@@ -244,7 +254,10 @@ def met(layer: Layer) -> Iterator[list[tuple[int, int]]]:
     channels = layer.in_shape[2]
     for taps in windows(layer):
         for o in range(layer.channels):
-            yield [(weight[o][c][ky][kx], place * channels + c) for c in range(channels) for ky, kx, place in taps]
+            if isinstance(layer, Depthwise):
+                yield [(weight[o][0][ky][kx], place * channels + o) for ky, kx, place in taps]
+            else:
+                yield [(weight[o][c][ky][kx], place * channels + c) for c in range(channels) for ky, kx, place in taps]
 
 
 def windows(layer: Conv | AvgPool | MaxPool) -> Iterator[list[tuple[int, int, int]]]:

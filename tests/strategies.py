@@ -22,6 +22,7 @@ from sne_edge.model import (
     ActivationPolicy,
     AvgPool,
     Conv,
+    Depthwise,
     Layer,
     Linear,
     MaxPool,
@@ -161,7 +162,7 @@ def worst_inputs(ensemble: QuantEnsemble, student: int) -> list[np.ndarray]:
         for y in range(layer.kernel[0]):
             for x in range(layer.kernel[1]):
                 if 0 <= top + y < layer.in_shape[0] and 0 <= left + x < layer.in_shape[1]:
-                    weight[0, top + y, left + x] = layer.weight[0, :, y, x]
+                    weight[0, top + y, left + x, : layer.depth] = layer.weight[0, :, y, x]
         received += weight.reshape(-1)
     samples = []
     for sign in (1, -1):
@@ -199,7 +200,7 @@ def _student(
     shape, multiplicity = encoder.shape, 1
     for _ in range(rng.randint(0, 4)):
         first = not layers
-        kinds = ["linear", "conv", "conv"] + ([] if first and encoder.kind == "direct" else ["avg"])
+        kinds = ["linear", "conv", "conv"] + ([] if first and encoder.kind == "direct" else ["avg", "depthwise"])
         if "avg" in kinds and multiplicity == 1:
             kinds.append("max")
         op = rng.choice(kinds)
@@ -283,20 +284,21 @@ def _synaptic(
     multiplicity: int,
     width: Literal[16, 32] | None,
 ) -> SynapticLayer:
-    channels = rng.choice(OUTPUTS if op == "linear" else OUTPUTS[:6])
+    channels = shape[2] if op == "depthwise" else rng.choice(OUTPUTS if op == "linear" else OUTPUTS[:6])
     neuron = _neuron(rng, encoder.kind != "events")
     analog = first and encoder.kind == "direct"
     if op == "linear":
         weight, geometry, out = _weights(rng, (channels, size(shape))), {}, (1, 1)
     else:
         kernel, stride, padding = _window(rng, shape)
-        weight, out = _weights(rng, (channels, shape[2], *kernel)), window_out(shape, kernel, stride, padding)
+        depth = 1 if op == "depthwise" else shape[2]
+        weight, out = _weights(rng, (channels, depth, *kernel)), window_out(shape, kernel, stride, padding)
         geometry = {"stride": stride, "padding": padding}
     weight, bits = _narrowed(rng, weight, analog)
     numbers = np.random.default_rng(rng.getrandbits(32))
     top = rng.choice((2, 60, 600, 600, 2**20, 2**31 - 1)) * (40 if analog else 1)
     threshold = numbers.integers(max(1, min(top, 2**31) // 3), min(top, 2**31), channels, dtype=np.int32)
-    layer = (Linear if op == "linear" else Conv)(
+    layer = {"linear": Linear, "conv": Conv, "depthwise": Depthwise}[op](
         in_shape=shape,
         out_shape=(*out, channels),
         weight=weight,

@@ -35,9 +35,11 @@ from sne_edge.model import (
     ActivationPolicy,
     AvgPool,
     Conv,
+    Depthwise,
     Layer,
     Linear,
     MaxPool,
+    Pair,
     QuantEnsemble,
     QuantStudent,
     no_vectors,
@@ -372,6 +374,35 @@ def pooling_chain() -> QuantEnsemble:
     return ensemble_of(encoder, [layers])
 
 
+def depthwise(channels: int, kind: EncoderKind = "events", pooled: bool = False) -> QuantEnsemble:
+    """Convolutions of each channel by itself, of several strides and both widths, then one over channels alone."""
+    rng = np.random.default_rng(channels)
+    encoder = Encoder(kind, (6, 7, channels), 3)
+    shape, layers = encoder.shape, list[Layer]()
+    if pooled:
+        layers.append(AvgPool(shape, (3, 3, channels), (2, 3), (2, 2)))
+        shape = (3, 3, channels)
+    windows: tuple[tuple[Pair, Pair, Pair], ...] = (((3, 3), (1, 1), (1, 1)), ((2, 3), (2, 1), (1, 2)))
+    for kernel, stride, padding in (*windows, ((1, 1), (1, 1), (0, 0))):
+        kind_of = Conv if kernel == (1, 1) else Depthwise
+        layer = kind_of(
+            in_shape=shape,
+            out_shape=(*window_out(shape, kernel, stride, padding), channels),
+            weight=rng.integers(-128, 128, (channels, channels if kind_of is Conv else 1, *kernel), dtype=np.int8),
+            bias=rng.integers(-20, 60, channels, dtype=np.int32) * (1 if stride == (1, 1) else 1000),
+            threshold=np.full(channels, 60 if stride == (1, 1) else 2000, np.int32),
+            scale=np.ones(channels),
+            neuron=LIF,
+            bound=Bound(0, 0),
+            stride=stride,
+            padding=padding,
+        )
+        layers.append(proven(layer, encoder, False, 6 if pooled and len(layers) == 1 else 1))
+        shape = layer.out_shape
+    last = linear(encoder, False, shape, 2, msgspec.structs.replace(READOUT, clamp=(-(2**20), 2**20)))
+    return ensemble_of(encoder, [[*layers, last]])
+
+
 def q15_at_32_bits() -> QuantEnsemble:
     """A membrane near 2^31 times a factor near 1: the product needs 64 bits."""
     encoder = Encoder("rate", (1, 1, 40), 5)
@@ -402,6 +433,9 @@ EDGES: dict[str, Callable[[], QuantEnsemble]] = {
     "65535-neurons": lambda: largest_map(1),
     "65535-inputs": lambda: largest_map(7),
     "average-pooling-chain": pooling_chain,
+    "depthwise": lambda: depthwise(6),
+    "depthwise-after-average-pooling": lambda: depthwise(3, pooled=True),
+    "depthwise-on-rates": lambda: depthwise(33, "rate"),
     "q15-at-32-bits": q15_at_32_bits,
     "highest-int16": lambda: exactly_int16(True, False),
     "lowest-int16": lambda: exactly_int16(False, False),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from strategies import ENCODERS, every_policy, random_ensemble, random_inputs
-from test_equivalence import ensemble_of, linear
+from test_equivalence import depthwise, ensemble_of, linear
 
 from sne_edge.artifact import fingerprint
 from sne_edge.boards import resolve_board
@@ -95,6 +95,14 @@ def test_every_number_of_outputs_is_exact_on_every_core(
     assert all(isinstance(x, Linear) and x.width == 16 for chain in students for x in chain)
     rng = random.Random(board)
     assert_device(ensemble_of(encoder, students), board, tmp_path, rng, samples=2)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_depthwise_convolutions_are_exact_on_every_core(
+    board: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    assert_device(depthwise(6), board, tmp_path, random.Random(board), samples=2)
 
 
 @pytest.mark.parametrize("board", BOARDS)

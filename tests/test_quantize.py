@@ -12,7 +12,7 @@ from torch import nn
 from sne_edge.analysis import analyze
 from sne_edge.encoder import Encoder
 from sne_edge.errors import SneError
-from sne_edge.model import AvgPool, Conv, SynapticLayer, size
+from sne_edge.model import AvgPool, Conv, Depthwise, SynapticLayer, size
 from sne_edge.neuron import CLAMP_INT32
 from sne_edge.quantize import make_encoder, quantize_network
 from sne_edge.reference import run, run_student
@@ -87,6 +87,19 @@ def test_a_network_that_integers_can_hold_fires_the_same_spikes(neuron):
     expected = float_spikes(network, torch.from_numpy(raster.astype(np.float32)).transpose(0, 1))
     assert trace.spikes.sum() > 0
     assert np.array_equal(trace.spikes, np.stack(expected, axis=1))
+
+
+def test_a_depthwise_convolution_that_integers_can_hold_fires_the_same_spikes():
+    torch.manual_seed(0)
+    unit = lambda: leaky(beta=1.0, reset_delay=True, threshold=3.0)  # noqa: E731
+    separable = nn.Conv1d(4, 4, 3, padding=1, groups=4), unit(), nn.Conv1d(4, 5, 1), unit()
+    network = grid(nn.Sequential(nn.Conv1d(1, 4, 3), unit(), *separable, nn.Flatten(), nn.Linear(50, 3)))
+    raster = binary(20, 5, 12)
+    made = quantize_network(network, "own", raster, timesteps=5, encoder=Encoder("events", (1, 12, 1), 5))
+    assert isinstance(made.students[0].layers[1], Depthwise)
+    frames = torch.from_numpy(raster.astype(np.float32)).transpose(0, 1)[:, :, None]
+    trace = run_student(made, 0, made.encoder.encode(raster))
+    assert np.array_equal(trace.spikes, np.stack(float_spikes(network, frames), axis=1)) and trace.spikes.all(0).any()
 
 
 @pytest.mark.parametrize("timesteps", [1, 6])
@@ -248,6 +261,10 @@ REFUSED = {
     ),
     "groups": (
         lambda: chain(nn.Conv1d(1, 4, 3), leaky(), nn.Conv1d(4, 4, 3, groups=2), leaky(), nn.Linear(8, 3)),
+        "groups",
+    ),
+    "a depthwise first layer": (
+        lambda: nn.Sequential(nn.Conv2d(2, 2, 3, groups=2), leaky(), nn.Flatten(), nn.Linear(40, 3)),
         "groups",
     ),
     "dilation": (lambda: chain(nn.Conv1d(1, 4, 3, dilation=2), leaky(), nn.Linear(8, 3)), "dilation"),

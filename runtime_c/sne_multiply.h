@@ -1,0 +1,90 @@
+/* Multiplication: the innermost loops of a layer that takes int8 values instead of spikes.
+ *
+ * Inputs are taken in twos: an entry of the list is two words, the place of two inputs' row of weights (see
+ * sne_weights.h) and their values, the first in the low half. Sums are 32 bits wide whatever the membranes' width. They
+ * are exact modulo 2^32, so partial sums may do as they like: the final ones are proven to fit. As with accumulation, the
+ * compiler's features choose, and a core with something better gets one more file here, with one function:
+ *
+ *   sums[j] += weight[row of first, j] * first + weight[row of second, j] * second
+ *
+ * over all entries from `pairs` to `end`, at least one, and outputs j < count, 4 .. SNE_MAC_BLOCK in fours. */
+#ifndef SNE_MULTIPLY_H
+#define SNE_MULTIPLY_H
+
+#include "sne_weights.h"
+
+#if defined(__ARM_FEATURE_SIMD32)
+#include "sne_dsp.h"
+#endif
+
+#if defined(__ARM_FEATURE_MVE)
+#include "sne_multiply_helium.h"
+#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_helium(sums, weight, pairs, end, count)
+#define SNE_MAC_BLOCK 24u
+#elif defined(__ARM_FEATURE_SIMD32)
+#include "sne_multiply_dsp.h"
+#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_dsp(sums, weight, pairs, end, count)
+#define SNE_MAC_BLOCK 8u
+#elif SNE_WEIGHT_OFFSET && __ARM_ARCH_ISA_THUMB > 1
+#include "sne_multiply_thumb2.h"
+#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_thumb2(sums, weight, pairs, end, count)
+#define SNE_MAC_BLOCK 8u
+#elif SNE_WEIGHT_OFFSET
+#include "sne_multiply_thumb1.h"
+#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_thumb1(sums, weight, pairs, end, count)
+#define SNE_MAC_BLOCK 8u
+#else
+#include "sne_multiply_portable.h"
+#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_portable(sums, weight, pairs, end, SNE_WEIGHT_OFFSET)
+#define SNE_MAC_BLOCK 4u
+#endif
+
+/* Two neighbouring values as lanes. */
+SNE_INLINE uint32_t sne_two_values(const int8_t *x)
+{
+#if defined(__ARM_FEATURE_SIMD32)
+    uint16_t bytes;
+    __builtin_memcpy(&bytes, x, sizeof bytes); /* may lie at any address */
+    return sne_even_bytes(bytes | (uint32_t)bytes << 8);
+#else
+    return (uint16_t)x[0] | (uint32_t)x[1] << 16;
+#endif
+}
+
+SNE_OUTLINE void sne_mac_32(int32_t *v, const sne_weight *weight, size_t stride, const uint32_t *pairs, size_t n)
+{
+    size_t j;
+    for (j = 0; n && j < stride; j += SNE_MAC_BLOCK) {
+        const size_t count = stride - j < SNE_MAC_BLOCK ? stride - j : SNE_MAC_BLOCK;
+        SNE_MAC(v + j, weight + 2 * j, pairs, pairs + n, count);
+        (void)count;
+    }
+}
+
+SNE_OUTLINE void sne_mac_16(int16_t *v, const sne_weight *weight, size_t stride, const uint32_t *pairs, size_t n)
+{
+    int32_t sums[SNE_MAC_BLOCK];
+    size_t j, k;
+    for (j = 0; n && j < stride; j += SNE_MAC_BLOCK) {
+        const size_t count = stride - j < SNE_MAC_BLOCK ? stride - j : SNE_MAC_BLOCK;
+        for (k = 0; k < count; k++) {
+            sums[k] = v[j + k];
+        }
+        SNE_MAC(sums, weight + 2 * j, pairs, pairs + n, count);
+        for (k = 0; k < count; k++) {
+            v[j + k] = (int16_t)sums[k];
+        }
+    }
+}
+
+/* The same for all outputs j < stride of membranes `v`, over the `n` words at `pairs`. */
+SNE_INLINE void sne_mac(void *v, const sne_weight *weight, size_t stride, const uint32_t *pairs, size_t n, int width)
+{
+    if (width == 16) {
+        sne_mac_16((int16_t *)v, weight, stride, pairs, n);
+    } else {
+        sne_mac_32((int32_t *)v, weight, stride, pairs, n);
+    }
+}
+
+#endif
