@@ -15,9 +15,9 @@
 #else
 #include "sne_fire_swar.h"
 #define SNE_FIRE_SWAR
+#endif
 #elif defined(SNE_HOST)
 #include "sne_fire_host.h"
-#endif
 #endif
 
 /* Fire, reset, clamp, charge for the next timestep, for `positions` whole positions. Sets the bits, from `first` on, of
