@@ -268,9 +268,9 @@ def _weights(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray:
     return numbers.integers(-reach, reach, shape, dtype=np.int8)
 
 
-def _narrowed(rng: random.Random, weight: np.ndarray, analog: bool) -> tuple[np.ndarray, int]:
-    """The weights and their bits: often 4, where a layer may have them."""
-    if analog or rng.random() < 0.5:
+def _narrowed(rng: random.Random, weight: np.ndarray, whole: bool) -> tuple[np.ndarray, int]:
+    """The weights and their bits: often 4, but for a layer that must be `whole`, of 8."""
+    if whole or rng.random() < 0.5:
         return weight, 8
     return weight >> 4, 4
 
@@ -294,7 +294,7 @@ def _synaptic(
         depth = 1 if op == "depthwise" else shape[2]
         weight, out = _weights(rng, (channels, depth, *kernel)), window_out(shape, kernel, stride, padding)
         geometry = {"stride": stride, "padding": padding}
-    weight, bits = _narrowed(rng, weight, analog)
+    weight, bits = _narrowed(rng, weight, analog or op == "depthwise")
     numbers = np.random.default_rng(rng.getrandbits(32))
     top = rng.choice((2, 60, 600, 600, 2**20, 2**31 - 1)) * (40 if analog else 1)
     threshold = numbers.integers(max(1, min(top, 2**31) // 3), min(top, 2**31), channels, dtype=np.int32)
