@@ -170,6 +170,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], message: str, hint: s
         (["train", "-o", "{model}/x.sne"], "cannot write", "permissions"),
         (["train", "-o", "x.sne", "--scheme", "best"], "best", "contiguous"),
         (["train", "-o", "x.sne", "--channels", "8,many"], "8,many", "8,32,40"),
+        (["train", "-o", "x.sne", "--bits", "3"], "3 bits", "8 or 4"),
         (["quantize", "net", "-o", "x.sne", "--data", "mnist1d", "--timesteps", "4"], "'net'", "FILE.py:NAME"),
     ],
 )
