@@ -29,6 +29,10 @@ app = typer.Typer(
 
 Model = Annotated[str, typer.Argument(help="An .sne file, or the name of a model that ships with sne-edge.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the files of named data sets.", envvar="SNE_EDGE_DATA"),
+]
 Data = Annotated[
     str | None,
     typer.Option(help="A data set by name (mnist1d), or an .npz with x_test and y_test. Default: the golden vectors."),
@@ -70,8 +74,9 @@ def main() -> None:
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
     dataset: Annotated[
-        str, typer.Option(help="mnist1d, or an .npz with x_train, y_train, x_test, y_test.")
+        str, typer.Option(help="mnist1d, fashion-mnist, fsdd, cifar10-jpeg, cifar10, an .npz, or a folder of images.")
     ] = "mnist1d",
+    data_dir: DataDir = None,
     scheme: Annotated[
         str,
         typer.Option(
@@ -127,6 +132,7 @@ def train(
     from dataclasses import replace
 
     from .artifact import check_writable, save
+    from .data import load_dataset
 
     _need_training()
     check_writable(output)
@@ -154,7 +160,8 @@ def train(
     if spike_rate is not None:
         config = replace(config, recipe=replace(config.recipe, target=spike_rate))
     with _bars() as progress:
-        ensemble = run(config, progress, cache=default_cache(), executor=executor)
+        found = load_dataset(config.dataset, config.seed, data_dir)
+        ensemble = run(config, progress, dataset=found, cache=default_cache(), executor=executor)
     save(ensemble, output)
     record = ensemble.provenance
     if as_json:
@@ -193,6 +200,7 @@ def quantize(
         typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
     ] = "8",
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons. FILE.py is run: name one you trust."""
     from .artifact import check_writable, save
@@ -203,7 +211,7 @@ def quantize(
     from .quantize import make_encoder, quantize_network
     from .script import load_network
 
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, folder=data_dir)
     size = None if shape is None else _numbers("--shape", shape)
     widths = _numbers("--bits", bits)
     made = quantize_network(
@@ -218,7 +226,8 @@ def quantize(
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(help="ensemble, partition, cascade, noise, baselines or timesteps.")],
-    dataset: Annotated[str, typer.Option(help="A data set by name, or an .npz.")] = "mnist1d",
+    dataset: Annotated[str, typer.Option(help="A data set by name, an .npz, or a folder of images.")] = "mnist1d",
+    data_dir: DataDir = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the runs, such as 0,1,2.")] = "0,1,2",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")] = Path("docs/results"),
     budget: Annotated[float | None, typer.Option(help="Minutes that each model's training may take.", min=0.01)] = None,
@@ -232,7 +241,7 @@ def study(
 
     with _bars() as progress:
         changes = {} if budget is None else {"minutes": budget}
-        lab = Lab(dataset, _numbers("--seeds", seeds), default_cache(), executor, progress, changes)
+        lab = Lab(dataset, _numbers("--seeds", seeds), default_cache(), executor, progress, changes, data_dir)
         table = run_study(name, lab, output)
     _print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
     print(f"wrote {output / f'{name}-{lab.label}.md'}")
@@ -243,6 +252,7 @@ def calibrate(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
     data: Annotated[str, typer.Option(help="A data set or .npz; its validation part chooses, its test part tells.")],
+    data_dir: DataDir = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Points of accuracy that the policy may cost; default 0.1.", min=0)
     ] = None,
@@ -267,7 +277,7 @@ def calibrate(
         raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
     ensemble = _load(model)
     check_writable(output)
-    dataset = load_dataset(data, _split_seed(ensemble) if seed is None else seed)
+    dataset = load_dataset(data, _split_seed(ensemble) if seed is None else seed, data_dir)
     made, promised = recalibrate(
         ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy
     )
@@ -423,6 +433,7 @@ def build(
 def evaluate(
     model: Model,
     data: Data = None,
+    data_dir: DataDir = None,
     policy: PolicyOption = None,
     as_json: Json = False,
     jobs: Annotated[int | None, typer.Option(help="Threads that share the samples; default all cores.", min=1)] = None,
@@ -440,7 +451,7 @@ def evaluate(
     from .policy import parse_policy
 
     ensemble = _load(model)
-    inputs, labels = _samples(ensemble, data)
+    inputs, labels = _samples(ensemble, data, data_dir)
     policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
     results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, jobs)
     if energy:
@@ -506,6 +517,7 @@ def verify(
     model: Model,
     on: On = None,
     data: Data = None,
+    data_dir: DataDir = None,
     count: Annotated[int, typer.Option(help="How many samples to compare.", min=1)] = 32,
     as_json: Json = False,
 ) -> None:
@@ -517,7 +529,7 @@ def verify(
     from .host import HostModel
 
     ensemble = _load(model)
-    inputs = _samples(ensemble, data)[0][:count]
+    inputs = _samples(ensemble, data, data_dir)[0][:count]
     checks: list[verification.Check] = []
     with _status() as say:
         say("compiling for this computer")
@@ -567,6 +579,7 @@ def bench(
         str | None, typer.Option(help="qemu:BOARD, a serial port, or socket://HOST:PORT. Default: QEMU, Cortex-M4.")
     ] = None,
     data: Data = None,
+    data_dir: DataDir = None,
     policy: PolicyOption = None,
     samples: Annotated[int, typer.Option(help="How many inputs to count on the device.", min=1)] = 32,
     as_json: Json = False,
@@ -581,7 +594,7 @@ def bench(
     from .policy import parse_policy
 
     ensemble = _load(model)
-    inputs, labels = _samples(ensemble, data)
+    inputs, labels = _samples(ensemble, data, data_dir)
     where = on or _default_places([])[0]
     policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
     with _status() as say:
@@ -639,6 +652,7 @@ def card(
     data: Annotated[
         str | None, typer.Option(help="A data set by name, or an .npz. Default: the one that the model was made for.")
     ] = None,
+    data_dir: DataDir = None,
     on: Annotated[
         list[str] | None, typer.Option(help="An emulated board. May be repeated. Default: Cortex-M0, M3, M4 and M55.")
     ] = None,
@@ -655,7 +669,7 @@ def card(
     check_writable(path)
     trained = ensemble.provenance.get("dataset")
     known = trained.get("name") if isinstance(trained, dict) else None
-    inputs, labels = _samples(ensemble, data or (known if isinstance(known, str) else None))
+    inputs, labels = _samples(ensemble, data or (known if isinstance(known, str) else None), data_dir)
     _default_places([])
     with _status() as say:
         record = measure(ensemble, inputs, labels, [w.removeprefix("qemu:") for w in on or BOARDS], say)
@@ -720,7 +734,7 @@ def _exported(model: str, board: str) -> Iterator[tuple[str, Path]]:
         yield ensemble.name, write(ensemble, target, Path(folder) / "model")
 
 
-def _samples(ensemble: QuantEnsemble, data: str | None) -> tuple[np.ndarray, np.ndarray]:
+def _samples(ensemble: QuantEnsemble, data: str | None, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Encoded test samples and labels (-1 where unknown): of a data set, or the golden vectors."""
     if data is None:
         if not len(ensemble.vectors.inputs):
@@ -728,7 +742,7 @@ def _samples(ensemble: QuantEnsemble, data: str | None) -> tuple[np.ndarray, np.
         return ensemble.vectors.inputs, ensemble.vectors.labels
     from .data import load_dataset
 
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, folder=folder)
     return ensemble.encoder.encode(dataset.x_test), dataset.y_test
 
 

@@ -64,7 +64,7 @@ class Cnn:
 
 @dataclass(frozen=True)
 class Lab:
-    """What studies share: a cache of models and measurements, an executor, where news goes."""
+    """What studies share: a cache of models and measurements, an executor, where news goes; `folder` of data files."""
 
     dataset: str
     seeds: tuple[int, ...]
@@ -72,6 +72,7 @@ class Lab:
     executor: str = "processes"
     progress: Progress = quiet
     changes: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def label(self) -> str:
@@ -84,7 +85,7 @@ class Lab:
 
     def data(self, seed: int) -> Dataset:
         """The data set, split by a seed."""
-        return _load(self.dataset, seed)
+        return _load(self.dataset, seed, self.folder)
 
     def teacher(self, seed: int) -> TeacherNet:
         """The teacher of a seed."""
@@ -284,8 +285,8 @@ def _engine() -> str:
 
 
 @lru_cache(maxsize=4)
-def _load(dataset: str, seed: int) -> Dataset:
-    return load_dataset(dataset, seed)
+def _load(dataset: str, seed: int, folder: Path | None) -> Dataset:
+    return load_dataset(dataset, seed, folder)
 
 
 def percent(values: Sequence[float]) -> list[float]:

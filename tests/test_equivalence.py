@@ -471,7 +471,11 @@ FAULTS = {
     "one timestep too few": ("sne_kernels.h", r"t < job->timesteps", "t + 1 < job->timesteps"),
     "a tie of margins goes on": ("sne_schedule.c", r"r.margin >= margins", "r.margin > margins"),
     "the last of equal logits wins": ("sne_schedule.c", r"logits\[c\] > logits\[best", "logits[c] >= logits[best"),
-    "an operation is not counted": ("sne_kernels.h", r"SNE_DEPTHWISE \? rows : rows", "SNE_DEPTHWISE ? rows : 1u + rows"),
+    "an operation is not counted": (
+        "sne_kernels.h",
+        r"SNE_DEPTHWISE \? rows : rows",
+        "SNE_DEPTHWISE ? rows : 1u + rows",
+    ),
 }
 
 
