@@ -229,7 +229,7 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
             inputs = seen[1] * seen[2] if kernel in ("scatter", "depthwise") else window_inputs(layer)
             capacity = min(inputs + 31, MAX_ROWS)
             if kernel in ("sweep", "scatter") and isinstance(layer, Conv) and not pools:
-                capacity = layer.in_shape[1] + 1 + min(window_inputs(layer) + 31, MAX_ROWS)
+                capacity = layer.in_shape[1] + 2 * layer.padding[1] + 1 + min(window_inputs(layer) + 31, MAX_ROWS)
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
         working = block + drive + 4 * capacity
         stages.append(

@@ -22,35 +22,74 @@
 #define SNE_ADD(function) function##_swar
 #elif defined(SNE_HOST)
 #include "sne_accumulate_host.h"
-#define SNE_ADD(function) function##_host
-#else
-#define SNE_ADD(function) function##_portable
+#define SNE_ADD_ANY(function) function##_host
+#endif
+#ifndef SNE_ADD_ANY
+#define SNE_ADD_ANY(function) function##_portable
 #endif
 
-SNE_OUTLINE void sne_add_rows_16(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n)
+#if defined(SNE_ADD)
+/* Int32 membranes: sums of up to 255 weights fit in 16 bits. */
+SNE_OUTLINE void sne_add_rows_32(int32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                 size_t stride)
 {
-    SNE_ADD(sne_add_rows)(v, weight, stride, rows, n, 16);
+    union {
+        uint32_t words[16];
+        int16_t lanes[32];
+    } sums;
+    while (stride) {
+        const size_t count = stride < 32 ? stride : 32;
+        size_t j;
+        for (j = 0; j < count / 2; j++) {
+            sums.words[j] = 0;
+        }
+        SNE_ADD(sne_add_rows)(sums.words, weight, rows, end, count);
+        for (j = 0; j < count; j++) {
+            *v++ += sums.lanes[j];
+        }
+        weight += count;
+        stride -= count;
+    }
+}
+#else
+SNE_OUTLINE void sne_add_rows_16(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                 size_t stride)
+{
+    SNE_ADD_ANY(sne_add_rows)(v, weight, rows, end, stride, 16);
 }
 
-SNE_OUTLINE void sne_add_rows_32(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n)
+SNE_OUTLINE void sne_add_rows_32(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                 size_t stride)
 {
-    SNE_ADD(sne_add_rows)(v, weight, stride, rows, n, 32);
+    SNE_ADD_ANY(sne_add_rows)(v, weight, rows, end, stride, 32);
 }
+#endif
 
-/* v[j] += weight[rows[e] + j], over all rows e < n and outputs j < stride. */
-SNE_INLINE void sne_add_rows(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n, int width)
+/* v[j] += weight[*row + j], over all rows from `rows` to `end`, at least one, and outputs j < stride. */
+SNE_INLINE void sne_add_rows(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                             size_t stride, int width)
 {
-    if (width == 16) {
-        sne_add_rows_16(v, weight, stride, rows, n);
+    if (width == 32) {
+        sne_add_rows_32((int32_t *)v, weight, rows, end, stride);
     } else {
-        sne_add_rows_32(v, weight, stride, rows, n);
+#if defined(SNE_ADD)
+        SNE_ADD(sne_add_rows)((uint32_t *)v, weight, rows, end, stride);
+#else
+        sne_add_rows_16(v, weight, rows, end, stride);
+#endif
     }
 }
 
 /* v[j] += weight[j], j < stride. */
 SNE_INLINE void sne_add_row(void *v, const sne_weight *weight, size_t stride, int width)
 {
-    SNE_ADD(sne_add_row)(v, weight, stride, width);
+#if defined(SNE_ADD)
+    if (width == 16) {
+        SNE_ADD(sne_add_row)((uint32_t *)v, weight, stride);
+        return;
+    }
+#endif
+    SNE_ADD_ANY(sne_add_row)(v, weight, stride, width);
 }
 
 #endif

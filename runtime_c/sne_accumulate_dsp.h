@@ -6,42 +6,54 @@
 #include "sne_accumulate_portable.h"
 #include "sne_dsp.h"
 
-#define SNE_SIXTEEN_DSP                \
+/* One row's sixteen weights at r1 + *r2 to the sums in r4 to r11. */
+#define SNE_ROW_DSP                    \
     "ldr r0, [r2], #4\n"               \
     "add r0, r0, r1\n"                 \
-    "ldrd r12, lr, [r0]\n"             \
-    "sxtab16 r4, r4, r12\n"            \
-    "sxtab16 r5, r5, r12, ror #8\n"    \
-    "sxtab16 r6, r6, lr\n"             \
-    "sxtab16 r7, r7, lr, ror #8\n"     \
-    "ldrd r12, lr, [r0, #8]\n"         \
+    "ldm r0, {r0, r3, r12, lr}\n"      \
+    "sxtab16 r4, r4, r0\n"             \
+    "sxtab16 r5, r5, r0, ror #8\n"     \
+    "sxtab16 r6, r6, r3\n"             \
+    "sxtab16 r7, r7, r3, ror #8\n"     \
     "sxtab16 r8, r8, r12\n"            \
     "sxtab16 r9, r9, r12, ror #8\n"    \
     "sxtab16 r10, r10, lr\n"           \
     "sxtab16 r11, r11, lr, ror #8\n"
 
-/* Sixteen outputs stay in eight registers over the rows from `rows` to `end`, at least one. */
-SNE_NAKED void sne_add_sixteen_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
-                                   SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end)
+/* Sixteen outputs at a time stay in eight registers over all rows, at least one; `stride` is a multiple of sixteen. */
+SNE_NAKED void sne_add_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                    SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end,
+                                    SNE_REGISTER size_t stride)
 {
-    __asm__ volatile("push {r0, r4-r11, lr}\n"
+    __asm__ volatile("ldr r12, [sp]\n"
+                     "add r12, r12, r1\n"
+                     "push {r0, r2-r12, lr}\n" /* v, rows, end, saved registers, the weights' end */
+                     "1:\n"
                      "ldm r0, {r4-r11}\n"
-                     "sub r0, r3, r2\n"
-                     "lsls r0, r0, #29\n" /* an odd number of rows starts in the middle */
-                     "bmi 2f\n"
-                     "1:\n" SNE_SIXTEEN_DSP
-                     "2:\n" SNE_SIXTEEN_DSP
+                     "sub r3, r3, r2\n"
+                     "lsls r3, r3, #29\n" /* an odd number of rows starts in the middle */
+                     "bmi 3f\n"
+                     "2:\n" SNE_ROW_DSP
+                     "3:\n" SNE_ROW_DSP
+                     "ldr r3, [sp, #8]\n"
                      "cmp r2, r3\n"
+                     "bne 2b\n"
+                     "ldr r0, [sp]\n"
+                     "ldr r2, [sp, #4]\n"
+                     "ldr r12, [sp, #44]\n"
+                     "stm r0!, {r4-r11}\n"
+                     "str r0, [sp]\n"
+                     "adds r1, r1, #16\n"
+                     "cmp r1, r12\n"
                      "bne 1b\n"
-                     "pop {r0}\n"
-                     "stm r0, {r4-r11}\n"
-                     "pop {r4-r11, pc}\n");
+                     "add sp, sp, #12\n"
+                     "pop {r4-r12, pc}\n");
 }
 
 /* Eight or (`words` 1) four outputs. */
-SNE_INLINE void sne_add_few_dsp(uint32_t *v, const sne_weight *weight, const uint32_t *rows, size_t n, int words)
+SNE_INLINE void sne_add_few_dsp(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                int words)
 {
-    const uint32_t *const end = rows + n;
     uint32_t v0 = v[0], v1 = v[1], v2 = 0, v3 = 0;
     if (words == 2) {
         v2 = v[2];
@@ -66,61 +78,35 @@ SNE_INLINE void sne_add_few_dsp(uint32_t *v, const sne_weight *weight, const uin
     }
 }
 
-SNE_INLINE void sne_add_narrow_dsp(uint32_t *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n)
+/* Fewer than sixteen outputs. */
+SNE_OUTLINE void sne_add_tail_dsp(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                  size_t stride)
 {
-    for (; stride >= 16; stride -= 16, v += 8, weight += 16) {
-        sne_add_sixteen_dsp(v, weight, rows, rows + n);
-    }
     if (stride >= 8) {
-        sne_add_few_dsp(v, weight, rows, n, 2);
-        stride -= 8;
+        sne_add_few_dsp(v, weight, rows, end, 2);
         v += 4;
         weight += 8;
     }
-    if (stride) {
-        sne_add_few_dsp(v, weight, rows, n, 1);
+    if (stride & 7u) {
+        sne_add_few_dsp(v, weight, rows, end, 1);
     }
 }
 
-/* Wide membranes: sums of up to 255 weights fit in lanes. */
-SNE_INLINE void sne_add_wide_dsp(int32_t *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n)
+SNE_INLINE void sne_add_rows_dsp(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                 size_t stride)
 {
-    uint32_t sums[8];
-    size_t j, k;
-    for (j = 0; j < stride; j += 16) {
-        const size_t count = stride - j < 16 ? stride - j : 16;
-        for (k = 0; k < 8; k++) {
-            sums[k] = 0;
-        }
-        sne_add_narrow_dsp(sums, weight + j, count, rows, n);
-        for (k = 0; k < count; k += 2, v += 2) {
-            const uint32_t sum = sums[k / 2];
-            v[0] += (int16_t)(uint16_t)sum;
-            v[1] += (int32_t)sum >> 16;
-        }
+    const size_t tail = stride & 15u, whole = stride - tail;
+    if (tail) {
+        sne_add_tail_dsp(v + whole / 2, weight + whole, rows, end, tail);
     }
-}
-
-SNE_INLINE void sne_add_rows_dsp(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n,
-                                 int width)
-{
-    if (n == 0) {
-        return;
-    }
-    if (width == 16) {
-        sne_add_narrow_dsp((uint32_t *)v, weight, stride, rows, n);
-    } else {
-        sne_add_wide_dsp((int32_t *)v, weight, stride, rows, n);
+    if (whole) {
+        sne_add_sixteens_dsp(v, weight, rows, end, whole);
     }
 }
 
 /* One row: eight outputs at a time. */
-SNE_INLINE void sne_add_row_dsp(void *v, const sne_weight *weight, size_t stride, int width)
+SNE_INLINE void sne_add_row_dsp(uint32_t *v, const sne_weight *weight, size_t stride)
 {
-    if (width != 16) {
-        sne_add_row_portable(v, weight, stride, width);
-        return;
-    }
     for (; stride >= 8; stride -= 8) {
         __asm__ volatile("ldmia %1!, {r2, r3}\n"
                          "ldmia %0, {r4, r5, r8, r9}\n"
@@ -134,10 +120,9 @@ SNE_INLINE void sne_add_row_dsp(void *v, const sne_weight *weight, size_t stride
                          : "r2", "r3", "r4", "r5", "r8", "r9", "memory");
     }
     if (stride) {
-        uint32_t *words = (uint32_t *)v;
         const uint32_t w = sne_load_word(weight);
-        words[0] = sne_add_even(words[0], w);
-        words[1] = sne_add_odd(words[1], w);
+        v[0] = sne_add_even(v[0], w);
+        v[1] = sne_add_odd(v[1], w);
     }
 }
 

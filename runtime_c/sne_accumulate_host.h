@@ -119,8 +119,10 @@ SNE_INLINE void sne_block(void *v, size_t at, const sne_weight *weight, const ui
     }
 }
 
-SNE_INLINE void sne_add_rows_host(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n, int width)
+SNE_INLINE void sne_add_rows_host(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                  size_t stride, int width)
 {
+    const size_t n = (size_t)(end - rows);
     size_t j = 0;
     for (; j + 128 <= stride; j += 128) {
         sne_block(v, j, weight, rows, n, 8, width);
@@ -149,7 +151,7 @@ SNE_INLINE void sne_add_rows_host(void *v, const sne_weight *weight, size_t stri
 SNE_INLINE void sne_add_row_host(void *v, const sne_weight *weight, size_t stride, int width)
 {
     const uint32_t row = 0;
-    sne_add_rows_host(v, weight, stride, &row, 1, width);
+    sne_add_rows_host(v, weight, &row, &row + 1, stride, width);
 }
 
 #endif

@@ -6,15 +6,16 @@
 #include "sne_weights.h"
 
 /* Four outputs stay in registers over all rows, so a membrane is read and written once. */
-SNE_INLINE void sne_add_rows_portable(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n,
-                                      int width)
+SNE_INLINE void sne_add_rows_portable(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                      size_t stride, int width)
 {
-    size_t j, e;
+    const uint32_t *row;
+    size_t j;
     for (j = 0; j < stride; j += 4) {
         int32_t a0 = sne_get(v, j, width), a1 = sne_get(v, j + 1, width);
         int32_t a2 = sne_get(v, j + 2, width), a3 = sne_get(v, j + 3, width);
-        for (e = 0; e < n; e++) {
-            const sne_weight *w = weight + rows[e] + j;
+        for (row = rows; row != end; row++) {
+            const sne_weight *w = weight + *row + j;
             a0 += sne_weight_of_four(w, 0);
             a1 += sne_weight_of_four(w, 1);
             a2 += sne_weight_of_four(w, 2);

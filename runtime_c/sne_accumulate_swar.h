@@ -1,81 +1,215 @@
 /* Accumulation for cores without vector instructions (Cortex-M0, M3): two weights at a time in the halves of a word.
  *
- * A weight plus 128, as these cores store it, is an unsigned byte, and 257 of them fit in 16 bits, so lanes cannot run
- * into each other. Whole words are summed (modulo 2^32) as well as their odd bytes; taken together they give the sum of
- * the even bytes too: even = all - (odd << 8), an instruction less for each word. */
+ * A weight plus 128, as these cores store it, is an unsigned byte. Words of membranes are integers modulo 2^32, to which
+ * those of weights add exactly: with the lower lane's sign turned, no lane borrows from the other, and each row's 128 is
+ * taken off at once. A word of four weights holds two words of lanes, even + (odd << 8). Of those, whole words (`all`) and
+ * odd bytes are summed; even = all - (odd << 8) comes at the end, an instruction less for each word. */
 #ifndef SNE_ACCUMULATE_SWAR_H
 #define SNE_ACCUMULATE_SWAR_H
 
 #include "sne_accumulate_portable.h"
 
 #define SNE_SWAR_LANES 0x00ff00ffu
-#define SNE_SWAR_SIGNS 0x80008000u
-
-/* v += lanes - `bias` (128 for each row, in both lanes): two outputs in each of two words. */
-SNE_INLINE void sne_add_lanes(void *v, size_t j, uint32_t all, uint32_t odd, uint32_t bias, int width)
-{
-    const uint32_t even = all - (odd << 8);
-    if (width == 16) { /* with signs turned, lanes are not negative, and whole words add exactly */
-        uint32_t *words = (uint32_t *)v + j / 2;
-        words[0] = ((words[0] ^ SNE_SWAR_SIGNS) + even - bias) ^ SNE_SWAR_SIGNS;
-        words[1] = ((words[1] ^ SNE_SWAR_SIGNS) + odd - bias) ^ SNE_SWAR_SIGNS;
-    } else {
-        int32_t *sums = (int32_t *)v + j;
-        const int32_t one = (int32_t)(bias & 0xffffu);
-        sums[0] += (int32_t)(even & 0xffffu) - one;
-        sums[1] += (int32_t)(even >> 16) - one;
-        sums[2] += (int32_t)(odd & 0xffffu) - one;
-        sums[3] += (int32_t)(odd >> 16) - one;
-    }
-}
+#define SNE_SWAR_SIGN 0x8000u
+#define SNE_SWAR_BIAS 0x00800080u
 
 #if __ARM_ARCH_ISA_THUMB > 1
-#define SNE_SIXTEEN_SWAR             \
+/* From a group's two words of membranes to its sums, and back. r3: the rows' 128s. */
+#define SNE_OPEN_SWAR(all, odd)              \
+    "eor " all ", " all ", #0x8000\n"        \
+    "eor " odd ", " odd ", #0x8000\n"        \
+    "sub " all ", " all ", r3\n"             \
+    "sub " odd ", " odd ", r3\n"             \
+    "add " all ", " all ", " odd ", lsl #8\n"
+#define SNE_CLOSE_SWAR(all, odd)             \
+    "sub " all ", " all ", " odd ", lsl #8\n" \
+    "eor " odd ", " odd ", #0x8000\n"        \
+    "eor " all ", " all ", #0x8000\n"
+
+/* One row's sixteen weights at r1 + *r2 to the sums in r4 to r11. */
+#define SNE_ROW_SWAR                 \
     "ldr r0, [r2], #4\n"             \
     "add r0, r0, r1\n"               \
     "ldrd r12, r3, [r0]\n"           \
     "add r4, r4, r12\n"              \
     "and r12, lr, r12, lsr #8\n"     \
-    "add r8, r8, r12\n"              \
-    "add r5, r5, r3\n"               \
+    "add r5, r5, r12\n"              \
+    "add r6, r6, r3\n"               \
     "and r3, lr, r3, lsr #8\n"       \
-    "add r9, r9, r3\n"               \
-    "ldrd r12, r3, [r0, #8]\n"       \
-    "add r6, r6, r12\n"              \
-    "and r12, lr, r12, lsr #8\n"     \
-    "add r10, r10, r12\n"            \
     "add r7, r7, r3\n"               \
+    "ldrd r12, r3, [r0, #8]\n"       \
+    "add r8, r8, r12\n"              \
+    "and r12, lr, r12, lsr #8\n"     \
+    "add r9, r9, r12\n"              \
+    "add r10, r10, r3\n"             \
     "and r3, lr, r3, lsr #8\n"       \
     "add r11, r11, r3\n"
 
-/* Sums over the rows from `rows` to `end`, at least one, of sixteen outputs: of whole words (four) and of odd bytes. */
-SNE_NAKED void sne_sum_sixteen_swar(SNE_REGISTER uint32_t *sums, SNE_REGISTER const sne_weight *weight,
-                                    SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end)
+/* Sixteen outputs at a time stay in eight registers over all rows, at least one; `stride` is a multiple of sixteen. */
+SNE_NAKED void sne_add_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                     SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end,
+                                     SNE_REGISTER size_t stride)
 {
-    __asm__ volatile("push {r0, r3-r11, lr}\n"
+    __asm__ volatile("ldr r12, [sp]\n"
+                     "add r12, r12, r1\n"
+                     "push {r0, r2-r12, lr}\n" /* v, rows, end, saved registers, the weights' end */
+                     "sub r3, r3, r2\n"
+                     "mov lr, #0x00200020\n"
+                     "mul r3, r3, lr\n"
                      "mov lr, #0x00ff00ff\n"
-                     "mov r4, #0\n mov r5, #0\n mov r6, #0\n mov r7, #0\n"
-                     "mov r8, #0\n mov r9, #0\n mov r10, #0\n mov r11, #0\n"
-                     "sub r0, r3, r2\n"
-                     "lsls r0, r0, #29\n" /* an odd number of rows starts in the middle */
-                     "bmi 2f\n"
-                     "1:\n" SNE_SIXTEEN_SWAR
-                     "2:\n" SNE_SIXTEEN_SWAR
+                     "push {r3}\n"
+                     "1:\n"
+                     "ldm r0, {r4-r11}\n"
+                     SNE_OPEN_SWAR("r4", "r5")
+                     SNE_OPEN_SWAR("r6", "r7")
+                     SNE_OPEN_SWAR("r8", "r9")
+                     SNE_OPEN_SWAR("r10", "r11")
+                     "lsls r3, r3, #24\n" /* an odd number of rows starts in the middle */
+                     "bmi 3f\n"
+                     "2:\n" SNE_ROW_SWAR
+                     "3:\n" SNE_ROW_SWAR
+                     "ldr r3, [sp, #12]\n"
+                     "cmp r2, r3\n"
+                     "bne 2b\n"
+                     SNE_CLOSE_SWAR("r4", "r5")
+                     SNE_CLOSE_SWAR("r6", "r7")
+                     SNE_CLOSE_SWAR("r8", "r9")
+                     SNE_CLOSE_SWAR("r10", "r11")
+                     "ldr r3, [sp]\n"
                      "ldr r0, [sp, #4]\n"
-                     "cmp r2, r0\n"
+                     "ldr r2, [sp, #8]\n"
+                     "ldr r12, [sp, #48]\n"
+                     "stm r0!, {r4-r11}\n"
+                     "str r0, [sp, #4]\n"
+                     "adds r1, r1, #16\n"
+                     "cmp r1, r12\n"
                      "bne 1b\n"
-                     "pop {r0, r3}\n"
-                     "stm r0, {r4-r11}\n"
-                     "pop {r4-r11, pc}\n");
+                     "add sp, sp, #16\n"
+                     "pop {r4-r12, pc}\n");
+}
+#else
+/* From a group's two words of membranes at r1 to its sums, and back to r0. r4: the sign, r6: the rows' 128s. */
+#define SNE_OPEN_SWAR(all, odd) \
+    "ldmia r1!, {r2, r3}\n"     \
+    "eors r2, r4\n"             \
+    "eors r3, r4\n"             \
+    "subs r2, r2, r6\n"         \
+    "subs r3, r3, r6\n"         \
+    "lsls r0, r3, #8\n"         \
+    "adds r2, r2, r0\n"         \
+    "mov " all ", r2\n"         \
+    "mov " odd ", r3\n"
+#define SNE_CLOSE_SWAR(all, odd) \
+    "mov r2, " all "\n"          \
+    "mov r3, " odd "\n"          \
+    "lsls r1, r3, #8\n"          \
+    "subs r2, r2, r1\n"          \
+    "eors r2, r4\n"              \
+    "eors r3, r4\n"              \
+    "stmia r0!, {r2, r3}\n"
+
+/* One row's sixteen weights at r8 + *r0 to the sums. r4: the mask of lanes. */
+#define SNE_ROW_SWAR        \
+    "ldmia r0!, {r1}\n"     \
+    "add r1, r8\n"          \
+    "ldmia r1!, {r2, r3}\n" \
+    "adds r5, r5, r2\n"     \
+    "lsrs r2, r2, #8\n"     \
+    "ands r2, r4\n"         \
+    "add r9, r2\n"          \
+    "adds r7, r7, r3\n"     \
+    "lsrs r3, r3, #8\n"     \
+    "ands r3, r4\n"         \
+    "add r10, r3\n"         \
+    "ldmia r1!, {r2, r3}\n" \
+    "add r12, r2\n"         \
+    "lsrs r2, r2, #8\n"     \
+    "ands r2, r4\n"         \
+    "add r11, r2\n"         \
+    "adds r6, r6, r3\n"     \
+    "lsrs r3, r3, #8\n"     \
+    "ands r3, r4\n"         \
+    "add lr, r3\n"
+
+/* Sixteen outputs at a time stay in eight registers over all rows, at least one; `stride` is a multiple of sixteen. */
+SNE_NAKED void sne_add_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                     SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end,
+                                     SNE_REGISTER size_t stride)
+{
+    __asm__ volatile(".syntax unified\n"
+                     "push {r4-r7, lr}\n"
+                     "mov r4, r8\n"
+                     "mov r5, r9\n"
+                     "mov r6, r10\n"
+                     "mov r7, r11\n"
+                     "push {r0-r7}\n" /* v, weight, rows, end, saved registers */
+                     "1:\n"
+                     "ldr r1, [sp]\n"
+                     "ldr r6, [sp, #12]\n"
+                     "ldr r0, [sp, #8]\n"
+                     "subs r6, r6, r0\n"
+                     "lsls r6, r6, #5\n"
+                     "lsls r0, r6, #16\n"
+                     "adds r6, r6, r0\n"
+                     "movs r4, #128\n"
+                     "lsls r4, r4, #8\n"
+                     SNE_OPEN_SWAR("r5", "r9")
+                     SNE_OPEN_SWAR("r7", "r10")
+                     SNE_OPEN_SWAR("r12", "r11")
+                     SNE_OPEN_SWAR("r6", "lr")
+                     "movs r4, #255\n"
+                     "lsls r0, r4, #16\n"
+                     "orrs r4, r0\n"
+                     "ldr r1, [sp, #4]\n"
+                     "mov r8, r1\n"
+                     "ldr r0, [sp, #8]\n"
+                     "ldr r1, [sp, #12]\n"
+                     "subs r1, r1, r0\n"
+                     "lsls r1, r1, #29\n" /* an odd number of rows starts in the middle */
+                     "bmi 3f\n"
+                     "2:\n" SNE_ROW_SWAR
+                     "3:\n" SNE_ROW_SWAR
+                     "ldr r1, [sp, #12]\n"
+                     "cmp r0, r1\n"
+                     "bne 2b\n"
+                     "ldr r0, [sp]\n"
+                     "movs r4, #128\n"
+                     "lsls r4, r4, #8\n"
+                     SNE_CLOSE_SWAR("r5", "r9")
+                     SNE_CLOSE_SWAR("r7", "r10")
+                     SNE_CLOSE_SWAR("r12", "r11")
+                     SNE_CLOSE_SWAR("r6", "lr")
+                     "str r0, [sp]\n"
+                     "ldr r0, [sp, #4]\n"
+                     "adds r0, #16\n"
+                     "str r0, [sp, #4]\n"
+                     "ldr r0, [sp, #52]\n"
+                     "subs r0, #16\n"
+                     "str r0, [sp, #52]\n"
+                     "beq 4f\n"
+                     "b 1b\n"
+                     "4:\n"
+                     "add sp, #16\n"
+                     "pop {r4-r7}\n"
+                     "mov r8, r4\n"
+                     "mov r9, r5\n"
+                     "mov r10, r6\n"
+                     "mov r11, r7\n"
+                     "pop {r4-r7, pc}\n");
 }
 #endif
 
-/* Eight or (`words` 1) four outputs, in C. */
-SNE_INLINE void sne_add_few_swar(void *v, size_t j, const sne_weight *weight, const uint32_t *rows, size_t n,
-                                 uint32_t bias, int words, int width)
+/* Eight or (`words` 1) four outputs. */
+SNE_INLINE void sne_add_few_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                 int words)
 {
-    const uint32_t *const end = rows + n;
-    uint32_t all0 = 0, odd0 = 0, all1 = 0, odd1 = 0;
+    const uint32_t bias = (uint32_t)(end - rows) * SNE_SWAR_BIAS;
+    uint32_t odd0 = (v[1] ^ SNE_SWAR_SIGN) - bias, all0 = (v[0] ^ SNE_SWAR_SIGN) - bias + (odd0 << 8);
+    uint32_t odd1 = 0, all1 = 0;
+    if (words == 2) {
+        odd1 = (v[3] ^ SNE_SWAR_SIGN) - bias;
+        all1 = (v[2] ^ SNE_SWAR_SIGN) - bias + (odd1 << 8);
+    }
     while (rows != end) {
         const uint32_t *w = (const uint32_t *)(const void *)(weight + *rows++);
         all0 += w[0];
@@ -85,44 +219,47 @@ SNE_INLINE void sne_add_few_swar(void *v, size_t j, const sne_weight *weight, co
             odd1 += (w[1] >> 8) & SNE_SWAR_LANES;
         }
     }
-    sne_add_lanes(v, j, all0, odd0, bias, width);
+    v[0] = (all0 - (odd0 << 8)) ^ SNE_SWAR_SIGN;
+    v[1] = odd0 ^ SNE_SWAR_SIGN;
     if (words == 2) {
-        sne_add_lanes(v, j + 4, all1, odd1, bias, width);
+        v[2] = (all1 - (odd1 << 8)) ^ SNE_SWAR_SIGN;
+        v[3] = odd1 ^ SNE_SWAR_SIGN;
     }
 }
 
-SNE_INLINE void sne_add_rows_swar(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n,
-                                  int width)
+/* Fewer than sixteen outputs. */
+SNE_OUTLINE void sne_add_tail_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                   size_t stride)
 {
-    const uint32_t bias = (uint32_t)n * 0x00800080u;
-    size_t j = 0;
-    if (n == 0) {
-        return;
+    if (stride >= 8) {
+        sne_add_few_swar(v, weight, rows, end, 2);
+        v += 4;
+        weight += 8;
     }
-#if __ARM_ARCH_ISA_THUMB > 1
-    for (; j + 16 <= stride; j += 16) {
-        uint32_t sums[8];
-        int k;
-        sne_sum_sixteen_swar(sums, weight + j, rows, rows + n);
-        for (k = 0; k < 4; k++) {
-            sne_add_lanes(v, j + 4u * (size_t)k, sums[k], sums[k + 4], bias, width);
-        }
-    }
-#endif
-    for (; j + 8 <= stride; j += 8) {
-        sne_add_few_swar(v, j, weight + j, rows, n, bias, 2, width);
-    }
-    if (j < stride) {
-        sne_add_few_swar(v, j, weight + j, rows, n, bias, 1, width);
+    if (stride & 7u) {
+        sne_add_few_swar(v, weight, rows, end, 1);
     }
 }
 
-SNE_INLINE void sne_add_row_swar(void *v, const sne_weight *weight, size_t stride, int width)
+SNE_INLINE void sne_add_rows_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                  size_t stride)
 {
-    size_t j;
-    for (j = 0; j < stride; j += 4) {
-        const uint32_t w = *(const uint32_t *)(const void *)(weight + j), odd = (w >> 8) & SNE_SWAR_LANES;
-        sne_add_lanes(v, j, w, odd, 0x00800080u, width);
+    const size_t tail = stride & 15u, whole = stride - tail;
+    if (tail) {
+        sne_add_tail_swar(v + whole / 2, weight + whole, rows, end, tail);
+    }
+    if (whole) {
+        sne_add_sixteens_swar(v, weight, rows, end, whole);
+    }
+}
+
+SNE_INLINE void sne_add_row_swar(uint32_t *v, const sne_weight *weight, size_t stride)
+{
+    const sne_weight *const end = weight + stride;
+    for (; weight != end; weight += 4, v += 2) {
+        const uint32_t w = *(const uint32_t *)(const void *)weight;
+        v[0] = ((v[0] ^ SNE_SWAR_SIGN) + (w & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ SNE_SWAR_SIGN;
+        v[1] = ((v[1] ^ SNE_SWAR_SIGN) + ((w >> 8) & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ SNE_SWAR_SIGN;
     }
 }
 

@@ -198,9 +198,11 @@ SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, cons
     sne_view view = *look;
     uint32_t total = 0;
     do {
-        const size_t n = (size_t)(sne_list(&view, bits, pitch, rows, rows + capacity - 32) - rows);
-        sne_bring_rows(v, p->weight, stride, rows, n, width, weight_bits);
-        total += (uint32_t)n;
+        const uint32_t *const end = sne_list(&view, bits, pitch, rows, rows + capacity - 32);
+        if (end != rows) {
+            sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits);
+            total += (uint32_t)(end - rows);
+        }
     } while (view.runs);
     return total;
 }
@@ -209,106 +211,125 @@ SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, cons
  * and the steps from one to the next. */
 typedef struct {
     uint32_t runs, from, from_step, row, row_step;
-    uint32_t channels, pitch;
+    uint32_t width, channels, pitch;
+    int words; /* input rows are whole words, and a column's inputs in one row never lie in two */
 } sne_band;
 
-/* List the spikes of the input's columns from `x` to `stop`, with offsets as if column `x` were the first tap's, in
- * rows[0 .. capacity - 1]. starts[i] is where the i-th column's begin. Returns the first column that is not complete.
- * `whole`: a column's inputs in one row never lie in two words. */
-SNE_INLINE uint32_t sne_list_band(const sne_band *b, const uint32_t *bits, uint32_t x, uint32_t stop, uint32_t *starts,
-                                  uint32_t *rows, uint32_t capacity, int whole)
+/* List the spikes of the input's columns from `x` on in `rows`, up to beyond `full` at most, with offsets as if column `x`
+ * were the first tap's. starts[i] is where the i-th column's begin, as a number of rows listed before. Returns the end of
+ * `starts`, the one after the last complete column's included. */
+SNE_OUTLINE uint32_t *sne_list_columns(const sne_band *b, const uint32_t *bits, uint32_t x, uint32_t *starts,
+                                       uint32_t *rows, const uint32_t *full)
 {
-    const uint32_t channels = b->channels, pitch = b->pitch, from_step = b->from_step, row_step = b->row_step;
-    const uint32_t mask = channels < 32u ? ((uint32_t)1 << channels) - 1u : ~(uint32_t)0;
-    const uint32_t *const full = rows + capacity - (whole ? b->runs * channels : 32u);
-    uint32_t *end = rows;
-    uint32_t column = b->from + x * channels, row = b->row;
-    *starts = 0;
-    for (; x != stop && end <= full; x++, column += channels, row += channels * pitch) {
+    const uint32_t channels = b->channels, pitch = b->pitch, row_step = b->row_step;
+    uint32_t column = b->from + x * channels, left = b->width - x;
+    const uint32_t *const list = rows;
+    uint32_t row = b->row;
+    *starts++ = 0;
+    if (b->words) {
+        const uint32_t mask = ~(uint32_t)0 >> (32u - channels), step = b->from_step >> 5;
+        const uint32_t last = (b->runs - 1u) * step;
+        for (; left && rows <= full; left--, column += channels, row += channels * pitch) {
+            const uint32_t *word = bits + (column >> 5) + last;
+            const uint32_t at = column & 31u;
+            uint32_t k = b->runs;
+            do {
+                const uint32_t spikes = (*word >> at) & mask;
+                k--;
+                word -= step;
+                if (spikes) {
+                    rows = sne_list_word(spikes, row + k * row_step, pitch, rows);
+                }
+            } while (k);
+            *starts++ = (uint32_t)(rows - list);
+        }
+        return starts;
+    }
+    for (; left; left--, column += channels, row += channels * pitch) {
         uint32_t from = column, offset = row, k = b->runs;
         do {
             uint32_t done = 0;
-            if (whole) {
-                end = sne_list_word((bits[from >> 5] >> (from & 31u)) & mask, offset, pitch, end);
-            }
-            while (!whole && done < channels) {
-                const uint32_t at = (from + done) & 31u, left = channels - done;
+            do {
+                const uint32_t at = (from + done) & 31u, more = channels - done;
                 uint32_t spikes = bits[(from + done) >> 5] >> at, take = 32u - at;
-                if (left < take) {
-                    spikes &= ((uint32_t)1 << left) - 1u;
-                    take = left;
+                if (more < take) {
+                    spikes &= ((uint32_t)1 << more) - 1u;
+                    take = more;
                 }
-                if (end > full) {
-                    return x;
+                if (rows > full) {
+                    return starts;
                 }
-                end = sne_list_word(spikes, offset + done * pitch, pitch, end);
+                rows = sne_list_word(spikes, offset + done * pitch, pitch, rows);
                 done += take;
-            }
-            from += from_step;
+            } while (done < channels);
+            from += b->from_step;
             offset += row_step;
         } while (--k);
-        *++starts = (uint32_t)(end - rows);
+        *starts++ = (uint32_t)(rows - list);
     }
-    return x;
+    return starts;
 }
 
-SNE_OUTLINE uint32_t sne_list_columns(const sne_band *band, const uint32_t *bits, uint32_t x, uint32_t stop,
-                                      uint32_t *starts, uint32_t *rows, uint32_t capacity)
-{
-    const uint32_t channels = band->channels;
-    if (channels <= 32u && (channels & (channels - 1u)) == 0 && band->runs * channels <= capacity) {
-        return sne_list_band(band, bits, x, stop, starts, rows, capacity, 1);
-    }
-    return sne_list_band(band, bits, x, stop, starts, rows, capacity, 0);
-}
-
-/* Bring the spikes that output row `y` sees to its positions. Returns the number of rows added. */
+/* Bring the spikes that output row `y` sees to its positions. Columns are counted from the padding on: a position's window
+ * begins at its own number times the stride. Returns the number of rows added. */
 SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
                               uint32_t *rows, int width, int weight_bits)
 {
     const size_t pitch = sne_pitch(stride, weight_bits);
-    const uint32_t column = p->in_channels * (uint32_t)pitch, length = p->in_width;
+    const uint32_t padding = p->padding_width, kernel = p->kernel_width, step = p->stride_width;
+    const uint32_t span = (p->out_width - 1u) * step + kernel; /* columns that any position sees */
+    const uint32_t length = p->in_width + padding < span ? p->in_width + padding : span;
+    const uint32_t column = p->in_channels * (uint32_t)pitch;
     const int32_t top = (int32_t)(y * p->stride_height) - (int32_t)p->padding_height;
-    uint32_t *const starts = rows, *const list = rows + length + 1u;
-    const uint32_t capacity = p->capacity - length - 1u;
-    uint32_t x = 0, total = 0, low, high;
+    uint32_t *const list = rows + span + 1u, *const stop = rows + p->capacity;
+    uint32_t first = 0, total = 0, low, high;
     sne_band band;
     sne_clip(top, p->kernel_height, p->in_height, &low, &high);
     band.runs = high - low;
     band.channels = p->in_channels;
     band.pitch = (uint32_t)pitch;
-    band.from_step = length * p->in_channels;
+    band.width = length - padding;
+    band.from_step = (uint32_t)p->in_width * band.channels;
     band.from = (uint32_t)(top + (int32_t)low) * band.from_step;
-    band.row_step = p->kernel_width * column;
+    band.row_step = kernel * column;
     band.row = low * band.row_step;
-    while (x < p->out_width) {
-        int32_t left = (int32_t)(x * p->stride_width) - (int32_t)p->padding_width;
-        const uint32_t before = x, first = left < 0 ? 0u : (uint32_t)left;
-        const uint32_t listed = sne_list_columns(&band, bits, first, length, starts, list, capacity);
-        for (; x < p->out_width; x++, left += p->stride_width) {
-            const uint32_t from = left < 0 ? 0u : (uint32_t)left, end = (uint32_t)(left + p->kernel_width);
-            const uint32_t to = end < length ? end : length;
-            uint32_t start, n;
-            if (to > listed) {
-                break;
+    band.words = band.channels <= 32u && (band.channels & (band.channels - 1u)) == 0 && (band.from_step & 31u) == 0 &&
+                 list + band.runs * band.channels <= stop;
+    do {
+        const uint32_t *const full = stop - (band.words ? band.runs * band.channels : 32u);
+        const uint32_t x = first < padding ? 0u : first - padding, begin = x + padding;
+        uintptr_t weight = (uintptr_t)p->weight + (uintptr_t)((begin - first) * column);
+        uint32_t *end = rows;
+        const uint32_t *at, *last;
+        while (end != rows + (begin - first)) {
+            *end++ = 0;
+        }
+        end = sne_list_columns(&band, bits, x, end, list, full);
+        if (end == rows + (length + 1u - first)) { /* all: there is nothing in the padding behind */
+            while (end <= rows + (span - first)) {
+                *end = end[-1];
+                end++;
             }
-            start = starts[from - first];
-            n = starts[to - first] - start;
-            if (n) { /* rows are listed from column `first` on: this position's first tap lies further on, or before */
-                const uintptr_t weight = (uintptr_t)p->weight + (uintptr_t)((int32_t)first - left) * column;
-                sne_bring_rows(v, (const sne_weight *)weight, stride, list + start, n, width, weight_bits);
+        }
+        last = end - kernel;
+        for (at = rows; at < last; at += step, weight -= step * column) {
+            const uint32_t n = at[kernel] - at[0];
+            if (n) {
+                const uint32_t *const from = list + at[0];
+                sne_bring_rows(v, (const sne_weight *)weight, from, from + n, stride, width, weight_bits);
                 total += n;
             }
             v = sne_at(v, stride, width);
         }
-        if (x == before) { /* so many spikes that not even one position's fit */
+        if (at == rows) { /* so many spikes that not even one position's fit */
             sne_view view;
-            sne_look(p, pitch, y, x, &view);
-            total += sne_gather(p, &view, bits, v, stride, list, capacity, width, weight_bits);
+            sne_look(p, pitch, y, first / step, &view);
+            total += sne_gather(p, &view, bits, v, stride, list, (size_t)(stop - list), width, weight_bits);
             v = sne_at(v, stride, width);
-            x++;
+            at += step;
         }
-    }
+        first += (uint32_t)(at - rows);
+    } while (first + kernel <= span);
     return total;
 }
 
@@ -445,7 +466,7 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
                     *end++ = w + pair->tap * tap;
                     total++;
                     if (end == rows + p->capacity) {
-                        sne_bring_rows(v, p->weight, stride, rows, p->capacity, width, weight_bits);
+                        sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits);
                         end = rows;
                     }
                 }
@@ -454,7 +475,9 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
             from += take;
         }
     }
-    sne_bring_rows(v, p->weight, stride, rows, (size_t)(end - rows), width, weight_bits);
+    if (end != rows) {
+        sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits);
+    }
     return total;
 }
 

@@ -73,13 +73,14 @@ SNE_OUTLINE void sne_add_nibbles_32(void *v, const uint8_t *weight, size_t strid
     SNE_ADD_NIBBLE(sne_add_nibbles)(v, weight, stride, rows, n, 32);
 }
 
-/* Add all rows, of weights of `weight_bits` (8 or 4, a constant), to `v`. */
-SNE_INLINE void sne_bring_rows(void *v, const sne_weight *weight, size_t stride, const uint32_t *rows, size_t n, int width,
-                               int weight_bits)
+/* Add all rows, at least one, of weights of `weight_bits` (8 or 4, a constant), to `v`. */
+SNE_INLINE void sne_bring_rows(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                               size_t stride, int width, int weight_bits)
 {
     const uint8_t *const nibbles = (const uint8_t *)weight;
+    const size_t n = (size_t)(end - rows);
     if (weight_bits == 8) {
-        sne_add_rows(v, weight, stride, rows, n, width);
+        sne_add_rows(v, weight, rows, end, stride, width);
     } else if (width == 16) {
         sne_add_nibbles_16(v, nibbles, stride, rows, n);
     } else {
