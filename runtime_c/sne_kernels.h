@@ -377,7 +377,7 @@ SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, 
                     end = sne_list_two(sne_two_values(at), row, end, &total);
                 }
                 if (take & 1u) { /* and ends there */
-                    end = sne_list_two((uint16_t)*at, row, end, &total);
+                    end = sne_list_two((uint32_t)*at & 0xffffu, row, end, &total);
                 }
             }
         }

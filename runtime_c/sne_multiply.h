@@ -47,7 +47,7 @@ SNE_INLINE uint32_t sne_two_values(const int8_t *x)
     __builtin_memcpy(&bytes, x, sizeof bytes); /* may lie at any address */
     return sne_even_bytes(bytes | (uint32_t)bytes << 8);
 #else
-    return (uint16_t)x[0] | (uint32_t)x[1] << 16;
+    return ((uint32_t)x[0] & 0xffffu) | (uint32_t)x[1] << 16;
 #endif
 }
 
