@@ -26,18 +26,20 @@ PRESETS = {
     ),
     "fsdd": TrainConfig(
         "fsdd",
-        body=Body((24, 32, 40), (5, 5, 5), (2, 2, 2)),
+        timesteps=1,
+        body=Body((8, 32, 48), (5, 5, 5), (2, 2, 2)),
         recipe=Recipe(joint=10, rounded=2, batch=128, rate=6e-3),
         teacher_epochs=20,
         views=8,
     ),
     "cifar10-jpeg": TrainConfig(
         "cifar10-jpeg",
+        timesteps=2,
         body=Body((32, 64, 96), (3, 3, 3), (2, 2, 2)),
-        recipe=replace(IMAGES, half=True),
+        recipe=replace(IMAGES, alone=8, rounded=1, half=True),
         teacher="large",
-        teacher_epochs=12,
-        views=4,
+        teacher_epochs=14,
+        views=3,
     ),
 }
 PRESETS["cifar10"] = replace(PRESETS["cifar10-jpeg"], dataset="cifar10")
