@@ -2,7 +2,7 @@
 
 Prints inferences per second of CPU time of both, and their ratio; no test, for it depends on the computer. snnTorch
 gets the quantised weights as floats, no gradients, and its best batch size; a direct input's current is computed once,
-as in the host build. Its neurons reset one timestep later than the models' own, so that some labels differ.
+as in the host build. Its neurons reset one timestep later than the models' own and do not floor, so some labels differ.
 """
 
 from __future__ import annotations

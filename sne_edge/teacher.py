@@ -114,7 +114,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> tuple[n
 def build_teacher(size: str, shape: tuple[int, int, int], classes: int) -> TeacherNet:
     """The built-in teacher of a `size` in `SIZES`: residual for images, plain convolutions for 1-D data."""
     if size not in SIZES:
-        raise SneError(f"there is no built-in teacher {size!r}", f"sizes: {', '.join(SIZES)}; or give a model file")
+        raise SneError(f"there is no built-in teacher {size!r}", f"sizes: {', '.join(SIZES)}; or give an ONNX file")
     large = size == "large"
     if min(shape[:2]) >= 12:
         return ResidualTeacher(shape, classes, 32 if large else 16)
