@@ -231,17 +231,22 @@ def study(
     seeds: Annotated[str, typer.Option(help="Seeds of the runs, such as 0,1,2.")] = "0,1,2",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")] = Path("docs/results"),
     budget: Annotated[float | None, typer.Option(help="Minutes that each model's training may take.", min=0.01)] = None,
+    schemes: Annotated[
+        str | None, typer.Option(help="Partition schemes to compare, such as random,disentangled; default all.")
+    ] = None,
     executor: Executor = "processes",
 ) -> None:
     """Train what a study needs and write its table. A study that was killed goes on where it was."""
     _need_training()
+    from .partition import SCHEMES
     from .studies import run_study
     from .study import Lab, cell
     from .teacher import default_cache
 
     with _bars() as progress:
         changes = {} if budget is None else {"minutes": budget}
-        lab = Lab(dataset, _numbers("--seeds", seeds), default_cache(), executor, progress, changes, data_dir)
+        chosen = tuple(schemes.split(",")) if schemes else tuple(SCHEMES)
+        lab = Lab(dataset, _numbers("--seeds", seeds), default_cache(), executor, progress, changes, data_dir, chosen)
         table = run_study(name, lab, output)
     _print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
     print(f"wrote {output / f'{name}-{lab.label}.md'}")

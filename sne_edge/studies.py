@@ -21,7 +21,7 @@ from .data import Dataset
 from .energy import Estimate, estimate_dense
 from .errors import SneError
 from .model import ActivationPolicy
-from .partition import SCHEMES
+from .presets import SHORT, shortened
 from .report import Picture, Point
 from .study import COUNTED, WEIGHED, Cnn, Held, Lab, Table, percent, scaled, write_table
 from .teacher import accuracy
@@ -107,22 +107,33 @@ def _point(x: Sequence[float], y: Sequence[float]) -> Point:
 
 
 def partition(lab: Lab) -> Table:
-    """Every partition scheme after every number of students: int8 test accuracy, the order calibrated alike."""
+    """Partition schemes after every number of students, taught as usual and taught features alone: int8 test accuracy,
+    the order calibrated alike."""
     rows: list[list[Any]] = []
-    for number, scheme in enumerate(SCHEMES):
-        lab.progress("study", number, len(SCHEMES), scheme)
-        records = [lab.model(lab.config(seed, scheme=scheme)).provenance for seed in lab.seeds]
-        seen = [record["integer"]["test"] for record in records]
-        fixed = [[row["accuracy"] for row in record if row["policy"].startswith("first")] for record in seen]
-        teachers = [record["partition"].get("teacher", record["teacher"])["test"] for record in records]
-        rows.append([scheme, *(percent(column) for column in zip(*fixed, strict=True)), percent(teachers)])
-    count = len(rows[0]) - 2
+    alone = {"feature": 1.0, "teacher": 0.0, "label": 0.0}
+    courses: tuple[tuple[str, dict[str, float]], ...] = (("features, logits, labels", {}), ("features alone", alone))
+    for course, (taught, weights) in enumerate(courses):
+        for number, scheme in enumerate(lab.schemes):
+            lab.progress("study", course * len(lab.schemes) + number, 2 * len(lab.schemes), f"{scheme}, {taught}")
+            configs = [shortened(lab.config(seed, scheme=scheme)) for seed in lab.seeds]
+            changed = [replace(config, recipe=replace(config.recipe, **weights)) for config in configs]
+            records = [lab.model(config).provenance for config in changed]
+            seen = [record["integer"]["test"] for record in records]
+            fixed = [[row["accuracy"] for row in record if row["policy"].startswith("first")] for record in seen]
+            teachers = [record["partition"].get("teacher", record["teacher"])["test"] for record in records]
+            columns = (percent(column) for column in zip(*fixed, strict=True))
+            rows.append([taught, scheme, *columns, percent(teachers)])
+    count = len(rows[0]) - 3
     heads = [f"{k} student{'s' if k > 1 else ''}, %" for k in range(1, count + 1)]
     notes = [
         "For every scheme, the student that runs next is the one that makes the ensemble most accurate on validation "
-        "data. disentangled-tuned has a teacher of its own."
+        "data. disentangled-tuned has a teacher of its own. Taught features alone, students see neither labels nor the "
+        "teacher's logits: the teacher's classifier reads their features.",
     ]
-    return Table(f"Partition schemes on {lab.label}", ("scheme", *heads, "its teacher, %"), rows, notes)
+    if lab.dataset in SHORT:
+        notes.append("Students learn for half the epochs of `sne-edge train`.")
+    titles = ("students learn", "scheme", *heads, "its teacher, %")
+    return Table(f"Partition schemes on {lab.label}", titles, rows, notes)
 
 
 def cascade(lab: Lab) -> Table:

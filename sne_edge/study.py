@@ -27,6 +27,7 @@ from .files import write_whole
 from .fit import Progress, quiet, read_checkpoint, write_checkpoint
 from .host import HostModel
 from .model import ActivationPolicy, QuantEnsemble, SynapticLayer
+from .partition import SCHEMES
 from .policy import format_policy, schedule
 from .presets import preset
 from .recalibrate import measure
@@ -64,7 +65,8 @@ class Cnn:
 
 @dataclass(frozen=True)
 class Lab:
-    """What studies share: a cache of models and measurements, an executor, where news goes; `folder` of data files."""
+    """What studies share: a cache of models and measurements, an executor, where news goes; the `folder` of data files;
+    the partition `schemes` to compare."""
 
     dataset: str
     seeds: tuple[int, ...]
@@ -73,6 +75,7 @@ class Lab:
     progress: Progress = quiet
     changes: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    schemes: tuple[str, ...] = tuple(SCHEMES)
 
     @property
     def label(self) -> str:
@@ -314,7 +317,9 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
     lines += [part for note in table.notes for part in ("", note)]
     if table.picture is not None:
         lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
-    lines += ["", f"`sne-edge study {name} --dataset {lab.label} --seeds {seeds.replace(' ', '')}` makes this table."]
+    chosen = "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
+    command = f"sne-edge study {name} --dataset {lab.label} --seeds {seeds.replace(' ', '')}{chosen}"
+    lines += ["", f"`{command}` makes this table."]
     return "\n".join(lines) + "\n"
 
 

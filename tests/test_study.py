@@ -55,10 +55,10 @@ def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
     assert again.rows == table.rows
 
 
-def test_partitions_are_compared_at_every_number_of_students(lab: study.Lab, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(studies, "SCHEMES", ("random", "whole"))
-    table = studies.STUDIES["partition"](lab)
-    assert [row[0] for row in table.rows] == ["random", "whole"] and len(table.rows[0]) == 4
+def test_partitions_are_compared_at_every_number_of_students_and_in_both_ways_of_teaching(lab: study.Lab):
+    table = studies.STUDIES["partition"](replace(lab, schemes=("random", "whole")))
+    assert [row[1] for row in table.rows] == ["random", "whole"] * 2
+    assert len({row[0] for row in table.rows}) == 2 and all(len(row) == len(table.columns) == 5 for row in table.rows)
 
 
 @pytest.mark.parametrize(("accuracy", "cost"), [(0.5, 10), (0.8, 10), (0.85, 15), (0.9, 20), (0.99, 40)])
