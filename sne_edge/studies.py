@@ -111,7 +111,7 @@ def partition(lab: Lab) -> Table:
     the order calibrated alike."""
     rows: list[list[Any]] = []
     alone = {"feature": 1.0, "teacher": 0.0, "label": 0.0}
-    courses: tuple[tuple[str, dict[str, float]], ...] = (("features, logits, labels", {}), ("features alone", alone))
+    courses: tuple[tuple[str, dict[str, Any]], ...] = (("features, logits, labels", {}), ("features alone", alone))
     for course, (taught, weights) in enumerate(courses):
         for number, scheme in enumerate(lab.schemes):
             lab.progress("study", course * len(lab.schemes) + number, 2 * len(lab.schemes), f"{scheme}, {taught}")
