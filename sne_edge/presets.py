@@ -28,7 +28,7 @@ PRESETS = {
         "fsdd",
         timesteps=1,
         body=Body((8, 32, 48), (5, 5, 5), (2, 2, 2)),
-        recipe=Recipe(joint=10, rounded=2, batch=128, rate=6e-3),
+        recipe=Recipe(joint=30, rounded=4, batch=128, rate=6e-3),
         teacher_epochs=20,
         views=8,
     ),
