@@ -44,7 +44,7 @@ import numpy as np
 
 from .analysis import analyze
 from .calibrate import Work
-from .model import ActivationPolicy, Conv, Linear, QuantEnsemble, SynapticLayer
+from .model import ActivationPolicy, Conv, Depthwise, Linear, QuantEnsemble, SynapticLayer
 
 ADD_INT32, MULTIPLY_INT8, MULTIPLY_INT32 = 0.1, 0.2, 3.1  # pJ, Horowitz 2014
 ADD_FLOAT32, MULTIPLY_FLOAT32 = 0.9, 3.7
@@ -237,7 +237,8 @@ def effective_fan_out(layer: SynapticLayer) -> np.ndarray:
         for axis, tap in ((0, row), (1, column)):
             place = np.arange(layer.out_shape[axis]) * layer.stride[axis] + tap - layer.padding[axis]
             places.append(place[(place >= 0) & (place < layer.in_shape[axis])])
-        fan_out[np.ix_(*places)] += used[:, :, row, column].sum(axis=0)
+        taps = used[:, :, row, column]
+        fan_out[np.ix_(*places)] += taps[:, 0] if isinstance(layer, Depthwise) else taps.sum(axis=0)
     return fan_out
 
 

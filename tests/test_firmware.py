@@ -98,7 +98,7 @@ def test_membranes_and_policies_agree_with_the_host(tiny: QuantEnsemble, host_ex
 
 def test_wraps_of_the_counter_do_not_change_the_count(require_tool: Callable[..., None], tmp_path: Path) -> None:
     require_tool("cc", "arm-none-eabi-gcc", "qemu-system-arm")
-    ensemble = tiny_ensemble(hidden=1500, students=4)
+    ensemble = tiny_ensemble(hidden=2000, students=4)
     counts = set()
     for shift in (7, 10):  # at 10, SysTick wraps every 655,360 instructions
         board = resolve_board("mps2-an386")
