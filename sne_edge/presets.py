@@ -15,11 +15,12 @@ from .train import TrainConfig
 
 IMAGES = Recipe(alone=13, joint=1, rounded=2, batch=128, rate=6e-3, spikes=0.02, target=0.1)
 PRESETS = {
-    "mnist1d": TrainConfig("mnist1d", timesteps=2, recipe=Recipe(spikes=0.1, target=0.1)),
+    "mnist1d": TrainConfig("mnist1d", timesteps=2, recipe=Recipe(spikes=1.0, target=0.1)),
     "fashion-mnist": TrainConfig(
         "fashion-mnist",
-        body=Body((16, 32, 64), (3, 3, 3), (2, 2, 2)),
-        recipe=IMAGES,
+        timesteps=1,
+        body=Body((16, 64, 96), (3, 3, 3), (2, 2, 2)),
+        recipe=replace(IMAGES, alone=12, joint=4),
         teacher="large",
         teacher_epochs=8,
         views=3,
