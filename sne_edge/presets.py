@@ -37,7 +37,7 @@ PRESETS = {
         "cifar10-jpeg",
         timesteps=2,
         body=Body((32, 64, 96), (3, 3, 3), (2, 2, 2)),
-        recipe=replace(IMAGES, alone=8, rounded=1, half=True),
+        recipe=replace(IMAGES, alone=20, joint=2, rounded=1, half=True),
         teacher="large",
         teacher_epochs=14,
         views=3,
@@ -53,7 +53,7 @@ def preset(dataset: str, **changes: Any) -> TrainConfig:
 
 
 def shortened(config: TrainConfig) -> TrainConfig:
-    """The config for a study that trains many ensembles: the same, but for `SHORT` data sets half the epochs."""
+    """The config for a study that trains many ensembles: the same, but for `SHORT` data sets a few epochs."""
     if config.dataset not in SHORT:
         return config
     return replace(config, views=2, recipe=replace(config.recipe, alone=4, joint=0, rounded=1))
