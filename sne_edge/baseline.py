@@ -101,7 +101,7 @@ def train_cnn(
     plan = Plan(epochs, 128, rate)
     fit(net, loss, len(labels), plan, stage="CNN", seed=seed, checkpoint=checkpoint, progress=progress)
     net = int8_form(net)
-    plan = Plan(rounded, 128, rate / 8, warm=0.0)
+    plan = Plan(rounded, 128, rate / 8, warm=0.0, folded=True)
     fit(net, loss, len(labels), plan, stage="CNN in int8", seed=seed, progress=progress)
     return net.eval()
 

@@ -164,7 +164,7 @@ def distill(
         found = prefix_accuracy(ensemble, lessons.x_val, lessons.y_val)
         return sum(found) + found[-1], f"validation {prefixes_text(found)}"
 
-    plan = Plan(recipe.rounded, recipe.batch, recipe.rate / 8, warm=0.0, minutes=share(recipe.rounded))
+    plan = Plan(recipe.rounded, recipe.batch, recipe.rate / 8, warm=0.0, folded=True, minutes=share(recipe.rounded))
     fit(
         ensemble, course.together, len(lessons.labels), plan, stage=f"fine-tuning in int{ensemble.sizes.bits}",
         seed=seed, score=score, checkpoint=file("int8.pt"), progress=progress,

@@ -39,6 +39,7 @@ class Plan:
     rate      highest learning rate, of AdamW, or of SGD with Nesterov momentum where `sgd` is set
     warm      share of the schedule in which the rate rises; then it falls as a cosine
     patience  epochs without a better score after which learning ends; 0: never
+    folded    batch norms are folded: AdamW's steps, which do not know how large weights are, shrink with small ones
     """
 
     epochs: int
@@ -49,6 +50,7 @@ class Plan:
     sgd: bool = False
     minutes: float | None = None
     patience: int = 0
+    folded: bool = False
 
 
 def fit(
@@ -74,7 +76,8 @@ def fit(
     if plan.sgd:
         optimizer = torch.optim.SGD(parameters, plan.rate, momentum=0.9, weight_decay=plan.decay, nesterov=True)
     else:
-        optimizer = torch.optim.AdamW(parameters, plan.rate, weight_decay=plan.decay)
+        groups = [{"params": [p], "share": _share(p) if plan.folded else 1.0} for p in parameters]
+        optimizer = torch.optim.AdamW(groups, plan.rate, weight_decay=plan.decay)
     begun, spent, best, since, state = 0, 0.0, -np.inf, 0, None
     kept = None if checkpoint is None else read_checkpoint(checkpoint)
     if kept is None:
@@ -105,7 +108,7 @@ def fit(
             if share >= 1:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = plan.rate * _cycle(share, plan.warm)
+                group["lr"] = plan.rate * group.get("share", 1.0) * _cycle(share, plan.warm)
             if len(pick) < 2:  # batch norm needs two
                 continue
             value = loss(pick, generator)
@@ -145,6 +148,11 @@ def _cycle(share: float, warm: float) -> float:
     if share < warm:
         return float(0.04 + 0.96 * 0.5 * (1 - np.cos(np.pi * share / warm)))
     return float(1e-4 + (1 - 1e-4) * 0.5 * (1 + np.cos(np.pi * (share - warm) / max(1e-9, 1 - warm))))
+
+
+def _share(parameter: nn.Parameter) -> float:
+    """A parameter's share of the rate once batch norms are folded: its root mean square in tenths, at most 1."""
+    return min(1.0, 10 * float(parameter.detach().square().mean().sqrt()))
 
 
 def _snapshot(module: nn.Module) -> dict[str, Tensor]:
