@@ -76,8 +76,8 @@ def fit(
     if plan.sgd:
         optimizer = torch.optim.SGD(parameters, plan.rate, momentum=0.9, weight_decay=plan.decay, nesterov=True)
     else:
-        groups = [{"params": [p], "share": _share(p) if plan.folded else 1.0} for p in parameters]
-        optimizer = torch.optim.AdamW(groups, plan.rate, weight_decay=plan.decay)
+        groups = [{"params": [p], "share": _share(p)} for p in parameters]
+        optimizer = torch.optim.AdamW(groups if plan.folded else parameters, plan.rate, weight_decay=plan.decay)
     begun, spent, best, since, state = 0, 0.0, -np.inf, 0, None
     kept = None if checkpoint is None else read_checkpoint(checkpoint)
     if kept is None:
