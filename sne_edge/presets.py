@@ -28,8 +28,8 @@ PRESETS = {
     "fsdd": TrainConfig(
         "fsdd",
         timesteps=1,
-        body=Body((8, 32, 48), (5, 5, 5), (2, 2, 2)),
-        recipe=Recipe(joint=30, rounded=4, batch=128, rate=6e-3),
+        body=Body((8, 24, 32), (3, 5, 5), (2, 2, 2)),
+        recipe=Recipe(joint=60, rounded=4, batch=128, rate=6e-3, spikes=0.1, target=0.1),
         teacher_epochs=20,
         views=8,
     ),

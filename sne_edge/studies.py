@@ -131,7 +131,7 @@ def partition(lab: Lab) -> Table:
         "teacher's logits: the teacher's classifier reads their features.",
     ]
     if lab.dataset in SHORT:
-        notes.append("Students learn for half the epochs of `sne-edge train`.")
+        notes.append("Students learn for fewer epochs than those of `sne-edge train`.")
     titles = ("students learn", "scheme", *heads, "its teacher, %")
     return Table(f"Partition schemes on {lab.label}", titles, rows, notes)
 

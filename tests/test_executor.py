@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,7 +113,9 @@ def test_a_killed_run_ends_as_one_that_was_not(plan: Plan, die_in: int, scored: 
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_a_budget_ends_training_early_with_a_rate_near_nothing(tmp_path: Path):
+def test_a_budget_ends_training_early_with_a_rate_near_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ticks = itertools.count()
+    monkeypatch.setattr("sne_edge.fit.time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
     learn(Plan(100_000, batch=32, minutes=0.02), tmp_path / "net.pt")
     kept = read_checkpoint(tmp_path / "net.pt")
     assert kept is not None and 1 < kept["epoch"] < 100_000
