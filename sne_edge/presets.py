@@ -18,9 +18,9 @@ PRESETS = {
     "mnist1d": TrainConfig("mnist1d", timesteps=2, recipe=Recipe(spikes=1.0, target=0.1)),
     "fashion-mnist": TrainConfig(
         "fashion-mnist",
-        timesteps=1,
+        timesteps=2,
         body=Body((16, 64, 96), (3, 3, 3), (2, 2, 2)),
-        recipe=replace(IMAGES, alone=12, joint=4),
+        recipe=replace(IMAGES, alone=11, joint=4),
         teacher="large",
         teacher_epochs=8,
         views=3,
