@@ -14,7 +14,7 @@ from sne_edge.artifact import fingerprint
 from sne_edge.model import AvgPool, Conv, Depthwise, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
 from sne_edge.neuron import INT16, INT32
 
-RUNTIME_VERSION = 4  # of the runtime these templates are written for; checked by the generated header
+RUNTIME_VERSION = 5  # of the runtime these templates are written for; checked by the generated header
 
 
 def build(ensemble: QuantEnsemble) -> dict[str, Any]:
@@ -56,6 +56,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
             "max_ops": policy.max_ops,
             "timesteps": policy.timesteps,
             "margins": list(policy.margins),
+            "early": list(policy.early),
         },
         "tables": tables,
         "spike_layers": len(ensemble.spike_layers),

@@ -140,6 +140,26 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class EarlyLayout:
+    """Where a student that may end early runs timestep by timestep: bytes from the start of the arena.
+
+    maps, rows, kept   places of two maps of spikes, of rows, and of the membranes of all layers taken in steps
+    map_bytes          of one of the maps
+    first              `Stage.kept` of the first of these layers
+    words              of one timestep's spikes that it takes
+    whole_updates      neurons of a direct input's layer, which runs through all timesteps at once
+    """
+
+    maps: int
+    rows: int
+    kept: int
+    map_bytes: int
+    first: int
+    words: int
+    whole_updates: int
+
+
+@dataclass(frozen=True)
 class StateLayout:
     """The memory of a model. All in bytes.
 
@@ -149,6 +169,7 @@ class StateLayout:
     kept         all membranes of all students (streaming)
     step         spikes in, two maps of spikes and rows of one timestep (streaming)
     stages       by student
+    early        by student, where the model's own policy may end them early
     """
 
     head: int
@@ -157,6 +178,7 @@ class StateLayout:
     kept: int
     step: tuple[int, int, int]
     stages: list[list[Stage]]
+    early: list[EarlyLayout]
 
     @property
     def bytes(self) -> int:
@@ -177,10 +199,11 @@ def state_layout(ensemble: QuantEnsemble) -> StateLayout:
     the arena is exactly as large as its hungriest layer.
     """
     head = 4 * (len(ensemble.classes) + max(1, len(ensemble.spike_layers)))
-    drafts, kept = [], 0
+    drafts, kept, ends = [], 0, []
     for student in ensemble.students:
         stages, kept = _draft(ensemble, student, kept)
         drafts.append(stages)
+        ends.append(kept)
     stages = [stage for draft in drafts for stage in draft]
     arena = max(stage.below + stage.above for stage in stages)
     step = (
@@ -189,7 +212,41 @@ def state_layout(ensemble: QuantEnsemble) -> StateLayout:
         max(4 * stage.capacity for stage in stages),
     )
     live = max(stage.live for stage in stages)
-    return StateLayout(head, arena, head + live, kept, step, [[_settled(s, arena) for s in draft] for draft in drafts])
+    early = []
+    if ensemble.policy.early:
+        for student, draft, end in zip(ensemble.students, drafts, ends, strict=True):
+            place, needed, least = _early(ensemble, student, draft, end)
+            early.append(place)
+            arena, live = max(arena, needed), max(live, least)
+    settled = [[_settled(s, arena) for s in draft] for draft in drafts]
+    return StateLayout(head, arena, head + live, kept, step, settled, early)
+
+
+def _early(
+    ensemble: QuantEnsemble, student: QuantStudent, stages: list[Stage], end: int
+) -> tuple[EarlyLayout, int, int]:
+    """A student's layout for steps; the bytes of arena that it needs; the least that must exist at once.
+
+    All timesteps of the input's spikes (of a direct input: of the first layer's) stay where they are for running layer
+    by layer: at the arena's start (direct: at its end). Steps have what lies beside them.
+    """
+    encoder, first = ensemble.encoder, student.layers[0]
+    direct = encoder.kind == "direct"
+    steps = stages[1:] if direct else stages
+    bits = size(first.out_shape) if direct else encoder.size
+    buffered = 0 if encoder.kind == "events" else 4 * words(bits) * encoder.timesteps
+    outputs = [0 if stage is steps[-1] else size(student.layers[stage.layer].out_shape) for stage in steps]
+    map_bytes, rows_bytes = max(4 * words(n) for n in outputs), max(4 * stage.capacity for stage in steps)
+    maps = 0 if direct else buffered
+    rows = maps + 2 * map_bytes
+    kept = rows + rows_bytes
+    membranes = end - steps[0].kept
+    updates = first.neurons if direct and isinstance(first, SynapticLayer) else 0
+    place = EarlyLayout(maps, rows, kept, map_bytes, steps[0].kept, words(bits), updates)
+    sides = [-(-a // 8) + -(-b // 8) for a, b in zip([0, *outputs], outputs, strict=False)]
+    moving = max(side + 4 * stage.capacity for side, stage in zip(sides, steps, strict=True))
+    least = (0 if encoder.kind == "events" else encoder.timesteps * -(-bits // 8)) + membranes + moving
+    return place, kept + membranes + (buffered if direct else 0), least
 
 
 def _firing(ensemble: QuantEnsemble) -> list[tuple[QuantStudent, int]]:

@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* Version of the runtime; generated code refuses another one. */
-#define SNE_RUNTIME_VERSION 4
+#define SNE_RUNTIME_VERSION 5
 
 /* Status codes: 0 is success, errors are negative. Those from -16 on belong to the wire protocol (sne_wire.h). */
 typedef enum {
@@ -42,13 +42,17 @@ typedef struct {
     uint32_t max_ops;       /* BUDGET: synaptic operations + MACs, at least 1 */
     uint32_t timesteps;     /* 0: the model's; otherwise 1 .. the model's */
     const int32_t *margins; /* CASCADE, ROUTED: n_students - 1 values >= 0; null: the model's own (calibrated) */
+    const int32_t *early;   /* CASCADE, ROUTED: [n_students][the model's timesteps - 1]; null: none. The student of stage
+                             * k ends, and with it the cascade, after t of its timesteps where top-1 minus top-2 logit
+                             * >= early[k][t - 1]. For models made with room for it: those whose own policy does */
 } sne_policy;
 
 /* Why no further student was started. */
 typedef enum {
     SNE_STOP_COMPLETE = 0, /* every student the policy allows has run */
     SNE_STOP_MARGIN = 1,
-    SNE_STOP_BUDGET = 2
+    SNE_STOP_BUDGET = 2,
+    SNE_STOP_EARLY = 3 /* before the last student's last timestep */
 } sne_stop;
 
 /* Work done. A synaptic operation is one weight added for one spike; a MAC is one weight times one non-zero value
@@ -65,14 +69,17 @@ typedef struct {
     uint32_t active;       /* mask of the students that ran */
     uint32_t students_run;
     uint32_t stop;         /* sne_stop */
-    uint32_t timesteps;    /* per student */
+    uint32_t timesteps;    /* of the last student; those before it ran all that the policy says */
     sne_cost cost;
 } sne_result;
 
 /* One student: `run` takes its part of `state` through an inference from a fresh start, adds its part to `logits`
- * and its work to `cost`. */
+ * and its work to `cost`. `run_early` (null: no room for it) ends after the first t timesteps at which the margin is at
+ * least early[t - 1], and returns t. */
 typedef struct {
     void (*run)(void *state, const void *input, uint32_t timesteps, int32_t *logits, sne_cost *cost);
+    uint32_t (*run_early)(void *state, const void *input, uint32_t timesteps, const int32_t *early, int32_t *logits,
+                          sne_cost *cost);
     uint32_t max_ops; /* highest cost measured at calibration: synaptic operations + MACs */
 } sne_student;
 

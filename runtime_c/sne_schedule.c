@@ -49,6 +49,11 @@ sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs)
     return SNE_OK;
 }
 
+static int is_cascade(const sne_policy *p)
+{
+    return p->kind == SNE_POLICY_CASCADE || p->kind == SNE_POLICY_ROUTED;
+}
+
 static int fits(const sne_model *model, const sne_policy *p, const int32_t *margins)
 {
     uint32_t stage;
@@ -62,7 +67,8 @@ static int fits(const sne_model *model, const sne_policy *p, const int32_t *marg
         return p->mask != 0 && (p->mask & ~every) == 0;
     case SNE_POLICY_CASCADE:
     case SNE_POLICY_ROUTED:
-        if ((!margins && model->n_students > 1) || (p->kind == SNE_POLICY_ROUTED && !model->routes)) {
+        if ((!margins && model->n_students > 1) || (p->kind == SNE_POLICY_ROUTED && !model->routes) ||
+            (p->early && !model->students->run_early)) {
             return 0;
         }
         for (stage = 0; stage + 1u < model->n_students; stage++) {
@@ -118,10 +124,20 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
             r.stop = SNE_STOP_BUDGET;
             break;
         }
-        student->run(state, input, r.timesteps, logits, &r.cost);
         r.active |= (uint32_t)1 << number;
         r.students_run++;
-        if ((p->kind == SNE_POLICY_CASCADE || p->kind == SNE_POLICY_ROUTED) && stage + 1u < model->n_students) {
+        if (p->early && is_cascade(p)) {
+            const int32_t *early = p->early + stage * (model->timesteps - 1u);
+            const uint32_t ran = student->run_early(state, input, r.timesteps, early, logits, &r.cost);
+            if (ran < r.timesteps) {
+                r.timesteps = ran;
+                r.stop = SNE_STOP_EARLY;
+                break;
+            }
+        } else {
+            student->run(state, input, r.timesteps, logits, &r.cost);
+        }
+        if (is_cascade(p) && stage + 1u < model->n_students) {
             const size_t second = decide(logits, model->n_classes, &r);
             if (r.margin >= margins[stage]) {
                 r.stop = SNE_STOP_MARGIN;

@@ -46,9 +46,16 @@ SNE_INLINE void sne_run_layers(const sne_layers *p, const void *input, uint32_t 
     cost->neuron_updates += timesteps * p->updates;
 }
 
-/* One timestep of a stream. `maps`: two buffers of `map_words` for spikes between layers. */
-SNE_INLINE void sne_step_layers(const sne_layers *p, const uint32_t *in, uint32_t *maps, size_t map_words,
-                                uint32_t *rows, uint32_t *kept, uint32_t *spikes, sne_cost *cost)
+/* What steps of one timestep need beside their input: two maps of `map_words` for spikes between layers, rows, and the
+ * membranes, of which those of the first layer in question lie at `first` words by `sne_stage`. */
+typedef struct {
+    uint32_t *maps, *rows, *kept;
+    uint32_t map_words, first;
+} sne_room;
+
+/* One timestep. */
+SNE_INLINE void sne_step_layers(const sne_layers *p, const uint32_t *in, const sne_room *room, uint32_t *spikes,
+                                sne_cost *cost)
 {
     const sne_stage *stage = p->stages, *const end = stage + p->n_stages;
     for (; stage != end; stage++) {
@@ -56,10 +63,10 @@ SNE_INLINE void sne_step_layers(const sne_layers *p, const uint32_t *in, uint32_
         uint32_t fired;
         job.in = in;
         job.x = NULL;
-        job.out = in == maps ? maps + map_words : maps;
-        job.membranes = kept + stage->kept;
+        job.out = in == room->maps ? room->maps + room->map_words : room->maps;
+        job.membranes = room->kept + (stage->kept - room->first);
         job.current = NULL;
-        job.rows = rows;
+        job.rows = room->rows;
         job.timesteps = 1;
         job.spread = 1;
         job.fresh = 0;
@@ -72,8 +79,8 @@ SNE_INLINE void sne_step_layers(const sne_layers *p, const uint32_t *in, uint32_
     cost->neuron_updates += p->updates;
 }
 
-/* All membranes of a stream as they are before its first timestep; `width` of a stage's comes from its neurons. */
-SNE_INLINE void sne_rest_layers(const sne_layers *p, uint32_t *kept)
+/* All membranes as they are before the first timestep; `width` of a stage's comes from its neurons. */
+SNE_INLINE void sne_rest_layers(const sne_layers *p, const sne_room *room)
 {
     const sne_stage *stage = p->stages, *const end = stage + p->n_stages;
     for (; stage != end; stage++) {
@@ -81,7 +88,7 @@ SNE_INLINE void sne_rest_layers(const sne_layers *p, uint32_t *kept)
         const sne_synapses *synapses = (const sne_synapses *)stage->layer;
         uint32_t i;
         for (i = 0; q && i < (uint32_t)synapses->out_height * synapses->out_width; i++) {
-            void *v = sne_at(kept + stage->kept, (size_t)i * q->stride, q->width);
+            void *v = sne_at(room->kept + (stage->kept - room->first), (size_t)i * q->stride, q->width);
             if (stage->spikes < 0) {
                 sne_rest(v, q->stride, q->width);
             } else {
@@ -89,6 +96,33 @@ SNE_INLINE void sne_rest_layers(const sne_layers *p, uint32_t *kept)
             }
         }
     }
+}
+
+/* Layers timestep by timestep, on maps of `in_words` each, until the margin of `n` logits suffices or `timesteps` are
+ * over: see sne_policy.early. `before`: n words. Returns how many it took. */
+SNE_INLINE uint32_t sne_run_until(const sne_layers *p, const uint32_t *in, size_t in_words, const sne_room *room,
+                                  uint32_t *spikes, uint32_t timesteps, const int32_t *early,
+                                  void (*head)(const uint32_t *readout, int32_t *logits), int32_t *logits,
+                                  int32_t *before, size_t n, sne_cost *cost)
+{
+    const uint32_t *readout = room->kept + (p->stages[p->n_stages - 1u].kept - room->first);
+    sne_result now;
+    uint32_t t = 0;
+    size_t c;
+    for (c = 0; c < n; c++) {
+        before[c] = logits[c];
+    }
+    sne_rest_layers(p, room);
+    do {
+        sne_step_layers(p, in + t * in_words, room, spikes, cost);
+        for (c = 0; c < n; c++) {
+            logits[c] = before[c];
+        }
+        head(readout, logits);
+        sne_decide(logits, n, &now);
+        t++;
+    } while (t < timesteps && now.margin < early[t - 1u]);
+    return t;
 }
 
 #endif

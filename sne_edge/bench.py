@@ -49,7 +49,7 @@ def bench(
         for index, sample in enumerate(chosen):
             progress(f"policy {format_policy(policy)}: input {index + 1} of {len(chosen)}")
             device.load(sample.tobytes())
-            results.append(device.bench(1, policy))
+            results.append(device.bench(1, None if policy == host.ensemble.policy else policy))
         counts = [result.mean for result in results]
         rows.append(
             Row(

@@ -43,7 +43,13 @@ def measure(
     host = HostModel(ensemble)
     policies = default_policies(ensemble)
     rows = evaluate(host, inputs, labels, policies)
-    accounts = energy.account(ensemble, inputs[: energy.SAMPLES], policies)
+    weighed = [policy for policy in policies if not policy.early]
+    accounts = {
+        policy: {"neurobench": account.counts.named(), "energy": account.estimate.named()}
+        for policy, account in zip(
+            weighed, energy.account(ensemble, inputs[: energy.SAMPLES], weighed), strict=True
+        )
+    }
     teacher = energy.estimate_teacher(ensemble)
     reference = verify.expected_engine(ensemble, host)
     checks = verify.verify(ensemble, inputs[:VERIFIED], reference, [verify.HostEngine(host)], progress)
@@ -73,9 +79,8 @@ def measure(
         "samples": len(labels),
         "weighed": min(len(inputs), energy.SAMPLES),
         "policies": [
-            asdict(row)
-            | {"operations": row.operations, "neurobench": account.counts.named(), "energy": account.estimate.named()}
-            for row, account in zip(rows, accounts, strict=True)
+            asdict(row) | {"operations": row.operations} | accounts.get(policy, {})
+            for policy, row in zip(policies, rows, strict=True)
         ],
         "teacher_energy": teacher.named() if teacher else None,
         "by_class": {
@@ -199,6 +204,8 @@ def _cost(record: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in record["policies"]:
+        if "neurobench" not in row:  # early stops
+            continue
         counts = row["neurobench"]
         numbers = [f"{counts[key]:,.0f}" for key in ("Effective_MACs", "Effective_ACs", "Dense", "Membrane_Updates")]
         lines.append(

@@ -267,6 +267,10 @@ def calibrate(
     policy: Annotated[
         str, typer.Option(help="cascade, or routed: the top two classes choose who runs next.")
     ] = "cascade",
+    early: Annotated[
+        str | None,
+        typer.Option(help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the validation split; default the one of the model's training.", min=0)
     ] = None,
@@ -284,7 +288,7 @@ def calibrate(
     check_writable(output)
     dataset = load_dataset(data, _split_seed(ensemble) if seed is None else seed, data_dir)
     made, promised = recalibrate(
-        ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy
+        ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy, early=early
     )
     save(made, output)
     if as_json:

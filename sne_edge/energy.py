@@ -44,6 +44,7 @@ import numpy as np
 
 from .analysis import analyze
 from .calibrate import Work
+from .errors import SneError
 from .model import ActivationPolicy, Conv, Depthwise, Linear, QuantEnsemble, SynapticLayer
 
 ADD_INT32, MULTIPLY_INT8, MULTIPLY_INT32 = 0.1, 0.2, 3.1  # pJ, Horowitz 2014
@@ -117,7 +118,11 @@ class Account:
 
 
 def account(ensemble: QuantEnsemble, inputs: np.ndarray, policies: Sequence[ActivationPolicy]) -> list[Account]:
-    """What each policy costs on inputs uint8 [N, input_bytes], by the reference in torch."""
+    """What each policy costs on inputs uint8 [N, input_bytes], by the reference in torch.
+
+    Raises `SneError` for a policy with early stops, whose timesteps differ by student."""
+    if any(policy.early for policy in policies):
+        raise SneError("energy is not estimated under early stops", "give a policy without +early")
     ledgers = [_Ledger(ensemble, policy) for policy in policies]
     for start in range(0, len(inputs), BATCH):
         seen: dict[int, list[_Seen]] = {}

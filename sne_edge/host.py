@@ -65,6 +65,7 @@ class Batch:
     active: np.ndarray
     students_run: np.ndarray
     stop: np.ndarray
+    timesteps: np.ndarray
     synaptic_ops: np.ndarray
     macs: np.ndarray
     neuron_updates: np.ndarray
@@ -212,6 +213,7 @@ class HostModel:
         if policy is None:
             return self._ffi.NULL, None
         margins = self._ffi.new("int32_t[]", list(policy.margins)) if policy.margins else self._ffi.NULL
+        early = self._ffi.new("int32_t[]", list(policy.early)) if policy.early else self._ffi.NULL
         struct = self._ffi.new(
             "sne_policy *",
             {
@@ -221,9 +223,10 @@ class HostModel:
                 "max_ops": policy.max_ops,
                 "timesteps": policy.timesteps,
                 "margins": margins,
+                "early": early,
             },
         )
-        return struct, margins
+        return struct, (margins, early)
 
 
 _FIELDS = {  # sne_result in sne.h

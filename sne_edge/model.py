@@ -359,6 +359,9 @@ class ActivationPolicy(msgspec.Struct, frozen=True):
              < margins[k] with k + 1 students run, the first of the ensemble's route for these two classes that has
              not run
     timesteps  run fewer timesteps than the encoder's; 0: all
+    early      of a cascade, by stage and timesteps, flat [students * (the encoder's timesteps - 1)], or none: the
+               student of stage k ends, and with it the cascade, after t timesteps where top-1 minus top-2 logit
+               >= early[k * (timesteps - 1) + t - 1]. A direct input's first layer has run all of its timesteps by then
     """
 
     kind: PolicyKind = "all"
@@ -367,6 +370,7 @@ class ActivationPolicy(msgspec.Struct, frozen=True):
     margins: tuple[int, ...] = ()
     max_ops: int = 0
     timesteps: int = 0
+    early: tuple[int, ...] = ()
 
 
 class Vectors(msgspec.Struct, frozen=True, eq=False):
@@ -467,6 +471,10 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         _check(int(reach.max()) < LOGIT_LIMIT, f"logits can reach {int(reach.max())}, over the limit of {LOGIT_LIMIT}")
         self._check_routes()
         check_policy(self.policy, len(self.students), self.encoder.timesteps, self.routes is not None)
+        _check(
+            not self.policy.early or all(len(student.layers) > 1 for student in self.students),
+            f"policy {self.policy.kind}: a student of a readout alone cannot end early",
+        )
         self._check_vectors()
         self._check_frontend()
 
@@ -585,3 +593,9 @@ def check_policy(policy: ActivationPolicy, students: int, timesteps: int, routes
         f"policy {kind}: {policy.max_ops} operations are not in 1..2^32-1",
     )
     _check(0 <= policy.timesteps <= timesteps, f"{policy.timesteps} timesteps are not in 0..{timesteps}")
+    _check(margin or not policy.early, f"policy {kind}: only cascades end students early")
+    _check(
+        len(policy.early) in (0, students * (timesteps - 1)),
+        f"policy {kind}: {len(policy.early)} early margins for {students} students of {timesteps} timesteps",
+    )
+    _check(all(0 <= m <= INT32[1] for m in policy.early), f"policy {kind}: early margins must be in 0..2^31-1")

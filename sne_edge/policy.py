@@ -13,7 +13,7 @@ import numpy as np
 from .errors import SneError
 from .model import ActivationPolicy, QuantEnsemble, check_policy, pair_row
 
-STOPS = ("complete", "margin", "budget")  # sne_stop in sne.h
+STOPS = ("complete", "margin", "budget", "early")  # sne_stop in sne.h
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Decisions:
     """What a policy decided for N samples.
 
     logits int64 [N, classes]; label int64 [N]; margin int64 [N] (highest minus second highest logit);
-    active uint32 [N] (mask of students run); students_run int64 [N]; stop int64 [N] (index into `STOPS`).
+    active uint32 [N] (mask of students run); students_run int64 [N]; stop int64 [N] (index into `STOPS`);
+    last int64 [N]: the student that ran last; timesteps int64 [N]: how many it ran.
     """
 
     logits: np.ndarray
@@ -30,22 +31,30 @@ class Decisions:
     active: np.ndarray
     students_run: np.ndarray
     stop: np.ndarray
+    last: np.ndarray
+    timesteps: np.ndarray
 
 
 def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
     """A policy from the command line's words.
 
     `own`, `all`, `first:2`, `mask:0x5`, `cascade` (calibrated margins), `cascade:900,400,100`, `budget:20000`;
-    `routed` as `cascade`.
+    `routed` as `cascade`; both may end in `+early`: with the model's own early stops.
     Raises `SneError` where the words make no policy or it does not fit the ensemble.
     """
-    kind, _, rest = text.partition(":")
+    words, plus, early = text.partition("+")
+    kind, _, rest = words.partition(":")
     try:
+        if plus and (early != "early" or kind not in ("cascade", "routed")):
+            raise ValueError(f"there is no policy {text!r}")
+        if plus and not ensemble.policy.early:
+            raise ValueError("the model has no early stops; `sne-edge calibrate --early exact` makes them")
         if kind == "own" and not rest:
             return ensemble.policy
         if kind in ("cascade", "routed"):
             margins = tuple(int(m, 0) for m in rest.split(",")) if rest else ensemble.policy.margins
-            policy = ActivationPolicy(kind, margins=margins)  # type: ignore[arg-type]
+            table = ensemble.policy.early if plus else ()
+            policy = ActivationPolicy(kind, margins=margins, early=table)  # type: ignore[arg-type]
         elif kind == "all" and not rest:
             policy = ActivationPolicy("all")
         elif kind in ("first", "mask", "budget"):
@@ -57,7 +66,8 @@ def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
     except ValueError as error:
         raise SneError(
             str(error),
-            "a policy is one of: own, all, first:N, mask:M, cascade, cascade:M1,M2,..., routed[:M1,...], budget:OPS",
+            "a policy is one of: own, all, first:N, mask:M, cascade, cascade:M1,M2,..., routed[:M1,...], budget:OPS; "
+            "a cascade may end in +early",
         ) from None
     return policy
 
@@ -72,7 +82,7 @@ def format_policy(policy: ActivationPolicy) -> str:
         "routed": ",".join(map(str, policy.margins)),
         "budget": str(policy.max_ops),
     }[policy.kind]
-    return f"{policy.kind}:{rest}" if rest else policy.kind
+    return (f"{policy.kind}:{rest}" if rest else policy.kind) + ("+early" if policy.early else "")
 
 
 def check_fits(policy: ActivationPolicy, ensemble: QuantEnsemble) -> None:
@@ -81,6 +91,11 @@ def check_fits(policy: ActivationPolicy, ensemble: QuantEnsemble) -> None:
         check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps, ensemble.routes is not None)
     except ValueError as error:
         raise SneError(str(error), "`sne-edge inspect` shows the model's students, timesteps and own policy") from None
+    if policy.early and not ensemble.policy.early:
+        raise SneError(
+            "the model has no room for early stops",
+            "only a model whose own policy has them does; `sne-edge calibrate --early exact` makes one",
+        )
 
 
 def decide(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,16 +117,29 @@ def route_rows(logits: np.ndarray) -> np.ndarray:
     return pair_row(np.minimum(best, second), np.maximum(best, second))
 
 
-def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, ops: np.ndarray) -> Decisions:
+def schedule(
+    ensemble: QuantEnsemble,
+    policy: ActivationPolicy,
+    parts: np.ndarray,
+    ops: np.ndarray,
+    early: np.ndarray | None = None,
+) -> Decisions:
     """Decide for N samples.
 
     `parts`: int64 [N, students, classes], each student's bias + gain * readout. `ops`: int64 [N, students],
-    the operations (synaptic and MAC) each takes. Raises `SneError` where the policy does not fit the ensemble.
+    the operations (synaptic and MAC) each takes. `early`, for a policy with early stops: int64 [N, students, t,
+    classes], the parts after 1, 2, ... timesteps but the last. Raises `SneError` where the policy does not fit the
+    ensemble.
     """
     check_fits(policy, ensemble)
+    if policy.early:
+        assert early is not None
+        return _schedule_early(ensemble, policy, parts, early)
+    steps = policy.timesteps or ensemble.encoder.timesteps
     if policy.kind == "routed":
-        return _schedule_routed(ensemble, policy, parts)
+        return _schedule_routed(ensemble, policy, parts, steps)
     count, last = len(parts), len(ensemble.students) - 1
+    latest = np.zeros(count, dtype=np.int64)
     logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
     active = np.zeros(count, dtype=np.uint32)
     spent = np.zeros(count, dtype=np.int64)
@@ -127,13 +155,14 @@ def schedule(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarra
             stop[over] = STOPS.index("budget")
             running &= ~over
         logits[running] += parts[running, student]
+        latest[running] = student
         active[running] |= np.uint32(1 << student)
         spent[running] += ops[running, student]
         if policy.kind == "cascade" and stage < last:
             sure = running & (decide(logits)[1] >= policy.margins[stage])
             stop[sure] = STOPS.index("margin")
             running &= ~sure
-    return _decisions(logits, active, stop)
+    return _decisions(logits, active, stop, latest, np.full(count, steps))
 
 
 def routed_sequence(ensemble: QuantEnsemble, parts: np.ndarray) -> np.ndarray:
@@ -155,14 +184,47 @@ def routed_sequence(ensemble: QuantEnsemble, parts: np.ndarray) -> np.ndarray:
     return sequence
 
 
-def _schedule_routed(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray) -> Decisions:
+def _schedule_early(
+    ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, early: np.ndarray
+) -> Decisions:
+    count, students = parts.shape[:2]
+    rows, steps = np.arange(count), early.shape[2] + 1
+    table = np.array(policy.early, dtype=np.int64).reshape(students, -1)
+    sequence = np.broadcast_to(np.array(ensemble.order), (count, students))
+    if policy.kind == "routed":
+        sequence = routed_sequence(ensemble, parts)
+    logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
+    active, stop = np.zeros(count, dtype=np.uint32), np.zeros(count, dtype=np.int64)
+    last, timesteps = np.zeros(count, dtype=np.int64), np.full(count, steps)
+    running = np.ones(count, dtype=bool)
+    for stage in range(students):
+        student = sequence[:, stage]
+        last[running] = student[running]
+        active[running] |= (np.uint32(1) << student.astype(np.uint32))[running]
+        for t in range(1, steps):
+            so_far = logits + early[rows, student, t - 1]
+            sure = running & (decide(so_far)[1] >= table[stage, t - 1])
+            logits[sure], timesteps[sure], stop[sure] = so_far[sure], t, STOPS.index("early")
+            running &= ~sure
+        logits[running] += parts[rows, student][running]
+        if stage < students - 1:
+            sure = running & (decide(logits)[1] >= policy.margins[stage])
+            stop[sure] = STOPS.index("margin")
+            running &= ~sure
+    return _decisions(logits, active, stop, last, timesteps)
+
+
+def _schedule_routed(
+    ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, steps: int
+) -> Decisions:
     sequence = routed_sequence(ensemble, parts)
     logits = np.take_along_axis(parts, sequence[:, :, None], axis=1).cumsum(axis=1) + ensemble.bias.astype(np.int64)
     last = stop_stages(decide(logits)[1], policy.margins)
     ran = np.arange(parts.shape[1]) <= last[:, None]
     active = ((ran << sequence).sum(axis=1)).astype(np.uint32)
     stop = np.where(last < parts.shape[1] - 1, STOPS.index("margin"), STOPS.index("complete"))
-    return _decisions(logits[np.arange(len(logits)), last], active, stop)
+    rows = np.arange(len(logits))
+    return _decisions(logits[rows, last], active, stop, sequence[rows, last], np.full(len(rows), steps))
 
 
 def stop_stages(margin: np.ndarray, margins: tuple[int, ...]) -> np.ndarray:
@@ -172,7 +234,9 @@ def stop_stages(margin: np.ndarray, margins: tuple[int, ...]) -> np.ndarray:
     return stages
 
 
-def _decisions(logits: np.ndarray, active: np.ndarray, stop: np.ndarray) -> Decisions:
+def _decisions(
+    logits: np.ndarray, active: np.ndarray, stop: np.ndarray, last: np.ndarray, timesteps: np.ndarray
+) -> Decisions:
     label, margin = decide(logits)
     students_run = np.array([int(mask).bit_count() for mask in active], dtype=np.int64)
-    return Decisions(logits, label, margin, active, students_run, stop)
+    return Decisions(logits, label, margin, active, students_run, stop, last, timesteps)

@@ -6,7 +6,7 @@ order, routes, policy, golden vectors and figures made anew by the host build; w
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ import numpy as np
 
 from .calibrate import Promise, Work, as_vectors, check_goal, check_samples, choose_policy, promise, stages
 from .data import Dataset
+from .early import check_rule, exact_table, margin_table, with_table
 from .evaluate import evaluate, record, recorded_policies
 from .host import HostModel
 from .model import ActivationPolicy, QuantEnsemble, Vectors, no_vectors
@@ -26,18 +27,32 @@ def recalibrate(
     *,
     target_ops: float | None = None,
     kind: str = "cascade",
+    early: str | None = None,
 ) -> tuple[QuantEnsemble, Promise]:
     """The ensemble with a policy chosen as `calibrate.choose_policy` says, and what it does to the validation samples.
 
+    `early`: the rule by which students end early, one of `early.RULES`; `margin` keeps to `max_drop`, too.
     Raises `SneError` where the goal or the data do not fit the ensemble, or no C compiler is installed.
     """
     check_goal(max_drop, target_ops, kind)
     inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
     check_samples(ensemble, inputs, labels)
-    work = measure(HostModel(_bare(ensemble)), inputs)
+    steps = ensemble.policy.timesteps or ensemble.encoder.timesteps
+    if early is not None:
+        check_rule(early, steps)
+    plain = HostModel(_bare(ensemble))
+    work = measure(plain, inputs)
     made = choose_policy(_bare(ensemble), work, labels, max_drop, target_ops=target_ops, kind=kind)
     promised = promise(stages(made, work, labels), made.policy.margins)
+    if early == "exact":
+        made = with_table(made, exact_table(made))
+    elif early == "margin":
+        partial = [measure(plain, inputs, t).parts for t in range(1, steps)]
+        table = margin_table(made, work.parts, np.stack(partial, axis=2), labels, max_drop)
+        made = with_table(made, table)
     host = HostModel(made)
+    if early is not None:
+        promised = _promise(host, inputs, labels, promised)
     figures = {
         "validation": _figures(host, inputs, labels),
         "test": _figures(host, made.encoder.encode(dataset.x_test), dataset.y_test),
@@ -45,6 +60,7 @@ def recalibrate(
     calibration = {
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "samples": len(labels)},
         "policy": made.policy.kind,
+        "early": early or "none",
         "goal": {"max_drop": max_drop} if target_ops is None else {"target_ops": target_ops},
         "promise": asdict(promised),
     }
@@ -53,15 +69,30 @@ def recalibrate(
     return msgspec.structs.replace(made, vectors=vectors, provenance=provenance), promised
 
 
-def measure(host: HostModel, inputs: np.ndarray) -> Work:
-    """Every student on inputs uint8 [N, input_bytes], alone, for as many timesteps as the model's own policy runs."""
+def measure(host: HostModel, inputs: np.ndarray, timesteps: int | None = None) -> Work:
+    """Every student on inputs uint8 [N, input_bytes], alone, for `timesteps`, by default those of the model's own
+    policy."""
     ensemble = host.ensemble
-    steps = ensemble.policy.timesteps
+    steps = ensemble.policy.timesteps if timesteps is None else timesteps
     alone = [
         host.run(inputs, ActivationPolicy("mask", mask=1 << k, timesteps=steps)) for k in range(len(ensemble.students))
     ]
     parts = [batch.logits - ensemble.bias.astype(np.int64) for batch in alone]
     return Work(np.stack(parts, axis=1), np.stack([batch.synaptic_ops + batch.macs for batch in alone], axis=1))
+
+
+def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: Promise) -> Promise:
+    """What a model's own policy does to inputs of known labels; `cascade`: what it does without early stops."""
+    own = host.run(inputs)
+    every = host.run(inputs, ActivationPolicy("all", timesteps=host.ensemble.policy.timesteps))
+    correct, whole = own.label == labels, every.label == labels
+    return replace(
+        cascade,
+        accuracy=float(correct.mean()),
+        differing=float((correct != whole).mean()),
+        students_run=float(own.students_run.mean()),
+        operations=float((own.synaptic_ops + own.macs).mean()),
+    )
 
 
 def golden(host: HostModel, inputs: np.ndarray, labels: np.ndarray) -> Vectors:

@@ -6,8 +6,8 @@ taken in float64, whose integers are exact up to 2^53; proven bounds stay far be
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,22 +65,71 @@ def run(ensemble: QuantEnsemble, inputs: np.ndarray, policy: ActivationPolicy | 
     policy = policy or ensemble.policy
     check_fits(policy, ensemble)
     timesteps = policy.timesteps or ensemble.encoder.timesteps
-    traces = [run_student(ensemble, k, inputs, timesteps) for k in range(len(ensemble.students))]
-    return combine(ensemble, traces, policy)
+    students = range(len(ensemble.students))
+    traces = [run_student(ensemble, k, inputs, timesteps) for k in students]
+    early = [run_early(ensemble, k, inputs, trace, timesteps) for k, trace in enumerate(traces) if policy.early]
+    return combine(ensemble, traces, policy, early)
 
 
-def combine(ensemble: QuantEnsemble, traces: list[StudentTrace], policy: ActivationPolicy) -> Inference:
-    """What `policy` makes of the students' traces (one a student, on the same inputs)."""
+def run_early(
+    ensemble: QuantEnsemble, student: int, inputs: np.ndarray, whole: StudentTrace, timesteps: int
+) -> list[StudentTrace]:
+    """A student's traces where it ends after 1, 2, ... of `timesteps`, but for the last; `whole` is that one's."""
+    traces = [run_student(ensemble, student, inputs, t) for t in range(1, timesteps)]
+    if ensemble.encoder.kind != "direct":
+        return traces
+    first = ensemble.students[student].layers[0]  # it has run through all timesteps
+    assert isinstance(first, SynapticLayer)
+    return [
+        replace(
+            trace,
+            spikes=np.concatenate([whole.spikes[:, :1], trace.spikes[:, 1:]], axis=1),
+            membranes=(whole.membranes[0], *trace.membranes[1:]),
+            neuron_updates=trace.neuron_updates + (timesteps - t) * first.neurons,
+        )
+        for t, trace in enumerate(traces, start=1)
+    ]
+
+
+def combine(
+    ensemble: QuantEnsemble,
+    traces: list[StudentTrace],
+    policy: ActivationPolicy,
+    early: Sequence[list[StudentTrace]] = (),
+) -> Inference:
+    """What `policy` makes of the students' traces (one a student, on the same inputs); `early`: by student, those that
+    `run_early` makes, for a policy with early stops."""
     ops = np.stack([t.synaptic_ops + t.macs for t in traces], axis=1)
-    decisions = schedule(ensemble, policy, np.stack([t.part for t in traces], axis=1), ops)
+    parts = np.stack([t.part for t in traces], axis=1)
+    partial = np.stack([_stack("part", steps, parts[:, 0]) for steps in early], axis=1) if early else None
+    decisions = schedule(ensemble, policy, parts, ops, partial)
     ran = (decisions.active[:, None] >> np.arange(len(traces), dtype=np.uint32) & 1).astype(np.int64)
+
+    def ended(name: str, k: int) -> np.ndarray:
+        """Of student k as far as it ran, [N, ...]."""
+        value = np.asarray(getattr(traces[k], name))
+        value = np.broadcast_to(value, (len(ran), *value.shape[1:]))
+        if policy.early:
+            short = (decisions.last == k) & (decisions.timesteps <= len(early[k]))
+            steps = _stack(name, early[k], value)
+            value = value.copy()
+            value[short] = steps[short, decisions.timesteps[short] - 1]
+        return value * ran[:, k].reshape(-1, *[1] * (value.ndim - 1))
+
+    students = range(len(traces))
     return Inference(
         decisions=decisions,
-        spikes=np.concatenate([t.spikes * ran[:, [k]] for k, t in enumerate(traces)], axis=1),
-        synaptic_ops=(np.stack([t.synaptic_ops for t in traces], axis=1) * ran).sum(axis=1),
-        macs=(np.stack([t.macs for t in traces], axis=1) * ran).sum(axis=1),
-        neuron_updates=(np.array([t.neuron_updates for t in traces]) * ran).sum(axis=1),
+        spikes=np.concatenate([ended("spikes", k) for k in students], axis=1),
+        synaptic_ops=sum(ended("synaptic_ops", k) for k in students),
+        macs=sum(ended("macs", k) for k in students),
+        neuron_updates=sum(ended("neuron_updates", k) for k in students),
     )
+
+
+def _stack(name: str, traces: list[StudentTrace], like: np.ndarray) -> np.ndarray:
+    """A field of traces on N samples, [N, traces, ...], whose shape is that of `like`, [N, ...]."""
+    found = [np.broadcast_to(getattr(trace, name), like.shape) for trace in traces]
+    return np.stack(found, axis=1) if found else np.zeros((len(like), 0, *like.shape[1:]), dtype=np.int64)
 
 
 def run_student(

@@ -24,6 +24,7 @@ FIELDS = (
     "active",
     "students_run",
     "stop",
+    "timesteps",
     "synaptic_ops",
     "macs",
     "neuron_updates",
@@ -66,12 +67,14 @@ class ReferenceEngine:
         policy = policy or self._ensemble.policy
         steps = policy.timesteps or self._ensemble.encoder.timesteps
         key = inputs.tobytes()
-        traces = []
+        traces, early = [], []
         for k in range(len(self._ensemble.students)):  # policies share the students' traces
             if (k, steps, key) not in self._traces:
                 self._traces[k, steps, key] = reference.run_student(self._ensemble, k, inputs, steps)
             traces.append(self._traces[k, steps, key])
-        result = reference.combine(self._ensemble, traces, policy)
+            if policy.early:
+                early.append(reference.run_early(self._ensemble, k, inputs, traces[k], steps))
+        result = reference.combine(self._ensemble, traces, policy, early)
         values = {name: getattr(result.decisions, name) for name in FIELDS if hasattr(result.decisions, name)}
         values |= {name: getattr(result, name) for name in FIELDS if name not in values}
         membranes = [] if student is None else list(traces[student].membranes)
@@ -112,6 +115,7 @@ class DeviceEngine:
 
     def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
         rows: dict[str, list[Any]] = {name: [] for name in FIELDS}
+        policy = None if policy is not None and policy.early else policy  # early stops are the model's own
         asked = student is not None and self._device.info().traced
         wanted = [i for i, layer in enumerate(self._layers) if asked and layer.student == student]
         membranes: list[list[np.ndarray]] = [[] for _ in wanted]

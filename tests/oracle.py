@@ -62,6 +62,7 @@ class Decision:
     active: int
     students_run: int
     stop: str
+    timesteps: int
     synaptic_ops: int
     macs: int
     neuron_updates: int
@@ -173,8 +174,9 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
 def decide(ensemble: QuantEnsemble, policy: ActivationPolicy, traces: list[Trace]) -> Decision:
     """What the scheduler does with the students' results, stage by stage."""
     logits = ensemble.bias.tolist()
+    traces = list(traces)
     ran: list[int] = []
-    stop = "complete"
+    stop, timesteps = "complete", policy.timesteps or ensemble.encoder.timesteps
     for stage, student in enumerate(ensemble.order):
         if policy.kind == "routed" and ran:
             student = routed(ensemble, logits, ran)
@@ -187,6 +189,12 @@ def decide(ensemble: QuantEnsemble, policy: ActivationPolicy, traces: list[Trace
             stop = "budget"
             break
         ran.append(student)
+        short = ends_early(ensemble, policy, logits, len(ran) - 1, student, traces[student])
+        if short is not None:
+            traces[student] = short
+            stop, timesteps = "early", len(short.steps)
+            logits = [a + b for a, b in zip(logits, short.part, strict=True)]
+            break
         logits = [a + b for a, b in zip(logits, traces[student].part, strict=True)]
         best, second = sorted(logits, reverse=True)[:2]
         margins = [*policy.margins, 2**31] if policy.kind in ("cascade", "routed") else [2**31] * len(ensemble.students)
@@ -201,10 +209,30 @@ def decide(ensemble: QuantEnsemble, policy: ActivationPolicy, traces: list[Trace
         active=sum(2**k for k in ran),
         students_run=len(ran),
         stop=stop,
+        timesteps=timesteps,
         synaptic_ops=sum(traces[k].synaptic_ops for k in ran),
         macs=sum(traces[k].macs for k in ran),
         neuron_updates=sum(traces[k].neuron_updates for k in ran),
     )
+
+
+def ends_early(
+    ensemble: QuantEnsemble, policy: ActivationPolicy, logits: list[int], stage: int, number: int, trace: Trace
+) -> Trace | None:
+    """The trace up to the first timestep, before the last, at which the margin suffices; None where there is none."""
+    student = ensemble.students[number]
+    for t in range(1, len(trace.steps) if policy.early else 1):
+        steps = trace.steps[:t]
+        readout = zip(student.bias.tolist(), student.gain.tolist(), steps[-1].membranes[-1], strict=True)
+        part = [b + g * v for b, g, v in readout]
+        best, second = sorted((a + b for a, b in zip(logits, part, strict=True)), reverse=True)[:2]
+        if best - second < policy.early[stage * (ensemble.encoder.timesteps - 1) + t - 1]:
+            continue
+        sizes = [len(membranes) for membranes in steps[-1].membranes]
+        first = sizes[0] if ensemble.encoder.kind == "direct" else 0  # a direct input's layer has run to its end
+        updates = t * sum(sizes) + (len(trace.steps) - t) * first
+        return Trace(steps, part, sum(step.synaptic_ops for step in steps), trace.macs, updates)
+    return None
 
 
 def routed(ensemble: QuantEnsemble, logits: list[int], ran: list[int]) -> int:

@@ -92,6 +92,8 @@ def random_ensemble(
         if rng.random() < 0.3:
             policy = random_policy(rng, members, encoder.timesteps, "routed")
             ensemble = msgspec.structs.replace(ensemble, policy=policy)
+    if rng.random() < 0.3:
+        ensemble = with_early(rng, ensemble)
     return with_vectors(ensemble, random_inputs(rng, ensemble, vectors)[:vectors]) if vectors else ensemble
 
 
@@ -102,6 +104,17 @@ def random_routes(rng: random.Random, classes: int, students: int) -> np.ndarray
         np.tile(np.arange(students, dtype=np.uint8), (pair_row(0, classes), 1)), axis=1
     )
     return routes
+
+
+def with_early(rng: random.Random, ensemble: QuantEnsemble) -> QuantEnsemble:
+    """The ensemble under a cascade that may end its students early; itself where one is a readout alone."""
+    count, steps = len(ensemble.students), ensemble.encoder.timesteps - 1
+    if steps == 0 or any(len(student.layers) < 2 for student in ensemble.students):
+        return ensemble
+    kind = "cascade" if ensemble.routes is None else rng.choice(("cascade", "routed"))
+    policy = random_policy(rng, ensemble.students, ensemble.encoder.timesteps, kind)
+    early = tuple(rng.choice((0, 1, 100, 1000, 10**4, 10**6, 2**31 - 1)) for _ in range(count * steps))
+    return msgspec.structs.replace(ensemble, policy=msgspec.structs.replace(policy, early=early))
 
 
 def random_policy(

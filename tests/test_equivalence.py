@@ -90,7 +90,7 @@ def assert_decisions(ensemble: QuantEnsemble, policy: ActivationPolicy, inputs: 
         want = oracle.decide(ensemble, policy, traces)
         assert got.decisions.logits[i].tolist() == want.logits
         assert STOPS[got.decisions.stop[i]] == want.stop
-        for name in ("label", "margin", "active", "students_run"):
+        for name in ("label", "margin", "active", "students_run", "timesteps"):
             assert getattr(got.decisions, name)[i] == getattr(want, name), name
         for name in ("synaptic_ops", "macs", "neuron_updates"):
             assert getattr(got, name)[i] == getattr(want, name), name
@@ -116,7 +116,7 @@ def assert_host(
             np.testing.assert_array_equal(batch.logits, want.part + ensemble.bias)
     for policy in every_policy(rng, ensemble):
         batch, result = model.run(inputs, policy), reference.run(ensemble, inputs, policy)
-        for name in ("logits", "label", "margin", "active", "students_run", "stop"):
+        for name in ("logits", "label", "margin", "active", "students_run", "stop", "timesteps"):
             np.testing.assert_array_equal(getattr(batch, name), getattr(result.decisions, name), err_msg=name)
         for name in ("spikes", "synaptic_ops", "macs", "neuron_updates"):
             np.testing.assert_array_equal(getattr(batch, name), getattr(result, name), err_msg=name)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from strategies import ENCODERS, every_policy, random_ensemble, random_inputs
+from strategies import ENCODERS, every_policy, random_ensemble, random_inputs, with_early
 from test_equivalence import depthwise, ensemble_of, linear
 
 from sne_edge.artifact import fingerprint
@@ -77,6 +78,24 @@ def test_random_networks_are_exact_on_every_core(
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
     rng = random.Random(f"{kind} {board} {width}")
     assert_device(random_ensemble(rng, kind=kind, width=width, students=2), board, tmp_path, rng)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_early_stops_are_exact_on_every_core(
+    kind: EncoderKind, board: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    """At margins of the size of the inputs' own, so that students end at different timesteps."""
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    rng = random.Random(f"{kind} {board}")
+    ensemble = random_ensemble(rng, kind=kind, students=2)
+    while not (early := with_early(rng, ensemble)).policy.early:
+        ensemble = random_ensemble(rng, kind=kind, students=2)
+    inputs = random_inputs(rng, early, 6)
+    middle = int(np.median(ReferenceEngine(early).run(inputs, ActivationPolicy("all"), None).values["margin"]))
+    table = tuple(rng.choice((middle // 2, middle, 2**31 - 1)) for _ in early.policy.early)
+    early = msgspec.structs.replace(early, policy=msgspec.structs.replace(early.policy, early=table, timesteps=0))
+    assert_device(early, board, tmp_path, rng, inputs=inputs)
 
 
 @pytest.mark.parametrize("board", BOARDS)

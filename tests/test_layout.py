@@ -96,7 +96,25 @@ def _places(stage: Stage) -> list[int]:
 def test_ram_is_within_a_tenth_of_the_lower_bound_and_a_word_for_each_timestep(ensemble: QuantEnsemble) -> None:
     layout = state_layout(ensemble)
     padding = 8 * ensemble.encoder.timesteps  # bits of a timestep start with a word, on both sides of a layer
+    for early in layout.early:  # where steps take the two largest maps and rows of all layers, not of one
+        padding = max(padding, 8 * ensemble.encoder.timesteps + early.kept - early.maps)
     assert layout.lower_bound <= layout.bytes <= 1.1 * layout.lower_bound + padding
+
+
+@examples(200)
+@given(ensembles())
+def test_what_steps_need_does_not_overlap_with_the_timesteps_that_wait(ensemble: QuantEnsemble) -> None:
+    layout, kind = state_layout(ensemble), ensemble.encoder.kind
+    assert bool(layout.early) == bool(ensemble.policy.early)
+    ends = [stages[0].kept for stages in layout.stages[1:]] + [layout.kept]
+    for early, stages, end in zip(layout.early, layout.stages, ends, strict=False):
+        steps = stages[1:] if kind == "direct" else stages
+        waiting = 4 * early.words * ensemble.encoder.timesteps
+        free = (waiting if kind == "rate" else 0, stages[0].outgoing if kind == "direct" else layout.arena)
+        assert early.first == steps[0].kept
+        assert free[0] <= early.maps and early.kept + end - early.first <= free[1]
+        assert early.maps + 2 * early.map_bytes <= early.rows
+        assert early.rows + max(4 * stage.capacity for stage in steps) <= early.kept
 
 
 @pytest.mark.parametrize("outputs", [4, 8, 12, 16])

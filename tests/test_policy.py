@@ -54,7 +54,7 @@ def test_batches_are_decided_as_each_sample_alone(three: QuantEnsemble, policy: 
         want = oracle.decide(three, policy, traces)
         assert got.logits[i].tolist() == want.logits
         assert STOPS[got.stop[i]] == want.stop
-        for name in ("label", "margin", "active", "students_run"):
+        for name in ("label", "margin", "active", "students_run", "timesteps"):
             assert getattr(got, name)[i] == getattr(want, name), name
 
 

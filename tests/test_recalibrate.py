@@ -12,6 +12,7 @@ from sne_edge.data import Dataset
 from sne_edge.errors import SneError
 from sne_edge.host import HostModel
 from sne_edge.model import ActivationPolicy, QuantEnsemble
+from sne_edge.policy import STOPS
 from sne_edge.recalibrate import measure, recalibrate
 
 
@@ -48,6 +49,32 @@ def test_everything_that_depends_on_the_policy_is_made_anew(kind: str, tiny: Qua
     assert made.provenance["calibration"]["promise"]["operations"] == promised.operations < promised.operations_of_all
     assert promised.accuracy >= promised.accuracy_of_all - 0.02
     assert made.students is tiny.students
+
+
+@pytest.mark.parametrize("kind", ["cascade", "routed"])
+@pytest.mark.parametrize("rule", ["exact", "margin"])
+def test_early_stops_keep_their_promise(rule: str, kind: str, tiny: QuantEnsemble, dataset: Dataset) -> None:
+    plain, _ = recalibrate(tiny, dataset, 2.0, kind=kind)
+    made, promised = recalibrate(tiny, dataset, 2.0, kind=kind, early=rule)
+    inputs = made.encoder.encode(dataset.x_val)
+    got, want = reference.run(made, inputs), reference.run(plain, inputs)
+    right, every = got.decisions.label == dataset.y_val, reference.run(made, inputs, ActivationPolicy("all"))
+    assert promised.differing == ((every.decisions.label == dataset.y_val) != right).mean() <= 0.02
+    assert promised.operations == pytest.approx((got.synaptic_ops + got.macs).mean())
+    if rule == "exact":
+        assert (got.decisions.label == want.decisions.label).all()
+        assert (got.decisions.active == want.decisions.active).all()
+    else:
+        assert (got.decisions.stop == STOPS.index("early")).any()
+        assert promised.operations < (want.synaptic_ops + want.macs).mean()
+
+
+def test_early_stops_need_timesteps(tiny: QuantEnsemble, dataset: Dataset) -> None:
+    short = msgspec.structs.replace(tiny, policy=ActivationPolicy("all", timesteps=1))
+    with pytest.raises(SneError, match="one timestep"):
+        recalibrate(short, dataset, early="exact")
+    with pytest.raises(SneError, match="no rule 'sometimes'"):
+        recalibrate(tiny, dataset, early="sometimes")
 
 
 def test_test_samples_choose_nothing(tiny: QuantEnsemble, dataset: Dataset) -> None:
