@@ -13,10 +13,10 @@ import numpy as np
 from sne_edge.model import AvgPool, Conv, Depthwise, Linear, QuantEnsemble, QuantStudent, SynapticLayer, size
 
 # How a layer meets its spikes; sne_kernels.h explains each.
-Kernel = Literal["gather", "sweep", "scatter", "collect", "depthwise"]
+Kernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise"]
 # Where fewer inputs than this share spike in a timestep, a convolution takes them one by one. Measured with a 3 x 3
 # kernel and 32 channels, sweeping and scattering cost the same at 1.1 % (Cortex-M3), 1.9 % (M4) and 1.4 % (M55).
-SCATTER_BELOW = 0.013
+SCATTER_BELOW = 0.04
 MAX_ROWS = 160  # rows that are added at once; 257 would overflow the lanes of a word
 Pairs = list[list[tuple[int, int]]]
 
@@ -221,15 +221,14 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
         if isinstance(layer, SynapticLayer):
             direct = number == 0 and encoder.kind == "direct"
             kernel = "gather" if direct else choose_kernel(student, number, pools, encoder.timesteps)
-            tile = layer.out_shape[1] if kernel in ("sweep", "scatter", "depthwise") else 1
+            listed = kernel in ("gather", "sweep", "collect")
+            tile = layer.out_shape[1] if not listed or kernel == "sweep" else 1
             membrane_bytes = padded(layer.channels) * layer.width // 8
             block = tile * membrane_bytes
             drive = block if direct else 0
-            seen = pools[0].in_shape if pools else layer.in_shape
-            inputs = seen[1] * seen[2] if kernel in ("scatter", "depthwise") else window_inputs(layer)
-            capacity = min(inputs + 31, MAX_ROWS)
-            if kernel in ("sweep", "scatter") and isinstance(layer, Conv) and not pools:
-                capacity = layer.in_shape[1] + 2 * layer.padding[1] + 1 + min(window_inputs(layer) + 31, MAX_ROWS)
+            capacity = min(window_inputs(layer) + 31, MAX_ROWS) if listed else 0
+            if kernel == "sweep" and isinstance(layer, Conv):
+                capacity += layer.in_shape[1] + 2 * layer.padding[1] + 1
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
         working = block + drive + 4 * capacity
         stages.append(
@@ -274,7 +273,7 @@ def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...]
     if isinstance(layer, Depthwise):
         return "depthwise"
     if pools:
-        return "scatter"
+        return "overlap" if any(pool.kernel[1] > pool.stride[1] for pool in pools) else "scatter"
     if layer.out_shape[:2] == (1, 1):
         return "gather"
     assert isinstance(layer, Conv)

@@ -104,25 +104,56 @@ SNE_INLINE void sne_add_rows_dsp(uint32_t *v, const sne_weight *weight, const ui
     }
 }
 
-/* One row: eight outputs at a time. */
-SNE_INLINE void sne_add_row_dsp(uint32_t *v, const sne_weight *weight, size_t stride)
+/* The next eight weights to four words of membranes. */
+#define SNE_PAIR_DSP(m0, m1, m2, m3)               \
+    "ldrd r12, lr, [r1], #8\n"                     \
+    "sxtab16 " #m0 ", " #m0 ", r12\n"              \
+    "sxtab16 " #m1 ", " #m1 ", r12, ror #8\n"      \
+    "sxtab16 " #m2 ", " #m2 ", lr\n"               \
+    "sxtab16 " #m3 ", " #m3 ", lr, ror #8\n"
+
+/* A chain, sixteen outputs at a time; `stride` is a multiple of sixteen. */
+SNE_NAKED void sne_chain_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight, SNE_REGISTER size_t n,
+                                    SNE_REGISTER const sne_chain *chain)
 {
-    for (; stride >= 8; stride -= 8) {
-        __asm__ volatile("ldmia %1!, {r2, r3}\n"
-                         "ldmia %0, {r4, r5, r8, r9}\n"
-                         "sxtab16 r4, r4, r2\n"
-                         "sxtab16 r5, r5, r2, ror #8\n"
-                         "sxtab16 r8, r8, r3\n"
-                         "sxtab16 r9, r9, r3, ror #8\n"
-                         "stmia %0!, {r4, r5, r8, r9}\n"
-                         : "+r"(v), "+r"(weight)
-                         :
-                         : "r2", "r3", "r4", "r5", "r8", "r9", "memory");
+    __asm__ volatile("push {r4-r11, lr}\n"
+                     "ldrd r12, lr, [r3]\n"
+                     "lsr r3, r12, #4\n"
+                     "push {r3, lr}\n"
+                     "1:\n"
+                     "ldm r0, {r4-r11}\n"
+                     SNE_PAIR_DSP(r4, r5, r6, r7)
+                     SNE_PAIR_DSP(r8, r9, r10, r11)
+                     "stm r0!, {r4-r11}\n"
+                     "subs r3, r3, #1\n"
+                     "bne 1b\n"
+                     "ldrd r3, r12, [sp]\n"
+                     "sub r1, r1, r12\n"
+                     "subs r2, r2, #1\n"
+                     "bne 1b\n"
+                     "add sp, sp, #8\n"
+                     "pop {r4-r11, pc}\n");
+}
+
+/* Any chain: four outputs at a time. */
+SNE_OUTLINE void sne_chain_fours_dsp(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+{
+    for (; n; n--, weight -= chain->next) {
+        const sne_weight *const end = weight + chain->stride;
+        for (; weight != end; weight += 4, v += 2) {
+            const uint32_t w = sne_load_word(weight);
+            v[0] = sne_add_even(v[0], w);
+            v[1] = sne_add_odd(v[1], w);
+        }
     }
-    if (stride) {
-        const uint32_t w = sne_load_word(weight);
-        v[0] = sne_add_even(v[0], w);
-        v[1] = sne_add_odd(v[1], w);
+}
+
+SNE_INLINE void sne_add_chain_dsp(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+{
+    if (chain->stride & 15u) {
+        sne_chain_fours_dsp(v, weight, n, chain);
+    } else {
+        sne_chain_sixteens_dsp(v, weight, n, chain);
     }
 }
 

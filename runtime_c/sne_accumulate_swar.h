@@ -253,13 +253,15 @@ SNE_INLINE void sne_add_rows_swar(uint32_t *v, const sne_weight *weight, const u
     }
 }
 
-SNE_INLINE void sne_add_row_swar(uint32_t *v, const sne_weight *weight, size_t stride)
+SNE_INLINE void sne_add_chain_swar(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
 {
-    const sne_weight *const end = weight + stride;
-    for (; weight != end; weight += 4, v += 2) {
-        const uint32_t w = *(const uint32_t *)(const void *)weight;
-        v[0] = ((v[0] ^ SNE_SWAR_SIGN) + (w & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ SNE_SWAR_SIGN;
-        v[1] = ((v[1] ^ SNE_SWAR_SIGN) + ((w >> 8) & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ SNE_SWAR_SIGN;
+    for (; n; n--, weight -= chain->next) {
+        const sne_weight *const end = weight + chain->stride;
+        for (; weight != end; weight += 4, v += 2) {
+            const uint32_t w = *(const uint32_t *)(const void *)weight;
+            v[0] = ((v[0] ^ SNE_SWAR_SIGN) + (w & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ SNE_SWAR_SIGN;
+            v[1] = ((v[1] ^ SNE_SWAR_SIGN) + ((w >> 8) & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ SNE_SWAR_SIGN;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
  *
  * A layer runs through all timesteps, tile by tile: only one tile's membranes exist. Spikes are bits, in channel-last
  * order, each timestep's from a whole word on. Like the neurons' functions, these are inlined into generated callers
- * with their choices as constants. Five kernels bring spikes to membranes:
+ * with their choices as constants. These kernels bring spikes to membranes:
  *
  *   gather   a tile is one output position. The spikes that it sees lie in a few runs of bits, and consecutive bits have
  *            consecutive rows of weights; the rows of those that spiked are listed and added at once. A linear layer
@@ -13,6 +13,7 @@
  *   scatter  a tile is one row of output positions. Each spike of the input rows that it sees is brought to the
  *            positions that it reaches: better where hardly any spike, and after average pooling, which needs no pass of its
  *            own: the tables see through it.
+ *   overlap  as scatter, after average pooling whose windows overlap: a spike reaches a position through more than one tap.
  *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter.
  *   depthwise  as scatter, but a spike reaches its own channel only: one weight a position. */
 #ifndef SNE_KERNELS_H
@@ -24,7 +25,7 @@
 #include "sne_nibbles.h"
 #include "sne_multiply.h"
 
-enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC };
+enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_OVERLAP, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC };
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -386,17 +387,62 @@ SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, 
     return total + (uint32_t)(end - pairs);
 }
 
-/* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches. Returns their number. */
-SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_weight *base, void *v, size_t stride,
-                                    uint32_t tap, int width, int weight_bits)
+/* Some of a map's bits, word by word. */
+typedef struct {
+    const uint32_t *word, *end;
+    uint32_t first, last; /* masks of the first word, until it was read, and of the last one */
+    uint32_t index;       /* of a word's lowest bit, among these; below 0 in the first one */
+} sne_bits;
+
+/* The `length` bits from bit `from` on, one at least. */
+SNE_INLINE sne_bits sne_bits_of(const uint32_t *bits, uint32_t from, uint32_t length)
+{
+    sne_bits some;
+    some.word = bits + (from >> 5);
+    some.end = bits + ((from + length + 31u) >> 5);
+    some.first = ~(uint32_t)0 << (from & 31u);
+    some.last = ~(uint32_t)0 >> (-(from + length) & 31u);
+    some.index = 0u - (from & 31u) - 32u;
+    return some;
+}
+
+/* The next word, or what it has of them. */
+SNE_INLINE uint32_t sne_next_word(sne_bits *some)
+{
+    uint32_t spikes = *some->word++ & some->first;
+    some->first = ~(uint32_t)0;
+    some->index += 32u;
+    if (some->word == some->end) {
+        spikes &= some->last;
+    }
+    return spikes;
+}
+
+/* What a spike's way to its positions has in common with the others of its row of inputs. */
+typedef struct {
+    const sne_weight *weight; /* of the row's first tap */
+    sne_chain chain;
+    uint32_t tap, step, pitch; /* bytes: of a tap's weights, a position's membranes, a row of weights */
+} sne_route;
+
+/* Bring input `i` of a row of inputs to the positions that it reaches: where `overlap` is 0, neighbours, each through the
+ * tap a stride before the last one's. Returns their number. */
+SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_route *route, void *v, int width,
+                                    int weight_bits, int overlap)
 {
     const uint32_t x = sne_divide(i, &p->divide);
-    const sne_weight *const w = base + (i - x * p->in_channels) * (uint32_t)sne_pitch(stride, weight_bits);
-    const sne_pair *pair = p->columns.pairs + p->columns.start[x];
-    const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
-    const uint32_t reached = (uint32_t)(stop - pair);
-    for (; pair != stop; pair++) {
-        sne_bring_row(sne_at(v, pair->position * stride, width), w + pair->tap * tap, stride, width, weight_bits);
+    const sne_weight *const w = route->weight + (i - x * p->in_channels) * route->pitch;
+    const uint16_t *const start = p->columns.start + x;
+    const uint32_t reached = (uint32_t)start[1] - start[0];
+    const sne_pair *pair = p->columns.pairs + start[0];
+    uint32_t k;
+    if (!overlap && reached) {
+        sne_bring_chain((uint8_t *)v + pair->position * route->step, w + pair->tap * route->tap, reached, &route->chain, width,
+                      weight_bits);
+    }
+    for (k = 0; overlap && k < reached; k++, pair++) {
+        sne_bring_chain((uint8_t *)v + pair->position * route->step, w + pair->tap * route->tap, 1, &route->chain, width,
+                      weight_bits);
     }
     return reached;
 }
@@ -417,24 +463,31 @@ SNE_INLINE uint32_t sne_scatter_channel(const sne_synapses *p, uint32_t i, const
 }
 
 /* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows, or
- * (`depthwise`) of weights added. */
+ * (depthwise) of weights added. */
 SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
-                                uint32_t *rows, int width, int weight_bits, int depthwise)
+                                int width, int weight_bits, int kernel)
 {
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
-    const uint32_t tap = (depthwise ? 1u : p->in_channels) * (uint32_t)sne_pitch(stride, weight_bits);
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
     uint32_t total = 0;
+    sne_route route;
+    route.pitch = (uint32_t)sne_pitch(stride, weight_bits);
+    route.tap = (kernel == SNE_DEPTHWISE ? 1u : p->in_channels) * route.pitch;
+    route.step = (uint32_t)stride * (uint32_t)width / 8u;
+    route.chain.stride = stride;
+    route.chain.next = p->stride_width * route.tap + route.pitch;
     for (; row != last; row++) {
-        const sne_weight *const base = p->weight + row->tap * p->kernel_width * tap;
-        sne_view view = {1, length, row->position * length, 0, length, 0, 0};
+        sne_bits in = sne_bits_of(bits, row->position * length, length);
+        route.weight = p->weight + row->tap * p->kernel_width * route.tap;
         do {
-            const uint32_t *const end = sne_list(&view, bits, 1, rows, rows + p->capacity - 32), *i;
-            for (i = rows; i != end; i++) {
-                total += depthwise ? sne_scatter_channel(p, *i, base, v, stride, width)
-                                   : sne_scatter_one(p, *i, base, v, stride, tap, width, weight_bits);
+            uint32_t spikes = sne_next_word(&in);
+            for (; spikes; spikes &= spikes - 1u) {
+                const uint32_t i = in.index + sne_lowest_bit(spikes);
+                total += kernel == SNE_DEPTHWISE
+                             ? sne_scatter_channel(p, i, route.weight, v, stride, width)
+                             : sne_scatter_one(p, i, &route, v, width, weight_bits, kernel == SNE_OVERLAP);
             }
-        } while (view.runs);
+        } while (in.word != in.end);
     }
     return total;
 }
@@ -451,15 +504,11 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
     uint32_t total = 0;
     for (; row != last; row++) {
         const uint32_t base = row->tap * p->kernel_width * tap;
-        uint32_t done = 0, from = row->position * length;
-        while (done < length) {
-            uint32_t spikes = bits[from >> 5] >> (from & 31u), take = 32u - (from & 31u);
-            if (length - done < take) {
-                take = length - done;
-                spikes &= ((uint32_t)1 << take) - 1u;
-            }
+        sne_bits in = sne_bits_of(bits, row->position * length, length);
+        do {
+            uint32_t spikes = sne_next_word(&in);
             for (; spikes; spikes &= spikes - 1u) {
-                const uint32_t i = done + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
+                const uint32_t i = in.index + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
                 const uint32_t w = base + (i - x * p->in_channels) * pitch;
                 const sne_pair *pair = p->columns.pairs + p->columns.start[x];
                 for (; pair != p->columns.pairs + p->columns.start[x + 1u]; pair++) {
@@ -471,9 +520,7 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
                     }
                 }
             }
-            done += take;
-            from += take;
-        }
+        } while (in.word != in.end);
     }
     if (end != rows) {
         sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits);
@@ -493,7 +540,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
 {
     const int readout = fire == NULL;
     const size_t stride = q->stride, channels = q->channels;
-    const int whole_row = kernel == SNE_SCATTER || kernel == SNE_SWEEP || kernel == SNE_DEPTHWISE;
+    const int scatter = kernel == SNE_SCATTER || kernel == SNE_OVERLAP || kernel == SNE_DEPTHWISE;
+    const int whole_row = scatter || kernel == SNE_SWEEP;
     const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
@@ -531,8 +579,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width, weight_bits);
                 } else if (kernel == SNE_SWEEP) {
                     rows += sne_sweep(p, y, in, v, stride, job->rows, width, weight_bits);
-                } else if (kernel == SNE_SCATTER || kernel == SNE_DEPTHWISE) {
-                    rows += sne_scatter(p, y, in, v, stride, job->rows, width, weight_bits, kernel == SNE_DEPTHWISE);
+                } else if (scatter) {
+                    rows += sne_scatter(p, y, in, v, stride, width, weight_bits, kernel);
                 } else if (kernel == SNE_COLLECT) {
                     rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
