@@ -229,6 +229,8 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
             capacity = min(window_inputs(layer) + 31, MAX_ROWS) if listed else 0
             if kernel == "sweep" and isinstance(layer, Conv):
                 capacity += layer.in_shape[1] + 2 * layer.padding[1] + 1
+            if kernel == "scatter":
+                capacity = 3 * (pools[0].in_shape if pools else layer.in_shape)[1]
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
         working = block + drive + 4 * capacity
         stages.append(

@@ -104,27 +104,43 @@ SNE_INLINE void sne_add_rows_dsp(uint32_t *v, const sne_weight *weight, const ui
     }
 }
 
-/* The next eight weights to four words of membranes. */
-#define SNE_PAIR_DSP(m0, m1, m2, m3)               \
-    "ldrd r12, lr, [r1], #8\n"                     \
-    "sxtab16 " #m0 ", " #m0 ", r12\n"              \
-    "sxtab16 " #m1 ", " #m1 ", r12, ror #8\n"      \
-    "sxtab16 " #m2 ", " #m2 ", lr\n"               \
-    "sxtab16 " #m3 ", " #m3 ", lr, ror #8\n"
+/* The next sixteen weights to the next sixteen membranes. */
+#define SNE_SIXTEEN_DSP                \
+    "ldm r0, {r4-r11}\n"               \
+    "ldrd r12, lr, [r1], #8\n"         \
+    "sxtab16 r4, r4, r12\n"            \
+    "sxtab16 r5, r5, r12, ror #8\n"    \
+    "sxtab16 r6, r6, lr\n"             \
+    "sxtab16 r7, r7, lr, ror #8\n"     \
+    "ldrd r12, lr, [r1], #8\n"         \
+    "sxtab16 r8, r8, r12\n"            \
+    "sxtab16 r9, r9, r12, ror #8\n"    \
+    "sxtab16 r10, r10, lr\n"           \
+    "sxtab16 r11, r11, lr, ror #8\n"   \
+    "stm r0!, {r4-r11}\n"
 
-/* A chain, sixteen outputs at a time; `stride` is a multiple of sixteen. */
-SNE_NAKED void sne_chain_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight, SNE_REGISTER size_t n,
-                                    SNE_REGISTER const sne_chain *chain)
+/* A chain; `stride` is thirty-two. */
+SNE_NAKED void sne_chain_32_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight, SNE_REGISTER size_t n,
+                                SNE_REGISTER const sne_chain *chain)
+{
+    __asm__ volatile("push {r4-r11, lr}\n"
+                     "ldr r3, [r3, #4]\n"
+                     "1:\n" SNE_SIXTEEN_DSP SNE_SIXTEEN_DSP
+                     "sub r1, r1, r3\n"
+                     "subs r2, r2, #1\n"
+                     "bne 1b\n"
+                     "pop {r4-r11, pc}\n");
+}
+
+/* A chain; `stride` is a multiple of sixteen. */
+SNE_NAKED void sne_chain_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                      SNE_REGISTER size_t n, SNE_REGISTER const sne_chain *chain)
 {
     __asm__ volatile("push {r4-r11, lr}\n"
                      "ldrd r12, lr, [r3]\n"
                      "lsr r3, r12, #4\n"
                      "push {r3, lr}\n"
-                     "1:\n"
-                     "ldm r0, {r4-r11}\n"
-                     SNE_PAIR_DSP(r4, r5, r6, r7)
-                     SNE_PAIR_DSP(r8, r9, r10, r11)
-                     "stm r0!, {r4-r11}\n"
+                     "1:\n" SNE_SIXTEEN_DSP
                      "subs r3, r3, #1\n"
                      "bne 1b\n"
                      "ldrd r3, r12, [sp]\n"
@@ -150,7 +166,9 @@ SNE_OUTLINE void sne_chain_fours_dsp(uint32_t *v, const sne_weight *weight, size
 
 SNE_INLINE void sne_add_chain_dsp(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
 {
-    if (chain->stride & 15u) {
+    if (chain->stride == 32) {
+        sne_chain_32_dsp(v, weight, n, chain);
+    } else if (chain->stride & 15u) {
         sne_chain_fours_dsp(v, weight, n, chain);
     } else {
         sne_chain_sixteens_dsp(v, weight, n, chain);

@@ -139,84 +139,100 @@ SNE_INLINE uint32_t sne_leak_constant(int decay, int32_t factor)
 SNE_INLINE size_t sne_fire_thumb2(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t positions,
                                   uint32_t *bits, size_t first, int decay, int32_t factor, int reset)
 {
-    struct { /* as the assembler loads and stacks it */
-        int16_t *v;
+    struct { /* as the assembler stacks and loads it */
         const void *threshold;
         const int16_t *drive;
+        size_t gap;
+        const int16_t *last;
+        int16_t *v;
+        const void *first_threshold;
+        const int16_t *first_drive;
         uintptr_t end, origin;
         uint32_t *bits;
         uint32_t spikes, constant;
     } job;
-    job.threshold = p->threshold;
-    job.drive = drive;
+    register uintptr_t r0 __asm__("r0") = (uintptr_t)&job;
+    job.threshold = job.first_threshold = p->threshold;
+    job.drive = job.first_drive = drive;
+    job.gap = (size_t)p->channels - p->stride;
+    job.last = v + positions * p->stride;
+    job.v = v;
     job.end = (uintptr_t)p->threshold + 2u * (uintptr_t)p->stride - 15u;
+    job.origin = first - ((uintptr_t)v >> 1); /* plus an address / 2: the index of a neuron */
     job.bits = bits;
     job.spikes = 0; /* two counts in a word */
     job.constant = sne_leak_constant(decay, factor);
-    for (; positions; positions--, first += p->channels, v += p->stride) {
-        register uintptr_t r0 __asm__("r0") = (uintptr_t)&job;
-        job.v = v;
-        job.origin = first - ((uintptr_t)v >> 1); /* plus an address / 2: the index of a neuron */
-        __asm__ volatile("push {r7}\n" /* it may be the frame pointer */
-                         "ldm r0, {r0-r7}\n"
-                         "push {r4-r7}\n"
-                         "mov r12, r7\n"
-                         "cmp r1, r3\n"
-                         "bhs 5f\n"
-                         "1:\n"
-                         "ldm r1!, {r4-r7}\n"
-                         "ldm r0, {r8-r11}\n"
-                         SNE_ANY_ABOVE(r4, r5, r8, r9)
-                         "bne 3f\n"
-                         "2:\n"
-                         SNE_ANY_ABOVE(r6, r7, r10, r11)
-                         "bne 4f\n"
-                         "9:\n"
-                         SNE_LEAK(r8) SNE_LEAK(r9) SNE_LEAK(r10) SNE_LEAK(r11)
-                         "ldm r2!, {r4-r7}\n"
-                         SNE_DRIVE(r8, r4) SNE_DRIVE(r9, r5) SNE_DRIVE(r10, r6) SNE_DRIVE(r11, r7)
-                         "stm r0!, {r8-r11}\n"
-                         "cmp r1, r3\n"
-                         "blo 1b\n"
-                         "5:\n" /* four more? */
-                         "sub lr, r1, r3\n"
-                         "cmp lr, #7\n"
-                         "bne 8f\n"
-                         "ldrd r4, r5, [r1], #16\n" /* as if there were eight */
-                         "ldrd r8, r9, [r0]\n"
-                         "mov r6, #0\n" /* no threshold: tells the detour where it came from */
-                         SNE_ANY_ABOVE(r4, r5, r8, r9)
-                         "bne 3f\n"
-                         "6:\n"
-                         SNE_LEAK(r8) SNE_LEAK(r9)
-                         "ldrd r6, r7, [r2]\n"
-                         SNE_DRIVE(r8, r6) SNE_DRIVE(r9, r7)
-                         "strd r8, r9, [r0]\n"
-                         "b 8f\n"
-                         "3:\n"
-                         SNE_FOUR_SPIKE(r4, r5, r8, r9, -16, 0)
-                         "beq 7f\n"
-                         "strb r5, [r4, #1]\n"
-                         "7:\n"
-                         "cmp r6, #0\n"
-                         "bne 2b\n"
-                         "b 6b\n"
-                         "4:\n"
-                         SNE_FOUR_SPIKE(r6, r7, r10, r11, -8, 4)
-                         "beq 9b\n"
-                         "strb r7, [r6, #1]\n"
-                         "b 9b\n"
-                         "8:\n"
-                         "pop {r4-r7}\n"
-                         "mov r0, r6\n"
-                         "pop {r7}\n"
-                         : "+r"(r0)
-                         : [leak] "i"(decay == SNE_DECAY_SHIFT ? factor : decay == SNE_DECAY_Q15 ? 16 : 0),
-                           [shift] "i"(decay == SNE_DECAY_SHIFT ? factor : 1), [zero] "i"(reset == SNE_RESET_ZERO)
-                         : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
-        job.spikes = (uint32_t)r0;
-    }
-    return (job.spikes & 0xffffu) + (job.spikes >> 16);
+    __asm__ volatile("push {r7}\n" /* it may be the frame pointer */
+                     "ldm r0!, {r1-r4}\n"
+                     "push {r1-r4}\n"
+                     "ldm r0, {r0-r7}\n"
+                     "push {r4-r7}\n"
+                     "mov r12, r7\n"
+                     "cmp r1, r3\n"
+                     "bhs 5f\n"
+                     "1:\n"
+                     "ldm r1!, {r4-r7}\n"
+                     "ldm r0, {r8-r11}\n"
+                     SNE_ANY_ABOVE(r4, r5, r8, r9)
+                     "bne 3f\n"
+                     "2:\n"
+                     SNE_ANY_ABOVE(r6, r7, r10, r11)
+                     "bne 4f\n"
+                     "9:\n"
+                     SNE_LEAK(r8) SNE_LEAK(r9) SNE_LEAK(r10) SNE_LEAK(r11)
+                     "ldm r2!, {r4-r7}\n"
+                     SNE_DRIVE(r8, r4) SNE_DRIVE(r9, r5) SNE_DRIVE(r10, r6) SNE_DRIVE(r11, r7)
+                     "stm r0!, {r8-r11}\n"
+                     "cmp r1, r3\n"
+                     "blo 1b\n"
+                     "5:\n" /* four more? */
+                     "sub lr, r1, r3\n"
+                     "cmp lr, #7\n"
+                     "bne 8f\n"
+                     "ldrd r4, r5, [r1], #16\n" /* as if there were eight */
+                     "ldrd r8, r9, [r0]\n"
+                     "mov r6, #0\n" /* no threshold: tells the detour where it came from */
+                     SNE_ANY_ABOVE(r4, r5, r8, r9)
+                     "bne 3f\n"
+                     "6:\n"
+                     SNE_LEAK(r8) SNE_LEAK(r9)
+                     "ldrd r6, r7, [r2]\n"
+                     SNE_DRIVE(r8, r6) SNE_DRIVE(r9, r7)
+                     "strd r8, r9, [r0], #8\n"
+                     "b 8f\n"
+                     "3:\n"
+                     SNE_FOUR_SPIKE(r4, r5, r8, r9, -16, 0)
+                     "beq 7f\n"
+                     "strb r5, [r4, #1]\n"
+                     "7:\n"
+                     "cmp r6, #0\n"
+                     "bne 2b\n"
+                     "b 6b\n"
+                     "4:\n"
+                     SNE_FOUR_SPIKE(r6, r7, r10, r11, -8, 4)
+                     "beq 9b\n"
+                     "strb r7, [r6, #1]\n"
+                     "b 9b\n"
+                     "8:\n" /* the next position? */
+                     "ldrd r4, lr, [sp, #24]\n"
+                     "cmp r0, lr\n"
+                     "beq 8f\n"
+                     "ldr r5, [sp]\n"
+                     "add r5, r5, r4\n"
+                     "str r5, [sp]\n"
+                     "ldrd r1, r2, [sp, #16]\n"
+                     "cmp r1, r3\n"
+                     "blo 1b\n"
+                     "b 5b\n"
+                     "8:\n"
+                     "ldr r0, [sp, #8]\n"
+                     "add sp, sp, #32\n"
+                     "pop {r7}\n"
+                     : "+r"(r0)
+                     : [leak] "i"(decay == SNE_DECAY_SHIFT ? factor : decay == SNE_DECAY_Q15 ? 16 : 0),
+                       [shift] "i"(decay == SNE_DECAY_SHIFT ? factor : 1), [zero] "i"(reset == SNE_RESET_ZERO)
+                     : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+    return ((uint32_t)r0 & 0xffffu) + ((uint32_t)r0 >> 16);
 }
 
 #endif

@@ -77,7 +77,7 @@ typedef struct {
     uint32_t *out;      /* [timesteps][words] */
     void *membranes;
     void *current;      /* of one tile: a direct input's constant current */
-    uint32_t *rows;     /* [capacity] */
+    uint32_t *rows;     /* [capacity]; scatter: what each of the input's columns reaches */
     uint32_t timesteps;
     uint8_t spread;
     uint8_t fresh;
@@ -418,31 +418,68 @@ SNE_INLINE uint32_t sne_next_word(sne_bits *some)
     return spikes;
 }
 
-/* What a spike's way to its positions has in common with the others of its row of inputs. */
+/* What the spikes of an input column reach: the first of `n` positions, and its tap's weights as if the column's first
+ * input were the row's. In bytes. */
 typedef struct {
-    const sne_weight *weight; /* of the row's first tap */
+    uint32_t membranes, weights, n;
+} sne_reach;
+
+/* A scattering layer's constants. */
+typedef struct {
+    const sne_reach *reach; /* by input column */
     sne_chain chain;
-    uint32_t tap, step, pitch; /* bytes: of a tap's weights, a position's membranes, a row of weights */
+    uint32_t tap, pitch;    /* bytes of a tap's weights, and of a row */
 } sne_route;
 
-/* Bring input `i` of a row of inputs to the positions that it reaches: where `overlap` is 0, neighbours, each through the
- * tap a stride before the last one's. Returns their number. */
-SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_route *route, void *v, int width,
-                                    int weight_bits, int overlap)
+/* Work them out, in `reach` what each of the input's columns does. */
+SNE_INLINE void sne_plan(const sne_synapses *p, size_t stride, int width, int weight_bits, int kernel, sne_reach *reach,
+                         sne_route *route)
+{
+    const uint32_t pitch = (uint32_t)sne_pitch(stride, weight_bits);
+    const uint32_t tap = kernel == SNE_DEPTHWISE ? pitch : p->in_channels * pitch;
+    uint32_t x;
+    route->reach = reach;
+    route->tap = tap;
+    route->pitch = pitch;
+    route->chain.stride = stride;
+    route->chain.next = p->stride_width * tap + pitch;
+    for (x = 0; kernel == SNE_SCATTER && x < p->in_width; x++, reach++) {
+        const uint32_t first = p->columns.start[x];
+        const sne_pair *const pair = p->columns.pairs + first;
+        reach->n = p->columns.start[x + 1u] - first;
+        if (reach->n) {
+            reach->membranes = pair->position * (uint32_t)stride * (uint32_t)width / 8u;
+            reach->weights = (pair->tap - x) * tap;
+        }
+    }
+}
+
+/* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches: neighbours, each
+ * through the tap a stride before the last one's. Returns their number. */
+SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_route *route, const sne_weight *base,
+                                    void *v, int width, int weight_bits)
+{
+    const sne_reach *const reach = route->reach + sne_divide(i, &p->divide);
+    const uint32_t n = reach->n;
+    if (n) {
+        sne_bring_chain((uint8_t *)v + reach->membranes, base + (i * route->pitch + reach->weights), n, &route->chain,
+                        width, weight_bits);
+    }
+    return n;
+}
+
+/* The same where average pooling's windows overlap. */
+SNE_INLINE uint32_t sne_scatter_overlap(const sne_synapses *p, uint32_t i, const sne_route *route, const sne_weight *base,
+                                        void *v, int width, int weight_bits)
 {
     const uint32_t x = sne_divide(i, &p->divide);
-    const sne_weight *const w = route->weight + (i - x * p->in_channels) * route->pitch;
-    const uint16_t *const start = p->columns.start + x;
-    const uint32_t reached = (uint32_t)start[1] - start[0];
-    const sne_pair *pair = p->columns.pairs + start[0];
-    uint32_t k;
-    if (!overlap && reached) {
-        sne_bring_chain((uint8_t *)v + pair->position * route->step, w + pair->tap * route->tap, reached, &route->chain, width,
-                      weight_bits);
-    }
-    for (k = 0; overlap && k < reached; k++, pair++) {
-        sne_bring_chain((uint8_t *)v + pair->position * route->step, w + pair->tap * route->tap, 1, &route->chain, width,
-                      weight_bits);
+    const sne_weight *const w = base + (i - x * p->in_channels) * route->pitch;
+    const sne_pair *pair = p->columns.pairs + p->columns.start[x];
+    const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
+    const uint32_t reached = (uint32_t)(stop - pair);
+    for (; pair != stop; pair++) {
+        sne_bring_chain(sne_at(v, pair->position * route->chain.stride, width), w + pair->tap * route->tap, 1,
+                        &route->chain, width, weight_bits);
     }
     return reached;
 }
@@ -464,28 +501,26 @@ SNE_INLINE uint32_t sne_scatter_channel(const sne_synapses *p, uint32_t i, const
 
 /* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows, or
  * (depthwise) of weights added. */
-SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
+SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, const sne_route *route, uint32_t y, const uint32_t *bits, void *v,
                                 int width, int weight_bits, int kernel)
 {
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
     uint32_t total = 0;
-    sne_route route;
-    route.pitch = (uint32_t)sne_pitch(stride, weight_bits);
-    route.tap = (kernel == SNE_DEPTHWISE ? 1u : p->in_channels) * route.pitch;
-    route.step = (uint32_t)stride * (uint32_t)width / 8u;
-    route.chain.stride = stride;
-    route.chain.next = p->stride_width * route.tap + route.pitch;
     for (; row != last; row++) {
+        const sne_weight *const base = p->weight + row->tap * p->kernel_width * route->tap;
         sne_bits in = sne_bits_of(bits, row->position * length, length);
-        route.weight = p->weight + row->tap * p->kernel_width * route.tap;
         do {
             uint32_t spikes = sne_next_word(&in);
             for (; spikes; spikes &= spikes - 1u) {
                 const uint32_t i = in.index + sne_lowest_bit(spikes);
-                total += kernel == SNE_DEPTHWISE
-                             ? sne_scatter_channel(p, i, route.weight, v, stride, width)
-                             : sne_scatter_one(p, i, &route, v, width, weight_bits, kernel == SNE_OVERLAP);
+                if (kernel == SNE_SCATTER) {
+                    total += sne_scatter_one(p, i, route, base, v, width, weight_bits);
+                } else if (kernel == SNE_OVERLAP) {
+                    total += sne_scatter_overlap(p, i, route, base, v, width, weight_bits);
+                } else {
+                    total += sne_scatter_channel(p, i, base, v, route->chain.stride, width);
+                }
             }
         } while (in.word != in.end);
     }
@@ -548,6 +583,10 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     void *v = job->membranes;
     uint32_t y, x, i, t, rows = 0, fired = 0;
     size_t first = 0;
+    sne_route route;
+    if (scatter) {
+        sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)job->rows, &route);
+    }
     sne_clear(job->out, job->timesteps * out_words);
     for (y = 0; y < p->out_height; y++) {
         for (x = 0; x < across; x++) {
@@ -580,7 +619,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 } else if (kernel == SNE_SWEEP) {
                     rows += sne_sweep(p, y, in, v, stride, job->rows, width, weight_bits);
                 } else if (scatter) {
-                    rows += sne_scatter(p, y, in, v, stride, width, weight_bits, kernel);
+                    rows += sne_scatter(p, &route, y, in, v, width, weight_bits, kernel);
                 } else if (kernel == SNE_COLLECT) {
                     rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
