@@ -105,19 +105,28 @@ SNE_INLINE void sne_chain_8_helium(int16_t *v, const sne_weight *weight, size_t 
     }
 }
 
-SNE_INLINE void sne_add_chain_helium(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+/* Any chain. */
+SNE_OUTLINE void sne_chain_helium(int16_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
 {
-    int16_t *at = (int16_t *)v;
     size_t left = chain->stride;
-    for (; left >= 32; left -= 32, at += 32, weight += 32) {
-        sne_chain_32_helium(at, weight, n, chain);
+    for (; left >= 32; left -= 32, v += 32, weight += 32) {
+        sne_chain_32_helium(v, weight, n, chain);
     }
     while (left) {
         const size_t count = left < 8 ? left : 8;
-        sne_chain_8_helium(at, weight, n, chain, count);
-        at += count;
+        sne_chain_8_helium(v, weight, n, chain, count);
+        v += count;
         weight += count;
         left -= count;
+    }
+}
+
+SNE_INLINE void sne_add_chain_helium(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+{
+    if (chain->stride == 32) {
+        sne_chain_32_helium((int16_t *)v, weight, n, chain);
+    } else {
+        sne_chain_helium((int16_t *)v, weight, n, chain);
     }
 }
 

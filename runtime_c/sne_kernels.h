@@ -395,7 +395,7 @@ typedef struct {
 } sne_bits;
 
 /* The `length` bits from bit `from` on, one at least. */
-SNE_INLINE sne_bits sne_bits_of(const uint32_t *bits, uint32_t from, uint32_t length)
+SNE_INLINE sne_bits sne_some_bits(const uint32_t *bits, uint32_t from, uint32_t length)
 {
     sne_bits some;
     some.word = bits + (from >> 5);
@@ -509,7 +509,7 @@ SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, const sne_route *route, u
     uint32_t total = 0;
     for (; row != last; row++) {
         const sne_weight *const base = p->weight + row->tap * p->kernel_width * route->tap;
-        sne_bits in = sne_bits_of(bits, row->position * length, length);
+        sne_bits in = sne_some_bits(bits, row->position * length, length);
         do {
             uint32_t spikes = sne_next_word(&in);
             for (; spikes; spikes &= spikes - 1u) {
@@ -539,7 +539,7 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
     uint32_t total = 0;
     for (; row != last; row++) {
         const uint32_t base = row->tap * p->kernel_width * tap;
-        sne_bits in = sne_bits_of(bits, row->position * length, length);
+        sne_bits in = sne_some_bits(bits, row->position * length, length);
         do {
             uint32_t spikes = sne_next_word(&in);
             for (; spikes; spikes &= spikes - 1u) {
