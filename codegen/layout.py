@@ -230,7 +230,7 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
             if kernel == "sweep" and isinstance(layer, Conv):
                 capacity += layer.in_shape[1] + 2 * layer.padding[1] + 1
             if kernel == "scatter":
-                capacity = 3 * (pools[0].in_shape if pools else layer.in_shape)[1]
+                capacity = 3 * (pools[0].in_shape if pools else layer.in_shape)[1] + padded(layer.channels) // 2
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
         working = block + drive + 4 * capacity
         stages.append(

@@ -80,15 +80,17 @@ SNE_INLINE void sne_add_rows(void *v, const sne_weight *weight, const uint32_t *
     }
 }
 
-/* Add a chain's rows, the first at `weight`, to `n` positions, one at least, the first at `v`. */
-SNE_INLINE void sne_add_chain(void *v, const sne_weight *weight, size_t n, const sne_chain *chain, int width)
+/* Add a chain's rows, the first at `weight`, to `n` positions, one at least, the first at `v`. `turned`: membranes with
+ * turned signs (sne_fire.h). */
+SNE_INLINE void sne_add_chain(void *v, const sne_weight *weight, size_t n, const sne_chain *chain, int width, int turned)
 {
 #if defined(SNE_ADD)
     if (width == 16) {
-        SNE_ADD(sne_add_chain)((uint32_t *)v, weight, n, chain);
+        SNE_ADD(sne_add_chain)((uint32_t *)v, weight, n, chain, turned);
         return;
     }
 #endif
+    (void)turned;
     for (; n; n--, weight -= chain->next - chain->stride, v = sne_at(v, chain->stride, width)) {
         SNE_ADD_ANY(sne_add_row)(v, weight, chain->stride, width);
     }

@@ -164,8 +164,9 @@ SNE_OUTLINE void sne_chain_fours_dsp(uint32_t *v, const sne_weight *weight, size
     }
 }
 
-SNE_INLINE void sne_add_chain_dsp(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+SNE_INLINE void sne_add_chain_dsp(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain, int turned)
 {
+    (void)turned; /* only the M3's are */
     if (chain->stride == 32) {
         sne_chain_32_dsp(v, weight, n, chain);
     } else if (chain->stride & 15u) {

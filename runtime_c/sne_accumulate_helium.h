@@ -121,8 +121,9 @@ SNE_OUTLINE void sne_chain_helium(int16_t *v, const sne_weight *weight, size_t n
     }
 }
 
-SNE_INLINE void sne_add_chain_helium(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+SNE_INLINE void sne_add_chain_helium(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain, int turned)
 {
+    (void)turned; /* only the M3's are */
     if (chain->stride == 32) {
         sne_chain_32_helium((int16_t *)v, weight, n, chain);
     } else {

@@ -77,7 +77,7 @@ typedef struct {
     uint32_t *out;      /* [timesteps][words] */
     void *membranes;
     void *current;      /* of one tile: a direct input's constant current */
-    uint32_t *rows;     /* [capacity]; scatter: what each of the input's columns reaches */
+    uint32_t *rows;     /* [capacity]; scatter: what each of the input's columns reaches, and a turned drive */
     uint32_t timesteps;
     uint8_t spread;
     uint8_t fresh;
@@ -457,13 +457,13 @@ SNE_INLINE void sne_plan(const sne_synapses *p, size_t stride, int width, int we
 /* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches: neighbours, each
  * through the tap a stride before the last one's. Returns their number. */
 SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_route *route, const sne_weight *base,
-                                    void *v, int width, int weight_bits)
+                                    void *v, int width, int weight_bits, int turned)
 {
     const sne_reach *const reach = route->reach + sne_divide(i, &p->divide);
     const uint32_t n = reach->n;
     if (n) {
         sne_bring_chain((uint8_t *)v + reach->membranes, base + (i * route->pitch + reach->weights), n, &route->chain,
-                        width, weight_bits);
+                        width, weight_bits, turned);
     }
     return n;
 }
@@ -479,7 +479,7 @@ SNE_INLINE uint32_t sne_scatter_overlap(const sne_synapses *p, uint32_t i, const
     const uint32_t reached = (uint32_t)(stop - pair);
     for (; pair != stop; pair++) {
         sne_bring_chain(sne_at(v, pair->position * route->chain.stride, width), w + pair->tap * route->tap, 1,
-                        &route->chain, width, weight_bits);
+                        &route->chain, width, weight_bits, 0);
     }
     return reached;
 }
@@ -502,7 +502,7 @@ SNE_INLINE uint32_t sne_scatter_channel(const sne_synapses *p, uint32_t i, const
 /* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows, or
  * (depthwise) of weights added. */
 SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, const sne_route *route, uint32_t y, const uint32_t *bits, void *v,
-                                int width, int weight_bits, int kernel)
+                                int width, int weight_bits, int kernel, int turned)
 {
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
@@ -515,7 +515,7 @@ SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, const sne_route *route, u
             for (; spikes; spikes &= spikes - 1u) {
                 const uint32_t i = in.index + sne_lowest_bit(spikes);
                 if (kernel == SNE_SCATTER) {
-                    total += sne_scatter_one(p, i, route, base, v, width, weight_bits);
+                    total += sne_scatter_one(p, i, route, base, v, width, weight_bits, turned);
                 } else if (kernel == SNE_OVERLAP) {
                     total += sne_scatter_overlap(p, i, route, base, v, width, weight_bits);
                 } else {
@@ -567,13 +567,20 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
 typedef size_t (*sne_fire_function)(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
                                     size_t first);
 
+/* Do this layer's membranes have turned signs (sne_fire.h) while it works on them? All arguments are constants. */
+SNE_INLINE int sne_turned(int kernel, int weight_bits, int width, int decay, int32_t factor, int reset, int clamp)
+{
+    return kernel == SNE_SCATTER && weight_bits == 8 && sne_fire_turns(width, decay, factor, reset, clamp);
+}
+
 /* A layer through all timesteps. All but p, q, job and cost are constants of the caller's; a readout has no `fire`, and
  * `weight_bits` is 8 or, but for a direct input, 4.
  * Returns the spikes made, and adds the work done to `cost`. */
 SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const sne_job *job, sne_cost *cost, int kernel,
-                              int weight_bits, sne_fire_function fire, int width, int decay, int32_t factor, int clamp)
+                              int weight_bits, sne_fire_function fire, int width, int decay, int32_t factor, int reset, int clamp)
 {
     const int readout = fire == NULL;
+    const int turned = !readout && sne_turned(kernel, weight_bits, width, decay, factor, reset, clamp);
     const size_t stride = q->stride, channels = q->channels;
     const int scatter = kernel == SNE_SCATTER || kernel == SNE_OVERLAP || kernel == SNE_DEPTHWISE;
     const int whole_row = scatter || kernel == SNE_SWEEP;
@@ -586,6 +593,9 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     sne_route route;
     if (scatter) {
         sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)job->rows, &route);
+    }
+    if (turned) {
+        sne_turned_drive(job->rows + p->capacity - stride / 2u, q->bias, stride, decay, factor);
     }
     sne_clear(job->out, job->timesteps * out_words);
     for (y = 0; y < p->out_height; y++) {
@@ -610,6 +620,10 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     sne_charge_fresh(sne_at(v, i * stride, width), drive, stride, width);
                 }
             }
+            if (turned) {
+                sne_turn(v, positions * stride);
+                drive = job->rows + p->capacity - stride / 2u;
+            }
             for (t = 0; t < job->timesteps; t++) {
                 if (readout) {
                     sne_leak(q, v, drive, width, decay, factor);
@@ -619,7 +633,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 } else if (kernel == SNE_SWEEP) {
                     rows += sne_sweep(p, y, in, v, stride, job->rows, width, weight_bits);
                 } else if (scatter) {
-                    rows += sne_scatter(p, &route, y, in, v, width, weight_bits, kernel);
+                    rows += sne_scatter(p, &route, y, in, v, width, weight_bits, kernel, turned);
                 } else if (kernel == SNE_COLLECT) {
                     rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
@@ -633,6 +647,9 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
             }
             first += positions * channels;
             if (job->spread) {
+                if (turned) {
+                    sne_turn(v, positions * stride);
+                }
                 v = sne_at(v, positions * stride, width);
             }
         }
