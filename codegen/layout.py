@@ -15,8 +15,10 @@ from sne_edge.model import AvgPool, Conv, Depthwise, Linear, QuantEnsemble, Quan
 # How a layer meets its spikes; sne_kernels.h explains each.
 Kernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise"]
 # Where fewer inputs than this share spike in a timestep, a convolution takes them one by one. Measured with a 3 x 3
-# kernel and 32 channels, sweeping and scattering cost the same at 1.1 % (Cortex-M3), 1.9 % (M4) and 1.4 % (M55).
-SCATTER_BELOW = 0.04
+# kernel and 32 channels, sweeping and scattering cost the same at 4.1 % (Cortex-M3, M55) and 6.1 % (M4), with 16 or 64
+# channels at 2.2 % or more; Cortex-M0 has no kernel of its own for this, and would rather sweep from 1.5 % on.
+SCATTER_BELOW = 0.025
+SCATTER_BELOW_OTHERWISE = 0.01  # where some other core has none either: `scatters_well`
 MAX_ROWS = 160  # rows that are added at once; 257 would overflow the lanes of a word
 Pairs = list[list[tuple[int, int]]]
 
@@ -280,10 +282,19 @@ def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...]
         return "gather"
     assert isinstance(layer, Conv)
     worst = int(layer.fan_out().sum()) * timesteps
-    if student.layer_ops and student.layer_ops[number] < SCATTER_BELOW * worst:
+    below = SCATTER_BELOW if scatters_well(layer) else SCATTER_BELOW_OTHERWISE
+    if student.layer_ops and student.layer_ops[number] < below * worst:
         return "scatter"
     overlaps = layer.kernel[1] > layer.stride[1] and layer.out_shape[0] > 1
     return "sweep" if overlaps else "gather"
+
+
+def scatters_well(layer: Conv) -> bool:
+    """Has every core but the M0 assembler for scattering this layer? See sne_accumulate.h, and sne_fire_thumb2.h."""
+    neuron = layer.neuron
+    lanes = layer.bits == 8 and layer.width == 16 and padded(layer.channels) % 16 == 0
+    leaks = neuron.decay.kind == "none" or (neuron.decay.kind == "shift" and neuron.decay.value < 8)
+    return lanes and leaks and neuron.clamp is None and not neuron.reset_delay
 
 
 def window_inputs(layer: SynapticLayer) -> int:
