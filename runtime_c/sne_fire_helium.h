@@ -20,13 +20,11 @@ SNE_INLINE size_t sne_fire_helium(const sne_neurons *p, int16_t *v, const int16_
     for (; positions; positions -= together, first += p->channels, v += p->stride) {
         const uint16x8_t lanes = vshlq_r_u16(from_bit_0, (int32_t)(first & 7u));
         uint8_t *at = (uint8_t *)bits + (first >> 3);
-        const void *threshold, *add;
+        const void *threshold = p->threshold, *add = drive;
         int16_t *to = v;
         uint32_t byte = *at, left = (uint32_t)together;
         int16x8_t m, t, d;
         __asm__ volatile("2:\n"
-                         "mov %[threshold], %[thresholds]\n"
-                         "mov %[add], %[drive]\n"
                          "dlstp.16 lr, %[stride]\n"
                          "1:\n"
                          "vldrh.u16 %q[t], [%[threshold]], #16\n"
@@ -64,11 +62,13 @@ SNE_INLINE size_t sne_fire_helium(const sne_neurons *p, int16_t *v, const int16_
                          "strb %[byte], [%[at]], #1\n"
                          "lsr %[byte], %[byte], #8\n"
                          "letp lr, 1b\n"
+                         "sub %[threshold], %[threshold], %[stride], lsl #1\n"
+                         "sub %[add], %[add], %[stride], lsl #1\n"
                          "subs %[left], #1\n"
                          "bne 2b\n"
                          : [byte] "+Te"(byte), [n] "+Te"(n), [to] "+r"(to), [left] "+l"(left), [at] "+r"(at),
-                           [threshold] "=&r"(threshold), [add] "=&r"(add), [m] "=&w"(m), [t] "=&w"(t), [d] "=&w"(d)
-                         : [stride] "r"((uint32_t)p->stride), [thresholds] "r"(p->threshold), [drive] "r"(drive),
+                           [threshold] "+r"(threshold), [add] "+r"(add), [m] "=&w"(m), [t] "=&w"(t), [d] "=&w"(d)
+                         : [stride] "r"((uint32_t)p->stride),
                            [factor] "r"(factor), [lanes] "w"(lanes), [ones] "w"(ones), [zero] "w"(zero),
                            [high] "w"(high), [low] "w"(low), [shift] "i"(decay == SNE_DECAY_SHIFT ? factor : 0),
                            [q15] "i"(decay == SNE_DECAY_Q15), [clamp] "i"(clamp),

@@ -134,7 +134,7 @@ def scattering(channels: int, neuron: Neuron, pool: tuple[int, int] | None = Non
         first = not any(isinstance(before, Conv) for before in layers)
         layers.append(proven(layer, encoder, not layers, pool[0] ** 2 if pool and first else 1))
         shape = layer.out_shape
-    ensemble = ensemble_of(encoder, [[*layers, linear(encoder, False, shape, 2, Neuron("li", Decay("none"), "none"))]])
+    ensemble = ensemble_of(encoder, [[*layers, linear(encoder, False, shape, 2, Neuron("li", Decay("shift", 1), "none"))]])
     (student,) = ensemble.students
     student = msgspec.structs.replace(student, max_ops=1, layer_ops=(0,) * len(student.layers))
     return msgspec.structs.replace(ensemble, students=(student,))
@@ -146,7 +146,6 @@ SCATTERING = {
     "48 channels": (48, Neuron("lif", Decay("shift", 3), reset="zero")),
     "11 channels": (11, LIF),
     "if": (16, Neuron("if", clamp=(-9000, 9000))),
-    "slow": (16, Neuron("lif", Decay("shift", 9))),
     "q15": (32, Neuron("lif", Decay("q15", 21000))),
     "delayed": (16, Neuron("lif", Decay("shift", 2), reset_delay=True)),
     "pooled": (32, LIF, (2, 2)),
