@@ -69,7 +69,8 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
     }
 #elif defined(SNE_FIRE_THUMB2)
     if (width == 16 && sne_fire_thumb2_can(reset, clamp)) {
-        return sne_fire_thumb2(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset, turned);
+        return sne_fire_thumb2(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
+                               turned);
     }
 #elif defined(SNE_FIRE_SWAR)
     if (width == 16 && sne_fire_swar_can(reset, decay, clamp)) {

@@ -577,7 +577,8 @@ SNE_INLINE int sne_turned(int kernel, int weight_bits, int width, int decay, int
  * `weight_bits` is 8 or, but for a direct input, 4.
  * Returns the spikes made, and adds the work done to `cost`. */
 SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const sne_job *job, sne_cost *cost, int kernel,
-                              int weight_bits, sne_fire_function fire, int width, int decay, int32_t factor, int reset, int clamp)
+                              int weight_bits, sne_fire_function fire, int width, int decay, int32_t factor, int reset,
+                              int clamp)
 {
     const int readout = fire == NULL;
     const int turned = !readout && sne_turned(kernel, weight_bits, width, decay, factor, reset, clamp);

@@ -1,4 +1,4 @@
-"""Chains of rows, which scattering adds: each core's kernels against the equation, at every remainder of their blocks."""
+"""Chains of rows, which scattering adds: each core's kernels against the equation, at every remainder of a block."""
 
 from __future__ import annotations
 

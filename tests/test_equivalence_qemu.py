@@ -108,7 +108,7 @@ def test_depthwise_convolutions_are_exact_on_every_core(
 
 
 def scattering(channels: int, neuron: Neuron, pool: tuple[int, int] | None = None, bits: int = 8) -> QuantEnsemble:
-    """Convolutions of few spikes, one of stride 1 and one of 2, the first behind an average pooling of (kernel, stride)."""
+    """Convolutions of few spikes, of stride 1 and of 2, the first behind an average pooling of (kernel, stride)."""
     rng = np.random.default_rng(channels)
     encoder = Encoder("events", (7, 6, 5), 3)
     shape, layers = encoder.shape, list[Layer]()
@@ -134,7 +134,8 @@ def scattering(channels: int, neuron: Neuron, pool: tuple[int, int] | None = Non
         first = not any(isinstance(before, Conv) for before in layers)
         layers.append(proven(layer, encoder, not layers, pool[0] ** 2 if pool and first else 1))
         shape = layer.out_shape
-    ensemble = ensemble_of(encoder, [[*layers, linear(encoder, False, shape, 2, Neuron("li", Decay("shift", 1), "none"))]])
+    readout = linear(encoder, False, shape, 2, Neuron("li", Decay("shift", 1), "none"))
+    ensemble = ensemble_of(encoder, [[*layers, readout]])
     (student,) = ensemble.students
     student = msgspec.structs.replace(student, max_ops=1, layer_ops=(0,) * len(student.layers))
     return msgspec.structs.replace(ensemble, students=(student,))
