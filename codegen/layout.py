@@ -13,10 +13,12 @@ import numpy as np
 from sne_edge.model import AvgPool, Conv, Depthwise, Linear, QuantEnsemble, QuantStudent, SynapticLayer, size
 
 # How a layer meets its spikes; sne_kernels.h explains each.
-Kernel = Literal["gather", "sweep", "scatter", "collect", "depthwise"]
+Kernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise"]
 # Where fewer inputs than this share spike in a timestep, a convolution takes them one by one. Measured with a 3 x 3
-# kernel and 32 channels, sweeping and scattering cost the same at 1.1 % (Cortex-M3), 1.9 % (M4) and 1.4 % (M55).
-SCATTER_BELOW = 0.013
+# kernel and 32 channels, sweeping and scattering cost the same at 4.1 % (Cortex-M3, M55) and 6.1 % (M4), with 16 or 64
+# channels at 2.2 % or more; Cortex-M0 has no kernel of its own for this, and would rather sweep from 1.5 % on.
+SCATTER_BELOW = 0.025
+SCATTER_BELOW_OTHERWISE = 0.01  # where some other core has none either: `scatters_well`
 MAX_ROWS = 160  # rows that are added at once; 257 would overflow the lanes of a word
 Pairs = list[list[tuple[int, int]]]
 
@@ -278,15 +280,16 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
         if isinstance(layer, SynapticLayer):
             direct = number == 0 and encoder.kind == "direct"
             kernel = "gather" if direct else choose_kernel(student, number, pools, encoder.timesteps)
-            tile = layer.out_shape[1] if kernel in ("sweep", "scatter", "depthwise") else 1
+            listed = kernel in ("gather", "sweep", "collect")
+            tile = layer.out_shape[1] if not listed or kernel == "sweep" else 1
             membrane_bytes = padded(layer.channels) * layer.width // 8
             block = tile * membrane_bytes
             drive = block if direct else 0
-            seen = pools[0].in_shape if pools else layer.in_shape
-            inputs = seen[1] * seen[2] if kernel in ("scatter", "depthwise") else window_inputs(layer)
-            capacity = min(inputs + 31, MAX_ROWS)
-            if kernel in ("sweep", "scatter") and isinstance(layer, Conv) and not pools:
-                capacity = layer.in_shape[1] + 2 * layer.padding[1] + 1 + min(window_inputs(layer) + 31, MAX_ROWS)
+            capacity = min(window_inputs(layer) + 31, MAX_ROWS) if listed else 0
+            if kernel == "sweep" and isinstance(layer, Conv):
+                capacity += layer.in_shape[1] + 2 * layer.padding[1] + 1
+            if kernel == "scatter":
+                capacity = 3 * (pools[0].in_shape if pools else layer.in_shape)[1] + padded(layer.channels) // 2
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
         working = block + drive + 4 * capacity
         stages.append(
@@ -331,15 +334,24 @@ def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...]
     if isinstance(layer, Depthwise):
         return "depthwise"
     if pools:
-        return "scatter"
+        return "overlap" if any(pool.kernel[1] > pool.stride[1] for pool in pools) else "scatter"
     if layer.out_shape[:2] == (1, 1):
         return "gather"
     assert isinstance(layer, Conv)
     worst = int(layer.fan_out().sum()) * timesteps
-    if student.layer_ops and student.layer_ops[number] < SCATTER_BELOW * worst:
+    below = SCATTER_BELOW if scatters_well(layer) else SCATTER_BELOW_OTHERWISE
+    if student.layer_ops and student.layer_ops[number] < below * worst:
         return "scatter"
     overlaps = layer.kernel[1] > layer.stride[1] and layer.out_shape[0] > 1
     return "sweep" if overlaps else "gather"
+
+
+def scatters_well(layer: Conv) -> bool:
+    """Has every core but the M0 assembler for scattering this layer? See sne_accumulate.h, and sne_fire_thumb2.h."""
+    neuron = layer.neuron
+    lanes = layer.bits == 8 and layer.width == 16 and padded(layer.channels) % 16 == 0
+    leaks = neuron.decay.kind == "none" or (neuron.decay.kind == "shift" and neuron.decay.value < 8)
+    return lanes and leaks and neuron.clamp is None and not neuron.reset_delay
 
 
 def window_inputs(layer: SynapticLayer) -> int:

@@ -80,16 +80,20 @@ SNE_INLINE void sne_add_rows(void *v, const sne_weight *weight, const uint32_t *
     }
 }
 
-/* v[j] += weight[j], j < stride. */
-SNE_INLINE void sne_add_row(void *v, const sne_weight *weight, size_t stride, int width)
+/* Add a chain's rows, the first at `weight`, to `n` positions, one at least, the first at `v`. `turned`: membranes with
+ * turned signs (sne_fire.h). */
+SNE_INLINE void sne_add_chain(void *v, const sne_weight *weight, size_t n, const sne_chain *chain, int width, int turned)
 {
 #if defined(SNE_ADD)
     if (width == 16) {
-        SNE_ADD(sne_add_row)((uint32_t *)v, weight, stride);
+        SNE_ADD(sne_add_chain)((uint32_t *)v, weight, n, chain, turned);
         return;
     }
 #endif
-    SNE_ADD_ANY(sne_add_row)(v, weight, stride, width);
+    (void)turned;
+    for (; n; n--, weight -= chain->next - chain->stride, v = sne_at(v, chain->stride, width)) {
+        SNE_ADD_ANY(sne_add_row)(v, weight, chain->stride, width);
+    }
 }
 
 #endif

@@ -104,25 +104,75 @@ SNE_INLINE void sne_add_rows_dsp(uint32_t *v, const sne_weight *weight, const ui
     }
 }
 
-/* One row: eight outputs at a time. */
-SNE_INLINE void sne_add_row_dsp(uint32_t *v, const sne_weight *weight, size_t stride)
+/* The next sixteen weights to the next sixteen membranes. */
+#define SNE_SIXTEEN_DSP                \
+    "ldm r0, {r4-r11}\n"               \
+    "ldrd r12, lr, [r1], #8\n"         \
+    "sxtab16 r4, r4, r12\n"            \
+    "sxtab16 r5, r5, r12, ror #8\n"    \
+    "sxtab16 r6, r6, lr\n"             \
+    "sxtab16 r7, r7, lr, ror #8\n"     \
+    "ldrd r12, lr, [r1], #8\n"         \
+    "sxtab16 r8, r8, r12\n"            \
+    "sxtab16 r9, r9, r12, ror #8\n"    \
+    "sxtab16 r10, r10, lr\n"           \
+    "sxtab16 r11, r11, lr, ror #8\n"   \
+    "stm r0!, {r4-r11}\n"
+
+/* A chain; `stride` is thirty-two. */
+SNE_NAKED void sne_chain_32_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight, SNE_REGISTER size_t n,
+                                SNE_REGISTER const sne_chain *chain)
 {
-    for (; stride >= 8; stride -= 8) {
-        __asm__ volatile("ldmia %1!, {r2, r3}\n"
-                         "ldmia %0, {r4, r5, r8, r9}\n"
-                         "sxtab16 r4, r4, r2\n"
-                         "sxtab16 r5, r5, r2, ror #8\n"
-                         "sxtab16 r8, r8, r3\n"
-                         "sxtab16 r9, r9, r3, ror #8\n"
-                         "stmia %0!, {r4, r5, r8, r9}\n"
-                         : "+r"(v), "+r"(weight)
-                         :
-                         : "r2", "r3", "r4", "r5", "r8", "r9", "memory");
+    __asm__ volatile("push {r4-r11, lr}\n"
+                     "ldr r3, [r3, #4]\n"
+                     "1:\n" SNE_SIXTEEN_DSP SNE_SIXTEEN_DSP
+                     "sub r1, r1, r3\n"
+                     "subs r2, r2, #1\n"
+                     "bne 1b\n"
+                     "pop {r4-r11, pc}\n");
+}
+
+/* A chain; `stride` is a multiple of sixteen. */
+SNE_NAKED void sne_chain_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                      SNE_REGISTER size_t n, SNE_REGISTER const sne_chain *chain)
+{
+    __asm__ volatile("push {r4-r11, lr}\n"
+                     "ldrd r12, lr, [r3]\n"
+                     "lsr r3, r12, #4\n"
+                     "push {r3, lr}\n"
+                     "1:\n" SNE_SIXTEEN_DSP
+                     "subs r3, r3, #1\n"
+                     "bne 1b\n"
+                     "ldrd r3, r12, [sp]\n"
+                     "sub r1, r1, r12\n"
+                     "subs r2, r2, #1\n"
+                     "bne 1b\n"
+                     "add sp, sp, #8\n"
+                     "pop {r4-r11, pc}\n");
+}
+
+/* Any chain: four outputs at a time. */
+SNE_OUTLINE void sne_chain_fours_dsp(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+{
+    for (; n; n--, weight -= chain->next) {
+        const sne_weight *const end = weight + chain->stride;
+        for (; weight != end; weight += 4, v += 2) {
+            const uint32_t w = sne_load_word(weight);
+            v[0] = sne_add_even(v[0], w);
+            v[1] = sne_add_odd(v[1], w);
+        }
     }
-    if (stride) {
-        const uint32_t w = sne_load_word(weight);
-        v[0] = sne_add_even(v[0], w);
-        v[1] = sne_add_odd(v[1], w);
+}
+
+SNE_INLINE void sne_add_chain_dsp(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain, int turned)
+{
+    (void)turned; /* only the M3's are */
+    if (chain->stride == 32) {
+        sne_chain_32_dsp(v, weight, n, chain);
+    } else if (chain->stride & 15u) {
+        sne_chain_fours_dsp(v, weight, n, chain);
+    } else {
+        sne_chain_sixteens_dsp(v, weight, n, chain);
     }
 }
 

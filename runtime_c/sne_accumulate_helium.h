@@ -71,15 +71,63 @@ SNE_OUTLINE void sne_add_rows_helium(uint32_t *v, const sne_weight *weight, cons
     }
 }
 
-SNE_INLINE void sne_add_row_helium(uint32_t *v, const sne_weight *weight, size_t stride)
+#define SNE_EIGHT_HELIUM(weights, membranes)      \
+    "vldrb.s16 q0, [r1, #" #weights "]\n"         \
+    "vldrh.u16 q1, [r0, #" #membranes "]\n"       \
+    "vadd.i16 q0, q0, q1\n"                       \
+    "vstrh.16 q0, [r0, #" #membranes "]\n"
+
+/* Thirty-two outputs of a chain. */
+SNE_NAKED void sne_chain_32_helium(SNE_REGISTER int16_t *v, SNE_REGISTER const sne_weight *weight, SNE_REGISTER size_t n,
+                                 SNE_REGISTER const sne_chain *chain)
 {
-    int16_t *at = (int16_t *)v;
-    for (; stride >= 8; stride -= 8, at += 8, weight += 8) {
-        vstrhq_s16(at, vaddq_s16(vldrhq_s16(at), vldrbq_s16(weight)));
+    __asm__ volatile("push {r4, lr}\n"
+                     "ldrd r3, r12, [r3]\n"
+                     "dls lr, r2\n"
+                     "sub r12, r12, r3\n"
+                     "1:\n"
+                     SNE_EIGHT_HELIUM(0, 0)
+                     SNE_EIGHT_HELIUM(8, 16)
+                     SNE_EIGHT_HELIUM(16, 32)
+                     SNE_EIGHT_HELIUM(24, 48)
+                     "add r0, r0, r3, lsl #1\n"
+                     "sub r1, r1, r12\n"
+                     "le lr, 1b\n"
+                     "pop {r4, pc}\n");
+}
+
+/* Up to eight of them. */
+SNE_INLINE void sne_chain_8_helium(int16_t *v, const sne_weight *weight, size_t n, const sne_chain *chain, size_t count)
+{
+    const mve_pred16_t lanes = vctp16q((uint32_t)count);
+    for (; n; n--, v += chain->stride, weight -= chain->next - chain->stride) {
+        vstrhq_p_s16(v, vaddq_s16(vldrhq_z_s16(v, lanes), vldrbq_z_s16(weight, lanes)), lanes);
     }
-    if (stride) {
-        const mve_pred16_t lanes = vctp16q(4);
-        vstrhq_p_s16(at, vaddq_s16(vldrhq_z_s16(at, lanes), vldrbq_z_s16(weight, lanes)), lanes);
+}
+
+/* Any chain. */
+SNE_OUTLINE void sne_chain_helium(int16_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+{
+    size_t left = chain->stride;
+    for (; left >= 32; left -= 32, v += 32, weight += 32) {
+        sne_chain_32_helium(v, weight, n, chain);
+    }
+    while (left) {
+        const size_t count = left < 8 ? left : 8;
+        sne_chain_8_helium(v, weight, n, chain, count);
+        v += count;
+        weight += count;
+        left -= count;
+    }
+}
+
+SNE_INLINE void sne_add_chain_helium(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain, int turned)
+{
+    (void)turned; /* only the M3's are */
+    if (chain->stride == 32) {
+        sne_chain_32_helium((int16_t *)v, weight, n, chain);
+    } else {
+        sne_chain_helium((int16_t *)v, weight, n, chain);
     }
 }
 

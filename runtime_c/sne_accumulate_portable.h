@@ -5,6 +5,12 @@
 #include "sne_neuron.h"
 #include "sne_weights.h"
 
+/* A spike's rows for neighbouring positions. */
+typedef struct {
+    size_t stride; /* weights of a row, membranes of a position */
+    size_t next;   /* bytes from a row's end back to the next one's start */
+} sne_chain;
+
 /* Four outputs stay in registers over all rows, so a membrane is read and written once. */
 SNE_INLINE void sne_add_rows_portable(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
                                       size_t stride, int width)

@@ -253,14 +253,70 @@ SNE_INLINE void sne_add_rows_swar(uint32_t *v, const sne_weight *weight, const u
     }
 }
 
-SNE_INLINE void sne_add_row_swar(uint32_t *v, const sne_weight *weight, size_t stride)
+#if __ARM_ARCH_ISA_THUMB > 1
+/* Four weights, in `w`, to two words of membranes with turned signs: these need neither `all` nor a lane for itself. */
+#define SNE_TURNED_FOUR(w, even, odd)           \
+    "and lr, " #w ", #0x00ff00ff\n"             \
+    "add " #even ", " #even ", lr\n"            \
+    "and lr, " #w ", #0xff00ff00\n"             \
+    "sub " #even ", " #even ", #0x00800080\n"   \
+    "add " #odd ", " #odd ", lr, lsr #8\n"      \
+    "sub " #odd ", " #odd ", #0x00800080\n"
+
+/* A chain for membranes with turned signs; `stride` is a multiple of sixteen. */
+SNE_NAKED void sne_turned_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                        SNE_REGISTER size_t n, SNE_REGISTER const sne_chain *chain)
 {
-    const sne_weight *const end = weight + stride;
-    for (; weight != end; weight += 4, v += 2) {
-        const uint32_t w = *(const uint32_t *)(const void *)weight;
-        v[0] = ((v[0] ^ SNE_SWAR_SIGN) + (w & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ SNE_SWAR_SIGN;
-        v[1] = ((v[1] ^ SNE_SWAR_SIGN) + ((w >> 8) & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ SNE_SWAR_SIGN;
+    __asm__ volatile("push {r4-r11, lr}\n"
+                     "ldrd r4, r5, [r3]\n"
+                     "push {r2, r4, r5}\n"
+                     "1:\n"
+                     "ldr r2, [sp, #4]\n"
+                     "2:\n"
+                     "ldm r0, {r4-r11}\n"
+                     "ldrd r3, r12, [r1], #8\n"
+                     SNE_TURNED_FOUR(r3, r4, r5)
+                     SNE_TURNED_FOUR(r12, r6, r7)
+                     "ldrd r3, r12, [r1], #8\n"
+                     SNE_TURNED_FOUR(r3, r8, r9)
+                     SNE_TURNED_FOUR(r12, r10, r11)
+                     "stm r0!, {r4-r11}\n"
+                     "subs r2, r2, #16\n"
+                     "bne 2b\n"
+                     "ldr r2, [sp]\n"
+                     "ldr r3, [sp, #8]\n"
+                     "sub r1, r1, r3\n"
+                     "subs r2, r2, #1\n"
+                     "str r2, [sp]\n"
+                     "bne 1b\n"
+                     "add sp, sp, #12\n"
+                     "pop {r4-r11, pc}\n");
+}
+#endif
+
+/* Any chain: four outputs at a time. */
+SNE_OUTLINE void sne_chain_fours_swar(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain,
+                                      uint32_t sign)
+{
+    for (; n; n--, weight -= chain->next) {
+        const sne_weight *const end = weight + chain->stride;
+        for (; weight != end; weight += 4, v += 2) {
+            const uint32_t w = *(const uint32_t *)(const void *)weight;
+            v[0] = ((v[0] ^ sign) + (w & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ sign;
+            v[1] = ((v[1] ^ sign) + ((w >> 8) & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ sign;
+        }
     }
+}
+
+SNE_INLINE void sne_add_chain_swar(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain, int turned)
+{
+#if __ARM_ARCH_ISA_THUMB > 1
+    if (turned && (chain->stride & 15u) == 0) {
+        sne_turned_sixteens_swar(v, weight, n, chain);
+        return;
+    }
+#endif
+    sne_chain_fours_swar(v, weight, n, chain, turned ? 0u : SNE_SWAR_SIGN);
 }
 
 #endif

@@ -20,12 +20,47 @@
 #include "sne_fire_host.h"
 #endif
 
+/* Does this core rather fire membranes with turned signs, u = v + 2^15? All arguments are constants. */
+SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, int clamp)
+{
+#if defined(SNE_FIRE_THUMB2)
+    return width == 16 && sne_fire_thumb2_can(reset, clamp) && sne_fire_thumb2_turns(decay, factor);
+#else
+    (void)width;
+    (void)decay;
+    (void)factor;
+    (void)reset;
+    (void)clamp;
+    return 0;
+#endif
+}
+
+/* Turn the signs of so many membranes, an even number, or turn them back. */
+SNE_INLINE void sne_turn(void *v, size_t n)
+{
+    uint32_t *word = (uint32_t *)v, *const end = word + n / 2u;
+    for (; word != end; word++) {
+        *word ^= 0x80008000u;
+    }
+}
+
+/* What firing adds to n turned membranes in place of `drive`: what leaking takes from 2^15 as well. */
+SNE_INLINE void sne_turned_drive(uint32_t *to, const void *drive, size_t n, int decay, int32_t factor)
+{
+    const uint32_t *from = (const uint32_t *)drive;
+    const uint32_t kept = decay == SNE_DECAY_SHIFT ? 0x8000u - (0x8000u >> (factor & 15)) : 0x8000u;
+    size_t i;
+    for (i = 0; i < n / 2u; i++) {
+        to[i] = (from[i] ^ 0x80008000u) - kept * 0x10001u;
+    }
+}
+
 /* Fire, reset, clamp, charge for the next timestep, for `positions` whole positions. Sets the bits, from `first` on, of
  * the neurons that fired, and returns their number; bits before `first` are left, those from there on must be 0. `v` is
  * [positions][stride], at a multiple of four bytes; `drive`, one position's bias or constant current, is [stride];
- * `factor` the shift or q15 of the decay. */
+ * `factor` the shift or q15 of the decay. `turned`: membranes have turned signs, and `drive` is a turned one. */
 SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
-                           size_t first, int width, int decay, int32_t factor, int reset, int clamp)
+                           size_t first, int width, int decay, int32_t factor, int reset, int clamp, int turned)
 {
 #if defined(SNE_FIRE_HELIUM)
     if (width == 16) {
@@ -34,7 +69,8 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
     }
 #elif defined(SNE_FIRE_THUMB2)
     if (width == 16 && sne_fire_thumb2_can(reset, clamp)) {
-        return sne_fire_thumb2(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset);
+        return sne_fire_thumb2(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
+                               turned);
     }
 #elif defined(SNE_FIRE_SWAR)
     if (width == 16 && sne_fire_swar_can(reset, decay, clamp)) {
@@ -45,6 +81,7 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
         return sne_fire_host(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset, clamp);
     }
 #endif
+    (void)turned; /* only where sne_fire_turns */
     return sne_fire_portable(p, v, drive, positions, bits, first, width, decay, factor, reset, clamp);
 }
 

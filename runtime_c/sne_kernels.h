@@ -2,7 +2,7 @@
  *
  * A layer runs through all timesteps, tile by tile: only one tile's membranes exist. Spikes are bits, in channel-last
  * order, each timestep's from a whole word on. Like the neurons' functions, these are inlined into generated callers
- * with their choices as constants. Five kernels bring spikes to membranes:
+ * with their choices as constants. These kernels bring spikes to membranes:
  *
  *   gather   a tile is one output position. The spikes that it sees lie in a few runs of bits, and consecutive bits have
  *            consecutive rows of weights; the rows of those that spiked are listed and added at once. A linear layer
@@ -13,6 +13,7 @@
  *   scatter  a tile is one row of output positions. Each spike of the input rows that it sees is brought to the
  *            positions that it reaches: better where hardly any spike, and after average pooling, which needs no pass of its
  *            own: the tables see through it.
+ *   overlap  as scatter, after average pooling whose windows overlap: a spike reaches a position through more than one tap.
  *   collect  a linear layer after average pooling: listed and added as by gather, found as by scatter.
  *   depthwise  as scatter, but a spike reaches its own channel only: one weight a position. */
 #ifndef SNE_KERNELS_H
@@ -24,7 +25,7 @@
 #include "sne_nibbles.h"
 #include "sne_multiply.h"
 
-enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC };
+enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_OVERLAP, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC };
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -76,7 +77,7 @@ typedef struct {
     uint32_t *out;      /* [timesteps][words] */
     void *membranes;
     void *current;      /* of one tile: a direct input's constant current */
-    uint32_t *rows;     /* [capacity] */
+    uint32_t *rows;     /* [capacity]; scatter: what each of the input's columns reaches, and a turned drive */
     uint32_t timesteps;
     uint8_t spread;
     uint8_t fresh;
@@ -386,17 +387,99 @@ SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, 
     return total + (uint32_t)(end - pairs);
 }
 
-/* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches. Returns their number. */
-SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_weight *base, void *v, size_t stride,
-                                    uint32_t tap, int width, int weight_bits)
+/* Some of a map's bits, word by word. */
+typedef struct {
+    const uint32_t *word, *end;
+    uint32_t first, last; /* masks of the first word, until it was read, and of the last one */
+    uint32_t index;       /* of a word's lowest bit, among these; below 0 in the first one */
+} sne_bits;
+
+/* The `length` bits from bit `from` on, one at least. */
+SNE_INLINE sne_bits sne_some_bits(const uint32_t *bits, uint32_t from, uint32_t length)
+{
+    sne_bits some;
+    some.word = bits + (from >> 5);
+    some.end = bits + ((from + length + 31u) >> 5);
+    some.first = ~(uint32_t)0 << (from & 31u);
+    some.last = ~(uint32_t)0 >> (-(from + length) & 31u);
+    some.index = 0u - (from & 31u) - 32u;
+    return some;
+}
+
+/* The next word, or what it has of them. */
+SNE_INLINE uint32_t sne_next_word(sne_bits *some)
+{
+    uint32_t spikes = *some->word++ & some->first;
+    some->first = ~(uint32_t)0;
+    some->index += 32u;
+    if (some->word == some->end) {
+        spikes &= some->last;
+    }
+    return spikes;
+}
+
+/* What the spikes of an input column reach: the first of `n` positions, and its tap's weights as if the column's first
+ * input were the row's. In bytes. */
+typedef struct {
+    uint32_t membranes, weights, n;
+} sne_reach;
+
+/* A scattering layer's constants. */
+typedef struct {
+    const sne_reach *reach; /* by input column */
+    sne_chain chain;
+    uint32_t tap, pitch;    /* bytes of a tap's weights, and of a row */
+} sne_route;
+
+/* Work them out, in `reach` what each of the input's columns does. */
+SNE_INLINE void sne_plan(const sne_synapses *p, size_t stride, int width, int weight_bits, int kernel, sne_reach *reach,
+                         sne_route *route)
+{
+    const uint32_t pitch = (uint32_t)sne_pitch(stride, weight_bits);
+    const uint32_t tap = kernel == SNE_DEPTHWISE ? pitch : p->in_channels * pitch;
+    uint32_t x;
+    route->reach = reach;
+    route->tap = tap;
+    route->pitch = pitch;
+    route->chain.stride = stride;
+    route->chain.next = p->stride_width * tap + pitch;
+    for (x = 0; kernel == SNE_SCATTER && x < p->in_width; x++, reach++) {
+        const uint32_t first = p->columns.start[x];
+        const sne_pair *const pair = p->columns.pairs + first;
+        reach->n = p->columns.start[x + 1u] - first;
+        if (reach->n) {
+            reach->membranes = pair->position * (uint32_t)stride * (uint32_t)width / 8u;
+            reach->weights = (pair->tap - x) * tap;
+        }
+    }
+}
+
+/* Bring input `i` of a row of inputs, whose weights start at `base`, to the positions that it reaches: neighbours, each
+ * through the tap a stride before the last one's. Returns their number. */
+SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_route *route, const sne_weight *base,
+                                    void *v, int width, int weight_bits, int turned)
+{
+    const sne_reach *const reach = route->reach + sne_divide(i, &p->divide);
+    const uint32_t n = reach->n;
+    if (n) {
+        sne_bring_chain((uint8_t *)v + reach->membranes, base + (i * route->pitch + reach->weights), n, &route->chain,
+                        width, weight_bits, turned);
+    }
+    return n;
+}
+
+/* The same where average pooling's windows overlap. */
+SNE_INLINE uint32_t sne_scatter_overlap(const sne_synapses *p, uint32_t i, const sne_route *route, const sne_weight *base,
+                                        void *v, int width, int weight_bits)
 {
     const uint32_t x = sne_divide(i, &p->divide);
-    const sne_weight *const w = base + (i - x * p->in_channels) * (uint32_t)sne_pitch(stride, weight_bits);
+    const sne_weight *const w = base + (i - x * p->in_channels) * route->pitch;
     const sne_pair *pair = p->columns.pairs + p->columns.start[x];
     const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
     const uint32_t reached = (uint32_t)(stop - pair);
     for (; pair != stop; pair++) {
-        sne_bring_row(sne_at(v, pair->position * stride, width), w + pair->tap * tap, stride, width, weight_bits);
+        sne_bring_chain(sne_at(v, pair->position * route->chain.stride, width), w + pair->tap * route->tap, 1,
+                        &route->chain, width, weight_bits, 0);
     }
     return reached;
 }
@@ -417,24 +500,29 @@ SNE_INLINE uint32_t sne_scatter_channel(const sne_synapses *p, uint32_t i, const
 }
 
 /* Bring the spikes of the input rows that output row `y` sees to its positions. Returns the number of rows, or
- * (`depthwise`) of weights added. */
-SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, uint32_t y, const uint32_t *bits, void *v, size_t stride,
-                                uint32_t *rows, int width, int weight_bits, int depthwise)
+ * (depthwise) of weights added. */
+SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, const sne_route *route, uint32_t y, const uint32_t *bits, void *v,
+                                int width, int weight_bits, int kernel, int turned)
 {
     const uint32_t length = (uint32_t)p->in_width * p->in_channels;
-    const uint32_t tap = (depthwise ? 1u : p->in_channels) * (uint32_t)sne_pitch(stride, weight_bits);
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
     uint32_t total = 0;
     for (; row != last; row++) {
-        const sne_weight *const base = p->weight + row->tap * p->kernel_width * tap;
-        sne_view view = {1, length, row->position * length, 0, length, 0, 0};
+        const sne_weight *const base = p->weight + row->tap * p->kernel_width * route->tap;
+        sne_bits in = sne_some_bits(bits, row->position * length, length);
         do {
-            const uint32_t *const end = sne_list(&view, bits, 1, rows, rows + p->capacity - 32), *i;
-            for (i = rows; i != end; i++) {
-                total += depthwise ? sne_scatter_channel(p, *i, base, v, stride, width)
-                                   : sne_scatter_one(p, *i, base, v, stride, tap, width, weight_bits);
+            uint32_t spikes = sne_next_word(&in);
+            for (; spikes; spikes &= spikes - 1u) {
+                const uint32_t i = in.index + sne_lowest_bit(spikes);
+                if (kernel == SNE_SCATTER) {
+                    total += sne_scatter_one(p, i, route, base, v, width, weight_bits, turned);
+                } else if (kernel == SNE_OVERLAP) {
+                    total += sne_scatter_overlap(p, i, route, base, v, width, weight_bits);
+                } else {
+                    total += sne_scatter_channel(p, i, base, v, route->chain.stride, width);
+                }
             }
-        } while (view.runs);
+        } while (in.word != in.end);
     }
     return total;
 }
@@ -451,15 +539,11 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
     uint32_t total = 0;
     for (; row != last; row++) {
         const uint32_t base = row->tap * p->kernel_width * tap;
-        uint32_t done = 0, from = row->position * length;
-        while (done < length) {
-            uint32_t spikes = bits[from >> 5] >> (from & 31u), take = 32u - (from & 31u);
-            if (length - done < take) {
-                take = length - done;
-                spikes &= ((uint32_t)1 << take) - 1u;
-            }
+        sne_bits in = sne_some_bits(bits, row->position * length, length);
+        do {
+            uint32_t spikes = sne_next_word(&in);
             for (; spikes; spikes &= spikes - 1u) {
-                const uint32_t i = done + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
+                const uint32_t i = in.index + sne_lowest_bit(spikes), x = sne_divide(i, &p->divide);
                 const uint32_t w = base + (i - x * p->in_channels) * pitch;
                 const sne_pair *pair = p->columns.pairs + p->columns.start[x];
                 for (; pair != p->columns.pairs + p->columns.start[x + 1u]; pair++) {
@@ -471,9 +555,7 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
                     }
                 }
             }
-            done += take;
-            from += take;
-        }
+        } while (in.word != in.end);
     }
     if (end != rows) {
         sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits);
@@ -485,21 +567,37 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
 typedef size_t (*sne_fire_function)(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
                                     size_t first);
 
+/* Do this layer's membranes have turned signs (sne_fire.h) while it works on them? All arguments are constants. */
+SNE_INLINE int sne_turned(int kernel, int weight_bits, int width, int decay, int32_t factor, int reset, int clamp)
+{
+    return kernel == SNE_SCATTER && weight_bits == 8 && sne_fire_turns(width, decay, factor, reset, clamp);
+}
+
 /* A layer through all timesteps. All but p, q, job and cost are constants of the caller's; a readout has no `fire`, and
  * `weight_bits` is 8 or, but for a direct input, 4.
  * Returns the spikes made, and adds the work done to `cost`. */
 SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const sne_job *job, sne_cost *cost, int kernel,
-                              int weight_bits, sne_fire_function fire, int width, int decay, int32_t factor, int clamp)
+                              int weight_bits, sne_fire_function fire, int width, int decay, int32_t factor, int reset,
+                              int clamp)
 {
     const int readout = fire == NULL;
+    const int turned = !readout && sne_turned(kernel, weight_bits, width, decay, factor, reset, clamp);
     const size_t stride = q->stride, channels = q->channels;
-    const int whole_row = kernel == SNE_SCATTER || kernel == SNE_SWEEP || kernel == SNE_DEPTHWISE;
+    const int scatter = kernel == SNE_SCATTER || kernel == SNE_OVERLAP || kernel == SNE_DEPTHWISE;
+    const int whole_row = scatter || kernel == SNE_SWEEP;
     const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
     void *v = job->membranes;
     uint32_t y, x, i, t, rows = 0, fired = 0;
     size_t first = 0;
+    sne_route route;
+    if (scatter) {
+        sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)job->rows, &route);
+    }
+    if (turned) {
+        sne_turned_drive(job->rows + p->capacity - stride / 2u, q->bias, stride, decay, factor);
+    }
     sne_clear(job->out, job->timesteps * out_words);
     for (y = 0; y < p->out_height; y++) {
         for (x = 0; x < across; x++) {
@@ -523,6 +621,10 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     sne_charge_fresh(sne_at(v, i * stride, width), drive, stride, width);
                 }
             }
+            if (turned) {
+                sne_turn(v, positions * stride);
+                drive = job->rows + p->capacity - stride / 2u;
+            }
             for (t = 0; t < job->timesteps; t++) {
                 if (readout) {
                     sne_leak(q, v, drive, width, decay, factor);
@@ -531,8 +633,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width, weight_bits);
                 } else if (kernel == SNE_SWEEP) {
                     rows += sne_sweep(p, y, in, v, stride, job->rows, width, weight_bits);
-                } else if (kernel == SNE_SCATTER || kernel == SNE_DEPTHWISE) {
-                    rows += sne_scatter(p, y, in, v, stride, job->rows, width, weight_bits, kernel == SNE_DEPTHWISE);
+                } else if (scatter) {
+                    rows += sne_scatter(p, &route, y, in, v, width, weight_bits, kernel, turned);
                 } else if (kernel == SNE_COLLECT) {
                     rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
@@ -546,6 +648,9 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
             }
             first += positions * channels;
             if (job->spread) {
+                if (turned) {
+                    sne_turn(v, positions * stride);
+                }
                 v = sne_at(v, positions * stride, width);
             }
         }

@@ -88,13 +88,16 @@ SNE_INLINE void sne_bring_rows(void *v, const sne_weight *weight, const uint32_t
     }
 }
 
-/* Add one row. */
-SNE_INLINE void sne_bring_row(void *v, const sne_weight *weight, size_t stride, int width, int weight_bits)
+/* Add a chain of `n` rows, at least one, each to a position of its own; `turned` is for 8 bits. */
+SNE_INLINE void sne_bring_chain(void *v, const sne_weight *weight, size_t n, const sne_chain *chain, int width,
+                                int weight_bits, int turned)
 {
     if (weight_bits == 8) {
-        sne_add_row(v, weight, stride, width);
-    } else {
-        SNE_ADD_NIBBLE(sne_add_nibble_row)(v, (const uint8_t *)weight, stride, width);
+        sne_add_chain(v, weight, n, chain, width, turned);
+        return;
+    }
+    for (; n; n--, weight -= chain->next - sne_pitch(chain->stride, 4), v = sne_at(v, chain->stride, width)) {
+        SNE_ADD_NIBBLE(sne_add_nibble_row)(v, (const uint8_t *)weight, chain->stride, width);
     }
 }
 

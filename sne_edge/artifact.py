@@ -172,6 +172,8 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
     for layer in (layer for student in content["students"] for layer in student["layers"]):
         if layer.get("bits") == 8:
             del layer["bits"]  # likewise, as before version 1.2
+    if not ensemble.policy.early:
+        del content["policy"]["early"]  # likewise, as before version 1.3
     return name(content, ""), tensors
 
 

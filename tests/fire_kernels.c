@@ -122,7 +122,7 @@ static int test(const char *name, fire_function fire, fire_function portable, in
                                                            size_t positions, uint32_t *bits, size_t first)               \
     {                                                                                                                    \
         return sne_fire(p, v, add, positions, bits, first, width, SNE_DECAY_##leak, shift ? shift : p->decay,           \
-                        SNE_RESET_##reset, clamp);                                                                       \
+                        SNE_RESET_##reset, clamp, 0);                                                                    \
     }                                                                                                                    \
     static size_t portable_##width##leak##shift##reset##clamp(const sne_neurons *p, void *v, const void *add,           \
                                                                size_t positions, uint32_t *bits, size_t first)           \
@@ -143,10 +143,38 @@ static int test(const char *name, fire_function fire, fire_function portable, in
 
 KINDS(KIND)
 
+/* With turned signs, on a core that has such a pass; on another its own. */
+#define TURNED(leak, shift, reset)                                                                                       \
+    static size_t turned_##leak##shift##reset(const sne_neurons *p, void *v, const void *add, size_t positions,          \
+                                              uint32_t *bits, size_t first)                                              \
+    {                                                                                                                    \
+        const int turned = sne_fire_turns(16, SNE_DECAY_##leak, shift, SNE_RESET_##reset, 0);                            \
+        uint32_t drive_of_turned[MOST / 2];                                                                              \
+        size_t n;                                                                                                        \
+        if (turned) {                                                                                                    \
+            sne_turned_drive(drive_of_turned, add, p->stride, SNE_DECAY_##leak, shift);                                  \
+            sne_turn(v, positions * p->stride);                                                                          \
+            add = drive_of_turned;                                                                                       \
+        }                                                                                                                \
+        n = sne_fire(p, v, add, positions, bits, first, 16, SNE_DECAY_##leak, shift, SNE_RESET_##reset, 0, turned);      \
+        if (turned) {                                                                                                    \
+            sne_turn(v, positions * p->stride);                                                                          \
+        }                                                                                                                \
+        return n;                                                                                                        \
+    }
+#define RUN_TURNED(leak, shift, reset)                                                                    \
+    wrong += test("turned_" #leak #shift "_" #reset, turned_##leak##shift##reset, portable_16##leak##shift##reset##0, 16);
+#define TURNED_KINDS(what)                                                                                               \
+    what(NONE, 0, SUBTRACT) what(SHIFT, 1, SUBTRACT) what(SHIFT, 2, SUBTRACT) what(SHIFT, 5, SUBTRACT)                   \
+    what(NONE, 0, ZERO) what(SHIFT, 1, ZERO) what(SHIFT, 3, ZERO) what(SHIFT, 8, ZERO)
+
+TURNED_KINDS(TURNED)
+
 int program(void)
 {
     int wrong = 0;
     KINDS(RUN)
+    TURNED_KINDS(RUN_TURNED)
     print_line("wrong", wrong);
     return 0;
 }

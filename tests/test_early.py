@@ -15,7 +15,7 @@ from strategies import examples, random_ensemble, random_inputs, random_policy
 from sne_edge import reference
 from sne_edge.early import NEVER, exact_table, turn, with_table
 from sne_edge.errors import SneError
-from sne_edge.model import ActivationPolicy, Linear, QuantEnsemble, QuantStudent
+from sne_edge.model import ActivationPolicy, Linear, QuantEnsemble, QuantStudent, check_policy
 from sne_edge.neuron import Decay, Neuron
 from sne_edge.policy import STOPS, format_policy, parse_policy
 from sne_edge.wire import policy_body
@@ -105,10 +105,11 @@ def test_the_words_of_a_policy_with_early_stops(tiny: QuantEnsemble) -> None:
 
 @pytest.mark.parametrize("early", [(1,), (-1,) * 6, (2**31,) * 6])
 def test_tables_that_do_not_fit_are_refused(early: tuple[int, ...]) -> None:
-    made = random_ensemble(random.Random(3), students=3)
-    made = msgspec.structs.replace(made, encoder=msgspec.structs.replace(made.encoder, timesteps=3))
+    check_policy(ActivationPolicy("cascade", margins=(1, 1), early=(0, 5, 1, 2**31 - 1, 9, 9)), 3, 3, False)
     with pytest.raises(ValueError, match="early margins"):
-        msgspec.structs.replace(made, policy=ActivationPolicy("cascade", margins=(1, 1), early=early))
+        check_policy(ActivationPolicy("cascade", margins=(1, 1), early=early), 3, 3, False)
+    with pytest.raises(ValueError, match="only cascades"):
+        check_policy(ActivationPolicy("all", early=(5,) * 6), 3, 3, False)
 
 
 @examples(100)

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from strategies import ENCODERS, every_policy, random_ensemble, random_inputs, with_early
+from sne_edge.codegen.layout import state_layout
+from strategies import ENCODERS, every_policy, proven, random_ensemble, random_inputs, with_early
 from test_equivalence import depthwise, ensemble_of, linear
 
 from sne_edge.artifact import fingerprint
@@ -19,8 +20,8 @@ from sne_edge.build import Firmware, build_firmware
 from sne_edge.device import Device
 from sne_edge.encoder import Encoder, EncoderKind
 from sne_edge.export import export
-from sne_edge.model import ActivationPolicy, Layer, Linear, QuantEnsemble
-from sne_edge.neuron import Decay, Neuron
+from sne_edge.model import ActivationPolicy, AvgPool, Conv, Layer, Linear, QuantEnsemble, window_out
+from sne_edge.neuron import Bound, Decay, Neuron
 from sne_edge.targets import resolve_target
 from sne_edge.verify import DeviceEngine, ReferenceEngine
 
@@ -122,6 +123,66 @@ def test_depthwise_convolutions_are_exact_on_every_core(
 ) -> None:
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
     assert_device(depthwise(6), board, tmp_path, random.Random(board), samples=2)
+
+
+def scattering(channels: int, neuron: Neuron, pool: tuple[int, int] | None = None, bits: int = 8) -> QuantEnsemble:
+    """Convolutions of few spikes, of stride 1 and of 2, the first behind an average pooling of (kernel, stride)."""
+    rng = np.random.default_rng(channels)
+    encoder = Encoder("events", (7, 6, 5), 3)
+    shape, layers = encoder.shape, list[Layer]()
+    if pool:
+        window = ((pool[0], pool[0]), (pool[1], pool[1]), (0, 0))
+        layers.append(AvgPool(shape, (*window_out(shape, *window), 5), *window))
+        shape = layers[-1].out_shape
+    for kernel, stride in (((3, 2), (1, 1)), ((2, 3), (2, 2))):
+        weight = rng.integers(-128, 128, (channels, shape[2], *kernel), dtype=np.int8) >> (8 - bits)
+        layer = Conv(
+            in_shape=shape,
+            out_shape=(*window_out(shape, kernel, stride, (1, 1)), channels),
+            weight=weight >> 3 if pool else weight,
+            bias=rng.integers(-20, 60, channels, dtype=np.int32),
+            threshold=rng.integers(20, 400, channels, dtype=np.int32),
+            scale=np.ones(channels),
+            neuron=neuron,
+            bound=Bound(0, 0),
+            stride=stride,
+            padding=(1, 1),
+            bits=bits,
+        )
+        first = not any(isinstance(before, Conv) for before in layers)
+        layers.append(proven(layer, encoder, not layers, pool[0] ** 2 if pool and first else 1))
+        shape = layer.out_shape
+    readout = linear(encoder, False, shape, 2, Neuron("li", Decay("shift", 1), "none"))
+    ensemble = ensemble_of(encoder, [[*layers, readout]])
+    (student,) = ensemble.students
+    student = msgspec.structs.replace(student, max_ops=1, layer_ops=(0,) * len(student.layers))
+    return msgspec.structs.replace(ensemble, students=(student,))
+
+
+LIF = Neuron("lif", Decay("shift", 1))
+SCATTERING = {
+    "lif": (32, LIF),
+    "48 channels": (48, Neuron("lif", Decay("shift", 3), reset="zero")),
+    "11 channels": (11, LIF),
+    "if": (16, Neuron("if", clamp=(-9000, 9000))),
+    "q15": (32, Neuron("lif", Decay("q15", 21000))),
+    "delayed": (16, Neuron("lif", Decay("shift", 2), reset_delay=True)),
+    "pooled": (32, LIF, (2, 2)),
+    "pooled, overlapping": (32, LIF, (3, 2)),
+    "4 bits": (32, LIF, None, 4),
+}
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("case", SCATTERING)
+def test_scattered_spikes_are_exact_on_every_core(
+    case: str, board: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    ensemble = scattering(*SCATTERING[case])
+    kernels = [stage.kernel for stage in state_layout(ensemble).stages[0]]
+    assert kernels == ["overlap" if "overlapping" in case else "scatter", "scatter", "gather"]
+    assert_device(ensemble, board, tmp_path, random.Random(case), samples=2)
 
 
 @pytest.mark.parametrize("board", BOARDS)

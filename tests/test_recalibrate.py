@@ -54,12 +54,13 @@ def test_everything_that_depends_on_the_policy_is_made_anew(kind: str, tiny: Qua
 @pytest.mark.parametrize("kind", ["cascade", "routed"])
 @pytest.mark.parametrize("rule", ["exact", "margin"])
 def test_early_stops_keep_their_promise(rule: str, kind: str, tiny: QuantEnsemble, dataset: Dataset) -> None:
-    plain, _ = recalibrate(tiny, dataset, 2.0, kind=kind)
-    made, promised = recalibrate(tiny, dataset, 2.0, kind=kind, early=rule)
+    drop = 40.0 if rule == "margin" else 2.0  # random weights have no good margins
+    plain, _ = recalibrate(tiny, dataset, drop, kind=kind)
+    made, promised = recalibrate(tiny, dataset, drop, kind=kind, early=rule)
     inputs = made.encoder.encode(dataset.x_val)
     got, want = reference.run(made, inputs), reference.run(plain, inputs)
     right, every = got.decisions.label == dataset.y_val, reference.run(made, inputs, ActivationPolicy("all"))
-    assert promised.differing == ((every.decisions.label == dataset.y_val) != right).mean() <= 0.02
+    assert promised.differing == ((every.decisions.label == dataset.y_val) != right).mean() <= drop / 100
     assert promised.operations == pytest.approx((got.synaptic_ops + got.macs).mean())
     if rule == "exact":
         assert (got.decisions.label == want.decisions.label).all()
