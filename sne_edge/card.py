@@ -46,9 +46,7 @@ def measure(
     weighed = [policy for policy in policies if not policy.early]
     accounts = {
         policy: {"neurobench": account.counts.named(), "energy": account.estimate.named()}
-        for policy, account in zip(
-            weighed, energy.account(ensemble, inputs[: energy.SAMPLES], weighed), strict=True
-        )
+        for policy, account in zip(weighed, energy.account(ensemble, inputs[: energy.SAMPLES], weighed), strict=True)
     }
     teacher = energy.estimate_teacher(ensemble)
     reference = verify.expected_engine(ensemble, host)

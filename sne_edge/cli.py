@@ -269,7 +269,9 @@ def calibrate(
     ] = "cascade",
     early: Annotated[
         str | None,
-        typer.Option(help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."),
+        typer.Option(
+            help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the validation split; default the one of the model's training.", min=0)

@@ -214,9 +214,7 @@ def _schedule_early(
     return _decisions(logits, active, stop, last, timesteps)
 
 
-def _schedule_routed(
-    ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, steps: int
-) -> Decisions:
+def _schedule_routed(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, steps: int) -> Decisions:
     sequence = routed_sequence(ensemble, parts)
     logits = np.take_along_axis(parts, sequence[:, :, None], axis=1).cumsum(axis=1) + ensemble.bias.astype(np.int64)
     last = stop_stages(decide(logits)[1], policy.margins)

@@ -236,8 +236,8 @@ static void student_1_run(void *state, const void *input, uint32_t timesteps, in
 }
 
 static const sne_student students[2] = {
-    {student_0_run, 400u},
-    {student_1_run, 400u},
+    {student_0_run, NULL, 400u},
+    {student_1_run, NULL, 400u},
 };
 static const uint8_t order[2] = {
     1, 0
@@ -249,7 +249,7 @@ static const int32_t margins[1] = {
     40
 };
 static const sne_policy policy = {
-    SNE_POLICY_CASCADE, 0, 0u, 0u, 0, margins};
+    SNE_POLICY_CASCADE, 0, 0u, 0u, 0, margins, NULL};
 
 const sne_model fixed_model = {
     "fixed",

@@ -11,7 +11,7 @@
 
 #include "sne.h"
 
-#if SNE_RUNTIME_VERSION != 4
+#if SNE_RUNTIME_VERSION != 5
 #error "fixed was generated for another version of the sne-edge runtime: export it again"
 #endif
 
