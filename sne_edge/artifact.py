@@ -23,7 +23,8 @@ from .files import write_whole
 from .model import QuantEnsemble
 
 FORMAT = "sne-edge ensemble"
-# 1.1 adds front ends and routes, 1.2 weights of 4 bits, 1.3 early stops; a reader refuses newer major versions, not newer minor ones
+# 1.1 adds front ends and routes, 1.2 weights of 4 bits, 1.3 early stops; a reader refuses newer major versions, not
+# newer minor ones
 VERSION = (1, 3)
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON

@@ -120,9 +120,9 @@ def combine(
     return Inference(
         decisions=decisions,
         spikes=np.concatenate([ended("spikes", k) for k in students], axis=1),
-        synaptic_ops=sum(ended("synaptic_ops", k) for k in students),
-        macs=sum(ended("macs", k) for k in students),
-        neuron_updates=sum(ended("neuron_updates", k) for k in students),
+        synaptic_ops=np.sum([ended("synaptic_ops", k) for k in students], axis=0),
+        macs=np.sum([ended("macs", k) for k in students], axis=0),
+        neuron_updates=np.sum([ended("neuron_updates", k) for k in students], axis=0),
     )
 
 
