@@ -15,10 +15,9 @@ SNE_INLINE int sne_fire_swar_can(int reset, int decay, int clamp)
     return !clamp && reset != SNE_RESET_DELAYED && decay != SNE_DECAY_Q15;
 }
 
-/* The sign of t's lanes: m >= 0 and m > t; also where m = t and a negative lane below carried. */
+/* The sign of t's lanes, t being positive: m >= 0 and m > t; also where m = t and a lane below borrowed. */
 #define SNE_MAYBE_ABOVE(t, m)              \
-    "subs " #t ", " #m ", " #t "\n"        \
-    "add " #t ", r8\n"                     \
+    "subs " #t ", " #t ", " #m "\n"        \
     "bics " #t ", " #m "\n"
 
 /* Leak the word u, its signs turned. r4 is free, r5 holds r9 where shift > 1. */
