@@ -175,7 +175,7 @@ def _float_labels(network: nn.Sequential, encoder: Encoder, inputs: np.ndarray, 
     x = torch.from_numpy(raw.astype(np.float32)).movedim(-1, -3)
     if any(isinstance(m, nn.Conv1d | nn.AvgPool1d | nn.MaxPool1d) for m in modules):
         x = x.squeeze(-2)
-    elif isinstance(modules[0], nn.Linear):
+    elif isinstance(network[0], nn.Linear):
         x = x.flatten(-3)
     with torch.no_grad():
         outputs = unroll(network, x, encoder.timesteps, constant)

@@ -316,6 +316,14 @@ def test_quantising_twice_makes_the_same_ensemble():
     assert fingerprint(one) != fingerprint(msgspec.structs.replace(one, name="other"))
 
 
+@pytest.mark.parametrize("flatten", [True, False])
+def test_a_readout_alone_is_a_network(flatten: bool):
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
+    made = quantize_network(nn.Sequential(*[nn.Flatten()] * flatten, nn.Linear(12, 3)), "alone", x, timesteps=2)
+    assert made.provenance["agreement"] > 0.9 and len(made.students[0].layers) == 1
+
+
 def test_4_bits_are_for_layers_between_the_first_and_the_readout_unless_said_otherwise():
     raster = binary(20, 5, 12)
     encoder = Encoder("events", (1, 12, 1), 5)
