@@ -1,0 +1,76 @@
+"""Accumulation: each core's kernels against the equation, at every remainder of a block.
+
+Rows of weights, which gathering adds, and chains of them, which scattering adds.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sne_edge.resources import RUNTIME
+
+HERE = Path(__file__).parent
+# What turns each kernel wrong.
+FAULTS = (
+    ("chains", "microbit", "sne_accumulate_swar.h", "((w >> 8) & SNE_SWAR_LANES)", "((w >> 9) & SNE_SWAR_LANES)"),
+    ("chains", "mps2-an385", "sne_accumulate_swar.h", "#0xff00ff00", "#0xfe00fe00"),
+    ("chains", "mps2-an385", "sne_accumulate_swar.h", "^ sign)", "| sign)"),
+    ("chains", "mps2-an386", "sne_accumulate_dsp.h", 'ldr r3, [r3, #4]\\n"', 'ldr r3, [r3]\\n"'),
+    ("chains", "mps2-an386", "sne_accumulate_dsp.h", "sxtab16 r8, r8, r12", "sxtab16 r8, r8, lr"),
+    ("chains", "mps2-an386", "sne_accumulate_dsp.h", "v[1] = sne_add_odd", "v[1] = sne_add_even"),
+    ("chains", "mps3-an547", "sne_accumulate_helium.h", "SNE_EIGHT_HELIUM(24, 48)", "SNE_EIGHT_HELIUM(16, 48)"),
+    ("chains", "mps3-an547", "sne_accumulate_helium.h", "weight -= chain->next", "weight += chain->next"),
+    ("rows", "microbit", "sne_accumulate_swar.h", 'mov r3, " odd "\\n"', 'mov r3, " all "\\n"'),
+    ("rows", "microbit", "sne_nibbles_word.h", "(uint32_t)n * SNE_LANE_BIAS", "(uint32_t)(n + 1u) * SNE_LANE_BIAS"),
+    ("rows", "mps2-an385", "sne_accumulate_swar.h", "and r3, lr, r3, lsr #8", "and r3, lr, r3, lsr #7"),
+    ("rows", "mps2-an386", "sne_accumulate_dsp.h", "sxtab16 r11, r11, lr, ror #8", "sxtab16 r11, r11, lr"),
+    ("rows", "mps2-an386", "sne_nibbles_word.h", "(w[0] >> 4)", "(w[0] >> 5)"),
+    ("rows", "mps3-an547", "sne_accumulate_helium.h", "#24]", "#25]"),
+    ("rows", "mps3-an547", "sne_accumulate_helium.h", "wls lr, %[next], 3f", "dls lr, %[next]"),
+)
+
+
+def results(what: str, board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *fault: str) -> dict[str, str]:
+    """What the program prints; `fault`: a runtime file, a text in it, another."""
+    monkeypatch.syspath_prepend(str(HERE.parent / "benchmarks"))
+    from bare_metal import run_on
+
+    program = Path(shutil.copy(HERE / f"{what}_emulated.c", tmp_path))
+    for path in RUNTIME.glob("sne*.h"):  # found before the runtime's own
+        shutil.copy(path, tmp_path)
+    if fault:
+        name, right, wrong = fault
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert right in text, "the fault was not injected"
+        (tmp_path / name).write_text(text.replace(right, wrong), encoding="utf-8")
+    return dict(line.split() for line in run_on(board, program).splitlines())
+
+
+@pytest.mark.parametrize("board", sorted({board for _, board, *_ in FAULTS}))
+@pytest.mark.parametrize("what", ["chains", "rows"])
+def test_every_cores_kernels_are_the_equation(
+    what: str, board: str, require_tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    lines = results(what, board, tmp_path, monkeypatch)
+    assert int(lines["runs"]) > 400
+    assert lines["wrong"] == "0"
+
+
+@pytest.mark.parametrize(("what", "board", "name", "right", "wrong"), FAULTS)
+def test_a_fault_in_a_kernel_is_seen(
+    what: str,
+    board: str,
+    name: str,
+    right: str,
+    wrong: str,
+    require_tool: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    assert int(results(what, board, tmp_path, monkeypatch, name, right, wrong)["wrong"]) > 0
