@@ -43,7 +43,7 @@ SNE_OUTLINE void sne_add_rows_32(int32_t *v, const sne_weight *weight, const uin
         for (j = 0; j < count / 2; j++) {
             sums.words[j] = 0;
         }
-        SNE_ADD(sne_add_rows)(sums.words, weight, rows, end, count);
+        SNE_ADD(sne_add_rows)(sums.words, weight, rows, end, count, 0);
         for (j = 0; j < count; j++) {
             *v++ += sums.lanes[j];
         }
@@ -65,16 +65,18 @@ SNE_OUTLINE void sne_add_rows_32(void *v, const sne_weight *weight, const uint32
 }
 #endif
 
-/* v[j] += weight[*row + j], over all rows from `rows` to `end`, at least one, and outputs j < stride. */
+/* v[j] += weight[*row + j], over all rows from `rows` to `end`, at least one, and outputs j < stride. `turned`: membranes
+ * with turned signs (sne_fire.h). */
 SNE_INLINE void sne_add_rows(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                             size_t stride, int width)
+                             size_t stride, int width, int turned)
 {
     if (width == 32) {
         sne_add_rows_32((int32_t *)v, weight, rows, end, stride);
     } else {
 #if defined(SNE_ADD)
-        SNE_ADD(sne_add_rows)((uint32_t *)v, weight, rows, end, stride);
+        SNE_ADD(sne_add_rows)((uint32_t *)v, weight, rows, end, stride, turned);
 #else
+        (void)turned;
         sne_add_rows_16(v, weight, rows, end, stride);
 #endif
     }

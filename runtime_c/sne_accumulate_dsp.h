@@ -93,8 +93,9 @@ SNE_OUTLINE void sne_add_tail_dsp(uint32_t *v, const sne_weight *weight, const u
 }
 
 SNE_INLINE void sne_add_rows_dsp(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                 size_t stride)
+                                 size_t stride, int turned)
 {
+    (void)turned; /* only the M0's are */
     const size_t tail = stride & 15u, whole = stride - tail;
     if (tail) {
         sne_add_tail_dsp(v + whole / 2, weight + whole, rows, end, tail);

@@ -56,8 +56,9 @@ SNE_INLINE void sne_add_8_helium(int16_t *v, const sne_weight *weight, const uin
 }
 
 SNE_OUTLINE void sne_add_rows_helium(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                     size_t stride)
+                                     size_t stride, int turned)
 {
+    (void)turned; /* only the M0's are */
     int16_t *at = (int16_t *)v;
     for (; stride >= 32; stride -= 32, at += 32, weight += 32) {
         sne_add_32_helium(at, weight, rows, end);

@@ -88,7 +88,7 @@ SNE_NAKED void sne_add_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER cons
                      "pop {r4-r12, pc}\n");
 }
 #else
-/* From a group's two words of membranes at r1 to its sums, and back to r0. r4: the sign, r6: the rows' 128s. */
+/* From a group's two words of membranes at r1 to its sums, and back to r0. r4: the sign to turn, r6: the rows' 128s. */
 #define SNE_OPEN_SWAR(all, odd) \
     "ldmia r1!, {r2, r3}\n"     \
     "eors r2, r4\n"             \
@@ -134,7 +134,7 @@ SNE_NAKED void sne_add_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER cons
 /* Sixteen outputs at a time stay in eight registers over all rows, at least one; `stride` is a multiple of sixteen. */
 SNE_NAKED void sne_add_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
                                      SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end,
-                                     SNE_REGISTER size_t stride)
+                                     SNE_REGISTER size_t stride, SNE_REGISTER uint32_t sign)
 {
     __asm__ volatile(".syntax unified\n"
                      "push {r4-r7, lr}\n"
@@ -151,8 +151,7 @@ SNE_NAKED void sne_add_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER cons
                      "lsls r6, r6, #5\n"
                      "lsls r0, r6, #16\n"
                      "adds r6, r6, r0\n"
-                     "movs r4, #128\n"
-                     "lsls r4, r4, #8\n"
+                     "ldr r4, [sp, #56]\n"
                      SNE_OPEN_SWAR("r5", "r9")
                      SNE_OPEN_SWAR("r7", "r10")
                      SNE_OPEN_SWAR("r12", "r11")
@@ -173,8 +172,7 @@ SNE_NAKED void sne_add_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER cons
                      "cmp r0, r1\n"
                      "bne 2b\n"
                      "ldr r0, [sp]\n"
-                     "movs r4, #128\n"
-                     "lsls r4, r4, #8\n"
+                     "ldr r4, [sp, #56]\n"
                      SNE_CLOSE_SWAR("r5", "r9")
                      SNE_CLOSE_SWAR("r7", "r10")
                      SNE_CLOSE_SWAR("r12", "r11")
@@ -199,16 +197,16 @@ SNE_NAKED void sne_add_sixteens_swar(SNE_REGISTER uint32_t *v, SNE_REGISTER cons
 }
 #endif
 
-/* Eight or (`words` 1) four outputs. */
+/* Eight or (`words` 1) four outputs. `sign`: what turns the lower lane's, 0 where it is turned. */
 SNE_INLINE void sne_add_few_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                 int words)
+                                 int words, uint32_t sign)
 {
     const uint32_t bias = (uint32_t)(end - rows) * SNE_SWAR_BIAS;
-    uint32_t odd0 = (v[1] ^ SNE_SWAR_SIGN) - bias, all0 = (v[0] ^ SNE_SWAR_SIGN) - bias + (odd0 << 8);
+    uint32_t odd0 = (v[1] ^ sign) - bias, all0 = (v[0] ^ sign) - bias + (odd0 << 8);
     uint32_t odd1 = 0, all1 = 0;
     if (words == 2) {
-        odd1 = (v[3] ^ SNE_SWAR_SIGN) - bias;
-        all1 = (v[2] ^ SNE_SWAR_SIGN) - bias + (odd1 << 8);
+        odd1 = (v[3] ^ sign) - bias;
+        all1 = (v[2] ^ sign) - bias + (odd1 << 8);
     }
     while (rows != end) {
         const uint32_t *w = (const uint32_t *)(const void *)(weight + *rows++);
@@ -219,37 +217,42 @@ SNE_INLINE void sne_add_few_swar(uint32_t *v, const sne_weight *weight, const ui
             odd1 += (w[1] >> 8) & SNE_SWAR_LANES;
         }
     }
-    v[0] = (all0 - (odd0 << 8)) ^ SNE_SWAR_SIGN;
-    v[1] = odd0 ^ SNE_SWAR_SIGN;
+    v[0] = (all0 - (odd0 << 8)) ^ sign;
+    v[1] = odd0 ^ sign;
     if (words == 2) {
-        v[2] = (all1 - (odd1 << 8)) ^ SNE_SWAR_SIGN;
-        v[3] = odd1 ^ SNE_SWAR_SIGN;
+        v[2] = (all1 - (odd1 << 8)) ^ sign;
+        v[3] = odd1 ^ sign;
     }
 }
 
 /* Fewer than sixteen outputs. */
 SNE_OUTLINE void sne_add_tail_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                   size_t stride)
+                                   size_t stride, uint32_t sign)
 {
     if (stride >= 8) {
-        sne_add_few_swar(v, weight, rows, end, 2);
+        sne_add_few_swar(v, weight, rows, end, 2, sign);
         v += 4;
         weight += 8;
     }
     if (stride & 7u) {
-        sne_add_few_swar(v, weight, rows, end, 1);
+        sne_add_few_swar(v, weight, rows, end, 1, sign);
     }
 }
 
 SNE_INLINE void sne_add_rows_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                  size_t stride)
+                                  size_t stride, int turned)
 {
     const size_t tail = stride & 15u, whole = stride - tail;
+    const uint32_t sign = turned ? 0u : SNE_SWAR_SIGN;
     if (tail) {
-        sne_add_tail_swar(v + whole / 2, weight + whole, rows, end, tail);
+        sne_add_tail_swar(v + whole / 2, weight + whole, rows, end, tail, sign);
     }
     if (whole) {
-        sne_add_sixteens_swar(v, weight, rows, end, whole);
+#if __ARM_ARCH_ISA_THUMB > 1
+        sne_add_sixteens_swar(v, weight, rows, end, whole); /* only the M0's are turned */
+#else
+        sne_add_sixteens_swar(v, weight, rows, end, whole, sign);
+#endif
     }
 }
 

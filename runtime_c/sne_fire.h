@@ -20,11 +20,21 @@
 #include "sne_fire_host.h"
 #endif
 
+/* Does the pass for turned membranes take a turned drive? */
+#if defined(SNE_FIRE_THUMB2)
+#define SNE_TURNED_DRIVE 1
+#else
+#define SNE_TURNED_DRIVE 0
+#endif
+
 /* Does this core rather fire membranes with turned signs, u = v + 2^15? All arguments are constants. */
 SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, int clamp)
 {
 #if defined(SNE_FIRE_THUMB2)
     return width == 16 && sne_fire_thumb2_can(reset, clamp) && sne_fire_thumb2_turns(decay, factor);
+#elif defined(SNE_FIRE_SWAR)
+    (void)factor;
+    return width == 16 && sne_fire_swar_can(reset, decay, clamp);
 #else
     (void)width;
     (void)decay;
@@ -36,7 +46,7 @@ SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, i
 }
 
 /* Turn the signs of so many membranes, an even number, or turn them back. */
-SNE_INLINE void sne_turn(void *v, size_t n)
+SNE_OUTLINE void sne_turn(void *v, size_t n)
 {
     uint32_t *word = (uint32_t *)v, *const end = word + n / 2u;
     for (; word != end; word++) {
@@ -58,7 +68,8 @@ SNE_INLINE void sne_turned_drive(uint32_t *to, const void *drive, size_t n, int 
 /* Fire, reset, clamp, charge for the next timestep, for `positions` whole positions. Sets the bits, from `first` on, of
  * the neurons that fired, and returns their number; bits before `first` are left, those from there on must be 0. `v` is
  * [positions][stride], at a multiple of four bytes; `drive`, one position's bias or constant current, is [stride];
- * `factor` the shift or q15 of the decay. `turned`: membranes have turned signs, and `drive` is a turned one. */
+ * `factor` the shift or q15 of the decay. `turned`: membranes have turned signs and, with SNE_TURNED_DRIVE, so has
+ * `drive`. */
 SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
                            size_t first, int width, int decay, int32_t factor, int reset, int clamp, int turned)
 {
@@ -74,7 +85,8 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
     }
 #elif defined(SNE_FIRE_SWAR)
     if (width == 16 && sne_fire_swar_can(reset, decay, clamp)) {
-        return sne_fire_swar(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset);
+        return sne_fire_swar(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
+                             turned);
     }
 #elif defined(SNE_HOST)
     if (width == 16) {

@@ -1,6 +1,7 @@
 /* Firing in ARMv6-M's assembler (Cortex-M0): four int16 membranes at once, two in a word. Signs turned, a lane u = v + 2^15
  * is never negative, and whole words add and subtract exactly as long as every final lane is within 0 .. 65535,
- * which the proven bounds say. Four that seem to hold one above its threshold take a detour; spikes are rare.
+ * which the proven bounds say. Membranes come and go with turned signs where their layer leaves them so (`turned`), else
+ * they are turned here. Four that seem to hold one above its threshold take a detour; spikes are rare.
  *
  * Registers: r0 membranes, r1 thresholds, r2 drive, r3 the lanes' signs; r6 and r7 membranes; r8 all other bits; r9 the bits
  * that a shift leaves to its lane; r10 what leaking and turned signs still want added; r11 where thresholds end; r12 spikes,
@@ -15,10 +16,20 @@ SNE_INLINE int sne_fire_swar_can(int reset, int decay, int clamp)
     return !clamp && reset != SNE_RESET_DELAYED && decay != SNE_DECAY_Q15;
 }
 
-/* The sign of t's lanes, t being positive: m >= 0 and m > t; also where m = t and a lane below borrowed. */
+/* The sign of t's lanes, t being positive: m >= 0 and m > t; sometimes also where m = t in the upper lane. */
 #define SNE_MAYBE_ABOVE(t, m)              \
+    ".if %c[turned]\n"                     \
+    "subs " #t ", " #m ", " #t "\n"        \
+    "subs " #t ", #1\n"                    \
+    "ands " #t ", " #m "\n"                \
+    ".else\n"                              \
     "subs " #t ", " #t ", " #m "\n"        \
-    "bics " #t ", " #m "\n"
+    "bics " #t ", " #m "\n"                \
+    ".endif\n"
+#define SNE_TURN(m)                        \
+    ".if %c[turned] == 0\n"                \
+    "eors " #m ", r3\n"                    \
+    ".endif\n"
 
 /* Leak the word u, its signs turned. r4 is free, r5 holds r9 where shift > 1. */
 #define SNE_LEAK(u)                        \
@@ -40,14 +51,20 @@ SNE_INLINE int sne_fire_swar_can(int reset, int decay, int clamp)
     "ldr r5, [r1, #" #place "]\n"          \
     "subs r4, r4, r5\n"                    \
     "add r4, r8\n"                         \
+    ".if %c[turned]\n"                     \
+    "ands r4, " #m "\n"                    \
+    ".else\n"                              \
     "bics r4, " #m "\n"                    \
+    ".endif\n"                             \
     "ands r4, r3\n"                        \
     "beq " #next "\n"                      \
     "lsrs r2, r4, #15\n"                   \
     "add r12, r2\n"                        \
     "subs r2, r4, r2\n"                    \
     ".if %c[zero]\n"                       \
+    ".if %c[turned] == 0\n"                \
     "orrs r2, r4\n"                        \
+    ".endif\n"                             \
     "bics " #m ", r2\n"                    \
     ".else\n"                              \
     "ands r5, r2\n"                        \
@@ -55,7 +72,7 @@ SNE_INLINE int sne_fire_swar_can(int reset, int decay, int clamp)
     ".endif\n"
 
 SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t positions, uint32_t *bits,
-                                size_t first, int decay, int32_t factor, int reset)
+                                size_t first, int decay, int32_t factor, int reset, int turned)
 {
     const int32_t shift = decay == SNE_DECAY_SHIFT ? factor : 0;
     const uint32_t lanes = 0x10001u, signs = 0x8000u * lanes;
@@ -110,8 +127,8 @@ SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, int16_t *v, const int16_t 
                          ".if %c[shift] > 1\n"
                          "mov r5, r9\n"
                          ".endif\n"
-                         "eors r6, r3\n"
-                         "eors r7, r3\n"
+                         SNE_TURN(r6)
+                         SNE_TURN(r7)
                          SNE_LEAK(r6)
                          SNE_LEAK(r7)
                          "ldmia r2!, {r4, r5}\n"
@@ -121,8 +138,8 @@ SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, int16_t *v, const int16_t 
                          "adds r7, r7, r5\n"
                          "add r6, r10\n"
                          "add r7, r10\n"
-                         "eors r6, r3\n"
-                         "eors r7, r3\n"
+                         SNE_TURN(r6)
+                         SNE_TURN(r7)
                          "stmia r0!, {r6, r7}\n"
                          "cmp r1, r11\n"
                          "bne 1b\n"
@@ -139,6 +156,7 @@ SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, int16_t *v, const int16_t 
                          "adds r1, #8\n"
                          "ldr r2, [sp, #4]\n"
                          "orrs r4, r2\n"
+                         "beq 6f\n"
                          "lsrs r2, r4, #15\n"
                          "orrs r4, r2\n"
                          "lsls r4, r4, #15\n"
@@ -155,17 +173,18 @@ SNE_INLINE size_t sne_fire_swar(const sne_neurons *p, int16_t *v, const int16_t 
                          "ldrb r2, [r5]\n"
                          "orrs r4, r2\n"
                          "strb r4, [r5]\n"
-                         "ldr r2, [sp]\n"
                          "lsrs r4, r4, #8\n"
-                         "beq 2b\n"
+                         "beq 6f\n"
                          "strb r4, [r5, #1]\n"
+                         "6:\n"
+                         "ldr r2, [sp]\n"
                          "b 2b\n"
                          "5:\n"
                          "mov r0, r12\n"
                          "add sp, #16\n"
                          "pop {r7}\n"
                          : "+r"(r0)
-                         : [shift] "i"(shift), [zero] "i"(reset == SNE_RESET_ZERO)
+                         : [shift] "i"(shift), [zero] "i"(reset == SNE_RESET_ZERO), [turned] "i"(turned)
                          : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
         job.spikes = (uint32_t)r0;
     }

@@ -193,7 +193,7 @@ SNE_OUTLINE uint32_t *sne_list(sne_view *view, const uint32_t *bits, size_t pitc
 
 /* Add the rows of the spikes in view to `v`, listing up to `capacity` at a time. Returns their number. */
 SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, const uint32_t *bits, void *v, size_t stride,
-                               uint32_t *rows, size_t capacity, int width, int weight_bits)
+                               uint32_t *rows, size_t capacity, int width, int weight_bits, int turned)
 {
     const size_t pitch = sne_pitch(stride, weight_bits);
     sne_view view = *look;
@@ -201,7 +201,7 @@ SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, cons
     do {
         const uint32_t *const end = sne_list(&view, bits, pitch, rows, rows + capacity - 32);
         if (end != rows) {
-            sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits);
+            sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits, turned);
             total += (uint32_t)(end - rows);
         }
     } while (view.runs);
@@ -317,7 +317,7 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
             const uint32_t n = at[kernel] - at[0];
             if (n) {
                 const uint32_t *const from = list + at[0];
-                sne_bring_rows(v, (const sne_weight *)weight, from, from + n, stride, width, weight_bits);
+                sne_bring_rows(v, (const sne_weight *)weight, from, from + n, stride, width, weight_bits, 0);
                 total += n;
             }
             v = sne_at(v, stride, width);
@@ -325,7 +325,7 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
         if (at == rows) { /* so many spikes that not even one position's fit */
             sne_view view;
             sne_look(p, pitch, y, first / step, &view);
-            total += sne_gather(p, &view, bits, v, stride, list, (size_t)(stop - list), width, weight_bits);
+            total += sne_gather(p, &view, bits, v, stride, list, (size_t)(stop - list), width, weight_bits, 0);
             v = sne_at(v, stride, width);
             at += step;
         }
@@ -550,7 +550,7 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
                     *end++ = w + pair->tap * tap;
                     total++;
                     if (end == rows + p->capacity) {
-                        sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits);
+                        sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits, 0);
                         end = rows;
                     }
                 }
@@ -558,7 +558,7 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
         } while (in.word != in.end);
     }
     if (end != rows) {
-        sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits);
+        sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits, 0);
     }
     return total;
 }
@@ -570,7 +570,8 @@ typedef size_t (*sne_fire_function)(const sne_neurons *p, void *v, const void *d
 /* Do this layer's membranes have turned signs (sne_fire.h) while it works on them? All arguments are constants. */
 SNE_INLINE int sne_turned(int kernel, int weight_bits, int width, int decay, int32_t factor, int reset, int clamp)
 {
-    return kernel == SNE_SCATTER && weight_bits == 8 && sne_fire_turns(width, decay, factor, reset, clamp);
+    const int can = SNE_TURNED_DRIVE ? kernel == SNE_SCATTER : kernel == SNE_GATHER || kernel == SNE_MAC;
+    return can && weight_bits == 8 && sne_fire_turns(width, decay, factor, reset, clamp);
 }
 
 /* A layer through all timesteps. All but p, q, job and cost are constants of the caller's; a readout has no `fire`, and
@@ -595,7 +596,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     if (scatter) {
         sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)job->rows, &route);
     }
-    if (turned) {
+    if (turned && SNE_TURNED_DRIVE) {
         sne_turned_drive(job->rows + p->capacity - stride / 2u, q->bias, stride, decay, factor);
     }
     sne_clear(job->out, job->timesteps * out_words);
@@ -610,7 +611,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
             }
             if (kernel == SNE_MAC) {
                 sne_look(p, 1, y, x, &view);
-                sne_charge_fresh(job->current, q->bias, stride, width);
+                sne_charge_fresh(job->current, q->bias, stride, width, 0);
                 rows += sne_gather_mac(p, &view, job->x, job->current, stride, job->rows, width);
                 drive = job->current;
             }
@@ -618,11 +619,13 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 if (readout) {
                     sne_rest(v, stride, width);
                 } else {
-                    sne_charge_fresh(sne_at(v, i * stride, width), drive, stride, width);
+                    sne_charge_fresh(sne_at(v, i * stride, width), drive, stride, width, turned);
                 }
             }
-            if (turned) {
+            if (turned && !job->fresh) {
                 sne_turn(v, positions * stride);
+            }
+            if (turned && SNE_TURNED_DRIVE) {
                 drive = job->rows + p->capacity - stride / 2u;
             }
             for (t = 0; t < job->timesteps; t++) {
@@ -630,7 +633,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     sne_leak(q, v, drive, width, decay, factor);
                 }
                 if (kernel == SNE_GATHER) {
-                    rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width, weight_bits);
+                    rows += sne_gather(p, &view, in, v, stride, job->rows, p->capacity, width, weight_bits,
+                                       turned);
                 } else if (kernel == SNE_SWEEP) {
                     rows += sne_sweep(p, y, in, v, stride, job->rows, width, weight_bits);
                 } else if (scatter) {

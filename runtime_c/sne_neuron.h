@@ -88,25 +88,34 @@ SNE_INLINE int32_t sne_clamped(int32_t v, const sne_neurons *p, int clamp)
     return v;
 }
 
-/* Charge the fresh membranes of one position: v = drive (its constant current, or the bias). */
-SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width)
+/* Charge the fresh membranes of one position: v = drive (its constant current, or the bias). `turned`: with turned signs
+ * (sne_fire.h). */
+SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width, int turned)
 {
+    const uint32_t signs = turned ? 0x80008000u : 0u;
     uint32_t *to = (uint32_t *)v;
     const uint32_t *from = (const uint32_t *)drive;
     size_t words = stride * (size_t)width / 32u; /* even */
-#if defined(__ARM_ARCH_ISA_THUMB)
+#if defined(__ARM_ARCH_ISA_THUMB) && defined(__OPTIMIZE__)
     for (; words >= 4u; words -= 4u) {
-        __asm__ volatile("ldmia %0!, {r2, r3, r4, r5}\n"
-                         "stmia %1!, {r2, r3, r4, r5}\n"
-                         : "+l"(from), "+l"(to)
-                         :
-                         : "r2", "r3", "r4", "r5", "memory");
+        __asm__ volatile(".syntax unified\n"
+                         "ldmia %[from]!, {r2, r3, r4, r5}\n"
+                         ".if %c[turned]\n"
+                         "eors r2, %[signs]\n"
+                         "eors r3, %[signs]\n"
+                         "eors r4, %[signs]\n"
+                         "eors r5, %[signs]\n"
+                         ".endif\n"
+                         "stmia %[to]!, {r2, r3, r4, r5}\n"
+                         : [from] "+l"(from), [to] "+l"(to)
+                         : [signs] "l"(signs), [turned] "i"(turned)
+                         : "r2", "r3", "r4", "r5", "cc", "memory");
     }
 #endif
     for (; words; words -= 2u, from += 2, to += 2) {
         const uint32_t a = from[0], b = from[1];
-        to[0] = a;
-        to[1] = b;
+        to[0] = a ^ signs;
+        to[1] = b ^ signs;
     }
 }
 

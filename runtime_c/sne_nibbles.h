@@ -73,14 +73,14 @@ SNE_OUTLINE void sne_add_nibbles_32(void *v, const uint8_t *weight, size_t strid
     SNE_ADD_NIBBLE(sne_add_nibbles)(v, weight, stride, rows, n, 32);
 }
 
-/* Add all rows, at least one, of weights of `weight_bits` (8 or 4, a constant), to `v`. */
+/* Add all rows, at least one, of weights of `weight_bits` (8 or 4, a constant), to `v`; `turned` is for 8 bits. */
 SNE_INLINE void sne_bring_rows(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                               size_t stride, int width, int weight_bits)
+                               size_t stride, int width, int weight_bits, int turned)
 {
     const uint8_t *const nibbles = (const uint8_t *)weight;
     const size_t n = (size_t)(end - rows);
     if (weight_bits == 8) {
-        sne_add_rows(v, weight, rows, end, stride, width);
+        sne_add_rows(v, weight, rows, end, stride, width, turned);
     } else if (width == 16) {
         sne_add_nibbles_16(v, nibbles, stride, rows, n);
     } else {

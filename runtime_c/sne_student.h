@@ -92,7 +92,7 @@ SNE_INLINE void sne_rest_layers(const sne_layers *p, const sne_room *room)
             if (stage->spikes < 0) {
                 sne_rest(v, q->stride, q->width);
             } else {
-                sne_charge_fresh(v, q->bias, q->stride, q->width);
+                sne_charge_fresh(v, q->bias, q->stride, q->width, 0);
             }
         }
     }

@@ -152,8 +152,10 @@ KINDS(KIND)
         uint32_t drive_of_turned[MOST / 2];                                                                              \
         size_t n;                                                                                                        \
         if (turned) {                                                                                                    \
-            sne_turned_drive(drive_of_turned, add, p->stride, SNE_DECAY_##leak, shift);                                  \
             sne_turn(v, positions * p->stride);                                                                          \
+        }                                                                                                                \
+        if (turned && SNE_TURNED_DRIVE) {                                                                                \
+            sne_turned_drive(drive_of_turned, add, p->stride, SNE_DECAY_##leak, shift);                                  \
             add = drive_of_turned;                                                                                       \
         }                                                                                                                \
         n = sne_fire(p, v, add, positions, bits, first, 16, SNE_DECAY_##leak, shift, SNE_RESET_##reset, 0, turned);      \

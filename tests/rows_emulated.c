@@ -43,7 +43,7 @@ static void weights(size_t stride, int bits)
 }
 
 /* Number of wrong membranes. Partial sums stay within the membranes' width, some at its very end. */
-static int64_t tried(size_t stride, size_t n, int width, int bits)
+static int64_t tried(size_t stride, size_t n, int width, int bits, int turned)
 {
     const size_t pitch = sne_pitch(stride, bits);
     int64_t wrong = 0;
@@ -69,7 +69,13 @@ static int64_t tried(size_t stride, size_t n, int width, int bits)
     for (i = 0; i < n; i++) {
         rows[i] *= (uint32_t)pitch;
     }
-    sne_bring_rows(sne_at(&got, 4, width), packed.bytes, rows, rows + n, stride, width, bits);
+    if (turned) {
+        sne_turn(sne_at(&got, 4, width), stride);
+    }
+    sne_bring_rows(sne_at(&got, 4, width), packed.bytes, rows, rows + n, stride, width, bits, turned);
+    if (turned) {
+        sne_turn(sne_at(&got, 4, width), stride);
+    }
     for (j = 0; j < stride + 8; j++) {
         wrong += sne_get(&got, j, width) != want[j];
     }
@@ -78,17 +84,18 @@ static int64_t tried(size_t stride, size_t n, int width, int bits)
 
 int program(void)
 {
+    const int turned = sne_turned(SNE_GATHER, 8, 16, SNE_DECAY_NONE, 0, SNE_RESET_SUBTRACT, 0); /* where it can be so */
     int64_t wrong = 0, runs = 0;
     size_t stride, n;
     for (stride = 4; stride <= MOST; stride += 4) {
         weights(stride, 8);
         for (n = 1; n <= LISTED; n += n < 6 ? 1 : 1 + random_word() % 100) {
-            wrong += tried(stride, n, 16, 8) + tried(stride, n, 32, 8);
-            runs += 2;
+            wrong += tried(stride, n, 16, 8, 0) + tried(stride, n, 32, 8, 0) + tried(stride, n, 16, 8, turned);
+            runs += 3;
         }
         weights(stride, 4);
         for (n = 1; n <= LISTED; n += n < 6 ? 1 : 1 + random_word() % 100) {
-            wrong += tried(stride, n, 16, 4) + tried(stride, n, 32, 4);
+            wrong += tried(stride, n, 16, 4, 0) + tried(stride, n, 32, 4, 0);
             runs += 2;
         }
     }

@@ -148,7 +148,7 @@ static const int32_t s1_bias[3] = {
 /* The kernels this model uses. */
 SNE_OUTLINE size_t layer_collect_i32_none_delayed_fire(const sne_neurons *neurons, void *v, const void *drive, size_t positions, uint32_t *bits, size_t first)
 {
-    return sne_fire(neurons, v, drive, positions, bits, first, 32, SNE_DECAY_NONE, neurons->decay, SNE_RESET_DELAYED, 0, 0);
+    return sne_fire(neurons, v, drive, positions, bits, first, 32, SNE_DECAY_NONE, neurons->decay, SNE_RESET_DELAYED, 0, sne_turned(SNE_COLLECT, 8, 32, SNE_DECAY_NONE, neurons->decay, SNE_RESET_DELAYED, 0));
 }
 
 static uint32_t layer_collect_i32_none_delayed(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost)
@@ -157,7 +157,7 @@ static uint32_t layer_collect_i32_none_delayed(const void *layer, const sne_neur
 }
 SNE_OUTLINE size_t layer_gather_i16_q15_zero_clamp_fire(const sne_neurons *neurons, void *v, const void *drive, size_t positions, uint32_t *bits, size_t first)
 {
-    return sne_fire(neurons, v, drive, positions, bits, first, 16, SNE_DECAY_Q15, neurons->decay, SNE_RESET_ZERO, 1, 0);
+    return sne_fire(neurons, v, drive, positions, bits, first, 16, SNE_DECAY_Q15, neurons->decay, SNE_RESET_ZERO, 1, sne_turned(SNE_GATHER, 8, 16, SNE_DECAY_Q15, neurons->decay, SNE_RESET_ZERO, 1));
 }
 
 static uint32_t layer_gather_i16_q15_zero_clamp(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost)
@@ -166,7 +166,7 @@ static uint32_t layer_gather_i16_q15_zero_clamp(const void *layer, const sne_neu
 }
 SNE_OUTLINE size_t layer_gather_i16_shift_2_subtract_fire(const sne_neurons *neurons, void *v, const void *drive, size_t positions, uint32_t *bits, size_t first)
 {
-    return sne_fire(neurons, v, drive, positions, bits, first, 16, SNE_DECAY_SHIFT, 2, SNE_RESET_SUBTRACT, 0, 0);
+    return sne_fire(neurons, v, drive, positions, bits, first, 16, SNE_DECAY_SHIFT, 2, SNE_RESET_SUBTRACT, 0, sne_turned(SNE_GATHER, 8, 16, SNE_DECAY_SHIFT, 2, SNE_RESET_SUBTRACT, 0));
 }
 
 static uint32_t layer_gather_i16_shift_2_subtract(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost)
