@@ -56,7 +56,7 @@ def fashion_mnist(folder: Path | None) -> Raw:
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), standardised by the training images' mean and deviation."""
     train, train_labels, test, test_labels = (_idx(_fashion_file(name, folder)) for name in FASHION)
     x, x_test = _standardised(train[..., None], test[..., None])
-    return Raw(x, train_labels.astype(np.int64), x_test, test_labels.astype(np.int64), FASHION_CLASSES, mirrored=True)
+    return Raw(x, train_labels.astype(np.int64), x_test, test_labels.astype(np.int64), FASHION_CLASSES)
 
 
 def _fashion_file(name: str, folder: Path | None) -> bytes:
