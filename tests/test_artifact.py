@@ -410,4 +410,4 @@ def test_an_enormous_file_is_refused_unread(tmp_path: Path) -> None:
 def test_shipped_models_load_by_name_and_are_small() -> None:
     for name in artifact.zoo_names():
         assert artifact.load(name).name
-        assert artifact.find(name).stat().st_size < 300_000
+        assert artifact.find(name).stat().st_size < 1_000_000
