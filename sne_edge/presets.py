@@ -13,13 +13,13 @@ from .distill import Recipe
 from .student import Body
 from .train import TrainConfig
 
-IMAGES = Recipe(alone=13, joint=1, rounded=2, batch=128, rate=6e-3, spikes=0.02, target=0.1)
+IMAGES = Recipe(alone=12, joint=4, rounded=2, batch=128, rate=6e-3, spikes=0.02, target=0.1)
 PRESETS = {
     "mnist1d": TrainConfig("mnist1d", timesteps=2, recipe=Recipe(spikes=1.0, target=0.1)),
     "fashion-mnist": TrainConfig(
         "fashion-mnist",
         body=Body((16, 32, 64), (3, 3, 3), (2, 2, 2)),
-        recipe=replace(IMAGES, alone=12, joint=4),
+        recipe=IMAGES,
         teacher="large",
         teacher_epochs=8,
         views=3,
@@ -36,7 +36,7 @@ PRESETS = {
         "cifar10-jpeg",
         timesteps=2,
         body=Body((32, 64, 96), (3, 3, 3), (2, 2, 2)),
-        recipe=replace(IMAGES, alone=8, rounded=1, half=True),
+        recipe=replace(IMAGES, alone=8, joint=1, rounded=1, half=True),
         teacher="large",
         teacher_epochs=14,
         views=3,
