@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sne_edge.boards import resolve_board
-from sne_edge.build import CFLAGS, LDFLAGS, render_board, run_tool
-from sne_edge.qemu import COMMAND
+from sne_edge.deploy.boards import resolve_board
+from sne_edge.deploy.build import CFLAGS, LDFLAGS, render_board, run_tool
+from sne_edge.deploy.targets import resolve_target
+from sne_edge.link.qemu import COMMAND
 from sne_edge.resources import FIRMWARE, RUNTIME
-from sne_edge.targets import resolve_target
 
 HERE = Path(__file__).parent
 # One board for each core.

@@ -21,9 +21,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sne_edge import artifact
-from sne_edge.host import HostModel
-from sne_edge.model import ActivationPolicy, Conv, QuantEnsemble, QuantStudent
+from sne_edge.deploy.host import HostModel
+from sne_edge.ir import artifact
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import Conv
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.student import QuantStudent
 
 BATCHES = (1, 8, 32, 128, 256, 1024)
 SECONDS = 1.0  # for each measurement

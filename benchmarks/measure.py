@@ -16,17 +16,19 @@ import networks
 import numpy as np
 from compare import Metrics
 
-from sne_edge.analysis import analyze
-from sne_edge.artifact import load, zoo_names
-from sne_edge.boards import resolve_board
-from sne_edge.build import CFLAGS, Firmware, run_tool
-from sne_edge.connect import connect
-from sne_edge.encoder import Shape
+from sne_edge.deploy.analysis import analyze
+from sne_edge.deploy.boards import resolve_board
+from sne_edge.deploy.build import CFLAGS, Firmware, run_tool
+from sne_edge.deploy.export import export, read_manifest
+from sne_edge.deploy.targets import resolve_target
 from sne_edge.errors import SneError
-from sne_edge.export import export, read_manifest
-from sne_edge.model import ActivationPolicy, QuantEnsemble, SynapticLayer, size
+from sne_edge.ir.artifact import load, zoo_names
+from sne_edge.ir.encoder import Shape
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import SynapticLayer, size
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.link.connect import connect
 from sne_edge.resources import RUNTIME
-from sne_edge.targets import resolve_target
 
 # One board for each core.
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")

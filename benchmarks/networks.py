@@ -12,20 +12,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sne_edge.encoder import Encoder, Shape
-from sne_edge.model import (
-    ActivationPolicy,
-    Conv,
-    Layer,
-    Linear,
-    QuantEnsemble,
-    QuantStudent,
-    SynapticLayer,
-    no_vectors,
-    prove_layer,
-    size,
-)
-from sne_edge.neuron import Bound, Decay, Neuron
+from sne_edge.ir.encoder import Encoder, Shape
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import Conv, Layer, Linear, SynapticLayer, size
+from sne_edge.ir.neuron import Bound, Decay, Neuron
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.proof import prove_layer
+from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.vectors import no_vectors
 
 SILENT = 2**30  # a threshold that no membrane here reaches
 CLASSIFIER = (1, 1, 784)

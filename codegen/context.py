@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from sne_edge.codegen import frontend, layout
 
-from sne_edge.artifact import fingerprint
-from sne_edge.model import AvgPool, Conv, Depthwise, Linear, MaxPool, QuantEnsemble, QuantStudent, SynapticLayer, size
-from sne_edge.neuron import INT16, INT32
+from sne_edge.ir.artifact import fingerprint
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, SynapticLayer, size
+from sne_edge.ir.neuron import INT16, INT32
+from sne_edge.ir.student import QuantStudent
 
 RUNTIME_VERSION = 5  # of the runtime these templates are written for; checked by the generated header
 

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sne_edge.frontend import LogMel, log_table
-from sne_edge.model import QuantEnsemble
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.frontend import LogMel, log_table
 
 TABLES = {"hann": "uint16_t", "sine": "uint16_t", "edges": "uint16_t", "rise": "uint8_t"}
 

@@ -10,7 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from sne_edge.model import AvgPool, Conv, Depthwise, Linear, QuantEnsemble, QuantStudent, SynapticLayer, size
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, SynapticLayer, size
+from sne_edge.ir.student import QuantStudent
 
 # How a layer meets its spikes; sne_kernels.h explains each.
 Kernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise"]

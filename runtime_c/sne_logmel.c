@@ -1,4 +1,4 @@
-/* The log-mel front end (sne_logmel.h); the numbered steps are those of `LogMel` in sne_edge/frontend.py. */
+/* The log-mel front end (sne_logmel.h); the numbered steps are those of `LogMel` in sne_edge/ir/frontend.py. */
 #include "sne_logmel.h"
 #include "sne_neuron.h"
 

@@ -1,6 +1,6 @@
 /* sne-edge front end: int16 audio to the logarithms of the energy in mel bands, int8, frame by frame.
  *
- * The arithmetic is written down in sne_edge/frontend.py, `LogMel`; this restates it in 32-bit integers. No heap, no
+ * The arithmetic is written down in sne_edge/ir/frontend.py, `LogMel`; this restates it in 32-bit integers. No heap, no
  * floating point, no mutable globals; the generated X_frontend.c has the tables and a state of the right size. */
 #ifndef SNE_LOGMEL_H
 #define SNE_LOGMEL_H

@@ -1,4 +1,4 @@
-/* Integer neurons: the arithmetic of one timestep, restated from sne_edge/neuron.py.
+/* Integer neurons: the arithmetic of one timestep, restated from sne_edge/ir/neuron.py.
  *
  * Every function is inlined into a generated caller that passes `width`, `decay`, `reset`, `clamp` and a decay's shift
  * (`factor`) as constants, so each combination a model uses becomes one tight loop and no other is compiled.

@@ -1,5 +1,5 @@
 /* The activation scheduler: which students wake for an input, and when to stop.
- * sne_edge/policy.py takes the same decisions. */
+ * sne_edge/ir/schedule.py takes the same decisions. */
 #include "sne.h"
 
 /* Fill in label and margin; return the class of the second highest logit, the lowest such class on a tie. */

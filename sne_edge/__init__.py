@@ -8,18 +8,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import moved
+
 if TYPE_CHECKING:
-    from .artifact import load, save
-    from .data import load_dataset
-    from .device import Device
-    from .encoder import Encoder
+    from .data.dataset import load_dataset
+    from .deploy.export import export as export_model
+    from .deploy.host import HostModel
     from .errors import SneError
-    from .export import export as export_model
-    from .host import HostModel
-    from .model import ActivationPolicy, QuantEnsemble
-    from .quantize import quantize_network
-    from .train import TrainConfig
-    from .train import train as train_ensemble
+    from .ir.artifact import load, save
+    from .ir.encoder import Encoder
+    from .ir.ensemble import QuantEnsemble
+    from .ir.policy import ActivationPolicy
+    from .link.device import Device
+    from .pipeline.train import TrainConfig
+    from .pipeline.train import train as train_ensemble
+    from .quantize.quantize import quantize_network
 
 __all__ = [
     "ActivationPolicy",
@@ -36,21 +39,22 @@ __all__ = [
     "save",
     "train_ensemble",
 ]
+moved.install()
 
 _HOME = {  # public name -> (module, name there); none has a module's name, which importing the module would hide
-    "ActivationPolicy": ("model", "ActivationPolicy"),
-    "Device": ("device", "Device"),
-    "Encoder": ("encoder", "Encoder"),
-    "HostModel": ("host", "HostModel"),
-    "QuantEnsemble": ("model", "QuantEnsemble"),
+    "ActivationPolicy": ("ir.policy", "ActivationPolicy"),
+    "Device": ("link.device", "Device"),
+    "Encoder": ("ir.encoder", "Encoder"),
+    "HostModel": ("deploy.host", "HostModel"),
+    "QuantEnsemble": ("ir.ensemble", "QuantEnsemble"),
     "SneError": ("errors", "SneError"),
-    "TrainConfig": ("train", "TrainConfig"),
-    "export_model": ("export", "export"),
-    "load": ("artifact", "load"),
-    "load_dataset": ("data", "load_dataset"),
-    "quantize_network": ("quantize", "quantize_network"),
-    "save": ("artifact", "save"),
-    "train_ensemble": ("train", "train"),
+    "TrainConfig": ("pipeline.train", "TrainConfig"),
+    "export_model": ("deploy.export", "export"),
+    "load": ("ir.artifact", "load"),
+    "load_dataset": ("data.dataset", "load_dataset"),
+    "quantize_network": ("quantize.quantize", "quantize_network"),
+    "save": ("ir.artifact", "save"),
+    "train_ensemble": ("pipeline.train", "train"),
 }
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from models import tiny_ensemble
 
-from sne_edge.boards import resolve_board
-from sne_edge.build import Firmware, build_firmware
-from sne_edge.export import export
-from sne_edge.model import QuantEnsemble
+from sne_edge.deploy.boards import resolve_board
+from sne_edge.deploy.build import Firmware, build_firmware
+from sne_edge.deploy.export import export
+from sne_edge.ir.ensemble import QuantEnsemble
 
 Build = Callable[..., Firmware]
 

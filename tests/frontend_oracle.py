@@ -5,7 +5,7 @@ It takes only the tables from `LogMel`, and asserts at every step that 32 bits a
 
 from __future__ import annotations
 
-from sne_edge.frontend import LogMel, log_table
+from sne_edge.ir.frontend import LogMel, log_table
 
 
 def apply(config: LogMel, samples: list[int]) -> list[list[int]]:

@@ -7,24 +7,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sne_edge.encoder import Encoder, EncoderKind, Shape
-from sne_edge.host import HostModel
-from sne_edge.model import (
-    ActivationPolicy,
-    Conv,
-    Layer,
-    Linear,
-    QuantEnsemble,
-    QuantStudent,
-    SynapticLayer,
-    Vectors,
-    no_vectors,
-    pair_row,
-    prove_layer,
-    size,
-    window_out,
-)
-from sne_edge.neuron import Bound, Decay, Neuron
+from sne_edge.deploy.host import HostModel
+from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import Conv, Layer, Linear, SynapticLayer, size, window_out
+from sne_edge.ir.neuron import Bound, Decay, Neuron
+from sne_edge.ir.policy import ActivationPolicy, pair_row
+from sne_edge.ir.proof import prove_layer
+from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.vectors import Vectors, no_vectors
 
 LIF = Neuron("lif", Decay("shift", 2))
 READOUT = Neuron("li", Decay("q15", 30000), reset="none")

@@ -10,19 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sne_edge.encoder import Encoder
-from sne_edge.model import (
-    ActivationPolicy,
-    AvgPool,
-    Conv,
-    Depthwise,
-    Layer,
-    Linear,
-    MaxPool,
-    QuantEnsemble,
-    SynapticLayer,
-)
-from sne_edge.neuron import Bound, Neuron
+from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, SynapticLayer
+from sne_edge.ir.neuron import Bound, Neuron
+from sne_edge.ir.policy import ActivationPolicy
 
 Counts = list[int]  # a map, flat in channel-last order: how many spikes (or which int8 value) at each place
 

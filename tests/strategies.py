@@ -15,29 +15,15 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from sne_edge.calibrate import golden_vectors
-from sne_edge.encoder import Encoder, EncoderKind, Shape
-from sne_edge.model import (
-    LOGIT_LIMIT,
-    ActivationPolicy,
-    AvgPool,
-    Conv,
-    Depthwise,
-    Layer,
-    Linear,
-    MaxPool,
-    Pair,
-    QuantEnsemble,
-    QuantStudent,
-    SynapticLayer,
-    no_vectors,
-    pair_row,
-    prove_layer,
-    size,
-    window_out,
-    worst_ops,
-)
-from sne_edge.neuron import INT16, INT32, Bound, Decay, Neuron
+from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
+from sne_edge.ir.ensemble import LOGIT_LIMIT, QuantEnsemble
+from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, SynapticLayer, size, window_out
+from sne_edge.ir.neuron import INT16, INT32, Bound, Decay, Neuron
+from sne_edge.ir.policy import ActivationPolicy, pair_row
+from sne_edge.ir.proof import prove_layer, worst_ops
+from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.vectors import no_vectors
+from sne_edge.quantize.calibrate import golden_vectors
 
 ENCODERS: tuple[EncoderKind, ...] = ("direct", "rate", "events")
 OUTPUTS = (1, 2, 3, 5, 8, 9, 16, 19, 33, 40)  # around the block sizes of the accumulation kernels

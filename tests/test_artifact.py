@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
 from strategies import ensembles, examples, random_ensemble, random_routes
 
-from sne_edge import artifact
 from sne_edge.errors import SneError
-from sne_edge.model import ActivationPolicy, QuantEnsemble
+from sne_edge.ir import artifact
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
 
 replace = msgspec.structs.replace
 

@@ -79,9 +79,9 @@ def test_a_convolution_agrees_with_the_reference_however_many_inputs_spike(chann
     pytest.importorskip("torch")
     import networks
 
-    from sne_edge import reference
-    from sne_edge.encoder import Encoder
-    from sne_edge.host import HostModel
+    from sne_edge.check import reference
+    from sne_edge.deploy.host import HostModel
+    from sne_edge.ir.encoder import Encoder
 
     encoder = Encoder("events", (6, 7, channels), 3)
     ensemble = networks.assemble(encoder, [networks.convolution(encoder, 8, 200)])

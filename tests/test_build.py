@@ -12,11 +12,11 @@ import pytest
 from conftest import Build
 from models import tiny_ensemble
 
-from sne_edge.boards import all_boards, resolve_board
-from sne_edge.build import build_firmware
+from sne_edge.deploy.boards import all_boards, resolve_board
+from sne_edge.deploy.build import build_firmware
+from sne_edge.deploy.export import export
 from sne_edge.errors import SneError
-from sne_edge.export import export
-from sne_edge.model import QuantEnsemble
+from sne_edge.ir.ensemble import QuantEnsemble
 
 HEAP_STDIO_FLOAT = (
     *("malloc", "_malloc_r", "free", "_free_r", "calloc", "realloc", "_sbrk", "printf", "puts", "sprintf", "fwrite"),

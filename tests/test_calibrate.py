@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from models import tiny_ensemble
 
-from sne_edge.calibrate import (
+from sne_edge.check.reference import run
+from sne_edge.errors import SneError
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.quantize.calibrate import (
     NEVER,
     Stages,
     best_order,
@@ -22,9 +26,6 @@ from sne_edge.calibrate import (
     stages,
     upper_bound,
 )
-from sne_edge.errors import SneError
-from sne_edge.model import ActivationPolicy, QuantEnsemble
-from sne_edge.reference import run
 
 
 @pytest.fixture(scope="module")

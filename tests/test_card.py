@@ -9,12 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from sne_edge import card, verify
-from sne_edge.boards import resolve_board
+from sne_edge.check import verify
+from sne_edge.deploy.boards import resolve_board
+from sne_edge.deploy.evaluate import evaluate
+from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
-from sne_edge.evaluate import evaluate
-from sne_edge.host import HostModel
-from sne_edge.model import ActivationPolicy, QuantEnsemble
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.study import card
 
 PROVENANCE = {
     "dataset": {"name": "fsdd", "samples": {"train": 30, "test": 8}},

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sne_edge.artifact import load, save
-from sne_edge.model import QuantEnsemble
-from sne_edge.partition import SCHEMES
+from sne_edge.ir.artifact import load, save
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.learn.partition import SCHEMES
 
 COMMANDS = (
     "train", "quantize", "inspect", "eval", "export", "build", "verify", "bench", "calibrate", "plot", "targets",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sne_edge.data import load_dataset, split
+from sne_edge.data.dataset import load_dataset, split
 from sne_edge.errors import SneError
 
 RNG = np.random.default_rng(0)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sne_edge import datasets
-from sne_edge.data import load_dataset
+from sne_edge.data import named as datasets
+from sne_edge.data.dataset import load_dataset
 from sne_edge.errors import SneError
 
 

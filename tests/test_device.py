@@ -14,13 +14,14 @@ import msgspec
 import pytest
 from conftest import Build
 
-from sne_edge.artifact import fingerprint
-from sne_edge.device import Device
+from sne_edge.deploy.export import export
+from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
-from sne_edge.export import export
-from sne_edge.host import HostModel
-from sne_edge.model import ActivationPolicy, QuantEnsemble
-from sne_edge.transport import HostLine, SocketLine
+from sne_edge.ir.artifact import fingerprint
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.link.device import Device
+from sne_edge.link.transport import HostLine, SocketLine
 
 
 class Server:

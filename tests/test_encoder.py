@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from sne_edge.encoder import Encoder, EncoderKind, rate_draws
 from sne_edge.errors import SneError
+from sne_edge.ir.encoder import Encoder, EncoderKind, rate_draws
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 3))
 

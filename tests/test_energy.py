@@ -17,12 +17,14 @@ from strategies import ensembles, examples, random_inputs, random_policy
 from test_quantize import binary, dense, grid, leaky
 from torch import nn
 
-from sne_edge import energy
-from sne_edge.calibrate import run_students, with_costs
-from sne_edge.encoder import Encoder
-from sne_edge.model import ActivationPolicy, QuantEnsemble, SynapticLayer
-from sne_edge.quantize import make_encoder, quantize_network
-from sne_edge.reference import run
+from sne_edge.check.reference import run
+from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import SynapticLayer
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.quantize.calibrate import run_students, with_costs
+from sne_edge.quantize.quantize import make_encoder, quantize_network
+from sne_edge.study import energy
 
 STEPS = 5
 NEURONS = {

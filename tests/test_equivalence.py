@@ -26,28 +26,19 @@ from strategies import (
     random_routes,
 )
 
-from sne_edge import host, reference
-from sne_edge.encoder import Encoder, EncoderKind, Shape
+from sne_edge.check import reference
+from sne_edge.deploy import host
+from sne_edge.deploy.export import export
+from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
-from sne_edge.export import export
-from sne_edge.host import HostModel
-from sne_edge.model import (
-    ActivationPolicy,
-    AvgPool,
-    Conv,
-    Depthwise,
-    Layer,
-    Linear,
-    MaxPool,
-    Pair,
-    QuantEnsemble,
-    QuantStudent,
-    no_vectors,
-    size,
-    window_out,
-)
-from sne_edge.neuron import INT16, Bound, Decay, Neuron
-from sne_edge.policy import STOPS
+from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, size, window_out
+from sne_edge.ir.neuron import INT16, Bound, Decay, Neuron
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.schedule import STOPS
+from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.vectors import no_vectors
 
 WIDTHS = (None, 16, 32)
 SEEDS = st.integers(0, 2**32 - 1)

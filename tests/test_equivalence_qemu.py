@@ -14,16 +14,18 @@ from sne_edge.codegen.layout import state_layout
 from strategies import ENCODERS, every_policy, proven, random_ensemble, random_inputs, with_early
 from test_equivalence import depthwise, ensemble_of, linear
 
-from sne_edge.artifact import fingerprint
-from sne_edge.boards import resolve_board
-from sne_edge.build import Firmware, build_firmware
-from sne_edge.device import Device
-from sne_edge.encoder import Encoder, EncoderKind
-from sne_edge.export import export
-from sne_edge.model import ActivationPolicy, AvgPool, Conv, Layer, Linear, QuantEnsemble, window_out
-from sne_edge.neuron import Bound, Decay, Neuron
-from sne_edge.targets import resolve_target
-from sne_edge.verify import DeviceEngine, ReferenceEngine
+from sne_edge.check.verify import DeviceEngine, ReferenceEngine
+from sne_edge.deploy.boards import resolve_board
+from sne_edge.deploy.build import Firmware, build_firmware
+from sne_edge.deploy.export import export
+from sne_edge.deploy.targets import resolve_target
+from sne_edge.ir.artifact import fingerprint
+from sne_edge.ir.encoder import Encoder, EncoderKind
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import AvgPool, Conv, Layer, Linear, window_out
+from sne_edge.ir.neuron import Bound, Decay, Neuron
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.link.device import Device
 
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps3-an547")
 

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from sne_edge.errors import SneError
-from sne_edge.executor import run_jobs
-from sne_edge.fit import Plan, Progress, fit, quiet, read_checkpoint, write_checkpoint
+from sne_edge.learn.executor import run_jobs
+from sne_edge.learn.fit import Plan, Progress, fit, quiet, read_checkpoint, write_checkpoint
 
 
 def solve(size: int, progress: Progress = quiet) -> tuple[float, int]:
@@ -115,7 +115,7 @@ def test_a_killed_run_ends_as_one_that_was_not(plan: Plan, die_in: int, scored: 
 
 def test_a_budget_ends_training_early_with_a_rate_near_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ticks = itertools.count()
-    monkeypatch.setattr("sne_edge.fit.time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
+    monkeypatch.setattr("sne_edge.learn.fit.time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
     learn(Plan(100_000, batch=32, minutes=0.02), tmp_path / "net.pt")
     kept = read_checkpoint(tmp_path / "net.pt")
     assert kept is not None and 1 < kept["epoch"] < 100_000

@@ -17,23 +17,17 @@ import pytest
 from strategies import ENCODERS, proven, random_ensemble, with_vectors
 from test_equivalence import EDGES, LIF, READOUT
 
-from sne_edge import artifact
-from sne_edge.encoder import Encoder
+from sne_edge.deploy.export import export, read_manifest, render
+from sne_edge.deploy.targets import resolve_target
 from sne_edge.errors import SneError
-from sne_edge.export import export, read_manifest, render
-from sne_edge.model import (
-    ActivationPolicy,
-    AvgPool,
-    Conv,
-    Layer,
-    Linear,
-    MaxPool,
-    QuantEnsemble,
-    QuantStudent,
-    no_vectors,
-)
-from sne_edge.neuron import Bound, Decay, Neuron
-from sne_edge.targets import resolve_target
+from sne_edge.ir import artifact
+from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import AvgPool, Conv, Layer, Linear, MaxPool
+from sne_edge.ir.neuron import Bound, Decay, Neuron
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.vectors import no_vectors
 
 GOLDEN = Path(__file__).parent / "golden" / "fixed"
 WARNINGS = ("-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
@@ -170,7 +164,7 @@ def test_export_is_byte_identical_across_processes_hash_seeds_and_places(tmp_pat
     artifact.save(ensemble, tmp_path / "model.sne")
     want = contents(export(ensemble, "cortex-m55", tmp_path / "here"))
     script = (
-        "import sys; from sne_edge import artifact; from sne_edge.export import export; "
+        "import sys; from sne_edge.ir import artifact; from sne_edge.deploy.export import export; "
         "export(artifact.load(sys.argv[1]), 'cortex-m55', sys.argv[2])"
     )
     for seed in ("0", "1", "4294967295"):

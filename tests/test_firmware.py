@@ -12,16 +12,17 @@ import pytest
 from conftest import Build
 from models import tiny_ensemble
 
-from sne_edge.artifact import fingerprint
-from sne_edge.boards import Board, all_boards, read_board, resolve_board
-from sne_edge.build import build_firmware
-from sne_edge.device import Device
+from sne_edge.deploy.boards import Board, all_boards, read_board, resolve_board
+from sne_edge.deploy.build import build_firmware
+from sne_edge.deploy.export import export
 from sne_edge.errors import SneError
-from sne_edge.export import export
-from sne_edge.model import ActivationPolicy, QuantEnsemble
-from sne_edge.qemu import Qemu
-from sne_edge.transport import SocketLine
-from sne_edge.wire import C, parse_reply, request
+from sne_edge.ir.artifact import fingerprint
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.link.device import Device
+from sne_edge.link.qemu import Qemu
+from sne_edge.link.transport import SocketLine
+from sne_edge.link.wire import C, parse_reply, request
 
 EMULATED = [board.name for board in all_boards() if board.emulator]
 
@@ -201,9 +202,9 @@ def test_replies_come_as_whole_frames(tiny: QuantEnsemble, firmware: Build) -> N
 
 def test_port_code_compiles_without_a_warning(require_tool: Callable[..., None], tmp_path: Path) -> None:
     require_tool("arm-none-eabi-gcc")
-    from sne_edge.build import PORT, render_board
+    from sne_edge.deploy.build import PORT, render_board
+    from sne_edge.deploy.targets import resolve_target
     from sne_edge.resources import FIRMWARE, RUNTIME
-    from sne_edge.targets import resolve_target
 
     for board in all_boards():
         render_board(board, "x", tmp_path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sne_edge.fit import Plan, fit
+from sne_edge.learn.fit import Plan, fit
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e-2])

@@ -16,24 +16,19 @@ import pytest
 from models import LIF, READOUT, proven, with_vectors
 from test_export import COMPILERS, INTEGER_HELPERS, WARNINGS
 
-from sne_edge import artifact
-from sne_edge.encoder import Encoder, Shape
+from sne_edge.deploy.export import export, read_manifest
+from sne_edge.deploy.targets import resolve_target
 from sne_edge.errors import SneError
-from sne_edge.export import export, read_manifest
-from sne_edge.frontend import LogMel, log2
-from sne_edge.model import (
-    ActivationPolicy,
-    Layer,
-    Linear,
-    QuantEnsemble,
-    QuantStudent,
-    no_vectors,
-    size,
-    with_frontend,
-)
-from sne_edge.neuron import Neuron
+from sne_edge.ir import artifact
+from sne_edge.ir.encoder import Encoder, Shape
+from sne_edge.ir.ensemble import QuantEnsemble, with_frontend
+from sne_edge.ir.frontend import LogMel, log2
+from sne_edge.ir.layers import Layer, Linear, size
+from sne_edge.ir.neuron import Neuron
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.vectors import no_vectors
 from sne_edge.resources import RUNTIME
-from sne_edge.targets import resolve_target
 
 HERE = Path(__file__).parent
 SHORT = LogMel(frames=5)

@@ -9,18 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sne_edge.codegen.layout import (
-    Stage,
-    divider,
-    from_inputs,
-    pack_nibbles,
-    state_layout,
-    through_pool,
-    window_axis,
-)
+from sne_edge.codegen.layout import Stage, divider, from_inputs, pack_nibbles, state_layout, through_pool, window_axis
 from strategies import ensembles, examples
 
-from sne_edge.model import AvgPool, QuantEnsemble
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import AvgPool
 
 
 @examples(300)

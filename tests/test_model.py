@@ -13,23 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import ensembles, examples, proven, random_ensemble
 
-from sne_edge.encoder import Encoder
-from sne_edge.model import (
-    ActivationPolicy,
-    AvgPool,
-    Conv,
-    Layer,
-    Linear,
-    MaxPool,
-    QuantEnsemble,
-    QuantStudent,
-    SynapticLayer,
-    no_vectors,
-    window_out,
-    window_taps,
-    worst_ops,
-)
-from sne_edge.neuron import Bound, Decay, Neuron
+from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import AvgPool, Conv, Layer, Linear, MaxPool, SynapticLayer, window_out, window_taps
+from sne_edge.ir.neuron import Bound, Decay, Neuron
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.proof import worst_ops
+from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.vectors import no_vectors
 
 replace = msgspec.structs.replace
 LIF = Neuron("lif", Decay("shift", 2))

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples, random_ensemble, random_inputs
 
-from sne_edge.encoder import Encoder
-from sne_edge.model import Linear, prove_layer
-from sne_edge.neuron import Bound, Decay, Neuron, prove_bound
+from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.layers import Linear
+from sne_edge.ir.neuron import Bound, Decay, Neuron, prove_bound
+from sne_edge.ir.proof import prove_layer
 
 DECAYS = st.one_of(
     st.builds(Decay, st.just("shift"), st.integers(1, 15)), st.builds(Decay, st.just("q15"), st.integers(0, 32767))

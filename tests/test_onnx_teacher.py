@@ -13,13 +13,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from sne_edge.data import Dataset, split
-from sne_edge.distill import Recipe
+from sne_edge.data.dataset import Dataset, split
 from sne_edge.errors import SneError
-from sne_edge.onnx_teacher import OnnxTeacher, onnx_teacher
-from sne_edge.student import Body
-from sne_edge.teacher import accuracy, count_macs, extract, fingerprint, to_torch
-from sne_edge.train import TrainConfig, model_key, train
+from sne_edge.learn.distill import Recipe
+from sne_edge.learn.onnx_teacher import OnnxTeacher, onnx_teacher
+from sne_edge.learn.student import Body
+from sne_edge.learn.teacher import accuracy, count_macs, extract, fingerprint, to_torch
+from sne_edge.pipeline.train import TrainConfig, model_key, train
 
 HIDDEN, CLASSES = 24, 3
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from sne_edge.errors import SneError
-from sne_edge.partition import SCHEMES, Partition, Source, deal, make_partition, prefix_accuracy, scheme
-from sne_edge.teacher import ModuleTeacher, extract
-from sne_edge.tuning import Tuning, keep_chunks
+from sne_edge.learn.partition import SCHEMES, Partition, Source, deal, make_partition, prefix_accuracy, scheme
+from sne_edge.learn.teacher import ModuleTeacher, extract
+from sne_edge.learn.tuning import Tuning, keep_chunks
 
 CLASSES, D = 4, 12
 UNTUNED = sorted(SCHEMES.keys() - {"disentangled-tuned"})
@@ -190,8 +190,8 @@ def test_a_partition_that_leaves_a_student_without_features_is_refused(source: S
 
 
 def test_a_scheme_is_one_registered_function(source: Source, monkeypatch):
-    monkeypatch.setattr("sne_edge.partition.SCHEMES", dict(SCHEMES))
-    from sne_edge import partition
+    monkeypatch.setattr("sne_edge.learn.partition.SCHEMES", dict(SCHEMES))
+    from sne_edge.learn import partition
 
     monkeypatch.setitem(partition.SCHEMES, "every-other", None)
 

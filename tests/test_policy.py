@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from strategies import examples, random_ensemble, random_routes
 
 from sne_edge.errors import SneError
-from sne_edge.model import ActivationPolicy, QuantEnsemble, check_policy, pair_row
-from sne_edge.policy import STOPS, decide, format_policy, parse_policy, route_rows, schedule, top_two
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy, check_policy, format_policy, pair_row, parse_policy
+from sne_edge.ir.schedule import STOPS, decide, route_rows, schedule, top_two
 from sne_edge.resources import RUNTIME
 
 

@@ -9,14 +9,14 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from sne_edge.analysis import analyze
-from sne_edge.encoder import Encoder
+from sne_edge.check.reference import run, run_student
+from sne_edge.deploy.analysis import analyze
 from sne_edge.errors import SneError
-from sne_edge.model import AvgPool, Conv, Depthwise, SynapticLayer, size
-from sne_edge.neuron import CLAMP_INT32
-from sne_edge.quantize import make_encoder, quantize_network
-from sne_edge.reference import run, run_student
-from sne_edge.student import LIF
+from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.layers import AvgPool, Conv, Depthwise, SynapticLayer, size
+from sne_edge.ir.neuron import CLAMP_INT32
+from sne_edge.learn.student import LIF
+from sne_edge.quantize.quantize import make_encoder, quantize_network
 
 RNG = np.random.default_rng(0)
 LINE, IMAGE = RNG.normal(size=(40, 12)), RNG.normal(size=(40, 7, 6, 2))
@@ -309,7 +309,7 @@ def test_encoders_are_made_from_samples():
 
 
 def test_quantising_twice_makes_the_same_ensemble():
-    from sne_edge.artifact import fingerprint
+    from sne_edge.ir.artifact import fingerprint
 
     one, same = (quantize_network(dense(leaky()), "own", LINE, timesteps=3) for _ in range(2))
     assert fingerprint(one) == fingerprint(same)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sne_edge.artifact import load
+from sne_edge.ir.artifact import load
 
 README = Path(__file__).parent.parent / "README.md"
 

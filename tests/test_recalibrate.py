@@ -6,14 +6,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from sne_edge import reference
-from sne_edge.calibrate import run_students
-from sne_edge.data import Dataset
+from sne_edge.check import reference
+from sne_edge.data.dataset import Dataset
+from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
-from sne_edge.host import HostModel
-from sne_edge.model import ActivationPolicy, QuantEnsemble
-from sne_edge.policy import STOPS
-from sne_edge.recalibrate import measure, recalibrate
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.schedule import STOPS
+from sne_edge.pipeline.recalibrate import measure, recalibrate
+from sne_edge.quantize.calibrate import run_students
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from models import tiny_ensemble
 
-from sne_edge.calibrate import Work, best_order, choose_policy, promise, stages
-from sne_edge.model import ActivationPolicy, QuantEnsemble, pair_row
-from sne_edge.policy import schedule
-from sne_edge.routes import find_routes
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy, pair_row
+from sne_edge.ir.schedule import schedule
+from sne_edge.quantize.calibrate import Work, best_order, choose_policy, promise, stages
+from sne_edge.quantize.routes import find_routes
 
 PAIRS = [(low, high) for high in range(4) for low in range(high)]
 

@@ -13,8 +13,8 @@ import pytest
 from strategies import ENCODERS, every_policy, random_ensemble, random_inputs, with_vectors
 from test_equivalence import EDGES
 
-from sne_edge.export import export, read_manifest
-from sne_edge.model import QuantEnsemble
+from sne_edge.deploy.export import export, read_manifest
+from sne_edge.ir.ensemble import QuantEnsemble
 
 HARNESS = Path(__file__).parent / "harness.c"
 SANITIZE = ("-std=c99", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Werror")

@@ -8,14 +8,14 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from sne_edge.distill import Lessons, Recipe, distill, parts_of, prefix_accuracy
-from sne_edge.encoder import Encoder
+from sne_edge.check.reference import run_student
 from sne_edge.errors import SneError
-from sne_edge.neuron import Decay
-from sne_edge.partition import Partition
-from sne_edge.quantize import quantize_ensemble
-from sne_edge.reference import run_student
-from sne_edge.student import LIF, Body, Ensemble, fire, fold_batch_norm, membrane_unit, nearest_decay, unroll
+from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.neuron import Decay
+from sne_edge.learn.distill import Lessons, Recipe, distill, parts_of, prefix_accuracy
+from sne_edge.learn.partition import Partition
+from sne_edge.learn.student import LIF, Body, Ensemble, fire, fold_batch_norm, membrane_unit, nearest_decay, unroll
+from sne_edge.quantize.quantize import quantize_ensemble
 
 CLASSES = ("a", "b", "c")
 BODIES = {

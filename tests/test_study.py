@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sne_edge import presets, studies, study
-from sne_edge.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
-from sne_edge.distill import Recipe
+from sne_edge.data.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
 from sne_edge.errors import SneError
-from sne_edge.student import Body
-from sne_edge.train import TrainConfig
+from sne_edge.learn.distill import Recipe
+from sne_edge.learn.student import Body
+from sne_edge.pipeline import presets
+from sne_edge.pipeline.train import TrainConfig
+from sne_edge.study import lab as study
+from sne_edge.study import studies
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +120,8 @@ def test_noise_on_silence_or_one_recording_alone_is_defined():
 
 
 def test_sound_is_made_noisy_before_the_front_end(lab: study.Lab):
-    from sne_edge.data import Dataset
-    from sne_edge.frontend import LogMel
+    from sne_edge.data.dataset import Dataset
+    from sne_edge.ir.frontend import LogMel
 
     x = np.zeros((2, 1, 4, 2), np.float32)
     sound = Dataset("s", x, np.zeros(2), x, np.zeros(2), x, np.zeros(2), ("0", "1"), LogMel())

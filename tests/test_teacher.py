@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from sne_edge.data import Dataset, load_dataset, split
+from sne_edge.data.dataset import Dataset, load_dataset, split
 from sne_edge.errors import SneError
-from sne_edge.teacher import (
+from sne_edge.learn.teacher import (
     SIZES,
     ConvTeacher,
     ModuleTeacher,

@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from sne_edge.artifact import ZOO, dumps, load, loads
-from sne_edge.data import load_dataset
-from sne_edge.distill import Recipe
+from sne_edge.check.reference import run
+from sne_edge.data.dataset import load_dataset
 from sne_edge.errors import SneError
-from sne_edge.model import QuantEnsemble
-from sne_edge.policy import format_policy
-from sne_edge.reference import run
-from sne_edge.report import draw
-from sne_edge.student import Body
-from sne_edge.teacher import to_torch
-from sne_edge.train import TrainConfig, figures, train
+from sne_edge.ir.artifact import ZOO, dumps, load, loads
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import format_policy
+from sne_edge.learn.distill import Recipe
+from sne_edge.learn.student import Body
+from sne_edge.learn.teacher import to_torch
+from sne_edge.pipeline.train import TrainConfig, figures, train
+from sne_edge.study.report import draw
 
 
 @pytest.fixture(scope="module")

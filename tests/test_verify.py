@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sne_edge.host import HostModel
-from sne_edge.model import ActivationPolicy, QuantEnsemble
-from sne_edge.verify import FIELDS, HostEngine, Outcome, ReferenceEngine, policies, verify
+from sne_edge.check.verify import FIELDS, HostEngine, Outcome, ReferenceEngine, policies, verify
+from sne_edge.deploy.host import HostModel
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
 
 
 class Faulty(HostEngine):

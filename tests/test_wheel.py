@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from strategies import random_ensemble
 
-from sne_edge import artifact
-from sne_edge.export import export
+from sne_edge.deploy.export import export
+from sne_edge.ir import artifact
 
 CHECKOUT = Path(__file__).parents[1]
 FOLDERS = ("sne_edge", "codegen", "runtime_c", "firmware")
@@ -119,7 +119,8 @@ def test_an_installed_package_builds_for_the_host_and_a_board(
     require_tool("cc", "arm-none-eabi-gcc")
     artifact.save(random_ensemble(random.Random(6), vectors=2), tmp_path / "model.sne")
     script = (
-        "from sne_edge import artifact, build, export, host\n"
+        "from sne_edge.deploy import build, export, host\n"
+        "from sne_edge.ir import artifact\n"
         "model = artifact.load('model.sne')\n"
         "batch = host.HostModel(model).run(model.vectors.inputs)\n"
         "assert (batch.logits == model.vectors.logits).all()\n"

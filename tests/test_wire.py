@@ -13,13 +13,14 @@ from cobs import cobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sne_edge.build import render_served_model
-from sne_edge.device import Device
-from sne_edge.export import export, read_manifest
-from sne_edge.model import ActivationPolicy, QuantEnsemble
+from sne_edge.deploy.build import render_served_model
+from sne_edge.deploy.export import export, read_manifest
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.link.device import Device
+from sne_edge.link.transport import HostLine
+from sne_edge.link.wire import STATUSES, C, Frame, parse_reply, policy_body, request
 from sne_edge.resources import RUNTIME
-from sne_edge.transport import HostLine
-from sne_edge.wire import STATUSES, C, Frame, parse_reply, policy_body, request
 
 OPS = [value for name, value in C.items() if name.startswith("SNE_OP_") and value < C["SNE_OP_REPLY"]]
 

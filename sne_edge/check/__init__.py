@@ -1,0 +1,1 @@
+"""What the numbers must be: the integer reference, and the comparison of everything else against it."""

@@ -1,0 +1,295 @@
+"""The integer reference in PyTorch: what the numbers must be.
+
+In: a `QuantEnsemble` and device bytes. Out: every spike, membrane, logit, decision and cost. Sums of products are
+taken in float64, whose integers are exact up to 2^53; proven bounds stay far below. All else is int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import SneError
+from ..ir.encoder import Shape
+from ..ir.ensemble import QuantEnsemble
+from ..ir.layers import AvgPool, Conv, Layer, Linear, MaxPool, SynapticLayer
+from ..ir.policy import ActivationPolicy, check_fits
+from ..ir.schedule import Decisions, schedule
+
+BATCH = 256
+# Shown each timestep of a layer with neurons: timestep, layer, its input int64 [N, ...] (None where it has none, or was
+# added as a constant), its membranes after the reset and before the next leak, int64 [N, *out_shape].
+Watch = Callable[[int, int, Tensor | None, Tensor], None]
+
+
+@dataclass(frozen=True)
+class StudentTrace:
+    """One student on N samples.
+
+    readout int64 [N, classes]: membranes of the readout after the last timestep; part int64 [N, classes]: its share
+    of the logits; spikes int64 [N, spiking layers]; membranes: per layer with neurons, int64 [N, neurons], charged
+    (readout: as it stands); layer_ops int64 [N, layers]: synaptic operations or MACs by layer, 0 for pooling;
+    synaptic_ops, macs int64 [N]; neuron_updates: int.
+    """
+
+    readout: np.ndarray
+    part: np.ndarray
+    spikes: np.ndarray
+    membranes: tuple[np.ndarray, ...]
+    layer_ops: np.ndarray
+    synaptic_ops: np.ndarray
+    macs: np.ndarray
+    neuron_updates: int
+
+
+@dataclass(frozen=True)
+class Inference:
+    """An ensemble on N samples under one policy.
+
+    decisions: see `ir.schedule.Decisions`; spikes int64 [N, spike layers] (0 for a student not run);
+    synaptic_ops, macs, neuron_updates int64 [N]: of the students that ran.
+    """
+
+    decisions: Decisions
+    spikes: np.ndarray
+    synaptic_ops: np.ndarray
+    macs: np.ndarray
+    neuron_updates: np.ndarray
+
+
+def run(ensemble: QuantEnsemble, inputs: np.ndarray, policy: ActivationPolicy | None = None) -> Inference:
+    """Run `inputs`, uint8 [N, input_bytes], under `policy` (the ensemble's own by default)."""
+    policy = policy or ensemble.policy
+    check_fits(policy, ensemble)
+    timesteps = policy.timesteps or ensemble.encoder.timesteps
+    students = range(len(ensemble.students))
+    traces = [run_student(ensemble, k, inputs, timesteps) for k in students]
+    early = [run_early(ensemble, k, inputs, trace, timesteps) for k, trace in enumerate(traces) if policy.early]
+    return combine(ensemble, traces, policy, early)
+
+
+def run_early(
+    ensemble: QuantEnsemble, student: int, inputs: np.ndarray, whole: StudentTrace, timesteps: int
+) -> list[StudentTrace]:
+    """A student's traces where it ends after 1, 2, ... of `timesteps`, but for the last; `whole` is that one's."""
+    traces = [run_student(ensemble, student, inputs, t) for t in range(1, timesteps)]
+    if ensemble.encoder.kind != "direct":
+        return traces
+    first = ensemble.students[student].layers[0]  # it has run through all timesteps
+    assert isinstance(first, SynapticLayer)
+    return [
+        replace(
+            trace,
+            spikes=np.concatenate([whole.spikes[:, :1], trace.spikes[:, 1:]], axis=1),
+            membranes=(whole.membranes[0], *trace.membranes[1:]),
+            neuron_updates=trace.neuron_updates + (timesteps - t) * first.neurons,
+        )
+        for t, trace in enumerate(traces, start=1)
+    ]
+
+
+def combine(
+    ensemble: QuantEnsemble,
+    traces: list[StudentTrace],
+    policy: ActivationPolicy,
+    early: Sequence[list[StudentTrace]] = (),
+) -> Inference:
+    """What `policy` makes of the students' traces (one a student, on the same inputs); `early`: by student, those that
+    `run_early` makes, for a policy with early stops."""
+    ops = np.stack([t.synaptic_ops + t.macs for t in traces], axis=1)
+    parts = np.stack([t.part for t in traces], axis=1)
+    partial = np.stack([_stack("part", steps, parts[:, 0]) for steps in early], axis=1) if early else None
+    decisions = schedule(ensemble, policy, parts, ops, partial)
+    ran = (decisions.active[:, None] >> np.arange(len(traces), dtype=np.uint32) & 1).astype(np.int64)
+
+    def ended(name: str, k: int) -> np.ndarray:
+        """Of student k as far as it ran, [N, ...]."""
+        value = np.asarray(getattr(traces[k], name))
+        value = np.broadcast_to(value, (len(ran), *value.shape[1:]))
+        if policy.early:
+            short = (decisions.last == k) & (decisions.timesteps <= len(early[k]))
+            steps = _stack(name, early[k], value)
+            value = value.copy()
+            value[short] = steps[short, decisions.timesteps[short] - 1]
+        return value * ran[:, k].reshape(-1, *[1] * (value.ndim - 1))
+
+    students = range(len(traces))
+    return Inference(
+        decisions=decisions,
+        spikes=np.concatenate([ended("spikes", k) for k in students], axis=1),
+        synaptic_ops=np.sum([ended("synaptic_ops", k) for k in students], axis=0),
+        macs=np.sum([ended("macs", k) for k in students], axis=0),
+        neuron_updates=np.sum([ended("neuron_updates", k) for k in students], axis=0),
+    )
+
+
+def _stack(name: str, traces: list[StudentTrace], like: np.ndarray) -> np.ndarray:
+    """A field of traces on N samples, [N, traces, ...], whose shape is that of `like`, [N, ...]."""
+    found = [np.broadcast_to(getattr(trace, name), like.shape) for trace in traces]
+    return np.stack(found, axis=1) if found else np.zeros((len(like), 0, *like.shape[1:]), dtype=np.int64)
+
+
+def run_student(
+    ensemble: QuantEnsemble,
+    student: int,
+    inputs: np.ndarray,
+    timesteps: int | None = None,
+    watch: Watch | None = None,
+) -> StudentTrace:
+    """Run one student alone on `inputs`, uint8 [N, input_bytes], for `timesteps` (the encoder's by default).
+
+    `watch` sees every timestep of each batch of up to `BATCH` inputs.
+    """
+    inputs = np.asarray(inputs)
+    if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != ensemble.encoder.input_bytes:
+        raise SneError(
+            f"inputs are {inputs.dtype}{list(inputs.shape)}, not uint8[N, {ensemble.encoder.input_bytes}]",
+            "encode samples with the model's own encoder: ensemble.encoder.encode(x)",
+        )
+    steps = ensemble.encoder.timesteps if timesteps is None else timesteps
+    parts = [inputs[i : i + BATCH] for i in range(0, len(inputs), BATCH)]
+    batches = [_run_batch(ensemble, student, part, steps, watch) for part in parts]
+    if len(batches) == 1:
+        return batches[0]
+    return StudentTrace(
+        readout=np.concatenate([b.readout for b in batches]),
+        part=np.concatenate([b.part for b in batches]),
+        spikes=np.concatenate([b.spikes for b in batches]),
+        membranes=tuple(np.concatenate(parts) for parts in zip(*(b.membranes for b in batches), strict=True)),
+        layer_ops=np.concatenate([b.layer_ops for b in batches]),
+        synaptic_ops=np.concatenate([b.synaptic_ops for b in batches]),
+        macs=np.concatenate([b.macs for b in batches]),
+        neuron_updates=batches[0].neuron_updates,
+    )
+
+
+class _Neurons:
+    """The neurons of one layer, over a batch; see `neuron.Neuron` for the equations."""
+
+    def __init__(self, layer: SynapticLayer, count: int, current: Tensor | None) -> None:
+        self.neuron = layer.neuron
+        self.threshold = torch.from_numpy(layer.threshold.astype(np.int64))
+        bias = torch.from_numpy(layer.bias.astype(np.int64))
+        self.constant = bias if current is None else bias + current
+        self.v = self.constant.expand(count, *layer.out_shape).clone()  # charged from v = 0
+        self.settled = self.v  # as `Watch` sees it
+        self.fresh = True
+
+    def step(self, current: Tensor | None) -> Tensor:
+        """Add `current` to the charged membranes, fire, reset, clamp and charge again; returns spikes 0/1."""
+        v = self.v if current is None else self.v + current
+        spike = v > self.threshold
+        if not self.neuron.reset_delay:
+            v = v - spike * self.threshold if self.neuron.reset == "subtract" else v * ~spike
+        v = self._clamp(v)
+        self.settled = v
+        v = self._decay(v)
+        if self.neuron.reset_delay:
+            v = v - spike * self.threshold
+        self.v = v + self.constant
+        return spike.to(torch.int64)
+
+    def integrate(self, current: Tensor | None) -> None:
+        """A readout's timestep: charge, add, clamp; it never fires and is left uncharged."""
+        v = self.v if self.fresh else self._decay(self.v) + self.constant
+        self.fresh = False
+        self.v = self.settled = self._clamp(v if current is None else v + current)
+
+    def _decay(self, v: Tensor) -> Tensor:
+        decay = self.neuron.decay
+        if decay.kind == "shift":
+            return v - (v >> decay.value)
+        return (v * decay.value) >> 15 if decay.kind == "q15" else v
+
+    def _clamp(self, v: Tensor) -> Tensor:
+        return v if self.neuron.clamp is None else v.clamp(*self.neuron.clamp)
+
+
+def _run_batch(
+    ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timesteps: int, watch: Watch | None = None
+) -> StudentTrace:
+    encoder, student, count = ensemble.encoder, ensemble.students[number], len(inputs)
+    direct = encoder.kind == "direct"
+    raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
+    neurons: dict[int, _Neurons] = {}
+    ops = torch.zeros((count, len(student.layers)), dtype=torch.int64)
+    totals = {}
+    for index, layer in enumerate(student.layers):
+        if isinstance(layer, SynapticLayer):
+            current = None
+            if direct and index == 0:
+                analog = torch.from_numpy(encoder.analog(inputs).astype(np.int64))
+                current = _current(layer, analog)
+                ops[:, 0] = _work(layer, analog != 0)
+            neurons[index] = _Neurons(layer, count, current)
+            totals[index] = torch.zeros(count, dtype=torch.int64)
+    for t in range(timesteps):
+        x = None if raster is None else raster[t]
+        for index, layer in enumerate(student.layers):
+            if not isinstance(layer, SynapticLayer):
+                assert x is not None
+                x = _pool(layer, x)
+                continue
+            came, incoming = x, None
+            if x is not None:
+                incoming = _current(layer, x)
+                ops[:, index] += _work(layer, x)
+            if layer.neuron.kind == "li":
+                neurons[index].integrate(incoming)
+            else:
+                x = neurons[index].step(incoming)
+                totals[index] += x.sum(dim=(1, 2, 3))
+            if watch is not None:
+                watch(t, index, came, neurons[index].settled)
+    readout = neurons[len(student.layers) - 1].v.reshape(count, -1).numpy()
+    spiking = [totals[i] for i, layer in enumerate(student.layers) if i in totals and layer is not student.readout]
+    return StudentTrace(
+        readout=readout,
+        part=student.bias.astype(np.int64) + student.gain.astype(np.int64) * readout,
+        spikes=torch.stack(spiking, dim=1).numpy() if spiking else np.zeros((count, 0), dtype=np.int64),
+        membranes=tuple(n.v.reshape(count, -1).numpy() for n in neurons.values()),
+        layer_ops=ops.numpy(),
+        synaptic_ops=ops[:, int(direct) :].sum(dim=1).numpy(),
+        macs=ops[:, : int(direct)].sum(dim=1).numpy(),
+        neuron_updates=timesteps * sum(layer.neurons for layer in student.layers if isinstance(layer, SynapticLayer)),
+    )
+
+
+def _nchw(x: Tensor, shape: Shape) -> Tensor:
+    return x.reshape(len(x), *shape).permute(0, 3, 1, 2).to(torch.float64)
+
+
+def _current(layer: Layer, x: Tensor) -> Tensor:
+    """Weighted sums of integer inputs, int64 [N, *out_shape]."""
+    if isinstance(layer, Linear):
+        weight = torch.from_numpy(layer.weight.astype(np.float64))
+        total = x.reshape(len(x), -1).to(torch.float64) @ weight.T
+        return total.to(torch.int64).reshape(len(x), *layer.out_shape)
+    assert isinstance(layer, Conv)
+    weight = torch.from_numpy(layer.weight.astype(np.float64))
+    groups = layer.in_shape[2] // layer.depth
+    image = _nchw(x, layer.in_shape)
+    total = functional.conv2d(image, weight, stride=layer.stride, padding=layer.padding, groups=groups)
+    return total.permute(0, 2, 3, 1).round().to(torch.int64)
+
+
+def _work(layer: SynapticLayer, x: Tensor) -> Tensor:
+    """Weights that meet a spike (or a non-zero value), int64 [N]."""
+    fan_out = torch.from_numpy(layer.fan_out().reshape(-1).copy())
+    return (x.reshape(len(x), -1).to(torch.int64) * fan_out).sum(dim=1)
+
+
+def _pool(layer: AvgPool | MaxPool, x: Tensor) -> Tensor:
+    """Spikes in each window, counted (average) or any (max), int64 [N, *out_shape]."""
+    channels = layer.in_shape[2]
+    ones = torch.ones(channels, 1, *layer.kernel, dtype=torch.float64)
+    counts = functional.conv2d(
+        _nchw(x, layer.in_shape), ones, stride=layer.stride, padding=layer.padding, groups=channels
+    )
+    counts = counts.permute(0, 2, 3, 1).round().to(torch.int64)
+    return counts if isinstance(layer, AvgPool) else (counts > 0).to(torch.int64)

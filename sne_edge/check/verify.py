@@ -1,0 +1,263 @@
+"""Verification: the same inputs through the reference, the host build and devices; every number must be equal.
+
+In: an ensemble, inputs and engines. Out: how many numbers were compared, and the first difference, named to the neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..deploy.host import HostModel
+from ..ir.ensemble import QuantEnsemble
+from ..ir.layers import SynapticLayer
+from ..ir.policy import ActivationPolicy
+from ..ir.schedule import STOPS
+from ..link.device import Device
+
+FIELDS = (
+    "label",
+    "margin",
+    "active",
+    "students_run",
+    "stop",
+    "timesteps",
+    "synaptic_ops",
+    "macs",
+    "neuron_updates",
+    "logits",
+    "spikes",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an engine made of N samples: `values` by the names in `FIELDS`, int64 [N] or [N, n];
+    `membranes` of one student by layer with neurons, int64 [N, neurons], or none where not asked for."""
+
+    values: dict[str, np.ndarray]
+    membranes: list[np.ndarray]
+
+
+class Engine(Protocol):
+    """Anything that runs an ensemble."""
+
+    name: str
+
+    def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
+        """Run inputs uint8 [N, input_bytes]; with `student`, the policy runs it alone and its membranes are read."""
+        ...
+
+
+class ReferenceEngine:
+    """The integer reference in PyTorch."""
+
+    name = "reference"
+
+    def __init__(self, ensemble: QuantEnsemble) -> None:
+        self._ensemble = ensemble
+        self._traces: dict[tuple[int, int, bytes], Any] = {}
+
+    def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
+        from . import reference
+
+        policy = policy or self._ensemble.policy
+        steps = policy.timesteps or self._ensemble.encoder.timesteps
+        key = inputs.tobytes()
+        traces, early = [], []
+        for k in range(len(self._ensemble.students)):  # policies share the students' traces
+            if (k, steps, key) not in self._traces:
+                self._traces[k, steps, key] = reference.run_student(self._ensemble, k, inputs, steps)
+            traces.append(self._traces[k, steps, key])
+            if policy.early:
+                early.append(reference.run_early(self._ensemble, k, inputs, traces[k], steps))
+        result = reference.combine(self._ensemble, traces, policy, early)
+        values = {name: getattr(result.decisions, name) for name in FIELDS if hasattr(result.decisions, name)}
+        values |= {name: getattr(result, name) for name in FIELDS if name not in values}
+        membranes = [] if student is None else list(traces[student].membranes)
+        return Outcome({name: values[name].astype(np.int64) for name in FIELDS}, membranes)
+
+
+class HostEngine:
+    """The generated C, compiled for this computer."""
+
+    name = "host"
+
+    def __init__(self, model: HostModel) -> None:
+        self._model = model
+
+    @cached_property
+    def _traced(self) -> HostModel:
+        """The same C, keeping membranes."""
+        return HostModel(self._model.ensemble, trace=True)
+
+    def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
+        batch = self._model.run(inputs, policy)
+        values = {name: getattr(batch, name).astype(np.int64) for name in FIELDS}
+        membranes: list[np.ndarray] = []
+        if student is not None:
+            traced = self._traced.run(inputs, policy, states=True)
+            pairs = zip(self._traced.layers, self._traced.membranes(traced), strict=True)
+            membranes = [membrane for layer, membrane in pairs if layer.student == student]
+        return Outcome(values, membranes)
+
+
+class DeviceEngine:
+    """Firmware at the other end of a `Device`."""
+
+    def __init__(self, device: Device, name: str) -> None:
+        self.name = name
+        self._device = device
+        self._layers = device.layers()
+
+    def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
+        rows: dict[str, list[Any]] = {name: [] for name in FIELDS}
+        policy = None if policy is not None and policy.early else policy  # early stops are the model's own
+        asked = student is not None and self._device.info().traced
+        wanted = [i for i, layer in enumerate(self._layers) if asked and layer.student == student]
+        membranes: list[list[np.ndarray]] = [[] for _ in wanted]
+        for sample in inputs:
+            self._device.load(sample.tobytes())
+            result = self._device.run(policy)
+            for name in FIELDS:
+                if name == "spikes":
+                    rows[name].append(self._device.spikes())
+                elif name == "stop":
+                    rows[name].append(STOPS.index(result.stop) if isinstance(result.stop, str) else result.stop)
+                else:
+                    rows[name].append(getattr(result, name))
+            for place, index in enumerate(wanted):
+                membranes[place].append(np.asarray(self._device.membranes(index)))
+        values = {name: np.array(values, dtype=np.int64) for name, values in rows.items()}
+        return Outcome(values, [np.stack(parts).astype(np.int64) for parts in membranes])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One engine's comparison. `difference`: the first one in words, or None where all was equal."""
+
+    engine: str
+    against: str
+    inputs: int
+    runs: int
+    compared: int
+    difference: str | None
+
+
+def policies(ensemble: QuantEnsemble) -> list[ActivationPolicy]:
+    """The policies that verification runs: every kind, with numbers at which decisions differ between inputs."""
+    count = len(ensemble.students)
+    chosen = [ensemble.policy, ActivationPolicy("all")]
+    chosen += [ActivationPolicy("first", students=k) for k in range(1, count)]
+    typical = sum(student.mean_ops for student in ensemble.students)
+    if typical > 1:
+        chosen.append(ActivationPolicy("budget", max_ops=typical))
+        chosen.append(ActivationPolicy("budget", max_ops=max(1, typical // 2)))
+    if ensemble.policy.kind == "cascade":
+        chosen.append(ActivationPolicy("cascade", margins=tuple(m // 2 for m in ensemble.policy.margins)))
+    if ensemble.routes is not None and ensemble.policy.kind != "routed":
+        margins = ensemble.policy.margins or (max(1, int(np.abs(ensemble.bias).max())),) * (count - 1)
+        chosen.append(ActivationPolicy("routed", margins=margins))
+    return list(dict.fromkeys(chosen))
+
+
+def expected_engine(ensemble: QuantEnsemble, host: HostModel) -> Engine:
+    """The reference where torch is installed; else the host build, itself held against the golden vectors."""
+    return ReferenceEngine(ensemble) if find_spec("torch") else HostEngine(host)
+
+
+def verify(
+    ensemble: QuantEnsemble,
+    inputs: np.ndarray,
+    expected: Engine,
+    engines: Sequence[Engine],
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[Check]:
+    """Compare every engine with `expected` on uint8 [N, input_bytes], and all of them with the golden vectors."""
+    others = [engine for engine in engines if engine.name != expected.name]
+    checks = [_check_golden(ensemble, engine, progress) for engine in (expected, *others)]
+    for engine in others:
+        checks.append(_check_engine(ensemble, inputs, expected, engine, progress))
+    return checks
+
+
+def _check_golden(ensemble: QuantEnsemble, engine: Engine, progress: Callable[[str], None]) -> Check:
+    golden = ensemble.vectors
+    progress(f"{engine.name}: golden vectors")
+    if not len(golden.inputs):
+        return Check(engine.name, "golden vectors", 0, 0, 0, None)
+    outcome = engine.run(golden.inputs, None, None)
+    stored = {
+        "logits": golden.logits,
+        "active": golden.active,
+        "spikes": golden.spikes,
+        "synaptic_ops": golden.ops[:, 0],
+        "macs": golden.ops[:, 1],
+    }
+    difference = None
+    for name, want in stored.items():
+        difference = difference or _first(name, outcome.values[name], want.astype(np.int64))
+    compared = sum(array.size for array in stored.values())
+    return Check(engine.name, "golden vectors", len(golden.inputs), 1, compared, difference)
+
+
+def _check_engine(
+    ensemble: QuantEnsemble, inputs: np.ndarray, expected: Engine, engine: Engine, progress: Callable[[str], None]
+) -> Check:
+    runs: list[tuple[ActivationPolicy, int | None]] = [
+        (ActivationPolicy("mask", mask=1 << k), k) for k in range(len(ensemble.students))
+    ]
+    runs += [(policy, None) for policy in policies(ensemble)]
+    compared, difference, done = 0, None, 0
+    for policy, student in runs:
+        progress(f"{engine.name}: {f'student {student} alone' if student is not None else f'policy {policy.kind}'}")
+        got, want = engine.run(inputs, policy, student), expected.run(inputs, policy, student)
+        compared += sum(v.size for v in got.values.values()) + sum(m.size for m in got.membranes)
+        difference, done = _compare(ensemble, got, want, student), done + 1
+        if difference is not None:
+            if student is not None:
+                difference = _locate(ensemble, inputs, expected, engine, student) or difference
+            difference = f"policy {policy.kind}: {difference}"
+            break
+    return Check(engine.name, expected.name, len(inputs), done, compared, difference)
+
+
+def _compare(ensemble: QuantEnsemble, got: Outcome, want: Outcome, student: int | None) -> str | None:
+    if student is not None and got.membranes and want.membranes:
+        numbers = [n for n, x in enumerate(ensemble.students[student].layers) if isinstance(x, SynapticLayer)]
+        for number, mine, theirs in zip(numbers, got.membranes, want.membranes, strict=True):
+            found = _first("membrane", mine, theirs)
+            if found:
+                return f"student {student}, layer {number}, {found}"
+    for name in FIELDS:
+        found = _first(name, got.values[name], want.values[name])
+        if found:
+            return found
+    return None
+
+
+def _first(name: str, got: np.ndarray, want: np.ndarray) -> str | None:
+    """The first difference of two arrays [N] or [N, n] in words."""
+    if got.shape != want.shape:
+        return f"{name}: shape {got.shape} instead of {want.shape}"
+    places = np.argwhere(got != want)
+    if not len(places):
+        return None
+    place = tuple(places[0])
+    index = f"[{', '.join(str(int(i)) for i in place[1:])}]" if len(place) > 1 else ""
+    return f"input {place[0]}: {name}{index} is {got[place]} instead of {want[place]}"
+
+
+def _locate(ensemble: QuantEnsemble, inputs: np.ndarray, expected: Engine, engine: Engine, student: int) -> str | None:
+    """The first timestep, layer and neuron at which a student differs."""
+    for timesteps in range(1, ensemble.encoder.timesteps + 1):
+        policy = ActivationPolicy("mask", mask=1 << student, timesteps=timesteps)
+        found = _compare(ensemble, engine.run(inputs, policy, student), expected.run(inputs, policy, student), student)
+        if found:
+            return f"timestep {timesteps - 1}: {found}"
+    return None

@@ -1,0 +1,94 @@
+"""What commands read before they call: models, samples, places, numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SneError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..ir.ensemble import QuantEnsemble
+
+
+def load(model: str) -> QuantEnsemble:
+    from ..ir.artifact import load
+
+    return load(model)
+
+
+def fingerprint(ensemble: QuantEnsemble) -> str:
+    from ..ir.artifact import fingerprint
+
+    return fingerprint(ensemble)
+
+
+@contextmanager
+def exported(model: str, board: str) -> Iterator[tuple[str, Path]]:
+    """A model's name and an export of it for a board: the directory itself where `model` is one."""
+    import tempfile
+
+    from ..deploy.boards import resolve_board
+    from ..deploy.export import export as write
+    from ..deploy.export import read_manifest
+
+    target = resolve_board(board).target
+    if Path(model).is_dir():
+        yield read_manifest(model)["name"], Path(model)
+        return
+    ensemble = load(model)
+    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
+        yield ensemble.name, write(ensemble, target, Path(folder) / "model")
+
+
+def encoded_samples(ensemble: QuantEnsemble, data: str | None, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Encoded test samples and labels (-1 where unknown): of a data set, or the golden vectors."""
+    if data is None:
+        if not len(ensemble.vectors.inputs):
+            raise SneError(f"{ensemble.name} holds no golden vectors", "give samples with --data")
+        return ensemble.vectors.inputs, ensemble.vectors.labels
+    from ..data.dataset import load_dataset
+
+    dataset = load_dataset(data, folder=folder)
+    return ensemble.encoder.encode(dataset.x_test), dataset.y_test
+
+
+def split_seed(ensemble: QuantEnsemble) -> int:
+    """The seed that drew the validation samples of the model's training; 0 where none is known."""
+    config = ensemble.provenance.get("config")
+    seed = config.get("seed") if isinstance(config, dict) else None
+    return seed if isinstance(seed, int) and seed >= 0 else 0
+
+
+def default_places(always: list[str]) -> list[str]:
+    """Where to run when nothing is said: `always`, and an emulator; without its tools a note, or an error."""
+    from ..link.connect import default_emulator
+
+    emulator = default_emulator()
+    if emulator is not None:
+        return [*always, emulator]
+    hint = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm, or name a device with --on"
+    if not always:
+        raise SneError("no ARM compiler or QEMU is installed, and no device was named", hint)
+    print(f"note: no ARM compiler or QEMU is installed, so no device is checked; {hint}", file=sys.stderr)
+    return always
+
+
+def need_training() -> None:
+    from importlib.util import find_spec
+
+    for package in ("torch", "snntorch"):
+        if find_spec(package) is None:
+            raise SneError(f"{package} is not installed", "pip install 'sne-edge[train]' (on Linux, a CPU torch first)")
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise SneError(f"{option} is {text!r}", "give whole numbers separated by commas, such as 8,32,40") from None

@@ -1,0 +1,119 @@
+"""Commands that look without building: `inspect`, `targets`, `doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .app import app
+from .inputs import fingerprint, load
+from .options import Json, Model
+from .output import print_json, print_table
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def inspect(model: Model, as_json: Json = False) -> None:
+    """Show each layer's shape, memory, bounds and operations, without building anything."""
+    from dataclasses import asdict
+
+    from ..codegen.frontend import describe
+    from ..deploy.analysis import analyze
+    from ..ir.frontend import LogMel
+    from ..study.energy import DISCLAIMER, estimate_all
+
+    ensemble = load(model)
+    report = analyze(ensemble)
+    frontend = describe(ensemble.frontend) if isinstance(ensemble.frontend, LogMel) else None
+    energy = estimate_all(ensemble)
+    if as_json:
+        extra: dict[str, Any] = {"frontend": frontend} if frontend else {}
+        extra |= {"energy": energy.named() | {"note": DISCLAIMER}} if energy else {}
+        print_json(asdict(report) | extra | {"fingerprint": fingerprint(ensemble), "provenance": ensemble.provenance})
+        return
+    rows = [
+        [
+            f"{r.student}.{r.layer}",
+            r.description,
+            r.neuron,
+            f"{r.parameters:,}",
+            f"{r.flash_bytes:,}",
+            f"{r.ram_bytes:,}",
+            f"int{r.membrane_bits}" if r.membrane_bits else "-",
+            f"{r.bound[0]:,} .. {r.bound[1]:,}" if r.bound else "-",
+            "-" if r.mean_ops is None else f"{r.mean_ops:,}",
+            f"{r.max_ops:,}",
+        ]
+        for r in report.layers
+    ]
+    print_table(
+        f"{report.name}: {report.students} students, {report.classes} classes, {report.timesteps} timesteps, "
+        f"{report.encoder} input of {report.input_bytes} bytes, policy {report.policy}",
+        [
+            "layer",
+            "shape",
+            "neuron",
+            "params",
+            "flash B",
+            "RAM B",
+            "membrane",
+            "proven range",
+            "ops, mean",
+            "ops, worst",
+        ],
+        rows,
+        left=3,
+    )
+    print(
+        f"tables {report.table_bytes:,} bytes of flash, state {report.state_bytes:,} bytes of RAM"
+        f" (no schedule of these layers needs less than {report.lower_bound:,})"
+        + (f"; {report.stream_bytes:,} when streaming" if report.stream_bytes else "")
+    )
+    if frontend:
+        print(
+            "front end: log-mel of {rate} Hz audio, window {window}, hop {hop}, {frames} frames of {bands} bands; "
+            "tables {table_bytes:,} bytes of flash, state {state_bytes:,} bytes of RAM".format(**frontend)
+        )
+    if energy:
+        print(
+            f"energy of all students: {energy.arithmetic / 1000:,.2f} nJ of arithmetic, {energy.total / 1000:,.2f} nJ "
+            f"with memory; {DISCLAIMER}"
+        )
+    print(f"fingerprint {fingerprint(ensemble)}")
+
+
+@app.command()
+def targets(as_json: Json = False) -> None:
+    """List the targets that export knows, and the boards that firmware can be built for."""
+    from ..deploy.boards import all_boards
+    from ..deploy.targets import all_targets
+
+    rows = [[t.name, ", ".join(t.aliases), t.kernels, " ".join(t.cflags)] for t in all_targets()]
+    boards = [
+        [b.name, b.target, b.description, f"{b.flash_bytes >> 10:,}", f"{b.ram_bytes >> 10:,}"] for b in all_boards()
+    ]
+    if as_json:
+        keys = ["name", "target", "description", "flash_kib", "ram_kib"]
+        print_json(
+            {
+                "targets": [dict(zip(["name", "aliases", "kernels", "flags"], row, strict=True)) for row in rows],
+                "boards": [dict(zip(keys, row, strict=True)) for row in boards],
+            }
+        )
+        return
+    print_table("targets", ["name", "also", "kernels", "flags"], rows, left=4)
+    print_table("boards", ["name", "target", "description", "flash KiB", "RAM KiB"], boards, left=3)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check which tools and packages are installed, and say how to get the others."""
+    from ..deploy.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print_json([{"what": f.what, "found": f.found, "need": f.need, "hint": f.hint} for f in findings])
+        return
+    rows = [[f.what, f.found or "missing", f.need, "" if f.found else f.hint] for f in findings]
+    print_table("what is here", ["tool", "found", "needed for", "how to get it"], rows, left=4)

@@ -1,0 +1,236 @@
+"""Commands that make a model: `train`, `quantize`, `calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import SneError
+from .app import app
+from .inputs import load, need_training, numbers, split_seed
+from .options import DataDir, Executor, Json, Model
+from .output import bars, print_json, print_table
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def train(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
+    dataset: Annotated[
+        str, typer.Option(help="mnist1d, fashion-mnist, fsdd, cifar10-jpeg, cifar10, an .npz, or a folder of images.")
+    ] = "mnist1d",
+    data_dir: DataDir = None,
+    scheme: Annotated[
+        str,
+        typer.Option(
+            help="Partition of the teacher's features: contiguous, random, correlation, class-affinity, variance, "
+            "disentangled, disentangled-tuned, or whole: none."
+        ),
+    ] = "disentangled",
+    students: Annotated[int | None, typer.Option(help="Number of students; usually 4.", min=1, max=32)] = None,
+    timesteps: Annotated[int | None, typer.Option(help="Timesteps of an inference; usually 4.", min=1)] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Channels of a student's three convolutions, such as 8,32,40.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs in which students learn; by default as the data set needs.", min=1)
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Minutes that training may take; by default the epochs decide.", min=0.01)
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Size of the built-in teacher, small or large, or an ONNX file (*.onnx). Its one input takes samples "
+            "as students see them: named images of mean 0 and deviation 1, an .npz as it is; channels first or last or "
+            "flat. Scale them in the file where it wants other values."
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="The ONNX file's output, or inner tensor, of features; by default its only output."),
+    ] = None,
+    logits: Annotated[
+        str | None, typer.Option(help="The ONNX file's output of logits; by default a classifier is fitted.")
+    ] = None,
+    learn_decay: Annotated[
+        bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
+    ] = False,
+    executor: Executor = "processes",
+    bits: Annotated[
+        int | None, typer.Option(help="Bits of weights, 8 or 4; the first layer and the readout keep 8.")
+    ] = None,
+    spike_rate: Annotated[
+        float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
+    ] = None,
+    max_drop: Annotated[float, typer.Option(help="Points of accuracy that the cascade may cost.", min=0)] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file.
+
+    A run that was killed goes on where it was when the same command is given again.
+    """
+    from dataclasses import replace
+
+    from ..data.dataset import load_dataset
+    from ..ir.artifact import check_writable, save
+
+    need_training()
+    check_writable(output)
+    from ..learn.teacher import default_cache
+    from ..pipeline.presets import preset
+    from ..pipeline.train import train as run
+
+    given = {
+        "students": students, "timesteps": timesteps, "teacher": teacher, "features": features, "logits": logits,
+        "minutes": budget,
+    }  # fmt: skip
+    config = preset(
+        dataset, scheme=scheme, max_drop=max_drop, seed=seed, name=name,
+        **{key: value for key, value in given.items() if value is not None},
+    )  # fmt: skip
+    if channels is not None:
+        config = replace(config, body=replace(config.body, channels=numbers("--channels", channels)))
+    if bits is not None:
+        config = replace(config, body=replace(config.body, bits=bits))
+    if learn_decay:
+        config = replace(config, body=replace(config.body, learn_decay=True))
+    if epochs is not None:
+        alone, joint = (epochs, config.recipe.joint) if config.recipe.alone else (0, epochs)
+        config = replace(config, recipe=replace(config.recipe, alone=alone, joint=joint))
+    if spike_rate is not None:
+        config = replace(config, recipe=replace(config.recipe, target=spike_rate))
+    with bars() as progress:
+        found = load_dataset(config.dataset, config.seed, data_dir)
+        ensemble = run(config, progress, dataset=found, cache=default_cache(), executor=executor)
+    save(ensemble, output)
+    record = ensemble.provenance
+    if as_json:
+        print_json(record)
+        return
+    print_table(
+        f"{ensemble.name}: test accuracy (teacher {record['teacher']['test']:.2%}, {record['teacher']['macs']:,} MACs)",
+        ["policy", f"int{config.body.bits}", "float", "students", "operations"],
+        [
+            [
+                row["policy"],
+                f"{row['accuracy']:.2%}",
+                f"{record['float']['test'][k]:.2%}" if row["policy"].startswith("first") else "-",
+                f"{row['students_run']:.2f}",
+                f"{row['operations']:,.0f}",
+            ]
+            for k, row in enumerate(record["integer"]["test"])
+        ],
+    )
+    print(f"wrote {output} ({output.stat().st_size:,} bytes)")
+
+
+@app.command()
+def quantize(
+    network: Annotated[str, typer.Argument(help="FILE.py:NAME, a torch.nn.Sequential or a function that returns one.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
+    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part sets scales and is measured.")],
+    timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1)],
+    weights: Annotated[Path | None, typer.Option(help="A safetensors file of the network's state_dict.")] = None,
+    encoder: Annotated[str, typer.Option(help="direct, rate or events.")] = "direct",
+    shape: Annotated[
+        str | None, typer.Option(help="HEIGHT,WIDTH,CHANNELS of the input; needed for events, whose data is a raster.")
+    ] = None,
+    bits: Annotated[
+        str,
+        typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
+    ] = "8",
+    name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons. FILE.py is run: name one you trust."""
+    from ..data.dataset import load_dataset
+    from ..ir.artifact import check_writable, save
+
+    need_training()
+    check_writable(output)
+    from ..interchange.script import load_network
+    from ..quantize.quantize import make_encoder, quantize_network
+
+    dataset = load_dataset(data, folder=data_dir)
+    size = None if shape is None else numbers("--shape", shape)
+    widths = numbers("--bits", bits)
+    made = quantize_network(
+        load_network(network, weights), name or output.stem.lower(), dataset.x_val, timesteps=timesteps,
+        labels=dataset.y_val, encoder=make_encoder(encoder, dataset.x_val, timesteps, size), classes=dataset.classes,
+        bits=widths[0] if len(widths) == 1 else widths,
+    )  # fmt: skip
+    save(made, output)
+    print(f"wrote {output}: like the float network on {made.provenance['agreement']:.2%} of the validation samples")
+
+
+@app.command()
+def calibrate(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
+    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part chooses, its test part tells.")],
+    data_dir: DataDir = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Points of accuracy that the policy may cost; default 0.1.", min=0)
+    ] = None,
+    target_ops: Annotated[
+        float | None, typer.Option(help="Mean operations of an inference, at most; the most accurate policy wins.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="cascade, or routed: the top two classes choose who runs next.")
+    ] = "cascade",
+    early: Annotated[
+        str | None,
+        typer.Option(
+            help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the validation split; default the one of the model's training.", min=0)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
+    from ..data.dataset import load_dataset
+    from ..ir.artifact import check_writable, save
+    from ..pipeline.recalibrate import recalibrate
+    from ..quantize.calibrate import upper_bound
+
+    if max_drop is not None and target_ops is not None:
+        raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    ensemble = load(model)
+    check_writable(output)
+    dataset = load_dataset(data, split_seed(ensemble) if seed is None else seed, data_dir)
+    made, promised = recalibrate(
+        ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy, early=early
+    )
+    save(made, output)
+    if as_json:
+        print_json(made.provenance)
+        return
+    print_table(
+        f"{made.name}: {len(dataset.y_val):,} validation and {len(dataset.y_test):,} test samples",
+        ["policy", "validation", "test", "students", "operations"],
+        [
+            [
+                told["policy"],
+                f"{chose['accuracy']:.2%}",
+                f"{told['accuracy']:.2%}",
+                f"{told['students_run']:.2f}",
+                f"{told['operations']:,.0f}",
+            ]
+            for chose, told in zip(*(made.provenance["integer"][part] for part in ("validation", "test")), strict=True)
+        ],
+    )
+    bound = upper_bound(round(promised.differing * len(dataset.y_val)), len(dataset.y_val))
+    print(
+        f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
+        f"with 95 % confidence at most {bound:.2%} of others like them"
+    )
+    print(f"wrote {output} ({output.stat().st_size:,} bytes)")

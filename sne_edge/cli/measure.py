@@ -1,0 +1,231 @@
+"""Commands that run a model: `eval`, `verify`, `bench`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import SneError
+from .app import app
+from .inputs import default_places, encoded_samples, load, need_training
+from .options import Data, DataDir, Json, Model, On, PolicyOption
+from .output import print_json, print_table, status
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(name="eval")
+def evaluate(
+    model: Model,
+    data: Data = None,
+    data_dir: DataDir = None,
+    policy: PolicyOption = None,
+    as_json: Json = False,
+    jobs: Annotated[int | None, typer.Option(help="Threads that share the samples; default all cores.", min=1)] = None,
+    energy: Annotated[
+        bool,
+        typer.Option("--energy", help="Also count as NeuroBench does, on up to 1,000 samples, and estimate energy."),
+    ] = False,
+) -> None:
+    """Accuracy and mean operations of a data set on the host build, per policy."""
+    from dataclasses import asdict
+
+    from ..deploy import evaluate as evaluation
+    from ..deploy.host import HostModel
+    from ..ir.policy import parse_policy
+    from ..study import energy as energies
+
+    ensemble = load(model)
+    inputs, labels = encoded_samples(ensemble, data, data_dir)
+    policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
+    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, jobs)
+    if energy:
+        need_training()
+    chosen = inputs[: energies.SAMPLES]
+    accounts = energies.account(ensemble, chosen, policies) if energy else []
+    if as_json:
+        rows = [asdict(r) | {"operations": r.operations} for r in results]
+        for row, found in zip(rows, accounts, strict=False):
+            row["neurobench"] = found.counts.named()
+            row["energy"] = found.estimate.named() | {"samples": len(chosen), "note": energies.DISCLAIMER}
+        print_json(rows)
+        return
+    print_table(
+        f"{ensemble.name}: {len(labels):,} samples",
+        ["policy", "accuracy", "students", "operations", "synaptic", "MACs", "neuron updates"],
+        [
+            [
+                r.policy,
+                "-" if r.accuracy is None else f"{r.accuracy:.2%}",
+                f"{r.students_run:.2f}",
+                f"{r.operations:,.0f}",
+                f"{r.synaptic_ops:,.0f}",
+                f"{r.macs:,.0f}",
+                f"{r.neuron_updates:,.0f}",
+            ]
+            for r in results
+        ],
+    )
+    if not energy:
+        return
+    teacher = energies.estimate_teacher(ensemble)
+    print_table(
+        f"as NeuroBench counts, and estimates of energy: means over {len(chosen):,} samples",
+        [
+            "policy",
+            *("effective MACs", "effective ACs", "dense", "membrane updates", "activation sparsity"),
+            "arithmetic, nJ",
+            "teacher / it",
+            "with memory, nJ",
+            "teacher / it",
+        ],
+        [
+            [
+                r.policy,
+                *(f"{n:,.0f}" for n in list(a.counts.named().values())[:4]),
+                f"{a.counts.activation_sparsity:.3f}",
+                f"{a.estimate.arithmetic / 1000:,.2f}",
+                f"{teacher.arithmetic / a.estimate.arithmetic:,.1f}" if teacher else "-",
+                f"{a.estimate.total / 1000:,.2f}",
+                f"{teacher.total / a.estimate.total:,.1f}" if teacher else "-",
+            ]
+            for r, a in zip(results, accounts, strict=True)
+        ],
+    )
+    counts = accounts[0].counts
+    print(f"ConnectionSparsity {counts.connection_sparsity:.4f}, Footprint {counts.footprint:,} bytes")
+    print(f"{energies.DISCLAIMER}; the teacher is taken as int8")
+
+
+@app.command()
+def verify(
+    model: Model,
+    on: On = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+    count: Annotated[int, typer.Option(help="How many samples to compare.", min=1)] = 32,
+    as_json: Json = False,
+) -> None:
+    """Prove that reference, host build and devices agree in every spike count, membrane, logit and decision."""
+    from dataclasses import asdict
+
+    from ..check import verify as verification
+    from ..deploy.host import HostModel
+    from ..link.connect import connect
+
+    ensemble = load(model)
+    inputs = encoded_samples(ensemble, data, data_dir)[0][:count]
+    checks: list[verification.Check] = []
+    with status() as say:
+        say("compiling for this computer")
+        host = HostModel(ensemble)
+        expected = verification.expected_engine(ensemble, host)
+        if expected.name == "host":
+            print("note: torch is not installed; devices are held against the host build", file=sys.stderr)
+        for where in on or default_places(["host"]):
+            if where == "host":
+                checks += verification.verify(ensemble, inputs, expected, [verification.HostEngine(host)], say)
+                continue
+            with connect(ensemble, where, say, trace=True) as (device, _):
+                engine = verification.DeviceEngine(device, where)
+                checks += verification.verify(ensemble, inputs, expected, [engine], say)
+    checks = list(dict.fromkeys(checks))
+    if as_json:
+        print_json([asdict(c) for c in checks])
+    else:
+        print_table(
+            f"{ensemble.name}: every number compared for equality",
+            ["engine", "against", "inputs", "policies", "numbers", "result"],
+            [
+                [
+                    c.engine,
+                    c.against,
+                    str(c.inputs),
+                    str(c.runs),
+                    f"{c.compared:,}",
+                    "equal" if c.difference is None else "DIFFERENT",
+                ]
+                for c in checks
+            ],
+            left=2,
+        )
+    for check in checks:
+        if check.difference is not None:
+            raise SneError(
+                f"{check.engine} differs from {check.against}: {check.difference}",
+                "build the firmware again from this model; if it still differs, please report it with the .sne file",
+            )
+
+
+@app.command()
+def bench(
+    model: Model,
+    on: Annotated[
+        str | None, typer.Option(help="qemu:BOARD, a serial port, or socket://HOST:PORT. Default: QEMU, Cortex-M4.")
+    ] = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+    policy: PolicyOption = None,
+    samples: Annotated[int, typer.Option(help="How many inputs to count on the device.", min=1)] = 32,
+    as_json: Json = False,
+) -> None:
+    """Measure inferences on a device: instructions (emulator) or cycles (hardware), operations, memory, accuracy."""
+    from dataclasses import asdict
+
+    from ..deploy import evaluate as evaluation
+    from ..deploy.host import HostModel
+    from ..ir.policy import parse_policy
+    from ..link.bench import bench as measure
+    from ..link.connect import connect
+
+    ensemble = load(model)
+    inputs, labels = encoded_samples(ensemble, data, data_dir)
+    where = on or default_places([])[0]
+    policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
+    with status() as say:
+        host = HostModel(ensemble)
+        with connect(ensemble, where, say) as (device, firmware):
+            info = device.info()
+            rows = measure(host, device, inputs, labels, policies, samples, say)
+    if as_json:
+        print_json(
+            {
+                "on": where,
+                "device": asdict(info),
+                "firmware": asdict(firmware) if firmware else None,
+                "rows": [asdict(row) | {"operations": row.means.operations} for row in rows],
+            }
+        )
+        return
+    unit = rows[0].unit
+    print_table(
+        f"{ensemble.name} on {where} ({info.board}): {len(inputs):,} inputs, {unit} counted on {rows[0].samples}",
+        ["policy", "accuracy", "students", f"{unit}, mean", "min", "max", "operations", "of it MACs", "stack B"],
+        [
+            [
+                r.means.policy,
+                "-" if r.means.accuracy is None else f"{r.means.accuracy:.2%}",
+                f"{r.means.students_run:.2f}",
+                f"{r.count_mean:,.0f}",
+                f"{r.count_min:,}",
+                f"{r.count_max:,}",
+                f"{r.means.operations:,.0f}",
+                f"{r.means.macs:,.0f}",
+                f"{r.stack_bytes:,}",
+            ]
+            for r in rows
+        ],
+    )
+    print(
+        f"flash {info.flash_used:,} of {info.flash_size:,} bytes"
+        + (
+            f" (code {firmware.code_bytes:,}, model tables {firmware.weight_bytes:,}, "
+            f"golden vectors {firmware.vector_bytes:,})"
+            if firmware
+            else ""
+        )
+        + f"; static RAM {info.ram_used:,} of {info.ram_size:,} bytes, of it the model's state {info.state_bytes:,}"
+    )

@@ -1,0 +1,38 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    pass
+
+Model = Annotated[str, typer.Argument(help="An .sne file, or the name of a model that ships with sne-edge.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the files of named data sets.", envvar="SNE_EDGE_DATA"),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(help="A data set by name (mnist1d), or an .npz with x_test and y_test. Default: the golden vectors."),
+]
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Where to run: host, qemu:BOARD, a serial port, or socket://HOST:PORT. May be repeated. "
+        "Default: host, and QEMU with the target's board where the tools are installed."
+    ),
+]
+Executor = Annotated[
+    str, typer.Option(help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.")
+]
+PolicyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy", help="own, all, first:N, mask:M, cascade[:M1,...], routed[:M1,...] or budget:OPS. May be repeated."
+    ),
+]

@@ -1,0 +1,69 @@
+"""What commands print: tables, JSON, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str, int, int, str], None]]:
+    """A progress bar for each stage of a long run; where there is no terminal, a line for each tenth of it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    if not sys.stderr.isatty():
+
+        def tell(stage: str, done: int, total: int, text: str) -> None:
+            if done * 10 // total != (done - 1) * 10 // total:
+                print(f"{stage}: {done} of {total} {text}".rstrip(), file=sys.stderr, flush=True)
+
+        yield tell
+        return
+    columns = [TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def update(stage: str, done: int, total: int, text: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, text="")
+            bars.update(tasks[stage], completed=done, total=total, text=text)
+
+        yield update
+
+
+@contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that says what is going on; nothing where there is no terminal."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
+        yield lambda text: status.update(text)
+
+
+def print_json(value: Any) -> None:
+    def plain(item: Any) -> Any:
+        return item.item() if hasattr(item, "item") else str(item)
+
+    print(json.dumps(value, indent=2, default=plain))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """A table on the terminal; the first `left` columns flush left."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width).print(table)

@@ -1,0 +1,94 @@
+"""Commands that tell of models: `study`, `card`, `plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .app import app
+from .inputs import default_places, encoded_samples, load, need_training, numbers
+from .options import DataDir, Executor, Json, Model
+from .output import bars, print_json, print_table, status
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="ensemble, partition, cascade, noise, baselines or timesteps.")],
+    dataset: Annotated[str, typer.Option(help="A data set by name, an .npz, or a folder of images.")] = "mnist1d",
+    data_dir: DataDir = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of the runs, such as 0,1,2.")] = "0,1,2",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")] = Path("docs/results"),
+    budget: Annotated[float | None, typer.Option(help="Minutes that each model's training may take.", min=0.01)] = None,
+    schemes: Annotated[
+        str | None, typer.Option(help="Partition schemes to compare, such as random,disentangled; default all.")
+    ] = None,
+    executor: Executor = "processes",
+) -> None:
+    """Train what a study needs and write its table. A study that was killed goes on where it was."""
+    need_training()
+    from ..learn.partition import SCHEMES
+    from ..learn.teacher import default_cache
+    from ..study.lab import Lab, cell
+    from ..study.studies import run_study
+
+    with bars() as progress:
+        changes = {} if budget is None else {"minutes": budget}
+        chosen = tuple(schemes.split(",")) if schemes else tuple(SCHEMES)
+        lab = Lab(dataset, numbers("--seeds", seeds), default_cache(), executor, progress, changes, data_dir, chosen)
+        table = run_study(name, lab, output)
+    print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
+    print(f"wrote {output / f'{name}-{lab.label}.md'}")
+
+
+@app.command()
+def card(
+    model: Model,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The Markdown file to write; default NAME.md.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set by name, or an .npz. Default: the one that the model was made for.")
+    ] = None,
+    data_dir: DataDir = None,
+    on: Annotated[
+        list[str] | None, typer.Option(help="An emulated board. May be repeated. Default: Cortex-M0, M3, M4 and M55.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure and verify a model everywhere, and write what was found as its model card."""
+    from ..files import write_whole
+    from ..ir.artifact import check_writable
+    from ..study.card import BOARDS, markdown, measure
+
+    need_training()
+    ensemble = load(model)
+    path = output or Path(f"{ensemble.name}.md")
+    check_writable(path)
+    trained = ensemble.provenance.get("dataset")
+    known = trained.get("name") if isinstance(trained, dict) else None
+    inputs, labels = encoded_samples(ensemble, data or (known if isinstance(known, str) else None), data_dir)
+    default_places([])
+    with status() as say:
+        record = measure(ensemble, inputs, labels, [w.removeprefix("qemu:") for w in on or BOARDS], say)
+    write_whole(path, lambda file: file.write(markdown(record).encode()))
+    if as_json:
+        print_json(record)
+        return
+    print(f"wrote {path}")
+
+
+@app.command()
+def plot(
+    model: Model,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The PNG to write; default NAME.png.")] = None,
+) -> None:
+    """Draw accuracy against operations, from the figures that training recorded in the model."""
+    from ..study.report import draw
+
+    ensemble = load(model)
+    print(f"wrote {draw(ensemble, output or Path(f'{ensemble.name}.png'))}")

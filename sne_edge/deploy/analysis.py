@@ -1,0 +1,118 @@
+"""What a model needs and does, layer by layer, before anything is built.
+
+In: a `QuantEnsemble`. Out: plain numbers: shapes, bounds, bytes of flash and RAM, operations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..codegen.context import describe
+from ..codegen.layout import padded, row_bytes, state_layout
+from ..ir.ensemble import QuantEnsemble
+from ..ir.layers import Layer, SynapticLayer
+from ..ir.proof import worst_ops
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer. Bytes of flash are its weights, biases and thresholds; of RAM, all that exists
+    while it runs: spikes in and out, the membranes of a tile, the list of rows.
+
+    `mean_ops`: measured at calibration, None where the model was never measured; `max_ops`: every input spiking.
+    """
+
+    student: int
+    layer: int
+    description: str
+    neuron: str
+    parameters: int
+    flash_bytes: int
+    ram_bytes: int
+    membrane_bits: int
+    bound: tuple[int, int] | None
+    mean_ops: int | None
+    max_ops: int
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """A whole model. `table_bytes`: flash of weights, biases, thresholds, routes; `state_bytes`: RAM of one state, at
+    its peak; `lower_bound`: what its hungriest layer needs at once; `stream_bytes`: RAM of a stream's state, 0 where
+    the model takes none."""
+
+    name: str
+    classes: int
+    students: int
+    timesteps: int
+    encoder: str
+    input_bytes: int
+    state_bytes: int
+    lower_bound: int
+    stream_bytes: int
+    table_bytes: int
+    policy: str
+    layers: list[LayerReport]
+
+
+def analyze(ensemble: QuantEnsemble) -> ModelReport:
+    """Report on every layer of every student."""
+    layout = state_layout(ensemble)
+    stages = [{stage.layer: stage for stage in stages} for stages in layout.stages]
+    reports = []
+    for number, student in enumerate(ensemble.students):
+        worst = worst_ops(student, ensemble.encoder)
+        for index, layer in enumerate(student.layers):
+            reports.append(
+                LayerReport(
+                    student=number,
+                    layer=index,
+                    description=describe(layer),
+                    neuron=neuron_text(layer),
+                    parameters=_parameters(layer),
+                    flash_bytes=_flash(layer),
+                    ram_bytes=stages[number][index].live if index in stages[number] else 0,
+                    membrane_bits=layer.width if isinstance(layer, SynapticLayer) else 0,
+                    bound=(layer.bound.low, layer.bound.high) if isinstance(layer, SynapticLayer) else None,
+                    mean_ops=student.layer_ops[index] if student.layer_ops else None,
+                    max_ops=worst[index],
+                )
+            )
+    return ModelReport(
+        name=ensemble.name,
+        classes=len(ensemble.classes),
+        students=len(ensemble.students),
+        timesteps=ensemble.encoder.timesteps,
+        encoder=ensemble.encoder.kind,
+        input_bytes=ensemble.encoder.input_bytes,
+        state_bytes=layout.bytes,
+        lower_bound=layout.lower_bound,
+        stream_bytes=layout.stream_bytes if ensemble.encoder.kind == "events" else 0,
+        table_bytes=sum(report.flash_bytes for report in reports)
+        + (0 if ensemble.routes is None else ensemble.routes.nbytes),
+        policy=ensemble.policy.kind,
+        layers=reports,
+    )
+
+
+def neuron_text(layer: Layer) -> str:
+    """A layer's neuron in a few words."""
+    if not isinstance(layer, SynapticLayer):
+        return "-"
+    neuron = layer.neuron
+    decay = {"none": "", "shift": f", decay 1-2^-{neuron.decay.value}", "q15": f", decay {neuron.decay.beta:.4f}"}
+    reset = "" if neuron.kind == "li" else f", reset {neuron.reset}{' (delayed)' if neuron.reset_delay else ''}"
+    return neuron.kind + decay[neuron.decay.kind] + reset
+
+
+def _parameters(layer: Layer) -> int:
+    return layer.weight.size + np.count_nonzero(layer.bias) if isinstance(layer, SynapticLayer) else 0
+
+
+def _flash(layer: Layer) -> int:
+    if not isinstance(layer, SynapticLayer):
+        return 0
+    rows, channels = layer.weight.size // layer.channels, padded(layer.channels)
+    return int(rows * row_bytes(layer) + layer.width // 4 * channels)

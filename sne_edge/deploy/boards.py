@@ -1,0 +1,104 @@
+"""Boards: real or emulated machines that firmware can be built for, each a folder with a `board.toml`.
+
+In: a board's name. Out: its memory map, serial line and emulator.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import SneError
+from ..resources import FIRMWARE
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BOARDS = FIRMWARE / "boards"
+
+
+@dataclass(frozen=True)
+class Uart:
+    """The serial line. `driver`: firmware/uart_<driver>.c; `base`: address of its registers; `interrupt`: its number
+    in the NVIC; `clock_hz`: what its baud rate is divided from."""
+
+    driver: str
+    base: int
+    interrupt: int
+    clock_hz: int
+    baud: int
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """QEMU's machine. `systick_hz`: of its SysTick; `icount_shift`: an instruction takes 2^shift ns of its time."""
+
+    machine: str
+    systick_hz: int
+    icount_shift: int
+
+    @property
+    def instructions_per_tick(self) -> Fraction:
+        """Exact; below a half, so that counts round to the very instruction."""
+        return Fraction(10**9, self.systick_hz << self.icount_shift)
+
+
+@dataclass(frozen=True)
+class Board:
+    """A machine. `target`: see `targets`; `clock_hz`: of the core at start-up, 0 for one that exists only emulated;
+    `stack_bytes`: reserved for the stack."""
+
+    name: str
+    description: str
+    target: str
+    flash_origin: int
+    flash_bytes: int
+    ram_origin: int
+    ram_bytes: int
+    stack_bytes: int
+    clock_hz: int
+    uart: Uart
+    emulator: Emulator | None
+
+
+@cache
+def all_boards() -> tuple[Board, ...]:
+    """Every board, by name."""
+    return tuple(read_board(path.parent) for path in sorted(BOARDS.glob("*/board.toml")))
+
+
+def resolve_board(name: str) -> Board:
+    """The board of that name; `SneError` lists the names where there is none."""
+    for board in all_boards():
+        if board.name == name:
+            return board
+    names = ", ".join(board.name for board in all_boards())
+    raise SneError(f"there is no board {name!r}", f"boards are: {names}")
+
+
+def read_board(folder: Path) -> Board:
+    """Read a folder's `board.toml`. Raises `SneError` naming the file and what is wrong in it."""
+    path = folder / "board.toml"
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Board(
+            name=folder.name,
+            description=table["description"],
+            target=table["target"],
+            flash_origin=table["flash"]["origin"],
+            flash_bytes=table["flash"]["length"],
+            ram_origin=table["ram"]["origin"],
+            ram_bytes=table["ram"]["length"],
+            stack_bytes=table["stack_bytes"],
+            clock_hz=table.get("hardware", {}).get("clock_hz", 0),
+            uart=Uart(**table["uart"]),
+            emulator=Emulator(**table["qemu"]) if "qemu" in table else None,
+        )
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise SneError(f"{path} is not a board: {error!r}", "compare it with another board's board.toml") from None

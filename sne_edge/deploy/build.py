@@ -1,0 +1,215 @@
+"""Firmware: an exported model, the wire protocol and a board's port, compiled and linked.
+
+In: an exported directory and a board's name. Out: an image, and how much of the board it takes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SneError
+from ..resources import FIRMWARE, RUNTIME, c_templates
+from .boards import Board, all_boards, resolve_board
+from .export import read_manifest
+from .targets import Target, resolve_target
+
+CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
+LDFLAGS = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections")
+PORT = ("startup.c", "main.c", "counter.c", "stack.c")
+TOOLCHAIN_HINT = "install it: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A built image. Sizes in bytes: `flash_bytes` is all that is stored, `weight_bytes` the model's tables and
+    `vector_bytes` the golden vectors in it, `code_bytes` the rest; `ram_bytes` is static data, `stack_bytes` reserved
+    beside it. `elf` is for a debugger and QEMU, `binary` and `hex` for flashing tools."""
+
+    board: str
+    target: str
+    model: str
+    fingerprint: str
+    elf: Path
+    binary: Path
+    hex: Path
+    flash_bytes: int
+    code_bytes: int
+    weight_bytes: int
+    vector_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+    board_flash_bytes: int
+    board_ram_bytes: int
+
+
+def build_firmware(
+    directory: Path | str, board: Board | str, output: Path | str, *, definitions: Sequence[str] = ()
+) -> Firmware:
+    """Compile and link `directory` (an export) for `board` into `output`: firmware.elf, .bin, .hex and .ld.
+
+    `definitions`: preprocessor symbols, such as SNE_INJECT_FAULT, which makes every inference fault, for tests.
+    Raises `SneError` where the model does not fit the board, a tool is missing or the compiler complains; then
+    nothing is left in `output`.
+    """
+    directory, output = Path(directory), Path(output)
+    manifest = read_manifest(directory)
+    chosen = resolve_board(board) if isinstance(board, str) else board
+    target = resolve_target(chosen.target)
+    _check_fits(manifest, chosen)
+    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
+        work = Path(folder)
+        render_board(chosen, manifest["identifier"], work)
+        objects = _compile(directory, manifest, chosen, target, work, definitions)
+        _link(manifest, chosen, target, objects, work)
+        _convert(target, work)
+        firmware = _report(manifest, chosen, target, work, output)
+        _install(work, output)
+    return firmware
+
+
+def _check_fits(manifest: dict[str, Any], board: Board) -> None:
+    """What the model alone needs, before anything is compiled; the linker has the last word."""
+    state, inputs = manifest.get("state_bytes", 0), manifest.get("input_bytes", 0)
+    weights, vectors = manifest.get("weight_bytes", 0), manifest.get("vector_bytes", 0)
+    ram = state + inputs + board.stack_bytes
+    if ram > board.ram_bytes:
+        detail = f"state {_kib(state)}, input {_kib(inputs)}, stack {_kib(board.stack_bytes)}"
+        raise _too_large(manifest, board, "RAM", ram, board.ram_bytes, f" ({detail})")
+    if weights + vectors > board.flash_bytes:
+        detail = f"weights {_kib(weights)}, golden vectors {_kib(vectors)}"
+        raise _too_large(manifest, board, "flash", weights + vectors, board.flash_bytes, f" ({detail})")
+
+
+def _too_large(manifest: dict[str, Any], board: Board, memory: str, need: int, have: int, detail: str = "") -> SneError:
+    larger = [
+        other.name
+        for other in all_boards()
+        if need <= (other.ram_bytes if memory == "RAM" else other.flash_bytes) and other.name != board.name
+    ]
+    hint = f"boards with more: {', '.join(larger)}; or " if larger else ""
+    return SneError(
+        f"{manifest['name']} needs {_kib(need)} of {memory}{detail}, {board.name} has {_kib(have)}",
+        f"{hint}make the model smaller; `sne-edge inspect` shows what each layer takes",
+    )
+
+
+def _kib(count: int) -> str:
+    return f"{count / 1024:.1f} KB"
+
+
+def render_served_model(directory: Path | str, work: Path) -> Path:
+    """Write to `work` the C file that binds an exported model to the wire protocol, and return it."""
+    path = work / "served_model.c"
+    _write(path, "model.c.j2", {"identifier": read_manifest(directory)["identifier"]})
+    return path
+
+
+def render_board(board: Board, identifier: str, work: Path) -> None:
+    """Write a board's header and linker script, for an image that serves the model `identifier`, to `work`."""
+    ticks = board.emulator.instructions_per_tick if board.emulator else None
+    tick = {"numerator": ticks.numerator if ticks else 0, "denominator": ticks.denominator if ticks else 1}
+    context = {"board": board, "tick": tick, "identifier": identifier}
+    _write(work / "board.h", "board.h.j2", context)
+    _write(work / "firmware.ld", "link.ld.j2", context)
+
+
+def _write(path: Path, template: str, context: dict[str, Any]) -> None:
+    text = c_templates(FIRMWARE).get_template(template).render(context)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _compile(
+    directory: Path,
+    manifest: dict[str, Any],
+    board: Board,
+    target: Target,
+    work: Path,
+    definitions: Sequence[str],
+) -> list[Path]:
+    """Compile every source in one run of the compiler; each object has its source's name."""
+    sources = [directory.resolve() / name for name in manifest["sources"] if not name.endswith("_selftest.c")]
+    sources += [render_served_model(directory, work), RUNTIME / "sne_wire.c"]
+    sources += [FIRMWARE / name for name in (*PORT, f"uart_{board.uart.driver}.c")]
+    includes = [f"-I{folder}" for folder in (work, directory.resolve(), RUNTIME, FIRMWARE)]
+    defines = [f"-D{name}" for name in definitions]
+    run_tool([target.cc, *target.cflags, *CFLAGS, *defines, *includes, "-c", *map(str, sources)], work)
+    return [work / f"{source.stem}.o" for source in sources]
+
+
+def _link(manifest: dict[str, Any], board: Board, target: Target, objects: list[Path], work: Path) -> None:
+    command = [target.cc, *target.cflags, *LDFLAGS, "-Wl,-T,firmware.ld", *(path.name for path in objects)]
+    try:
+        run_tool([*command, "-o", "firmware.elf"], work)
+    except SneError as error:
+        overflow = re.search(r"region `(FLASH|RAM)' overflowed by (\d+) bytes", error.message)
+        if overflow is None:
+            raise
+        memory, have = ("flash", board.flash_bytes) if overflow[1] == "FLASH" else ("RAM", board.ram_bytes)
+        raise _too_large(manifest, board, memory, have + int(overflow[2]), have) from None
+
+
+def _convert(target: Target, work: Path) -> None:
+    for form, suffix in (("binary", "bin"), ("ihex", "hex")):
+        run_tool([f"{target.prefix}objcopy", "-O", form, "firmware.elf", f"firmware.{suffix}"], work)
+
+
+def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, output: Path) -> Firmware:
+    listing = run_tool([f"{target.prefix}size", "-A", "firmware.elf"], work)
+    sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.\w+)\s+(\d+)\s", listing, flags=re.M)}
+    weights, vectors = sections.get(".weights", 0), sections.get(".golden", 0)
+    flash = (work / "firmware.bin").stat().st_size
+    return Firmware(
+        board=board.name,
+        target=target.name,
+        model=manifest["name"],
+        fingerprint=manifest["fingerprint"],
+        elf=output / "firmware.elf",
+        binary=output / "firmware.bin",
+        hex=output / "firmware.hex",
+        flash_bytes=flash,
+        code_bytes=flash - weights - vectors,
+        weight_bytes=weights,
+        vector_bytes=vectors,
+        ram_bytes=sections.get(".data", 0) + sections.get(".bss", 0),
+        stack_bytes=sections.get(".stack", 0),
+        board_flash_bytes=board.flash_bytes,
+        board_ram_bytes=board.ram_bytes,
+    )
+
+
+def _install(work: Path, output: Path) -> None:
+    """Move the results to `output`, each by a rename, the image last."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name in ("firmware.ld", "firmware.hex", "firmware.bin", "firmware.elf"):
+            staged = output / f".{name}.tmp"
+            shutil.copyfile(work / name, staged)
+            staged.replace(output / name)
+    except OSError as error:
+        raise SneError(
+            f"cannot write {output}: {error.strerror}", "check the folder, its permissions and the free space"
+        ) from error
+
+
+def run_tool(command: Sequence[str], work: Path) -> str:
+    """Run a tool of the toolchain in `work` and return what it printed."""
+    try:
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise SneError(f"{command[0]} is not installed", TOOLCHAIN_HINT) from None
+    if done.returncode:
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        chosen = [x for x in lines if "error" in x or "overflowed" in x or "undefined" in x] or lines
+        missing = any("nano.specs" in line or "string.h" in line for line in lines)
+        raise SneError(
+            f"{command[0]} failed: " + "\n".join(chosen[-5:]).replace(f"{work}/", ""),
+            TOOLCHAIN_HINT if missing else "was the exported directory edited? export the model again",
+        )
+    return done.stdout

@@ -1,0 +1,66 @@
+"""Networks from a user's own Python file.
+
+In: `FILE.py:NAME`, and weights as safetensors. Out: the `torch.nn.Sequential` that NAME is or returns.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import nn
+
+from ..errors import SneError
+
+
+def load_network(where: str, weights: Path | None) -> nn.Sequential:
+    """The network that `where` names, with `weights` (a safetensors file of its state_dict) loaded where given.
+
+    The file is run: only name one you trust. Raises `SneError` where it, the name or the weights do not fit.
+    """
+    path, _, name = where.rpartition(":")
+    if not path.endswith(".py") or not name.isidentifier():
+        raise SneError(f"{where!r} does not name a network", "write FILE.py:NAME, NAME being a network or making one")
+    network = getattr(_run(Path(path)), name, None)
+    if network is None:
+        raise SneError(f"{path} has no {name!r}", "NAME is a torch.nn.Sequential, or a function that returns one")
+    if not isinstance(network, nn.Module):
+        try:
+            network = network()
+        except Exception as error:
+            raise SneError(f"{name}() in {path} failed: {error!r}", "it must take no arguments") from error
+    if not isinstance(network, nn.Sequential):
+        raise SneError(f"{where} is a {type(network).__name__}", "chain its layers in torch.nn.Sequential")
+    if weights is not None:
+        _load(network, weights)
+    return network
+
+
+def _run(path: Path) -> object:
+    spec = importlib.util.spec_from_file_location("sne_edge_user_network", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise SneError(f"there is no file {path}", "write FILE.py:NAME")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SneError(f"{path} failed: {error!r}", "run it with python first") from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _load(network: nn.Sequential, weights: Path) -> None:
+    hint = "save them with safetensors.torch.save_file(network.state_dict(), FILE)"
+    try:
+        tensors = safetensors.torch.load(weights.read_bytes())
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise SneError(f"cannot read {weights}: {error}", hint) from None
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise SneError(f"{weights} does not fit the network: {str(error).splitlines()[-1].strip()}", hint) from None

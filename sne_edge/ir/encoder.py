@@ -1,0 +1,131 @@
+"""Encoders: from real-valued inputs to the bytes a device receives, and from those to spikes.
+
+In: float arrays (`direct`, `rate`) or binary rasters (`events`). Out: uint8 arrays of
+`Encoder.input_bytes` per sample. The same bytes go to the reference, the host build and the device.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from ..errors import SneError
+
+Shape = tuple[int, int, int]  # (height, width, channels), channel last; 1-D data has height 1
+EncoderKind = Literal["direct", "rate", "events"]
+
+MAX_NEURONS = 65535  # event indices are uint16
+
+
+class Encoder(msgspec.Struct, frozen=True):
+    """How an input becomes spikes.
+
+    direct  q = clip(rint((x - offset) / scale), -128, 127) is the first layer's input, the same at every
+            timestep; the first layer's currents are computed once.
+    rate    the same q as a firing rate: a spike at timestep t where draw[t, i] < q[i], draws being uniform
+            on 0..127 (`rate_draws`); q <= 0 never spikes.
+    events  the input is a binary raster [timesteps, inputs], one bit an input, least significant first,
+            each timestep padded to whole 32-bit words.
+    """
+
+    kind: EncoderKind
+    shape: Shape
+    timesteps: int
+    scale: float = 1.0
+    offset: float = 0.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1 or self.size > MAX_NEURONS:
+            raise ValueError(f"input shape {self.shape} must hold 1 to {MAX_NEURONS} values")
+        if not 1 <= self.timesteps <= 65535:
+            raise ValueError(f"timesteps {self.timesteps} is not in 1..65535")
+        if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.offset)):
+            raise ValueError(f"scale {self.scale} must be positive and offset {self.offset} finite")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed {self.seed} is not in 0..2^32-1")
+
+    @property
+    def size(self) -> int:
+        """Number of input values."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of one sample as the device receives it."""
+        return self.timesteps * self.row_bytes if self.kind == "events" else self.size
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one timestep of a raster (`events`)."""
+        return -(-self.size // 32) * 4
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """Samples to device bytes, uint8 [N, input_bytes].
+
+        `x`: float [N, ...] with `size` values a sample in channel-last order (`direct`, `rate`), or 0/1
+        [N, timesteps, ...] (`events`). Raises `SneError` on a wrong size, NaN, or a raster that is not binary.
+        """
+        x = np.asarray(x)
+        if self.kind == "events":
+            want: tuple[int, ...] = (self.timesteps, self.size)
+        else:
+            want = (self.size,)
+        count = len(x) if x.ndim else 0
+        if x.ndim < 1 or x.size != count * int(np.prod(want)) or count == 0:
+            raise SneError(
+                f"input of shape {x.shape} does not hold samples of {' x '.join(map(str, want))} values",
+                f"give an array of shape (N, {', '.join(map(str, want))})",
+            )
+        x = x.reshape(count, *want)
+        if self.kind == "events":
+            if not np.isin(x, (0, 1)).all():
+                raise SneError(
+                    "the input raster holds values other than 0 and 1", "give one 0 or 1 per input and timestep"
+                )
+            bits = np.packbits(x.astype(np.uint8), axis=2, bitorder="little")
+            padding = self.row_bytes - bits.shape[2]
+            return np.pad(bits, ((0, 0), (0, 0), (0, padding))).reshape(count, self.input_bytes)
+        x = x.astype(np.float64)
+        if not np.isfinite(x).all():
+            raise SneError("the input holds NaN or infinite values", "clean the data before encoding it")
+        q = np.clip(np.rint((x - self.offset) / self.scale), -128, 127).astype(np.int8)
+        return q.view(np.uint8)
+
+    def analog(self, data: np.ndarray) -> np.ndarray:
+        """Device bytes of a `direct` or `rate` input as int8 [N, height, width, channels]."""
+        return np.ascontiguousarray(data).view(np.int8).reshape(len(data), *self.shape)
+
+    def spikes(self, data: np.ndarray) -> np.ndarray:
+        """Input spikes of a `rate` or `events` input, uint8 0/1 [timesteps, N, height, width, channels]."""
+        data = np.ascontiguousarray(data, dtype=np.uint8)
+        count = len(data)
+        if self.kind == "events":
+            rows = data.reshape(count, self.timesteps, self.row_bytes)
+            raster = np.unpackbits(rows, axis=2, bitorder="little", count=self.size).transpose(1, 0, 2)
+        else:
+            rate = self.analog(data).reshape(1, count, self.size).astype(np.int16)
+            draws = rate_draws(self.seed, self.timesteps, self.size)[:, None, :]
+            raster = (draws.astype(np.int16) < rate).astype(np.uint8)
+        return np.ascontiguousarray(raster).reshape(self.timesteps, count, *self.shape)
+
+
+def rate_draws(seed: int, timesteps: int, size: int) -> np.ndarray:
+    """Uniform draws on 0..127, uint8 [timesteps, size]; `sne_rate_word` in C computes the same.
+
+    One 32-bit hash of (seed + t * words + i / 4) serves four inputs, one a byte. The mixer is
+    Wellons' lowbias32 (github.com/skeeto/hash-prospector).
+    """
+    words = (size + 3) // 4
+    x = np.arange(timesteps * words, dtype=np.uint64) + np.uint64(seed)
+    x = (x & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    x ^= x >> np.uint32(16)
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    draws: np.ndarray = x.astype("<u4").view(np.uint8).reshape(timesteps, words * 4)[:, :size]
+    draws &= np.uint8(127)
+    return draws

@@ -1,0 +1,183 @@
+"""The intermediate representation, `QuantEnsemble`: all that `export` needs, and what the file `.sne` holds."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from .checks import check, check_array
+from .encoder import Encoder
+from .frontend import LogMel
+from .layers import Depthwise, Linear, MaxPool, SynapticLayer, size
+from .policy import ActivationPolicy, check_policy, pair_row
+from .proof import multiplicities, prove_layer, worst_ops
+from .student import QuantStudent, firing_layers
+from .vectors import Vectors
+
+MAX_STUDENTS = 32  # a mask of students is 32 bits
+
+
+LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
+
+
+# A model's name becomes C files and the prefix of C identifiers; these are the runtime's, the firmware's or C's own.
+_TAKEN = re.compile(
+    r"sne(_.*)?|stream|student_\d+|main|startup|counter|stack|served_model|board|port|uart.*|assert|complex|ctype|errno|fenv"
+    r"|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(arg|bool|def|int|io|lib)|string|tgmath|time|wchar|wctype"
+)
+
+
+class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """A quantised spiking ensemble: all that `export` needs.
+
+    logits = bias + sum over active students of (their bias + gain * readout membrane after the last timestep)
+
+    bias         int32 [classes]
+    order        the order in which policies wake students
+    routes       uint8 [classes * (classes - 1) / 2, students], or None: for each pair of classes, at row `pair_row`,
+                 every student once, the most wanted first
+    logit_scale  real value of one unit of logit
+    policy       the policy of an inference that names none
+    provenance   free JSON: teacher, data, seeds, measured accuracies
+    frontend     what makes inputs of audio; unset where inputs come from elsewhere
+    audio        int16 [A, samples]: recordings of which the first A golden inputs were made
+    """
+
+    name: str
+    encoder: Encoder
+    students: tuple[QuantStudent, ...]
+    bias: np.ndarray
+    order: tuple[int, ...]
+    classes: tuple[str, ...]
+    logit_scale: float
+    policy: ActivationPolicy
+    vectors: Vectors
+    provenance: dict[str, Any] = {}
+    frontend: LogMel | msgspec.UnsetType = msgspec.UNSET  # unset fields leave no trace in a file or fingerprint
+    audio: np.ndarray | msgspec.UnsetType = msgspec.UNSET
+    routes: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        check(
+            re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.name.replace("-", "_")) is not None,
+            f"name {self.name!r} must be a lower-case C identifier of at most 32 characters (dashes allowed)",
+        )
+        check(_TAKEN.fullmatch(self.identifier) is None, f"name {self.name!r} is taken by the runtime or by C")
+        check(1 <= len(self.students) <= MAX_STUDENTS, f"{len(self.students)} students are not in 1..{MAX_STUDENTS}")
+        count = len(self.classes)
+        check(2 <= count <= 1024, f"{count} classes are not in 2..1024")
+        check_array("bias", self.bias, np.int32, (count,))
+        check(
+            sorted(self.order) == list(range(len(self.students))),
+            f"order {self.order} does not name every student once",
+        )
+        check(math.isfinite(self.logit_scale) and self.logit_scale > 0, "logit_scale must be positive and finite")
+        worst = sum(sum(worst_ops(student, self.encoder)) for student in self.students)
+        check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")
+        neurons = sum(x.neurons for s in self.students for x in s.layers if isinstance(x, SynapticLayer))
+        updates = neurons * self.encoder.timesteps
+        check(updates < 2**32, f"an inference takes {updates} neuron updates, more than a 32-bit counter holds")
+        for number, student in enumerate(self.students):  # after the counters: proofs are exact in 64 bits below them
+            try:
+                self._check_student(student)
+            except ValueError as error:
+                raise ValueError(f"student {number}: {error}") from None
+        reach = np.abs(self.bias.astype(np.int64)) + sum(s.logit_range() for s in self.students)
+        check(int(reach.max()) < LOGIT_LIMIT, f"logits can reach {int(reach.max())}, over the limit of {LOGIT_LIMIT}")
+        self._check_routes()
+        check_policy(self.policy, len(self.students), self.encoder.timesteps, self.routes is not None)
+        check(
+            not self.policy.early or all(len(student.layers) > 1 for student in self.students),
+            f"policy {self.policy.kind}: a student of a readout alone cannot end early",
+        )
+        self._check_vectors()
+        self._check_frontend()
+
+    def _check_student(self, student: QuantStudent) -> None:
+        check(student.classes == len(self.classes), f"{student.classes} outputs for {len(self.classes)} classes")
+        first = student.layers[0]
+        same = (
+            size(first.in_shape) == self.encoder.size
+            if isinstance(first, Linear)
+            else first.in_shape == self.encoder.shape
+        )
+        check(same, f"layer 0 takes {first.in_shape}, but the input is {self.encoder.shape}")
+        check(
+            self.encoder.kind != "direct" or (isinstance(first, SynapticLayer) and not isinstance(first, Depthwise)),
+            "a direct input needs a linear layer or a full convolution first, not pooling or a depthwise one",
+        )
+        check(
+            self.encoder.kind != "direct" or not isinstance(first, SynapticLayer) or first.bits == 8,
+            "a direct input's layer multiplies, and needs weights of 8 bits",
+        )
+        counts = multiplicities(student.layers)
+        for number, (layer, multiplicity) in enumerate(zip(student.layers, counts, strict=True)):
+            if isinstance(layer, SynapticLayer):
+                proven = prove_layer(layer, self.encoder, number == 0, multiplicity)
+                check(proven is not None, f"layer {number}: its membranes can grow without limit; declare a clamp")
+                check(
+                    proven == layer.bound,
+                    f"layer {number}: the stored bound {layer.bound} is not the proven one, {proven}",
+                )
+            elif isinstance(layer, MaxPool):
+                check(
+                    multiplicity == 1, f"layer {number}: max pooling needs binary spikes; put it before average pooling"
+                )
+
+    def _check_routes(self) -> None:
+        if self.routes is not None:
+            count = len(self.students)
+            check_array("routes", self.routes, np.uint8, (pair_row(0, len(self.classes)), count))
+            whole = (np.sort(self.routes, axis=1) == np.arange(count)).all(axis=1)
+            check(bool(whole.all()), f"routes: row {int(whole.argmin())} does not name every student once")
+
+    def _check_vectors(self) -> None:
+        v, count = self.vectors, len(self.vectors.inputs)
+        check_array("vectors.inputs", v.inputs, np.uint8, (count, self.encoder.input_bytes))
+        check_array("vectors.logits", v.logits, np.int32, (count, len(self.classes)))
+        check_array("vectors.active", v.active, np.uint32, (count,))
+        check_array("vectors.spikes", v.spikes, np.uint32, (count, len(self.spike_layers)))
+        check_array("vectors.ops", v.ops, np.uint32, (count, 2))
+        check_array("vectors.labels", v.labels, np.int32, (count,))
+
+    def _check_frontend(self) -> None:
+        if not isinstance(self.frontend, LogMel):
+            check(self.audio is msgspec.UNSET, "there is audio, but no front end")
+            return
+        shape = self.frontend.shape
+        check(self.encoder.kind != "events", "a front end makes values, but the input is events")
+        check(self.encoder.shape == shape, f"the front end makes {shape}, but the input is {self.encoder.shape}")
+        if isinstance(self.audio, np.ndarray):
+            count = len(self.audio)
+            check_array("audio", self.audio, np.int16, (count, self.frontend.samples))
+            check(1 <= count <= len(self.vectors.inputs), f"{count} recordings for {len(self.vectors.inputs)} vectors")
+            made = self.frontend.apply(self.audio).reshape(count, -1).view(np.uint8)
+            check(
+                np.array_equal(made, self.vectors.inputs[:count]), "the audio does not make the golden vectors' inputs"
+            )
+
+    @cached_property
+    def spike_layers(self) -> list[tuple[int, int]]:
+        """(student, layer) of every layer that fires; see `firing_layers`."""
+        return firing_layers(self.students)
+
+    @property
+    def identifier(self) -> str:
+        """The C prefix."""
+        return self.name.replace("-", "_")
+
+
+def with_frontend(ensemble: QuantEnsemble, frontend: LogMel, samples: np.ndarray) -> QuantEnsemble:
+    """The ensemble with its front end, and as golden audio the recordings, int16 [A, n], of its first A golden vectors.
+
+    Raises `ValueError` where the front end does not make an input of the ensemble's shape, or not these.
+    """
+    audio = np.zeros((len(samples), frontend.samples), np.int16)
+    count = min(frontend.samples, samples.shape[1])
+    audio[:, :count] = samples[:, :count]
+    return msgspec.structs.replace(ensemble, frontend=frontend, audio=audio)

@@ -1,0 +1,48 @@
+"""What is proven of a student before it runs: the range of every membrane, and the most operations it can do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .encoder import Encoder
+from .layers import AvgPool, Layer, SynapticLayer
+from .neuron import Bound, prove_bound
+from .student import QuantStudent
+
+
+def multiplicities(layers: tuple[Layer, ...]) -> list[int]:
+    """How many spikes one input of each layer can bring in one timestep (more than one after average pooling)."""
+    counts, count = [], 1
+    for layer in layers:
+        counts.append(count)
+        count = count * layer.kernel[0] * layer.kernel[1] if isinstance(layer, AvgPool) else 1
+    return counts
+
+
+def worst_ops(student: QuantStudent, encoder: Encoder) -> list[int]:
+    """Most operations each layer can do in one inference: every input spiking at every timestep; 0 for pooling."""
+    worst = []
+    for number, (layer, multiplicity) in enumerate(zip(student.layers, multiplicities(student.layers), strict=True)):
+        if not isinstance(layer, SynapticLayer):
+            worst.append(0)
+            continue
+        once = number == 0 and encoder.kind == "direct"
+        worst.append(int(layer.fan_out().sum()) * (1 if once else multiplicity * encoder.timesteps))
+    return worst
+
+
+def prove_layer(layer: SynapticLayer, encoder: Encoder, first: bool, multiplicity: int = 1) -> Bound | None:
+    """The bound of one layer's membranes in its place in the chain; None where only a clamp would bound them.
+
+    `first`: the layer takes the encoder's output (int8 values under `direct`, spikes otherwise).
+    """
+    weight = layer.fan_in()
+    bias = layer.bias.astype(np.int64)
+    negative = np.minimum(weight, 0).sum(axis=1) * multiplicity
+    positive = np.maximum(weight, 0).sum(axis=1) * multiplicity
+    constant = np.stack([bias, bias])
+    if first and encoder.kind == "direct":
+        constant = np.stack([bias + 127 * negative - 128 * positive, bias + 127 * positive - 128 * negative])
+        negative = positive = np.zeros_like(bias)
+    steps = None if encoder.kind == "events" else encoder.timesteps
+    return prove_bound(layer.neuron, negative, positive, constant, layer.threshold.astype(np.int64), steps)

@@ -1,0 +1,1 @@
+"""What is learnt in floating point: teachers, partitions, students and their distillation."""

@@ -1,0 +1,131 @@
+"""Where independent jobs run: in this process, in parallel ones, or on a Ray cluster; the outcome is the same.
+
+In: a function and its jobs, both of which pickle. Out: the results, in the jobs' order. Every job computes with one
+thread, since sums in floating point depend on how they are divided.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+import torch
+
+from ..errors import SneError
+from .fit import Progress, quiet
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Work = Callable[[Job, Progress], Result]
+HINT = "an executor is one of: inline, processes, processes:N, ray, ray://ADDRESS"
+
+
+def run_jobs(
+    work: Work[Job, Result], jobs: Sequence[Job], executor: str = "inline", progress: Progress = quiet
+) -> list[Result]:
+    """`work(job, progress)` for every job.
+
+    `executor`: inline, processes[:N] (default: as many as cores), ray (a cluster on this machine) or ray://ADDRESS,
+    whose machines must have sne-edge installed and see the same files.
+
+    Raises `SneError` for an unknown executor or one that is not installed, and whatever a job raises.
+    """
+    kind, _, rest = executor.partition(":")
+    if kind == "inline" and not rest:
+        return [_alone(work, job, progress) for job in jobs]
+    if kind == "processes" and (not rest or (rest.isdecimal() and int(rest) > 0)):
+        return _processes(work, jobs, worker_count(executor), progress)
+    if kind == "ray" and (not rest or rest.startswith("//")):
+        return _ray(work, jobs, executor if rest else None, progress)
+    raise SneError(f"there is no executor {executor!r}", HINT)
+
+
+def worker_count(executor: str) -> int:
+    """How many jobs of an executor run at once on this machine."""
+    kind, _, count = executor.partition(":")
+    if kind == "inline":
+        return 1
+    return int(count) if count.isdecimal() else os.cpu_count() or 1
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _alone(work: Work[Job, Result], job: Job, progress: Progress) -> Result:
+    with _one_thread():
+        return work(job, progress)
+
+
+def _processes(work: Work[Job, Result], jobs: Sequence[Job], count: int, progress: Progress) -> list[Result]:
+    context = get_context("spawn")
+    with context.Manager() as manager:
+        queue = manager.Queue()
+
+        def relay() -> None:
+            while (item := queue.get()) is not None:
+                progress(*item)
+
+        thread = threading.Thread(target=relay, daemon=True)
+        thread.start()
+        try:
+            with ProcessPoolExecutor(min(count, len(jobs)), mp_context=context) as pool:
+                futures = [pool.submit(_reporting, work, job, queue) for job in jobs]
+                try:
+                    return [future.result() for future in futures]
+                except BrokenProcessPool:
+                    raise SneError(
+                        "a process of the training was killed",
+                        "was it short of memory? give --executor processes:1; the same command goes on from there",
+                    ) from None
+                finally:
+                    for future in futures:
+                        future.cancel()
+        finally:
+            queue.put(None)
+            thread.join()
+
+
+def _reporting(work: Work[Job, Result], job: Job, queue: Any) -> Result:
+    return _alone(work, job, lambda *news: queue.put(news))
+
+
+def _ray(work: Work[Job, Result], jobs: Sequence[Job], address: str | None, progress: Progress) -> list[Result]:
+    try:
+        import ray
+    except ImportError:
+        raise SneError(
+            "the package ray is not installed", "pip install 'sne-edge[ray]', or use --executor processes"
+        ) from None
+    started = not ray.is_initialized()
+    if started:
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise SneError(f"no Ray cluster at {address or 'this machine'}: {error}", HINT) from None
+    try:
+        remote: Any = ray.remote(num_cpus=1)(_alone)
+        pending = [remote.remote(work, job, quiet) for job in jobs]
+        left = list(pending)
+        while left:
+            _, left = ray.wait(left)
+            progress("students", len(jobs) - len(left), len(jobs), "on Ray")
+        results: list[Result] = ray.get(pending)
+        return results
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    finally:
+        if started:
+            ray.shutdown()

@@ -1,0 +1,112 @@
+"""QEMU: an emulated board, started with an image and always ended.
+
+In: a board and an ELF. Out: a connected socket to its serial line. Virtual time advances by a fixed amount an
+instruction (-icount), which is what makes counting repeatable.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..deploy.boards import Board
+from ..errors import SneError
+
+COMMAND = "qemu-system-arm"
+START_SECONDS = 20.0
+
+
+class Qemu:
+    """A running emulator; `line` is its serial line. `close` ends it, and so does the end of this process."""
+
+    def __init__(self, board: Board, elf: Path | str) -> None:
+        """Start it. Raises `SneError` where QEMU is missing, the board has no emulator or the image is not there."""
+        self.board = board
+        elf = Path(elf)
+        if board.emulator is None:
+            raise SneError(f"QEMU does not emulate {board.name}", "connect the board and give its serial port")
+        if not elf.is_file():
+            raise SneError(f"there is no firmware at {elf}", "build it with `sne-edge build`")
+        if shutil.which(COMMAND) is None:
+            raise SneError(f"{COMMAND} is not installed", "install it: apt-get install qemu-system-arm")
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the emulator)
+        # QEMU connects to us, not we to it: there is no port to guess and no moment to wait for.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            self._process = subprocess.Popen(
+                [
+                    *(COMMAND, "-M", board.emulator.machine, "-nographic", "-monitor", "none"),
+                    *("-icount", f"shift={board.emulator.icount_shift}"),
+                    *("-serial", f"tcp:127.0.0.1:{port},nodelay=on"),
+                    *("-kernel", str(elf)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                preexec_fn=_die_with_parent(),
+            )
+            atexit.register(self.close)
+            try:
+                self.line = self._accept(listener)
+            except BaseException:
+                self.close()
+                raise
+
+    def failure(self, patience: float = 0.0) -> str | None:
+        """Why it has ended by itself, waiting at most `patience` seconds for that, or None while it runs."""
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        said = [line for line in lines if line.startswith("qemu")] or lines  # before a dump of registers
+        return said[0] if said else f"exit code {self._process.returncode}"
+
+    def close(self) -> None:
+        """End the emulator. May be called again."""
+        atexit.unregister(self.close)
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        if hasattr(self, "line"):
+            with contextlib.suppress(OSError):
+                self.line.close()
+        self._errors.close()
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        deadline = time.monotonic() + START_SECONDS
+        listener.settimeout(0.1)
+        while time.monotonic() < deadline:
+            try:
+                line, _ = listener.accept()
+            except TimeoutError:
+                failure = self.failure()
+                if failure is not None:
+                    raise SneError(
+                        f"QEMU could not start {self.board.name}: {failure}", "QEMU 7.2 or newer is needed"
+                    ) from None
+                continue
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return line
+        raise SneError(
+            f"QEMU did not start {self.board.name} within {START_SECONDS:.0f} s", "is the machine overloaded?"
+        )
+
+
+def _die_with_parent() -> Callable[[], object] | None:
+    """On Linux, have the kernel end the emulator even where this process is killed and cannot."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    set_parent_death_signal, kill = 1, 9
+    return lambda: prctl(set_parent_death_signal, kill)

@@ -1,0 +1,58 @@
+"""What works for the data sets that sne-edge knows: sizes and training recipes.
+
+In: a data set's name. Out: a `TrainConfig`. They were chosen on validation data, for few instructions on a Cortex-M4:
+few timesteps, and few, well-used neurons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..learn.distill import Recipe
+from ..learn.student import Body
+from .train import TrainConfig
+
+IMAGES = Recipe(alone=12, joint=4, rounded=2, batch=128, rate=6e-3, spikes=0.02, target=0.1)
+PRESETS = {
+    "mnist1d": TrainConfig("mnist1d", timesteps=2, recipe=Recipe(spikes=1.0, target=0.1)),
+    "fashion-mnist": TrainConfig(
+        "fashion-mnist",
+        body=Body((16, 32, 64), (3, 3, 3), (2, 2, 2)),
+        recipe=IMAGES,
+        teacher="large",
+        teacher_epochs=8,
+        views=3,
+    ),
+    "fsdd": TrainConfig(
+        "fsdd",
+        timesteps=1,
+        body=Body((8, 24, 32), (3, 5, 5), (2, 2, 2)),
+        recipe=Recipe(joint=60, rounded=4, batch=128, rate=6e-3, spikes=0.1, target=0.1),
+        teacher_epochs=20,
+        views=8,
+    ),
+    "cifar10-jpeg": TrainConfig(
+        "cifar10-jpeg",
+        timesteps=2,
+        body=Body((32, 64, 96), (3, 3, 3), (2, 2, 2)),
+        recipe=replace(IMAGES, alone=8, joint=1, rounded=1, half=True),
+        teacher="large",
+        teacher_epochs=14,
+        views=3,
+    ),
+}
+PRESETS["cifar10"] = replace(PRESETS["cifar10-jpeg"], dataset="cifar10")
+SHORT = ("cifar10-jpeg", "cifar10")  # data sets whose many ensembles of a study learn for fewer epochs
+
+
+def preset(dataset: str, **changes: Any) -> TrainConfig:
+    """The config for a data set, with `changes`; a data set of one's own starts from MNIST-1D's."""
+    return replace(PRESETS.get(dataset, PRESETS["mnist1d"]), dataset=dataset, **changes)
+
+
+def shortened(config: TrainConfig) -> TrainConfig:
+    """The config for a study that trains many ensembles: the same, but for `SHORT` data sets a few epochs."""
+    if config.dataset not in SHORT:
+        return config
+    return replace(config, views=2, recipe=replace(config.recipe, alone=4, joint=0, rounded=1))

@@ -1,0 +1,5 @@
+"""From learnt to integers: weights and thresholds, measured costs, calibrated policies."""
+
+from ..moved import attributes
+
+__getattr__ = attributes(__name__, "quantize.quantize")

@@ -1,0 +1,341 @@
+"""What a study is made of: a lab that trains and measures each thing once, and the table that comes out.
+
+In: a data set, seeds, a folder. Out: `NAME-DATASET.json` and `.md`, and a `.png` where the study has a picture. What a
+lab trains or measures is kept in its cache, so that a killed study goes on where it was, and studies share models. The
+studies are in `studies`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ..data.dataset import Dataset, load_dataset
+from ..deploy.evaluate import evaluate
+from ..deploy.host import HostModel
+from ..files import write_whole
+from ..ir.artifact import fingerprint, load, save
+from ..ir.ensemble import QuantEnsemble
+from ..ir.layers import SynapticLayer
+from ..ir.policy import ActivationPolicy, format_policy
+from ..ir.schedule import schedule
+from ..learn import baseline
+from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
+from ..learn.partition import SCHEMES
+from ..learn.teacher import TeacherNet, accuracy, extract, views
+from ..pipeline.presets import preset
+from ..pipeline.recalibrate import measure
+from ..pipeline.train import CALIBRATION_SAMPLES, TrainConfig, find_teacher, model_key, train
+from ..quantize.calibrate import Promise, Work, choose_policy, promise, run_students, stages
+from ..resources import FIRMWARE, RUNTIME, TEMPLATES
+from . import energy
+from .report import Picture, draw_picture
+
+BOARD = "mps2-an386"  # a Cortex-M4
+COUNTED = 16  # inputs whose instructions are counted
+WEIGHED = energy.SAMPLES  # inputs whose energy is estimated
+WIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # of int8 CNNs, in channels of a student
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a study found: rows of text and numbers under columns, each number the values over seeds."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+    notes: list[str] = field(default_factory=list)
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Cnn:
+    """An int8 CNN: its accuracy, 0..1, on validation and test samples, MACs, and instructions on a Cortex-M4."""
+
+    validation: float
+    test: float
+    macs: int
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What studies share: a cache of models and measurements, an executor, where news goes; the `folder` of data files;
+    the partition `schemes` to compare."""
+
+    dataset: str
+    seeds: tuple[int, ...]
+    cache: Path
+    executor: str = "processes"
+    progress: Progress = quiet
+    changes: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    schemes: tuple[str, ...] = tuple(SCHEMES)
+
+    @property
+    def label(self) -> str:
+        """The data set's name, of a file without its folder and ending."""
+        return Path(self.dataset).stem
+
+    def config(self, seed: int, **changes: Any) -> TrainConfig:
+        """The data set's preset with a seed and changes."""
+        return preset(self.dataset, seed=seed, **(self.changes | changes))
+
+    def data(self, seed: int) -> Dataset:
+        """The data set, split by a seed."""
+        return _load(self.dataset, seed, self.folder)
+
+    def teacher(self, seed: int) -> TeacherNet:
+        """The teacher of a seed."""
+        return find_teacher(self.config(seed), self.data(seed), self.cache, self.progress)
+
+    def model(self, config: TrainConfig) -> QuantEnsemble:
+        """The ensemble of a config: from the cache, or trained."""
+        dataset = self.data(config.seed)
+        path = self.cache / f"model-{model_key(config, dataset)}.sne"
+        if path.exists():
+            return load(path)
+        made = train(config, self.progress, dataset=dataset, cache=self.cache, executor=self.executor)
+        save(made, path)
+        return made
+
+    def held(self, seed: int, **changes: Any) -> Held:
+        """The preset's ensemble with a seed and changes, and its data."""
+        return Held(self, self.config(seed, **changes))
+
+    def net(self, config: TrainConfig) -> Any:
+        """An int8 network with the layers of a config's student; trained as long as students are."""
+        dataset, recipe = self.data(config.seed), config.recipe
+        net = baseline.build_cnn(dataset.shape, config.body, len(dataset.classes))
+        path = self.cache / f"cnn-{model_key(config, dataset)}.pt"
+        kept = read_checkpoint(path)
+        if kept is not None:
+            made = baseline.int8_form(net)
+            made.load_state_dict(kept)
+            return made.eval()
+        x = views(dataset.x_train, config.views, config.seed, dataset.mirrored)
+        taught = extract(self.teacher(config.seed), x, self.cache)
+        made = baseline.train_cnn(
+            net, x, taught.logits, dataset.y_train, epochs=recipe.alone + recipe.joint, rounded=recipe.rounded,
+            rate=4e-3, seed=config.seed, checkpoint=path.with_suffix(".run.pt"), progress=self.progress,
+        )  # fmt: skip
+        write_checkpoint(path, made.state_dict())
+        path.with_suffix(".run.pt").unlink(missing_ok=True)
+        return made
+
+    def cnn(self, config: TrainConfig) -> Cnn:
+        """What the int8 network of a config can do and costs."""
+        data = self.data(config.seed)
+
+        def make() -> list[Any]:
+            net = self.net(config)
+            own = [accuracy(net, x, y) for x, y in ((data.x_val, data.y_val), (data.x_test, data.y_test))]
+            return [*own, *baseline.cost(data.shape, config.body, len(data.classes))]
+
+        return Cnn(*self.remember(("cnn", model_key(config, data)), make))
+
+    def equal_cnn(self, wanted: float) -> dict[float, list[Cnn]]:
+        """The int8 CNNs by width and by seed, up to the narrowest of `WIDTHS` at which their mean validation accuracy
+        is at least `wanted`, or all."""
+        found: dict[float, list[Cnn]] = {}
+        for width in WIDTHS:
+            found[width] = [self.cnn(scaled(self.config(seed), width)) for seed in self.seeds]
+            if np.mean([c.validation for c in found[width]]) >= wanted:
+                break
+        return found
+
+    def remember(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
+        """What `make` measured, JSON-able: made once for a key, then kept."""
+        path = self.cache / f"measured-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            made = make()
+            write_whole(path, lambda file: file.write(json.dumps(made).encode()))
+            return made
+
+
+def scaled(config: TrainConfig, factor: float, **changes: Any) -> TrainConfig:
+    """A config whose students have `factor` times the channels, in whole fours."""
+    channels = tuple(4 * max(1, round(c * factor / 4)) for c in config.body.channels)
+    return replace(config, body=replace(config.body, channels=channels), **changes)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Accuracy 0..1; means per inference of students run, and of operations (synaptic and MAC)."""
+
+    accuracy: float
+    students_run: float
+    operations: float
+
+
+@dataclass(frozen=True)
+class Held:
+    """A model on the validation and test samples of its data set."""
+
+    lab: Lab
+    config: TrainConfig
+
+    @cached_property
+    def model(self) -> QuantEnsemble:
+        """The model, trained where it has not been."""
+        return self.lab.model(self.config)
+
+    @property
+    def data(self) -> Dataset:
+        """Its data set."""
+        return self.lab.data(self.config.seed)
+
+    @cached_property
+    def host(self) -> HostModel:
+        """The model, compiled for this computer."""
+        return HostModel(self.model)
+
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """Test samples as the device takes them."""
+        return self.model.encoder.encode(self.data.x_test)
+
+    @cached_property
+    def test(self) -> Work:
+        """Of the test samples."""
+        return measure(self.host, self.inputs)
+
+    @cached_property
+    def validation(self) -> tuple[Work, np.ndarray]:
+        """Of the validation samples, in as many views as training calibrates with, and their labels."""
+        data = self.data
+        count = min(5, max(1, CALIBRATION_SAMPLES // len(data.x_val)))
+        seen = views(data.x_val, count, self.config.seed, data.mirrored)
+        inputs = self.model.encoder.encode(seen.reshape(-1, *seen.shape[2:]))
+        return measure(self.host, inputs), np.tile(data.y_val, len(seen))
+
+    @cached_property
+    def weighed(self) -> Work:
+        """Of the first `WEIGHED` test samples, by layer."""
+        return run_students(self.model, self.inputs[:WEIGHED])
+
+    def calibrated(self, drop: float, kind: str) -> QuantEnsemble:
+        """The model with a policy chosen on validation samples."""
+        return choose_policy(self.model, *self.validation, drop, kind=kind)
+
+    def promise(self, made: QuantEnsemble) -> Promise:
+        """What the policy, `cascade` or `routed`, of a form of the model does to the test samples."""
+        return promise(stages(made, self.test, self.data.y_test), made.policy.margins)
+
+    def figures(self, policy: ActivationPolicy) -> Figures:
+        """Of a policy on the test samples."""
+        key = ("figures", fingerprint(self.model), format_policy(policy), self.data.fingerprint)
+
+        def make() -> list[float]:
+            found = self.run(policy, self.inputs)
+            return [found.accuracy, found.students_run, found.operations]
+
+        return Figures(*self.lab.remember(key, make))
+
+    def run(self, policy: ActivationPolicy, inputs: np.ndarray) -> Figures:
+        """Of a policy on other forms of the test samples, uint8 [N, input_bytes]."""
+        row = evaluate(self.host, inputs, self.data.y_test, [policy])[0]
+        return Figures(float(row.accuracy or 0), row.students_run, row.operations)
+
+    def spike_rate(self) -> float:
+        """Spikes per neuron and timestep of all students on the first `WEIGHED` test samples."""
+        model = self.model
+
+        def make() -> float:
+            spikes = self.host.run(self.inputs[:WEIGHED], ActivationPolicy("all")).spikes.sum(axis=1).mean()
+            layers = (model.students[student].layers[layer] for student, layer in model.spike_layers)
+            neurons = sum(layer.neurons for layer in layers if isinstance(layer, SynapticLayer))
+            return float(spikes) / (neurons * model.encoder.timesteps)
+
+        return float(self.lab.remember(("spike rate", fingerprint(model), self.data.fingerprint), make))
+
+    def energy(self, made: QuantEnsemble, policy: ActivationPolicy) -> energy.Estimate:
+        """Of a form of the model under a policy, over the first `WEIGHED` test samples."""
+        active = schedule(made, policy, self.weighed.parts, self.weighed.ops).active
+        return energy.estimate_runs(made, self.weighed, active, policy)
+
+    def instructions(self, policy: ActivationPolicy) -> int:
+        """Mean instructions of an inference on an emulated Cortex-M4, over the first `COUNTED` test samples."""
+        from ..link.bench import bench
+        from ..link.connect import connect
+
+        def make() -> int:
+            unknown = np.full(COUNTED, -1)
+            with connect(self.model, f"qemu:{BOARD}") as (device, _):
+                inputs = self.inputs[:COUNTED]
+                row = bench(self.host, device, inputs, unknown[: len(inputs)], [policy], COUNTED)[0]
+            return round(row.count_mean)
+
+        key = ("instructions", fingerprint(self.model), format_policy(policy), self.data.fingerprint, _engine())
+        return int(self.lab.remember(key, make))
+
+
+@cache
+def _engine() -> str:
+    """16 hex digits over everything that is compiled: counts of another engine are not this one's."""
+    digest = hashlib.sha256()
+    for folder in (RUNTIME, TEMPLATES.parent, FIRMWARE):
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"):
+            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def _load(dataset: str, seed: int, folder: Path | None) -> Dataset:
+    return load_dataset(dataset, seed, folder)
+
+
+def percent(values: Sequence[float]) -> list[float]:
+    """Shares as percent, rounded to hundredths."""
+    return [round(100 * v, 2) for v in values]
+
+
+def write_table(name: str, table: Table, lab: Lab, folder: Path) -> None:
+    """Write a study's table to `folder`, as JSON and as Markdown."""
+    record = {"study": name, "dataset": lab.label, "seeds": lab.seeds} | msgspec.to_builtins(table)
+    stem = f"{name}-{lab.label}"
+    write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
+    if table.picture is not None:
+        draw_picture(table.picture, table.title, folder / f"{stem}.png")
+    write_whole(folder / f"{stem}.md", lambda file: file.write(markdown(name, table, lab).encode()))
+
+
+def markdown(name: str, table: Table, lab: Lab) -> str:
+    """A study's table as Markdown."""
+    lines = [f"# {table.title}", "", "| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
+    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in table.rows]
+    seeds = ", ".join(map(str, lab.seeds))
+    spread = "; mean ± standard deviation" if len(lab.seeds) > 1 else ", one run"
+    lines += ["", f"Test data. Seeds {seeds}{spread}."]
+    lines += [part for note in table.notes for part in ("", note)]
+    if table.picture is not None:
+        lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
+    chosen = "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
+    command = f"sne-edge study {name} --dataset {lab.label} --seeds {seeds.replace(' ', '')}{chosen}"
+    lines += ["", f"`{command}` makes this table."]
+    return "\n".join(lines) + "\n"
+
+
+def cell(value: Any) -> str:
+    """A cell: text, a number, or the mean and spread of numbers over seeds."""
+    if not isinstance(value, list):
+        return number(value) if isinstance(value, int | float) else str(value)
+    if len(value) == 1:
+        return number(value[0])
+    return f"{number(float(np.mean(value)), value)} ± {number(float(np.std(value, ddof=1)), value)}"
+
+
+def number(value: float, like: Sequence[float] = ()) -> str:
+    """A number with the digits it deserves: whole thousands with commas, else two places."""
+    whole = all(float(v).is_integer() for v in (like or [value])) and max(map(abs, like or [value])) >= 100
+    return f"{value:,.0f}" if whole or abs(value) >= 1000 else f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,378 @@
+"""The studies: what the method claims, one table each, on real data and with its spread over seeds.
+
+In: a study's name and a lab. Out: a table. Validation data makes every choice; the tables are of test data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ..data.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
+from ..data.dataset import Dataset
+from ..errors import SneError
+from ..ir.artifact import fingerprint
+from ..ir.policy import ActivationPolicy
+from ..learn import baseline
+from ..learn.teacher import accuracy
+from ..learn.teacher import fingerprint as print_of
+from ..pipeline.presets import SHORT, shortened
+from ..pipeline.train import TrainConfig, model_key
+from ..quantize.calibrate import stages
+from .energy import Estimate, estimate_dense
+from .lab import COUNTED, WEIGHED, Cnn, Held, Lab, Table, percent, scaled, write_table
+from .report import Picture, Point
+
+ALL = ActivationPolicy("all")
+DROPS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # points
+TIMESTEPS = (1, 2, 4, 8)
+TARGETS = (0.05, 0.1, 0.2)  # spikes per neuron and timestep
+STRICT = 1.0  # weight of the spikes above a target, where targets are swept
+
+
+def ensemble(lab: Lab) -> Table:
+    """Teacher, every number of students, cascade and routed cascade: accuracy, operations and energy."""
+    helds = [lab.held(seed) for seed in lab.seeds]
+    teachers = [held.model.provenance["teacher"] for held in helds]
+    macs, parameters = teachers[0]["macs"], teachers[0]["parameters"]
+    dense = estimate_dense(macs, parameters)
+    rows: list[list[Any]] = [
+        ["teacher, float32", percent([t["test"] for t in teachers]), "", macs, 1.0, "",
+         *_energy([estimate_dense(macs, parameters, 32)], dense)],
+        ["teacher, were it int8", "", "", macs, 1.0, "", *_energy([dense], dense)],
+    ]  # fmt: skip
+    curves: dict[str, list[Point]] = {"first k students, int8": []}
+    points: dict[str, list[Point]] = {}
+    count = len(helds[0].model.students)
+    kinds = ["first"] * count + (["cascade", "routed"] if count > 1 else [])
+    for k, kind in enumerate(kinds, start=1):
+        lab.progress("study", k - 1, len(kinds), kind)
+        accuracies, operations, students, weighed = [], [], [], []
+        for held in helds:
+            made = held.model
+            if kind == "routed":
+                made = held.calibrated(held.config.max_drop, "routed")
+            policy = ActivationPolicy("first", students=k) if kind == "first" else made.policy
+            found = held.promise(made) if kind == "routed" else held.figures(policy)
+            accuracies.append(found.accuracy)
+            operations.append(found.operations)
+            students.append(round(found.students_run, 2))
+            weighed.append(held.energy(made, policy))
+        name = {"first": f"{k} student{'s' if k > 1 else ''}", "cascade": "margin cascade", "routed": "routed cascade"}
+        as_float = percent([h.model.provenance["float"]["test"][k - 1] for h in helds]) if kind == "first" else ""
+        ratio = [round(macs / n, 1) for n in operations]
+        rows.append(
+            [name[kind], percent(accuracies), as_float, [round(n) for n in operations], ratio, students,
+             *_energy(weighed, dense)]
+        )  # fmt: skip
+        (curves["first k students, int8"] if kind == "first" else points.setdefault(name[kind], [])).append(
+            _point(operations, percent(accuracies))
+        )
+    columns = (
+        "", "accuracy, %", "as float, %", "operations", "teacher / operations", "students run",
+        "arithmetic, nJ", "int8 teacher / it", "with memory, nJ", "int8 teacher / it",
+    )  # fmt: skip
+    notes = [
+        "Operations: MACs of the teacher; synaptic operations and MACs of the ensemble. The cascades' margins and the "
+        f"routes are chosen on validation samples for at most {helds[0].config.max_drop:g} points.",
+        "Energies are **estimates** for 45 nm (Horowitz, ISSCC 2014; the models are those of `sne_edge.study.energy`), "
+        f"over {min(WEIGHED, len(helds[0].data.x_test)):,} test samples: arithmetic alone, and with the memory that "
+        "it moves. They are not measurements.",
+    ]
+    level = float(np.mean([100 * t["test"] for t in teachers]))
+    picture = Picture(
+        "synaptic operations + MACs per inference", "test accuracy, %", curves, points,
+        {f"teacher {level:.1f} %, {macs:,} MACs": level},
+    )  # fmt: skip
+    return Table(f"Teacher, ensemble and cascades on {lab.label}", columns, rows, notes, picture)
+
+
+def _energy(found: Sequence[Estimate], teacher: Estimate) -> list[Any]:
+    """Cells: nJ of arithmetic, how many times the teacher's that is, and the same with memory."""
+    return [
+        [round(e.arithmetic / 1000, 3) for e in found],
+        [round(teacher.arithmetic / e.arithmetic, 2) for e in found],
+        [round(e.total / 1000, 3) for e in found],
+        [round(teacher.total / e.total, 2) for e in found],
+    ]
+
+
+def _point(x: Sequence[float], y: Sequence[float]) -> Point:
+    return float(np.mean(x)), float(np.mean(y)), float(np.std(y, ddof=1)) if len(y) > 1 else 0.0
+
+
+def partition(lab: Lab) -> Table:
+    """Partition schemes after every number of students, taught as usual and taught features alone: int8 test accuracy,
+    the order calibrated alike."""
+    rows: list[list[Any]] = []
+    alone = {"feature": 1.0, "teacher": 0.0, "label": 0.0}
+    courses: tuple[tuple[str, dict[str, Any]], ...] = (("features, logits, labels", {}), ("features alone", alone))
+    for course, (taught, weights) in enumerate(courses):
+        for number, scheme in enumerate(lab.schemes):
+            lab.progress("study", course * len(lab.schemes) + number, 2 * len(lab.schemes), f"{scheme}, {taught}")
+            configs = [shortened(lab.config(seed, scheme=scheme)) for seed in lab.seeds]
+            changed = [replace(config, recipe=replace(config.recipe, **weights)) for config in configs]
+            records = [lab.model(config).provenance for config in changed]
+            seen = [record["integer"]["test"] for record in records]
+            fixed = [[row["accuracy"] for row in record if row["policy"].startswith("first")] for record in seen]
+            teachers = [record["partition"].get("teacher", record["teacher"])["test"] for record in records]
+            columns = (percent(column) for column in zip(*fixed, strict=True))
+            rows.append([taught, scheme, *columns, percent(teachers)])
+    count = len(rows[0]) - 3
+    heads = [f"{k} student{'s' if k > 1 else ''}, %" for k in range(1, count + 1)]
+    notes = [
+        "For every scheme, the student that runs next is the one that makes the ensemble most accurate on validation "
+        "data. disentangled-tuned has a teacher of its own. Taught features alone, students see neither labels nor the "
+        "teacher's logits: the teacher's classifier reads their features.",
+    ]
+    if lab.dataset in SHORT:
+        notes.append("Students learn for fewer epochs than those of `sne-edge train`.")
+    titles = ("students learn", "scheme", *heads, "its teacher, %")
+    return Table(f"Partition schemes on {lab.label}", titles, rows, notes)
+
+
+def cascade(lab: Lab) -> Table:
+    """Cascades, in fixed and in routed order, at several allowed drops against a fixed number of students."""
+    helds = [lab.held(seed) for seed in lab.seeds]
+    rows: list[list[Any]] = []
+    for number, drop in enumerate(DROPS):
+        lab.progress("study", number, len(DROPS), f"allowed drop {drop:g}")
+        found = [[held.promise(held.calibrated(drop, kind)) for held in helds] for kind in ("cascade", "routed")]
+        curves = []
+        for held in helds:
+            plain = msgspec.structs.replace(held.calibrated(drop, "cascade"), policy=ALL)
+            seen = stages(plain, held.test, held.data.y_test)
+            curves.append((seen.correct.mean(axis=0), seen.cost.mean(axis=0)))
+        for kind, promises in zip(("fixed order", "routed"), found, strict=True):
+            ratio = [cost_at(p.accuracy, *curve) / p.operations for p, curve in zip(promises, curves, strict=True)]
+            other = [first.operations / p.operations for first, p in zip(found[0], promises, strict=True)]
+            rows.append(
+                [
+                    drop,
+                    kind,
+                    percent([p.accuracy for p in promises]),
+                    [round(p.students_run, 2) for p in promises],
+                    [round(p.operations) for p in promises],
+                    [round(r, 2) for r in ratio],
+                    [round(r, 2) for r in other],
+                ]
+            )
+    columns = (
+        "allowed drop, points", "cascade", "accuracy, %", "students run", "operations",
+        "fixed number / cascade, equal accuracy", "fixed order / cascade",
+    )  # fmt: skip
+    notes = [
+        "Margins and routes are chosen on validation samples: at most the allowed drop of them are right with only one "
+        "of cascade and all students.",
+        "Fixed number / cascade: operations that a fixed number of students takes for the cascade's test accuracy, on "
+        "a straight line between numbers of students (above their best accuracy, the cost of all), over the "
+        "cascade's.",
+    ]
+    return Table(f"Cascades against a fixed number of students on {lab.label}", columns, rows, notes)
+
+
+def cost_at(accuracy: float, accuracies: np.ndarray, costs: np.ndarray) -> float:
+    """What is paid for an accuracy along a row of ever larger networks, linear between them; the first one's cost below
+    its accuracy, and the last one's above all."""
+    if accuracy <= accuracies[0]:
+        return float(costs[0])
+    for k in range(1, len(costs)):
+        if accuracies[k] >= accuracy:
+            low, high = accuracies[k - 1], accuracies[k]
+            part = (accuracy - low) / (high - low) if high > low else 1.0
+            return float(costs[k - 1] + part * (costs[k] - costs[k - 1]))
+    return float(costs[-1])
+
+
+def noise(lab: Lab) -> Table:
+    """Points of accuracy lost under corruptions by the teacher, an int8 CNN, the ensemble and the cascade, and how many
+    students the cascade runs."""
+    helds = [lab.held(seed) for seed in lab.seeds]
+    found = lab.equal_cnn(_validation(helds))
+    width = list(found)[-1]
+    clean: list[list[float]] = []
+    rows: list[list[Any]] = []
+    conditions = list(_conditions(helds[0].data))
+    for number, (kind, strength) in enumerate(conditions):
+        lab.progress("study", number, len(conditions), f"{kind} {strength}".strip())
+        cells = [_under(held, width, kind, strength) for held in helds]
+        if not clean:
+            clean = cells
+            shares = [percent([c[n] for c in cells]) for n in range(4)]
+        else:
+            shares = [percent([before[n] - c[n] for before, c in zip(clean, cells, strict=True)]) for n in range(4)]
+        rows.append([kind, strength, *shares, [round(c[4], 2) for c in cells], [round(c[5]) for c in cells]])
+    columns = ("corruption", "severity", "teacher", "int8 CNN", "ensemble", "cascade", "students run", "operations")
+    reached = np.mean([c.validation for c in found[width]]) >= _validation(helds)
+    notes = [
+        "The first row is accuracy in percent, the others **points lost**; students run and operations are the "
+        "cascade's, whose margins are chosen on clean validation samples.",
+        f"The int8 CNN has {width:g} x a student's channels: "
+        + ("the narrowest with" if reached else "the widest tried, short of")
+        + f" the cascade's validation accuracy, of {', '.join(f'{w:g}' for w in found)}.",
+        "Noise is added to the recordings, before the log-mel front end, at a ratio to each one's power; babble is "
+        "eight other recordings."
+        if helds[0].data.frontend
+        else "Severities are those of `sne_edge.data.corruptions`, in the data's standard deviations.",
+    ]
+    return Table(f"Accuracy lost under noise on {lab.label}", columns, rows, notes)
+
+
+def _validation(helds: Sequence[Held]) -> float:
+    """Mean accuracy, 0..1, of the models' own policies on validation samples."""
+    return float(np.mean([held.model.provenance["integer"]["validation"][-1]["accuracy"] for held in helds]))
+
+
+def _conditions(data: Dataset) -> Iterator[tuple[str, Any]]:
+    """Nothing, then every corruption of a data set in every severity: (kind, severity)."""
+    yield "none: accuracy, %", ""
+    if data.frontend is None:
+        yield from ((kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES)
+    else:
+        yield from ((kind, f"{snr} dB") for kind in NOISES for snr in SNRS)
+
+
+def _under(held: Held, width: float, kind: str, strength: Any) -> list[float]:
+    """Accuracy, 0..1, of teacher, CNN, ensemble and cascade under a corruption; students and operations it takes."""
+    lab, data, seed = held.lab, held.data, held.config.seed
+    teacher, config = lab.teacher(seed), scaled(held.config, width)
+
+    def make() -> list[float]:
+        x = data.x_test
+        if kind in CORRUPTIONS:
+            x = corrupt(kind, x, strength, seed)
+        if kind in NOISES and data.frontend is not None:
+            audio = add_noise(kind, data.audio_test, float(strength.split()[0]), seed)
+            x = data.frontend.apply(audio).astype(np.float32)
+        inputs = held.model.encoder.encode(x)
+        own, every = held.run(held.model.policy, inputs), held.run(ALL, inputs)
+        nets = [accuracy(net, x, data.y_test) for net in (teacher, lab.net(config))]
+        return [*nets, every.accuracy, own.accuracy, own.students_run, own.operations]
+
+    key = ("noise", kind, str(strength), fingerprint(held.model), print_of(teacher), model_key(config, data))
+    return list(lab.remember(key, make))
+
+
+def baselines(lab: Lab) -> Table:
+    """At the ensemble's cost: one large SNN, students without a partition, and int8 CNNs."""
+    large = lab.config(0).students ** 0.5  # weights and operations grow with the square of the channels
+    rows: list[list[Any]] = []
+    kinds: list[tuple[str, list[TrainConfig]]] = [
+        ("ensemble", [lab.config(s) for s in lab.seeds]),
+        ("one student", [lab.config(s, students=1) for s in lab.seeds]),
+        ("one large student", [scaled(lab.config(s), large, students=1) for s in lab.seeds]),
+        ("ensemble without a partition", [lab.config(s, scheme="whole") for s in lab.seeds]),
+    ]
+    widths = (0.5, 1.0, large)
+    for number, (name, configs) in enumerate(kinds):
+        lab.progress("study", number, len(kinds) + len(widths), name)
+        helds = [Held(lab, config) for config in configs]
+        rows.append(_baseline(name, helds, ALL))
+        if name == "ensemble":
+            rows.append(_baseline("its cascade", helds, None))
+    for number, width in enumerate(widths, start=len(kinds)):
+        lab.progress("study", number, len(kinds) + len(widths), f"CNN, {width:.3g} x channels")
+        nets = [lab.cnn(scaled(lab.config(seed), width)) for seed in lab.seeds]
+        rows.append(
+            [f"int8 CNN, {width:.3g} x channels", percent([n.test for n in nets]), *_costs(nets)],
+        )
+    columns = ("", "accuracy, %", "operations", "instructions, M4")
+    return Table(f"Baselines on {lab.label}", columns, rows, [_counted()])
+
+
+def _baseline(name: str, helds: Sequence[Held], policy: ActivationPolicy | None) -> list[Any]:
+    """A row: of a policy, or of each model's own."""
+    chosen = [policy or held.model.policy for held in helds]
+    found = [held.figures(p) for held, p in zip(helds, chosen, strict=True)]
+    counts = [held.instructions(p) for held, p in zip(helds, chosen, strict=True)]
+    return [name, percent([f.accuracy for f in found]), [round(f.operations) for f in found], counts]
+
+
+def _costs(nets: Sequence[Cnn]) -> tuple[list[int], list[int]]:
+    return [n.macs for n in nets], [n.instructions for n in nets]
+
+
+def _counted() -> str:
+    return (
+        f"Instructions: counted in QEMU on {COUNTED} test samples; a CNN's are an **estimate**, {baseline.CONVOLUTION} "
+        f"for each MAC of a convolution and {baseline.LINEAR} of a linear layer, measured with CMSIS-NN."
+    )
+
+
+def timesteps(lab: Lab) -> Table:
+    """Timesteps and target spike rates: accuracy and instructions on a Cortex-M4 of all students and of the cascade,
+    beside an int8 CNN as accurate as the cascade."""
+    usual = lab.config(0)
+    settings = [("timesteps", steps, usual.recipe) for steps in TIMESTEPS]
+    strict = [replace(usual.recipe, spikes=STRICT, target=target) for target in TARGETS]
+    settings += [("target rates", usual.timesteps, recipe) for recipe in strict]
+    rows: list[list[Any]] = []
+    curves: dict[str, list[Point]] = {}
+    labels: dict[str, list[str]] = {}
+    ladder: dict[float, list[Cnn]] = {}
+    for number, (swept, steps, recipe) in enumerate(settings):
+        lab.progress("study", number, len(settings), f"{steps} timesteps, target rate {recipe.target:g}")
+        helds = [lab.held(seed, timesteps=steps, recipe=recipe) for seed in lab.seeds]
+        every, own = _baseline("", helds, ALL), _baseline("", helds, None)
+        wanted = _validation(helds)
+        found = lab.equal_cnn(wanted)
+        ladder |= found
+        asked = f"{recipe.target:g}, weight {recipe.spikes:g}"
+        rates = [round(held.spike_rate(), 3) for held in helds]
+        rows.append([steps, asked, rates, *every[1::2], *own[1::2], *_beside(found, wanted, own[3])])
+        name = f"cascade, {swept}"
+        curves.setdefault(name, []).append(_point(own[3], own[1]))
+        labels.setdefault(name, []).append(f"T = {steps}" if swept == "timesteps" else f"{recipe.target:g}")
+    curves["int8 CNN"] = [
+        _point([n.instructions for n in row], percent([n.test for n in row])) for row in ladder.values()
+    ]
+    labels["int8 CNN"] = [f"{w:g} x" for w in ladder]
+    columns = (
+        "timesteps", "target rate", "spikes per neuron and timestep", "all, %", "instructions", "cascade, %",
+        "instructions, cascade", "CNN: x channels", "CNN, %", "instructions, CNN", "CNN / cascade, equal accuracy",
+    )  # fmt: skip
+    notes = [
+        _counted(),
+        "The CNN is the narrowest of "
+        + ", ".join(f"{w:g}" for w in ladder)
+        + " x a student's channels whose validation accuracy is at least the cascade's (too few: none is; the ratio is "
+        "then at least that). CNN / cascade takes the CNN's instructions on a straight line between that width and the "
+        "one before, where it is just as accurate.",
+        "Training adds, for each layer, the weight times what its spike rate is above the target.",
+    ]
+    picture = Picture("instructions on a Cortex-M4", "test accuracy, %", curves, {}, {}, labels)
+    return Table(f"Timesteps and spike rates on {lab.label}", columns, rows, notes, picture)
+
+
+def _beside(found: dict[float, list[Cnn]], wanted: float, counts: Sequence[int]) -> list[Any]:
+    """Cells: the last width of CNNs, its accuracy and instructions, and how many times `counts` a CNN takes whose
+    validation accuracy is `wanted`."""
+    width, nets = list(found.items())[-1]
+    best = np.maximum.accumulate([np.mean([n.validation for n in row]) for row in found.values()])
+    equal = cost_at(wanted, best, np.array([row[0].instructions for row in found.values()]))
+    name = f"{width:g}" if best[-1] >= wanted else f"{width:g}, too few"
+    return [
+        name,
+        percent([n.test for n in nets]),
+        [n.instructions for n in nets],
+        [round(equal / c, 2) for c in counts],
+    ]
+
+
+Study = Callable[[Lab], Table]
+STUDIES: dict[str, Study] = {f.__name__: f for f in (ensemble, partition, cascade, noise, baselines, timesteps)}
+
+
+def run_study(name: str, lab: Lab, folder: Path) -> Table:
+    """Run a study and write its table to `folder`. Raises `SneError` where something it needs is missing."""
+    if name not in STUDIES:
+        raise SneError(f"there is no study {name!r}", f"studies: {', '.join(STUDIES)}")
+    table = STUDIES[name](lab)
+    lab.progress("study", 1, 1, "")
+    write_table(name, table, lab, folder)
+    return table
