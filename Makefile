@@ -37,7 +37,8 @@ bench-host: tools $(VENV)/train ## Compare the host build's speed with snnTorch'
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python tests/installed.py build/installed # so that mypy sees codegen under its installed name
+	cd build/installed && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
 
 install: $(VENV)/train ## Make .venv with the package and its training half
 

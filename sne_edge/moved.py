@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 ROOMS = {  # room -> modules that lay beside each other before
-    "check": "reference verify",
+    "check": "reference",
     "data": "corruptions",
     "deploy": "analysis boards build doctor evaluate export host targets",
     "interchange": "script",
@@ -30,6 +30,7 @@ ROOMS = {  # room -> modules that lay beside each other before
 MOVED = {module: [f"{room}.{module}"] for room, modules in ROOMS.items() for module in modules.split()}
 MOVED |= {
     "datasets": ["data.named"],
+    "verify": ["check.verify", "deploy.engine", "link.engine"],
     "model": [
         "ir.ensemble",
         "ir.layers",

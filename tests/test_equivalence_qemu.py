@@ -14,7 +14,7 @@ from sne_edge.codegen.layout import state_layout
 from strategies import ENCODERS, every_policy, proven, random_ensemble, random_inputs, with_early
 from test_equivalence import depthwise, ensemble_of, linear
 
-from sne_edge.check.verify import DeviceEngine, ReferenceEngine
+from sne_edge.check.verify import ReferenceEngine
 from sne_edge.deploy.boards import resolve_board
 from sne_edge.deploy.build import Firmware, build_firmware
 from sne_edge.deploy.export import export
@@ -26,6 +26,7 @@ from sne_edge.ir.layers import AvgPool, Conv, Layer, Linear, window_out
 from sne_edge.ir.neuron import Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.link.device import Device
+from sne_edge.link.engine import DeviceEngine
 
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps3-an547")
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sne_edge.check.verify import FIELDS, HostEngine, Outcome, ReferenceEngine, policies, verify
+from sne_edge.check.verify import FIELDS, Outcome, ReferenceEngine, policies, verify
+from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import ActivationPolicy

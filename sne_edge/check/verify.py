@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..deploy.host import HostModel
 from ..ir.ensemble import QuantEnsemble
 from ..ir.layers import SynapticLayer
 from ..ir.policy import ActivationPolicy
-from ..ir.schedule import STOPS
-from ..link.device import Device
 
 FIELDS = (
     "label",
@@ -83,60 +78,6 @@ class ReferenceEngine:
         return Outcome({name: values[name].astype(np.int64) for name in FIELDS}, membranes)
 
 
-class HostEngine:
-    """The generated C, compiled for this computer."""
-
-    name = "host"
-
-    def __init__(self, model: HostModel) -> None:
-        self._model = model
-
-    @cached_property
-    def _traced(self) -> HostModel:
-        """The same C, keeping membranes."""
-        return HostModel(self._model.ensemble, trace=True)
-
-    def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
-        batch = self._model.run(inputs, policy)
-        values = {name: getattr(batch, name).astype(np.int64) for name in FIELDS}
-        membranes: list[np.ndarray] = []
-        if student is not None:
-            traced = self._traced.run(inputs, policy, states=True)
-            pairs = zip(self._traced.layers, self._traced.membranes(traced), strict=True)
-            membranes = [membrane for layer, membrane in pairs if layer.student == student]
-        return Outcome(values, membranes)
-
-
-class DeviceEngine:
-    """Firmware at the other end of a `Device`."""
-
-    def __init__(self, device: Device, name: str) -> None:
-        self.name = name
-        self._device = device
-        self._layers = device.layers()
-
-    def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
-        rows: dict[str, list[Any]] = {name: [] for name in FIELDS}
-        policy = None if policy is not None and policy.early else policy  # early stops are the model's own
-        asked = student is not None and self._device.info().traced
-        wanted = [i for i, layer in enumerate(self._layers) if asked and layer.student == student]
-        membranes: list[list[np.ndarray]] = [[] for _ in wanted]
-        for sample in inputs:
-            self._device.load(sample.tobytes())
-            result = self._device.run(policy)
-            for name in FIELDS:
-                if name == "spikes":
-                    rows[name].append(self._device.spikes())
-                elif name == "stop":
-                    rows[name].append(STOPS.index(result.stop) if isinstance(result.stop, str) else result.stop)
-                else:
-                    rows[name].append(getattr(result, name))
-            for place, index in enumerate(wanted):
-                membranes[place].append(np.asarray(self._device.membranes(index)))
-        values = {name: np.array(values, dtype=np.int64) for name, values in rows.items()}
-        return Outcome(values, [np.stack(parts).astype(np.int64) for parts in membranes])
-
-
 @dataclass(frozen=True)
 class Check:
     """One engine's comparison. `difference`: the first one in words, or None where all was equal."""
@@ -164,11 +105,6 @@ def policies(ensemble: QuantEnsemble) -> list[ActivationPolicy]:
         margins = ensemble.policy.margins or (max(1, int(np.abs(ensemble.bias).max())),) * (count - 1)
         chosen.append(ActivationPolicy("routed", margins=margins))
     return list(dict.fromkeys(chosen))
-
-
-def expected_engine(ensemble: QuantEnsemble, host: HostModel) -> Engine:
-    """The reference where torch is installed; else the host build, itself held against the golden vectors."""
-    return ReferenceEngine(ensemble) if find_spec("torch") else HostEngine(host)
 
 
 def verify(

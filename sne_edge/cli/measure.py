@@ -112,26 +112,29 @@ def verify(
     """Prove that reference, host build and devices agree in every spike count, membrane, logit and decision."""
     from dataclasses import asdict
 
-    from ..check import verify as verification
+    from ..check.verify import Check
+    from ..check.verify import verify as compare
+    from ..deploy.engine import HostEngine, expected_engine
     from ..deploy.host import HostModel
     from ..link.connect import connect
+    from ..link.engine import DeviceEngine
 
     ensemble = load(model)
     inputs = encoded_samples(ensemble, data, data_dir)[0][:count]
-    checks: list[verification.Check] = []
+    checks: list[Check] = []
     with status() as say:
         say("compiling for this computer")
         host = HostModel(ensemble)
-        expected = verification.expected_engine(ensemble, host)
+        expected = expected_engine(ensemble, host)
         if expected.name == "host":
             print("note: torch is not installed; devices are held against the host build", file=sys.stderr)
         for where in on or default_places(["host"]):
             if where == "host":
-                checks += verification.verify(ensemble, inputs, expected, [verification.HostEngine(host)], say)
+                checks += compare(ensemble, inputs, expected, [HostEngine(host)], say)
                 continue
             with connect(ensemble, where, say, trace=True) as (device, _):
-                engine = verification.DeviceEngine(device, where)
-                checks += verification.verify(ensemble, inputs, expected, [engine], say)
+                engine = DeviceEngine(device, where)
+                checks += compare(ensemble, inputs, expected, [engine], say)
     checks = list(dict.fromkeys(checks))
     if as_json:
         print_json([asdict(c) for c in checks])

@@ -15,6 +15,7 @@ from ..check import verify
 from ..data.named import ORIGINS
 from ..deploy.analysis import analyze
 from ..deploy.boards import resolve_board
+from ..deploy.engine import HostEngine, expected_engine
 from ..deploy.evaluate import default_policies, evaluate
 from ..deploy.host import HostModel
 from ..errors import SneError
@@ -23,6 +24,7 @@ from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import ActivationPolicy
 from ..link.bench import bench
 from ..link.connect import connect
+from ..link.engine import DeviceEngine
 from . import energy
 
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps3-an547")  # Cortex-M0, M3, M4, M55
@@ -51,8 +53,8 @@ def measure(
         for policy, account in zip(weighed, energy.account(ensemble, inputs[: energy.SAMPLES], weighed), strict=True)
     }
     teacher = energy.estimate_teacher(ensemble)
-    reference = verify.expected_engine(ensemble, host)
-    checks = verify.verify(ensemble, inputs[:VERIFIED], reference, [verify.HostEngine(host)], progress)
+    reference = expected_engine(ensemble, host)
+    checks = verify.verify(ensemble, inputs[:VERIFIED], reference, [HostEngine(host)], progress)
     places = []
     for board in boards:
         place, found = _on_board(ensemble, host, inputs, labels, board, progress)
@@ -105,8 +107,8 @@ def _on_board(
             count = min(COUNTED, len(inputs))
             rows = bench(host, device, inputs[:count], labels[:count], policies, count, progress)
         with connect(ensemble, where, progress, trace=True) as (device, _):
-            engine = verify.DeviceEngine(device, where)
-            reference = verify.expected_engine(ensemble, host)
+            engine = DeviceEngine(device, where)
+            reference = expected_engine(ensemble, host)
             checks = verify.verify(ensemble, inputs[:VERIFIED], reference, [engine], progress)
     except SneError as error:  # too small for the model, say; what went wrong stands in the card
         return {"board": board, "target": target, "problem": error.message}, []
