@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 ROOMS = {  # room -> modules that lay beside each other before
     "check": "reference",
     "data": "corruptions",
-    "deploy": "analysis boards build doctor evaluate export host targets",
+    "deploy": "analysis boards build doctor export host targets",
     "interchange": "script",
     "ir": "artifact encoder frontend neuron",
     "learn": "baseline distill executor fit onnx_teacher partition student teacher tuning",
@@ -30,6 +31,7 @@ ROOMS = {  # room -> modules that lay beside each other before
 MOVED = {module: [f"{room}.{module}"] for room, modules in ROOMS.items() for module in modules.split()}
 MOVED |= {
     "datasets": ["data.named"],
+    "evaluate": ["check.evaluation"],
     "verify": ["check.verify", "deploy.engine", "link.engine"],
     "model": [
         "ir.ensemble",
@@ -66,7 +68,8 @@ def attributes(before: str, *places: str) -> Callable[[str], Any]:
     """A module's `__getattr__` that finds names of the module `before` where they are now, and warns."""
 
     def find(name: str) -> Any:
-        if not name.startswith("__"):
+        own = hasattr(sys.modules.get(before), "__path__") and find_spec(f"{before}.{name}")  # a room's own module
+        if not name.startswith("__") and not own:
             for place in places:
                 module = import_module(f"{__package__}.{place}")
                 if hasattr(module, name):

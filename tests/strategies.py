@@ -15,6 +15,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from sne_edge.check.verify import ReferenceEngine
 from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
 from sne_edge.ir.ensemble import LOGIT_LIMIT, QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, SynapticLayer, size, window_out
@@ -175,7 +176,7 @@ def worst_inputs(ensemble: QuantEnsemble, student: int) -> list[np.ndarray]:
 
 def with_vectors(ensemble: QuantEnsemble, inputs: np.ndarray) -> QuantEnsemble:
     """The ensemble with golden vectors on `inputs`, as the reference computes them."""
-    return msgspec.structs.replace(ensemble, vectors=golden_vectors(ensemble, inputs))
+    return msgspec.structs.replace(ensemble, vectors=golden_vectors(ReferenceEngine(ensemble), inputs))
 
 
 def proven(layer: SynapticLayer, encoder: Encoder, first: bool = True, multiplicity: int = 1) -> SynapticLayer:

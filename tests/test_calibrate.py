@@ -10,19 +10,19 @@ import pytest
 from models import tiny_ensemble
 
 from sne_edge.check.reference import run
+from sne_edge.check.verify import ReferenceEngine
 from sne_edge.errors import SneError
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.policy import NEVER, ActivationPolicy
 from sne_edge.quantize.calibrate import (
-    NEVER,
     Stages,
     best_order,
     calibrate,
     golden_vectors,
     margin_by_drop,
     margin_by_ops,
+    measure,
     promise,
-    run_students,
     stages,
     upper_bound,
 )
@@ -146,7 +146,7 @@ def test_the_bound_on_a_share_is_clopper_and_pearsons():
 
 def test_calibration_fills_in_costs_order_and_margins(ensemble, inputs, labels):
     made = calibrate(ensemble, inputs, labels, max_drop=2.0)
-    work = run_students(ensemble, inputs)
+    work = measure(ensemble, ReferenceEngine(ensemble), inputs)
     assert [s.mean_ops for s in made.students] == [round(float(m)) for m in work.ops.mean(axis=0)]
     assert [s.max_ops for s in made.students] == work.ops.max(axis=0).tolist()
     assert made.order == best_order(ensemble, work, labels)
@@ -159,7 +159,7 @@ def test_calibration_fills_in_costs_order_and_margins(ensemble, inputs, labels):
 @pytest.mark.parametrize("goal", [{"max_drop": 3.0}, {"target_ops": 2000.0}])
 def test_a_promise_is_what_the_reference_does_to_the_samples(ensemble, inputs, labels, kind, goal):
     made = calibrate(ensemble, inputs, labels, kind=kind, **goal)
-    told = promise(stages(made, run_students(made, inputs), labels), made.policy.margins)
+    told = promise(stages(made, measure(made, ReferenceEngine(made), inputs), labels), made.policy.margins)
     out = run(made, inputs)
     assert made.policy.kind == kind and (made.routes is not None) == (kind == "routed")
     assert told.accuracy == pytest.approx((out.decisions.label == labels).mean())
@@ -191,11 +191,11 @@ def test_a_single_student_needs_no_cascade(ensemble, inputs, labels):
 
 
 def test_golden_vectors_hold_what_the_own_policy_made(ensemble, inputs, labels):
-    vectors = golden_vectors(ensemble, inputs[:9], labels[:9])
+    vectors = golden_vectors(ReferenceEngine(ensemble), inputs[:9], labels[:9])
     out = run(ensemble, inputs[:9])
     assert (vectors.logits == out.decisions.logits).all() and (vectors.active == out.decisions.active).all()
     assert (vectors.spikes == out.spikes).all() and (vectors.ops.sum(axis=1) == out.synaptic_ops + out.macs).all()
-    assert (golden_vectors(ensemble, inputs[:9]).labels == -1).all()
+    assert (golden_vectors(ReferenceEngine(ensemble), inputs[:9]).labels == -1).all()
     msgspec.structs.replace(ensemble, vectors=vectors)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from sne_edge.check import verify
+from sne_edge.check.evaluation import evaluate
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.evaluate import evaluate
+from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -35,7 +36,7 @@ def test_a_card_holds_what_was_measured(tiny: QuantEnsemble, require_tool: Calla
     labels = HostModel(made).run(inputs).label
     record = card.measure(made, inputs, labels, ["microbit"])
     text = card.markdown(json.loads(json.dumps(record)))
-    every = evaluate(HostModel(made), inputs, labels, [ActivationPolicy("all")])[0]
+    every = evaluate(HostEngine(HostModel(made)), inputs, labels, [ActivationPolicy("all")])[0]
     assert f"| all | {every.accuracy:.2%} | 3.00 | {every.operations:,.0f} |" in text
     assert f"| cascade:{','.join(map(str, made.policy.margins))} | 100.00% |" in text
     place = record["boards"][0]

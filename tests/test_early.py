@@ -17,11 +17,11 @@ from sne_edge.errors import SneError
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import Linear
 from sne_edge.ir.neuron import Decay, Neuron
-from sne_edge.ir.policy import ActivationPolicy, check_policy, format_policy, parse_policy
+from sne_edge.ir.policy import NEVER, ActivationPolicy, check_policy, format_policy, parse_policy
 from sne_edge.ir.schedule import STOPS
 from sne_edge.ir.student import QuantStudent
 from sne_edge.link.wire import policy_body
-from sne_edge.quantize.early import NEVER, exact_table, turn, with_table
+from sne_edge.quantize.early import exact_table, turn, with_table
 
 
 @examples(150)

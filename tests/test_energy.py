@@ -18,11 +18,12 @@ from test_quantize import binary, dense, grid, leaky
 from torch import nn
 
 from sne_edge.check.reference import run
+from sne_edge.check.verify import ReferenceEngine
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import SynapticLayer
 from sne_edge.ir.policy import ActivationPolicy
-from sne_edge.quantize.calibrate import run_students, with_costs
+from sne_edge.quantize.calibrate import measure, with_costs
 from sne_edge.quantize.quantize import make_encoder, quantize_network
 from sne_edge.study import energy
 
@@ -179,7 +180,7 @@ def small() -> QuantEnsemble:
 def test_a_student_that_does_not_run_costs_nothing():
     made = tiny_ensemble()
     inputs = made.vectors.inputs
-    work = run_students(made, inputs)
+    work = measure(made, ReferenceEngine(made), inputs)
     every = energy.estimate_runs(made, work, np.full(len(inputs), 0b111, np.uint32))
     parts = [energy.estimate_runs(made, work, np.full(len(inputs), 1 << k, np.uint32)).total for k in range(3)]
     assert sum(parts) == pytest.approx(every.total) and min(parts) > 0

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from sne_edge.check import reference
+from sne_edge.check.verify import ReferenceEngine
 from sne_edge.data.dataset import Dataset
+from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.schedule import STOPS
-from sne_edge.pipeline.recalibrate import measure, recalibrate
-from sne_edge.quantize.calibrate import run_students
+from sne_edge.pipeline.recalibrate import recalibrate
+from sne_edge.quantize.calibrate import measure
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def dataset(tiny: QuantEnsemble) -> Dataset:
 
 def test_the_host_measures_what_the_reference_does(tiny: QuantEnsemble, dataset: Dataset) -> None:
     inputs = tiny.encoder.encode(dataset.x_val)
-    want, got = run_students(tiny, inputs), measure(HostModel(tiny), inputs)
+    want, got = (measure(tiny, engine, inputs) for engine in (ReferenceEngine(tiny), HostEngine(HostModel(tiny))))
     np.testing.assert_array_equal(got.parts, want.parts)
     np.testing.assert_array_equal(got.ops, want.ops)
 

@@ -33,10 +33,12 @@ FIELDS = (
 @dataclass(frozen=True)
 class Outcome:
     """What an engine made of N samples: `values` by the names in `FIELDS`, int64 [N] or [N, n];
-    `membranes` of one student by layer with neurons, int64 [N, neurons], or none where not asked for."""
+    `membranes` of one student by layer with neurons, int64 [N, neurons], or none where not asked for; `layer_ops`:
+    by student, int64 [N, layers], where the engine counts operations by layer."""
 
     values: dict[str, np.ndarray]
     membranes: list[np.ndarray]
+    layer_ops: tuple[np.ndarray, ...] = ()
 
 
 class Engine(Protocol):
@@ -74,8 +76,9 @@ class ReferenceEngine:
         result = reference.combine(self._ensemble, traces, policy, early)
         values = {name: getattr(result.decisions, name) for name in FIELDS if hasattr(result.decisions, name)}
         values |= {name: getattr(result, name) for name in FIELDS if name not in values}
+        found = {name: values[name].astype(np.int64) for name in FIELDS}
         membranes = [] if student is None else list(traces[student].membranes)
-        return Outcome({name: values[name].astype(np.int64) for name in FIELDS}, membranes)
+        return Outcome(found, membranes, tuple(trace.layer_ops for trace in traces))
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,17 @@ def evaluate(
     """Accuracy and mean operations of a data set on the host build, per policy."""
     from dataclasses import asdict
 
-    from ..deploy import evaluate as evaluation
+    from ..check.evaluation import default_policies
+    from ..check.evaluation import evaluate as evaluate_with
+    from ..deploy.engine import HostEngine
     from ..deploy.host import HostModel
     from ..ir.policy import parse_policy
     from ..study import energy as energies
 
     ensemble = load(model)
     inputs, labels = encoded_samples(ensemble, data, data_dir)
-    policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
-    results = evaluation.evaluate(HostModel(ensemble), inputs, labels, policies, jobs)
+    policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
+    results = evaluate_with(HostEngine(HostModel(ensemble), jobs), inputs, labels, policies)
     if energy:
         need_training()
     chosen = inputs[: energies.SAMPLES]
@@ -178,7 +180,7 @@ def bench(
     """Measure inferences on a device: instructions (emulator) or cycles (hardware), operations, memory, accuracy."""
     from dataclasses import asdict
 
-    from ..deploy import evaluate as evaluation
+    from ..check.evaluation import default_policies
     from ..deploy.host import HostModel
     from ..ir.policy import parse_policy
     from ..link.bench import bench as measure
@@ -187,7 +189,7 @@ def bench(
     ensemble = load(model)
     inputs, labels = encoded_samples(ensemble, data, data_dir)
     where = on or default_places([])[0]
-    policies = [parse_policy(text, ensemble) for text in policy or []] or evaluation.default_policies(ensemble)
+    policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
     with status() as say:
         host = HostModel(ensemble)
         with connect(ensemble, where, say) as (device, firmware):

@@ -14,12 +14,12 @@ from .host import HostModel
 
 
 class HostEngine:
-    """The generated C, compiled for this computer."""
+    """The generated C, compiled for this computer; `threads` share the inputs, all cores by default."""
 
     name = "host"
 
-    def __init__(self, model: HostModel) -> None:
-        self._model = model
+    def __init__(self, model: HostModel, threads: int | None = None) -> None:
+        self._model, self._threads = model, threads
 
     @cached_property
     def _traced(self) -> HostModel:
@@ -27,7 +27,7 @@ class HostEngine:
         return HostModel(self._model.ensemble, trace=True)
 
     def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
-        batch = self._model.run(inputs, policy)
+        batch = self._model.run(inputs, policy, threads=self._threads)
         values = {name: getattr(batch, name).astype(np.int64) for name in FIELDS}
         membranes: list[np.ndarray] = []
         if student is not None:

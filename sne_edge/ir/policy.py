@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .ensemble import QuantEnsemble
 
 Index = TypeVar("Index", int, np.ndarray)
+NEVER = INT32[1]  # a margin that no logits reach
 PolicyKind = Literal["all", "first", "mask", "cascade", "budget", "routed"]
 
 

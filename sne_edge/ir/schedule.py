@@ -54,6 +54,41 @@ def route_rows(logits: np.ndarray) -> np.ndarray:
     return pair_row(np.minimum(best, second), np.maximum(best, second))
 
 
+def sequence(ensemble: QuantEnsemble, parts: np.ndarray, routed: bool) -> np.ndarray:
+    """Who runs first, second, ... while nothing ends it: int64 [N, students], in the ensemble's order or by its routes.
+
+    `parts`: int64 [N, students, classes], each student's bias + gain * readout.
+    """
+    count, students = parts.shape[:2]
+    if not routed:
+        return np.broadcast_to(np.array(ensemble.order), (count, students))
+    assert ensemble.routes is not None
+    rows = np.arange(count)
+    logits = ensemble.bias + np.zeros_like(parts[:, 0])
+    ran = np.zeros((count, students), dtype=bool)
+    found = np.full((count, students), ensemble.order[0])
+    for stage in range(students):
+        if stage > 0:
+            wanted = ensemble.routes[route_rows(logits)].astype(np.int64)
+            free = ~np.take_along_axis(ran, wanted, axis=1)
+            found[:, stage] = wanted[rows, free.argmax(axis=1)]
+        student = found[:, stage]
+        logits += parts[rows, student]
+        ran[rows, student] = True
+    return found
+
+
+def prefixes(ensemble: QuantEnsemble, parts: np.ndarray, running: np.ndarray) -> np.ndarray:
+    """Logits after each student of `running`, int64 [N, stages]: int64 [N, stages, classes]."""
+    logits: np.ndarray = np.take_along_axis(parts, running[:, :, None], axis=1).cumsum(axis=1) + ensemble.bias
+    return logits
+
+
+def stop_stages(margin: np.ndarray, margins: tuple[int, ...]) -> np.ndarray:
+    """The stage at which a cascade of `margins` stops, int64 [N], of margins after each stage, int64 [N, students]."""
+    return _first(margin >= np.array([*margins, 0]))
+
+
 def schedule(
     ensemble: QuantEnsemble,
     policy: ActivationPolicy,
@@ -67,111 +102,53 @@ def schedule(
     the operations (synaptic and MAC) each takes. `early`, for a policy with early stops: int64 [N, students, t,
     classes], the parts after 1, 2, ... timesteps but the last. Raises `SneError` where the policy does not fit the
     ensemble.
+
+    Every policy is a sequence of students and a reason to end it: the first stage with one is the last that runs.
     """
     check_fits(policy, ensemble)
+    rows, steps = np.arange(len(parts)), policy.timesteps or ensemble.encoder.timesteps
+    running = sequence(ensemble, parts, policy.kind == "routed")
+    if policy.kind == "mask":
+        running = running[:, [policy.mask >> student & 1 == 1 for student in ensemble.order]]
+    elif policy.kind == "first":
+        running = running[:, : policy.students]
+    logits = prefixes(ensemble, parts, running)
+    stages = running.shape[1]
+    reasons = np.zeros((len(parts), stages), dtype=np.int64)  # indices into `STOPS` for ending after a stage
+    if policy.kind == "budget":
+        spent = np.take_along_axis(ops, running, axis=1).cumsum(axis=1)
+        most = np.array([student.max_ops for student in ensemble.students], dtype=np.int64)
+        reasons[:, :-1][spent[:, :-1] + most[running[:, 1:]] > policy.max_ops] = STOPS.index("budget")
+    elif policy.kind in ("cascade", "routed") and stages > 1:
+        reasons[:, :-1][decide(logits[:, :-1])[1] >= np.array(policy.margins)] = STOPS.index("margin")
+    timesteps = np.full((len(parts), stages), steps)
     if policy.early:
         assert early is not None
-        return _schedule_early(ensemble, policy, parts, early)
-    steps = policy.timesteps or ensemble.encoder.timesteps
-    if policy.kind == "routed":
-        return _schedule_routed(ensemble, policy, parts, steps)
-    count, last = len(parts), len(ensemble.students) - 1
-    latest = np.zeros(count, dtype=np.int64)
-    logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
-    active = np.zeros(count, dtype=np.uint32)
-    spent = np.zeros(count, dtype=np.int64)
-    stop = np.zeros(count, dtype=np.int64)
-    running = np.ones(count, dtype=bool)
-    for stage, student in enumerate(ensemble.order):
-        if policy.kind == "first" and stage == policy.students:
-            break
-        if policy.kind == "mask" and not policy.mask >> student & 1:
-            continue
-        if policy.kind == "budget" and stage > 0:
-            over = running & (spent + ensemble.students[student].max_ops > policy.max_ops)
-            stop[over] = STOPS.index("budget")
-            running &= ~over
-        logits[running] += parts[running, student]
-        latest[running] = student
-        active[running] |= np.uint32(1 << student)
-        spent[running] += ops[running, student]
-        if policy.kind == "cascade" and stage < last:
-            sure = running & (decide(logits)[1] >= policy.margins[stage])
-            stop[sure] = STOPS.index("margin")
-            running &= ~sure
-    return _decisions(logits, active, stop, latest, np.full(count, steps))
+        table = np.array(policy.early, dtype=np.int64).reshape(stages, -1)[:, : early.shape[2]]
+        before = logits - np.take_along_axis(parts, running[:, :, None], axis=1)
+        partial = before[:, :, None] + np.take_along_axis(early, running[:, :, None, None], axis=1)
+        sure = decide(partial)[1] >= table
+        ended, at = np.nonzero(sure.any(axis=2)), _first(sure)
+        reasons[ended], timesteps[ended] = STOPS.index("early"), at[ended] + 1
+        logits[ended] = partial[ended[0], ended[1], at[ended]]
+    ends = reasons > 0
+    ends[:, -1] = True
+    last = _first(ends)
+    ran = np.arange(stages) <= last[:, None]
+    label, margin = decide(logits[rows, last])
+    return Decisions(
+        logits=logits[rows, last],
+        label=label,
+        margin=margin,
+        active=(ran << running).sum(axis=1).astype(np.uint32),
+        students_run=last + 1,
+        stop=reasons[rows, last],
+        last=running[rows, last],
+        timesteps=timesteps[rows, last],
+    )
 
 
-def routed_sequence(ensemble: QuantEnsemble, parts: np.ndarray) -> np.ndarray:
-    """Who runs first, second, ... under `routed` while no margin stops it: int64 [N, students]."""
-    assert ensemble.routes is not None
-    count, students = parts.shape[:2]
-    rows = np.arange(count)
-    logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
-    ran = np.zeros((count, students), dtype=bool)
-    sequence = np.full((count, students), ensemble.order[0])
-    for stage in range(students):
-        if stage > 0:
-            wanted = ensemble.routes[route_rows(logits)].astype(np.int64)
-            free = ~np.take_along_axis(ran, wanted, axis=1)
-            sequence[:, stage] = wanted[rows, free.argmax(axis=1)]
-        student = sequence[:, stage]
-        logits += parts[rows, student]
-        ran[rows, student] = True
-    return sequence
-
-
-def _schedule_early(
-    ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, early: np.ndarray
-) -> Decisions:
-    count, students = parts.shape[:2]
-    rows, steps = np.arange(count), early.shape[2] + 1
-    table = np.array(policy.early, dtype=np.int64).reshape(students, -1)
-    sequence = np.broadcast_to(np.array(ensemble.order), (count, students))
-    if policy.kind == "routed":
-        sequence = routed_sequence(ensemble, parts)
-    logits = np.broadcast_to(ensemble.bias.astype(np.int64), (count, len(ensemble.classes))).copy()
-    active, stop = np.zeros(count, dtype=np.uint32), np.zeros(count, dtype=np.int64)
-    last, timesteps = np.zeros(count, dtype=np.int64), np.full(count, steps)
-    running = np.ones(count, dtype=bool)
-    for stage in range(students):
-        student = sequence[:, stage]
-        last[running] = student[running]
-        active[running] |= (np.uint32(1) << student.astype(np.uint32))[running]
-        for t in range(1, steps):
-            so_far = logits + early[rows, student, t - 1]
-            sure = running & (decide(so_far)[1] >= table[stage, t - 1])
-            logits[sure], timesteps[sure], stop[sure] = so_far[sure], t, STOPS.index("early")
-            running &= ~sure
-        logits[running] += parts[rows, student][running]
-        if stage < students - 1:
-            sure = running & (decide(logits)[1] >= policy.margins[stage])
-            stop[sure] = STOPS.index("margin")
-            running &= ~sure
-    return _decisions(logits, active, stop, last, timesteps)
-
-
-def _schedule_routed(ensemble: QuantEnsemble, policy: ActivationPolicy, parts: np.ndarray, steps: int) -> Decisions:
-    sequence = routed_sequence(ensemble, parts)
-    logits = np.take_along_axis(parts, sequence[:, :, None], axis=1).cumsum(axis=1) + ensemble.bias.astype(np.int64)
-    last = stop_stages(decide(logits)[1], policy.margins)
-    ran = np.arange(parts.shape[1]) <= last[:, None]
-    active = ((ran << sequence).sum(axis=1)).astype(np.uint32)
-    stop = np.where(last < parts.shape[1] - 1, STOPS.index("margin"), STOPS.index("complete"))
-    rows = np.arange(len(logits))
-    return _decisions(logits[rows, last], active, stop, sequence[rows, last], np.full(len(rows), steps))
-
-
-def stop_stages(margin: np.ndarray, margins: tuple[int, ...]) -> np.ndarray:
-    """The stage at which a cascade of `margins` stops, int64 [N], of margins after each stage, int64 [N, students]."""
-    sure = margin >= np.array([*margins, 0])
-    stages: np.ndarray = sure.argmax(axis=1)
-    return stages
-
-
-def _decisions(
-    logits: np.ndarray, active: np.ndarray, stop: np.ndarray, last: np.ndarray, timesteps: np.ndarray
-) -> Decisions:
-    label, margin = decide(logits)
-    students_run = np.array([int(mask).bit_count() for mask in active], dtype=np.int64)
-    return Decisions(logits, label, margin, active, students_run, stop, last, timesteps)
+def _first(found: np.ndarray) -> np.ndarray:
+    """Along the last axis, the index of the first that is true, 0 where none is."""
+    index: np.ndarray = found.argmax(axis=-1)
+    return index

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..deploy.evaluate import Evaluation, summarize
+from ..check.evaluation import Evaluation, evaluate
+from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
 from ..ir.policy import ActivationPolicy, format_policy
 from .device import Device
@@ -42,8 +43,7 @@ def bench(
 ) -> list[Row]:
     """Measure each policy on uint8 inputs [N, input_bytes] with labels [N] (-1 where unknown)."""
     rows, chosen = [], inputs[:samples]
-    for policy in policies:
-        batch = host.run(inputs, policy)
+    for policy, means in zip(policies, evaluate(HostEngine(host), inputs, labels, policies), strict=True):
         results = []
         for index, sample in enumerate(chosen):
             progress(f"policy {format_policy(policy)}: input {index + 1} of {len(chosen)}")
@@ -52,7 +52,7 @@ def bench(
         counts = [result.mean for result in results]
         rows.append(
             Row(
-                means=summarize(policy, batch, labels),
+                means=means,
                 samples=len(chosen),
                 count_mean=float(np.mean(counts)),
                 count_min=round(min(counts)),

@@ -7,18 +7,27 @@ order, routes, policy, golden vectors and figures made anew by the host build; w
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
 
 import msgspec
 import numpy as np
 
+from ..check.evaluation import figures
 from ..data.dataset import Dataset
-from ..deploy.evaluate import evaluate, record, recorded_policies
+from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
 from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import ActivationPolicy
-from ..ir.vectors import Vectors, no_vectors
-from ..quantize.calibrate import Promise, Work, as_vectors, check_goal, check_samples, choose_policy, promise, stages
+from ..ir.vectors import no_vectors
+from ..quantize.calibrate import (
+    Promise,
+    check_goal,
+    check_samples,
+    choose_policy,
+    golden_vectors,
+    measure,
+    promise,
+    stages,
+)
 from ..quantize.early import check_rule, exact_table, margin_table, with_table
 
 
@@ -42,22 +51,24 @@ def recalibrate(
     steps = ensemble.policy.timesteps or ensemble.encoder.timesteps
     if early is not None:
         check_rule(early, steps)
-    plain = HostModel(_bare(ensemble))
-    work = measure(plain, inputs)
-    made = choose_policy(_bare(ensemble), work, labels, max_drop, target_ops=target_ops, kind=kind)
+    bare = _bare(ensemble)
+    plain = HostEngine(HostModel(bare))
+    work = measure(bare, plain, inputs)
+    made = choose_policy(bare, work, labels, max_drop, target_ops=target_ops, kind=kind)
     promised = promise(stages(made, work, labels), made.policy.margins)
     if early == "exact":
         made = with_table(made, exact_table(made))
     elif early == "margin":
-        partial = [measure(plain, inputs, t).parts for t in range(1, steps)]
+        partial = [measure(bare, plain, inputs, t).parts for t in range(1, steps)]
         table = margin_table(made, work.parts, np.stack(partial, axis=2), labels, max_drop)
         made = with_table(made, table)
     host = HostModel(made)
     if early is not None:
         promised = _promise(host, inputs, labels, promised)
-    figures = {
-        "validation": _figures(host, inputs, labels),
-        "test": _figures(host, made.encoder.encode(dataset.x_test), dataset.y_test),
+    engine = HostEngine(host)
+    told = {
+        "validation": figures(engine, made, inputs, labels),
+        "test": figures(engine, made, made.encoder.encode(dataset.x_test), dataset.y_test),
     }
     calibration = {
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "samples": len(labels)},
@@ -66,21 +77,11 @@ def recalibrate(
         "goal": {"max_drop": max_drop} if target_ops is None else {"target_ops": target_ops},
         "promise": asdict(promised),
     }
-    provenance = ensemble.provenance | {"integer": figures, "calibration": calibration}
-    vectors = golden(host, ensemble.vectors.inputs, ensemble.vectors.labels)
-    return msgspec.structs.replace(made, vectors=vectors, provenance=provenance), promised
-
-
-def measure(host: HostModel, inputs: np.ndarray, timesteps: int | None = None) -> Work:
-    """Every student on inputs uint8 [N, input_bytes], alone, for `timesteps`, by default those of the model's own
-    policy."""
-    ensemble = host.ensemble
-    steps = ensemble.policy.timesteps if timesteps is None else timesteps
-    alone = [
-        host.run(inputs, ActivationPolicy("mask", mask=1 << k, timesteps=steps)) for k in range(len(ensemble.students))
-    ]
-    parts = [batch.logits - ensemble.bias.astype(np.int64) for batch in alone]
-    return Work(np.stack(parts, axis=1), np.stack([batch.synaptic_ops + batch.macs for batch in alone], axis=1))
+    provenance = ensemble.provenance | {"integer": told, "calibration": calibration}
+    if len(ensemble.vectors.inputs):
+        vectors = golden_vectors(engine, ensemble.vectors.inputs, ensemble.vectors.labels)
+        made = msgspec.structs.replace(made, vectors=vectors)
+    return msgspec.structs.replace(made, provenance=provenance), promised
 
 
 def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: Promise) -> Promise:
@@ -97,21 +98,7 @@ def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: P
     )
 
 
-def golden(host: HostModel, inputs: np.ndarray, labels: np.ndarray) -> Vectors:
-    """What the host build makes of inputs uint8 [N, input_bytes] under the model's own policy; labels int [N]."""
-    if not len(inputs):
-        return host.ensemble.vectors
-    batch = host.run(inputs)
-    return as_vectors(inputs, labels, batch.logits, batch.active, batch.spikes, batch.synaptic_ops, batch.macs)
-
-
 def _bare(ensemble: QuantEnsemble) -> QuantEnsemble:
     """Without golden vectors, which hold for the old policy."""
     none = no_vectors(ensemble.encoder, len(ensemble.classes), ensemble.students)
     return msgspec.structs.replace(ensemble, vectors=none)
-
-
-def _figures(host: HostModel, inputs: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
-    """As training records them."""
-    rows = evaluate(host, inputs, labels, recorded_policies(host.ensemble))
-    return [record(r.policy, r.accuracy or 0.0, r.students_run, r.synaptic_ops, r.macs, r.operations) for r in rows]

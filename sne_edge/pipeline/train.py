@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..check import reference
+from ..check.evaluation import figures
+from ..check.verify import ReferenceEngine
 from ..data.dataset import Dataset, load_dataset
-from ..deploy.evaluate import record, recorded_policies
 from ..errors import SneError
 from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble, with_frontend
-from ..ir.policy import format_policy
 from ..learn import partition as partitions
 from ..learn.distill import Lessons, Recipe, distill, prefix_accuracy
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
@@ -172,7 +171,8 @@ def train(
     held_out = encoder.encode(seen.reshape(-1, *seen.shape[2:]))
     integers = calibrate(integers, held_out, np.tile(dataset.y_val, len(seen)), config.max_drop)
     test = encoder.encode(dataset.x_test)
-    vectors = golden_vectors(integers, test[: config.vectors], dataset.y_test[: config.vectors])
+    engine = ReferenceEngine(integers)
+    vectors = golden_vectors(engine, test[: config.vectors], dataset.y_test[: config.vectors])
     if teacher is not original:
         chunks.provenance["teacher"] = _scores(teacher, dataset)
     provenance = _provenance(config, dataset, original, chunks) | {
@@ -181,8 +181,8 @@ def train(
             "test": _rounded(prefix_accuracy(ensemble, dataset.x_test, dataset.y_test, integers.order)),
         },
         "integer": {
-            "validation": figures(integers, encoder.encode(dataset.x_val), dataset.y_val),
-            "test": figures(integers, test, dataset.y_test),
+            "validation": figures(engine, integers, encoder.encode(dataset.x_val), dataset.y_val),
+            "test": figures(engine, integers, test, dataset.y_test),
         },
     }
     made = msgspec.structs.replace(integers, vectors=vectors, provenance=provenance)
@@ -249,28 +249,6 @@ def _changed(config: Any) -> dict[str, Any]:
 def _key(*parts: Any) -> str:
     """16 hex digits over what decides an outcome."""
     return hashlib.sha256(json.dumps([*parts, str(torch.__version__)]).encode()).hexdigest()[:16]
-
-
-def figures(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
-    """Accuracy (0..1) and mean cost per inference for every number of students in order, then the cascade's.
-
-    Inputs are uint8 [N, input_bytes], labels [N]; the integer reference runs them.
-    """
-    traces = [reference.run_student(ensemble, k, inputs) for k in range(len(ensemble.students))]
-    rows = []
-    for policy in recorded_policies(ensemble):
-        out = reference.combine(ensemble, traces, policy)
-        rows.append(
-            record(
-                format_policy(policy),
-                float((out.decisions.label == labels).mean()),
-                float(out.decisions.students_run.mean()),
-                float(out.synaptic_ops.mean()),
-                float(out.macs.mean()),
-                float((out.synaptic_ops + out.macs).mean()),
-            )
-        )
-    return rows
 
 
 def _provenance(

@@ -12,20 +12,20 @@ wrong: where the cascade alone is right, it was lucky.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
+from ..check.verify import Engine, ReferenceEngine
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
-from ..ir.neuron import INT32
-from ..ir.policy import ActivationPolicy
-from ..ir.schedule import decide, routed_sequence, stop_stages
+from ..ir.policy import NEVER, ActivationPolicy
+from ..ir.schedule import decide, prefixes, sequence, stop_stages
 from ..ir.vectors import Vectors
 from .routes import find_routes
 
-NEVER = INT32[1]  # a margin no logits reach
 CANDIDATES = 1000  # margins that are tried, at most
 
 
@@ -81,7 +81,7 @@ def calibrate(
     """Costs, order and a cascade from held-out samples uint8 [N, input_bytes], labels [N]; see `choose_policy`."""
     check_goal(max_drop, target_ops, kind)
     check_samples(ensemble, inputs, labels)
-    work = run_students(ensemble, inputs)
+    work = measure(ensemble, ReferenceEngine(ensemble), inputs)
     return choose_policy(with_costs(ensemble, work), work, labels, max_drop, target_ops=target_ops, kind=kind)
 
 
@@ -141,14 +141,17 @@ def check_samples(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarra
         )
 
 
-def run_students(ensemble: QuantEnsemble, inputs: np.ndarray) -> Work:
-    """Every student on inputs uint8 [N, input_bytes], by the integer reference."""
-    from ..check.reference import run_student
+def measure(ensemble: QuantEnsemble, engine: Engine, inputs: np.ndarray, timesteps: int | None = None) -> Work:
+    """Every student alone on inputs uint8 [N, input_bytes] for `timesteps`, by default those of the model's own policy.
 
-    traces = [run_student(ensemble, k, inputs) for k in range(len(ensemble.students))]
-    layer_ops = tuple(t.layer_ops for t in traces)
-    ops = np.stack([layers.sum(axis=1) for layers in layer_ops], axis=1)
-    return Work(np.stack([t.part for t in traces], axis=1), ops, layer_ops)
+    The reference also tells operations by layer; the host build is quicker.
+    """
+    steps = ensemble.policy.timesteps if timesteps is None else timesteps
+    one = [ActivationPolicy("mask", mask=1 << k, timesteps=steps) for k in range(len(ensemble.students))]
+    alone = [engine.run(inputs, policy, None) for policy in one]
+    parts = [outcome.values["logits"] - ensemble.bias for outcome in alone]
+    ops = [outcome.values["synaptic_ops"] + outcome.values["macs"] for outcome in alone]
+    return Work(np.stack(parts, axis=1), np.stack(ops, axis=1), alone[0].layer_ops)
 
 
 def with_costs(ensemble: QuantEnsemble, work: Work) -> QuantEnsemble:
@@ -179,13 +182,9 @@ def best_order(ensemble: QuantEnsemble, work: Work, labels: np.ndarray) -> tuple
 
 def stages(ensemble: QuantEnsemble, work: Work, labels: np.ndarray) -> Stages:
     """The samples after each student, in the ensemble's order or, where it has routes, in theirs."""
-    if ensemble.routes is None:
-        sequence = np.broadcast_to(np.array(ensemble.order), work.ops.shape)
-    else:
-        sequence = routed_sequence(ensemble, work.parts)
-    parts = np.take_along_axis(work.parts, sequence[:, :, None], axis=1)
-    label, margin = decide(parts.cumsum(axis=1) + ensemble.bias.astype(np.int64))
-    cost = np.take_along_axis(work.ops, sequence, axis=1).cumsum(axis=1)
+    running = sequence(ensemble, work.parts, ensemble.routes is not None)
+    label, margin = decide(prefixes(ensemble, work.parts, running))
+    cost = np.take_along_axis(work.ops, running, axis=1).cumsum(axis=1)
     return Stages(label == np.asarray(labels)[:, None], margin, cost)
 
 
@@ -220,9 +219,16 @@ def upper_bound(found: int, samples: int, confidence: float = 0.95) -> float:
 def margin_by_drop(seen: Stages, max_drop: float) -> int:
     """The lowest margin down to which at most `max_drop` percent of the samples are right only with the cascade or only
     with all students; `NEVER` where any is too low."""
+    stages = seen.students - 1
+    return lowest_margin(_candidates(seen), lambda margin: promise(seen, (margin,) * stages).differing, max_drop)
+
+
+def lowest_margin(candidates: Sequence[int], differing: Callable[[int], float], max_drop: float) -> int:
+    """The lowest of rising candidates for which, and for all above it, `differing` (0..1) is at most `max_drop`
+    percent; `NEVER` where it is for none."""
     best = NEVER
-    for margin in reversed(_candidates(seen)):
-        if promise(seen, (margin,) * (seen.students - 1)).differing > max_drop / 100 + 1e-12:
+    for margin in reversed(candidates):
+        if differing(margin) > max_drop / 100 + 1e-12:
             break
         best = margin
     return best
@@ -247,36 +253,24 @@ def margin_by_ops(seen: Stages, target_ops: float) -> int:
 
 
 def _candidates(seen: Stages) -> list[int]:
-    """Margins at which a cascade changes, from 0 on, rising; where there are many, some of them, evenly spread."""
-    found = np.unique(np.append(seen.margin[:, :-1], 0))
-    chosen = found[np.unique(np.linspace(0, len(found) - 1, CANDIDATES).round().astype(np.int64))]
-    return [int(margin) for margin in chosen]
+    """Margins at which a cascade changes, from 0 on, rising."""
+    return spread(np.append(seen.margin[:, :-1], 0), CANDIDATES)
 
 
-def golden_vectors(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray | None = None) -> Vectors:
-    """What the reference makes of inputs uint8 [N, input_bytes] under the ensemble's own policy; labels int [N]."""
-    from ..check.reference import run
-
-    out = run(ensemble, inputs)
-    known = np.full(len(inputs), -1) if labels is None else np.asarray(labels)
-    return as_vectors(inputs, known, out.decisions.logits, out.decisions.active, out.spikes, out.synaptic_ops, out.macs)
+def spread(values: np.ndarray, most: int) -> list[int]:
+    """The different values, rising; where there are more than `most`, that many of them, evenly spread."""
+    found = np.unique(values)
+    return [int(value) for value in found[np.unique(np.linspace(0, len(found) - 1, most).round().astype(np.int64))]]
 
 
-def as_vectors(
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    logits: np.ndarray,
-    active: np.ndarray,
-    spikes: np.ndarray,
-    synaptic_ops: np.ndarray,
-    macs: np.ndarray,
-) -> Vectors:
-    """Results of N inferences as golden vectors, in their types; labels int [N], -1 where unknown."""
+def golden_vectors(engine: Engine, inputs: np.ndarray, labels: np.ndarray | None = None) -> Vectors:
+    """What an engine makes of inputs uint8 [N, input_bytes] under the model's own policy; labels int [N]."""
+    found = engine.run(inputs, None, None).values
     return Vectors(
         inputs=np.ascontiguousarray(inputs),
-        logits=logits.astype(np.int32),
-        active=active.astype(np.uint32),
-        spikes=spikes.astype(np.uint32),
-        ops=np.stack([synaptic_ops, macs], axis=1).astype(np.uint32),
-        labels=labels.astype(np.int32),
+        logits=found["logits"].astype(np.int32),
+        active=found["active"].astype(np.uint32),
+        spikes=found["spikes"].astype(np.uint32),
+        ops=np.stack([found["synaptic_ops"], found["macs"]], axis=1).astype(np.uint32),
+        labels=np.full(len(inputs), -1, np.int32) if labels is None else np.asarray(labels).astype(np.int32),
     )

@@ -14,13 +14,12 @@ import numpy as np
 
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
-from ..ir.neuron import INT32
-from ..ir.policy import ActivationPolicy
+from ..ir.policy import NEVER, ActivationPolicy
 from ..ir.proof import multiplicities
-from ..ir.schedule import schedule
+from ..ir.schedule import decide, schedule
 from ..ir.student import QuantStudent
+from .calibrate import lowest_margin, spread
 
-NEVER = INT32[1]  # a margin no logits reach
 CANDIDATES = 200  # margins that are tried, at most
 Rule = Literal["exact", "margin"]
 RULES: tuple[Rule, ...] = ("exact", "margin")
@@ -84,13 +83,11 @@ def margin_table(
     """
     count = len(ensemble.students) * (ensemble.encoder.timesteps - 1)
     right = (parts.sum(axis=1) + ensemble.bias).argmax(axis=1) == labels
-    logits = np.sort(early + ensemble.bias, axis=-1)
-    found = np.unique(logits[..., -1] - logits[..., -2])
-    best, ops = NEVER, np.zeros(parts.shape[:2], dtype=np.int64)
-    for margin in found[np.unique(np.linspace(0, len(found) - 1, CANDIDATES).round().astype(np.int64))][::-1]:
-        tried = with_table(ensemble, (int(margin),) * count)
+    ops = np.zeros(parts.shape[:2], dtype=np.int64)
+
+    def differing(margin: int) -> float:
+        tried = with_table(ensemble, (margin,) * count)
         label = schedule(tried, tried.policy, parts, ops, early).label
-        if ((label == labels) != right).mean() > max_drop / 100 + 1e-12:
-            break
-        best = int(margin)
-    return (best,) * count
+        return float(((label == labels) != right).mean())
+
+    return (lowest_margin(spread(decide(early + ensemble.bias)[1], CANDIDATES), differing, max_drop),) * count

@@ -18,6 +18,7 @@ import snntorch as snn
 import torch
 from torch import nn
 
+from ..check.verify import ReferenceEngine
 from ..errors import SneError
 from ..ir.encoder import Encoder, Shape
 from ..ir.ensemble import QuantEnsemble
@@ -37,7 +38,7 @@ from ..learn.student import (
     unroll,
     weight_limit,
 )
-from .calibrate import golden_vectors, run_students, with_costs
+from .calibrate import golden_vectors, measure, with_costs
 
 GAIN_MAX = 2**12 - 1
 REACH_MAX = 2**29  # what all students together may add to a logit: half the format's limit
@@ -114,8 +115,8 @@ def quantize_network(
     made = _assemble(name, names, encoder, [modules], [readout], [()], np.zeros(len(names)), bits)
     agreement = float((_float_labels(network, encoder, inputs, modules) == _integer_labels(made, inputs)).mean())
     made = msgspec.structs.replace(made, provenance={"source": "quantize_network", "agreement": agreement})
-    made = with_costs(made, run_students(made, inputs))
-    vectors = golden_vectors(made, inputs[:32], None if labels is None else np.asarray(labels)[:32])
+    made = with_costs(made, measure(made, ReferenceEngine(made), inputs))
+    vectors = golden_vectors(ReferenceEngine(made), inputs[:32], None if labels is None else np.asarray(labels)[:32])
     return msgspec.structs.replace(made, vectors=vectors)
 
 

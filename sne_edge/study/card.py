@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..check import verify
+from ..check.evaluation import default_policies, evaluate
 from ..data.named import ORIGINS
 from ..deploy.analysis import analyze
 from ..deploy.boards import resolve_board
 from ..deploy.engine import HostEngine, expected_engine
-from ..deploy.evaluate import default_policies, evaluate
 from ..deploy.host import HostModel
 from ..errors import SneError
 from ..ir.artifact import dumps, fingerprint
@@ -46,7 +46,7 @@ def measure(
     progress("evaluating on this computer")
     host = HostModel(ensemble)
     policies = default_policies(ensemble)
-    rows = evaluate(host, inputs, labels, policies)
+    rows = evaluate(HostEngine(host), inputs, labels, policies)
     weighed = [policy for policy in policies if not policy.early]
     accounts = {
         policy: {"neurobench": account.counts.named(), "energy": account.estimate.named()}

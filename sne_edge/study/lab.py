@@ -18,8 +18,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..check.evaluation import evaluate
+from ..check.verify import ReferenceEngine
 from ..data.dataset import Dataset, load_dataset
-from ..deploy.evaluate import evaluate
+from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
 from ..files import write_whole
 from ..ir.artifact import fingerprint, load, save
@@ -32,9 +34,8 @@ from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
 from ..learn.partition import SCHEMES
 from ..learn.teacher import TeacherNet, accuracy, extract, views
 from ..pipeline.presets import preset
-from ..pipeline.recalibrate import measure
 from ..pipeline.train import CALIBRATION_SAMPLES, TrainConfig, find_teacher, model_key, train
-from ..quantize.calibrate import Promise, Work, choose_policy, promise, run_students, stages
+from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..resources import FIRMWARE, RUNTIME, TEMPLATES
 from . import energy
 from .report import Picture, draw_picture
@@ -208,7 +209,7 @@ class Held:
     @cached_property
     def test(self) -> Work:
         """Of the test samples."""
-        return measure(self.host, self.inputs)
+        return measure(self.model, HostEngine(self.host), self.inputs)
 
     @cached_property
     def validation(self) -> tuple[Work, np.ndarray]:
@@ -217,12 +218,12 @@ class Held:
         count = min(5, max(1, CALIBRATION_SAMPLES // len(data.x_val)))
         seen = views(data.x_val, count, self.config.seed, data.mirrored)
         inputs = self.model.encoder.encode(seen.reshape(-1, *seen.shape[2:]))
-        return measure(self.host, inputs), np.tile(data.y_val, len(seen))
+        return measure(self.model, HostEngine(self.host), inputs), np.tile(data.y_val, len(seen))
 
     @cached_property
     def weighed(self) -> Work:
         """Of the first `WEIGHED` test samples, by layer."""
-        return run_students(self.model, self.inputs[:WEIGHED])
+        return measure(self.model, ReferenceEngine(self.model), self.inputs[:WEIGHED])
 
     def calibrated(self, drop: float, kind: str) -> QuantEnsemble:
         """The model with a policy chosen on validation samples."""
@@ -244,7 +245,7 @@ class Held:
 
     def run(self, policy: ActivationPolicy, inputs: np.ndarray) -> Figures:
         """Of a policy on other forms of the test samples, uint8 [N, input_bytes]."""
-        row = evaluate(self.host, inputs, self.data.y_test, [policy])[0]
+        row = evaluate(HostEngine(self.host), inputs, self.data.y_test, [policy])[0]
         return Figures(float(row.accuracy or 0), row.students_run, row.operations)
 
     def spike_rate(self) -> float:
