@@ -11,8 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -68,8 +67,7 @@ def attributes(before: str, *places: str) -> Callable[[str], Any]:
     """A module's `__getattr__` that finds names of the module `before` where they are now, and warns."""
 
     def find(name: str) -> Any:
-        own = hasattr(sys.modules.get(before), "__path__") and find_spec(f"{before}.{name}")  # a room's own module
-        if not name.startswith("__") and not own:
+        if not name.startswith("__") and not _is_module(before, name):
             for place in places:
                 module = import_module(f"{__package__}.{place}")
                 if hasattr(module, name):
@@ -79,6 +77,12 @@ def attributes(before: str, *places: str) -> Callable[[str], Any]:
         raise AttributeError(f"module {before!r} has no attribute {name!r}")
 
     return find
+
+
+def _is_module(package: str, name: str) -> bool:
+    """Whether a room has a module of the name, which is then meant."""
+    path = vars(sys.modules[package]).get("__path__")
+    return path is not None and PathFinder.find_spec(f"{package}.{name}", path) is not None
 
 
 def install() -> None:
