@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .ir.ensemble import QuantEnsemble
     from .ir.policy import ActivationPolicy
     from .link.device import Device
-    from .pipeline.train import TrainConfig
+    from .pipeline.config import TrainConfig
     from .pipeline.train import train as train_ensemble
     from .quantize.quantize import quantize_network
 
@@ -48,7 +48,7 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "HostModel": ("deploy.host", "HostModel"),
     "QuantEnsemble": ("ir.ensemble", "QuantEnsemble"),
     "SneError": ("errors", "SneError"),
-    "TrainConfig": ("pipeline.train", "TrainConfig"),
+    "TrainConfig": ("pipeline.config", "TrainConfig"),
     "export_model": ("deploy.export", "export"),
     "load": ("ir.artifact", "load"),
     "load_dataset": ("data.dataset", "load_dataset"),

@@ -23,7 +23,7 @@ ROOMS = {  # room -> modules that lay beside each other before
     "ir": "artifact encoder frontend neuron",
     "learn": "baseline distill executor fit onnx_teacher partition student teacher tuning",
     "link": "bench connect device qemu transport wire",
-    "pipeline": "presets recalibrate train",
+    "pipeline": "presets recalibrate",
     "quantize": "calibrate early routes",
     "study": "card energy report studies",
 }
@@ -43,6 +43,7 @@ MOVED |= {
         "ir.neuron",
     ],
     "policy": ["ir.policy", "ir.schedule"],
+    "train": ["pipeline.train", "pipeline.config", "pipeline.stages"],
 }
 
 

@@ -19,7 +19,8 @@ from sne_edge.learn.distill import Recipe
 from sne_edge.learn.onnx_teacher import OnnxTeacher, onnx_teacher
 from sne_edge.learn.student import Body
 from sne_edge.learn.teacher import accuracy, count_macs, extract, fingerprint, to_torch
-from sne_edge.pipeline.train import TrainConfig, model_key, train
+from sne_edge.pipeline.config import TrainConfig, model_key
+from sne_edge.pipeline.train import train
 
 HIDDEN, CLASSES = 24, 3
 

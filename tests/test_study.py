@@ -14,7 +14,7 @@ from sne_edge.errors import SneError
 from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import presets
-from sne_edge.pipeline.train import TrainConfig
+from sne_edge.pipeline.config import TrainConfig
 from sne_edge.study import lab as study
 from sne_edge.study import studies
 

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from sne_edge.check.evaluation import figures
 from sne_edge.check.reference import run
+from sne_edge.check.verify import ReferenceEngine
 from sne_edge.data.dataset import load_dataset
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import ZOO, dumps, load, loads
@@ -20,7 +22,8 @@ from sne_edge.ir.policy import format_policy
 from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.learn.teacher import to_torch
-from sne_edge.pipeline.train import TrainConfig, figures, train
+from sne_edge.pipeline.config import TrainConfig
+from sne_edge.pipeline.train import train
 from sne_edge.study.report import draw
 
 
@@ -144,5 +147,6 @@ def test_the_shipped_model_keeps_its_promises(shipped: QuantEnsemble):
 def test_the_shipped_models_figures_are_what_it_does(shipped: QuantEnsemble):
     data = load_dataset("mnist1d", shipped.provenance["config"]["seed"])
     assert data.fingerprint == shipped.provenance["dataset"]["fingerprint"]
-    assert figures(shipped, shipped.encoder.encode(data.x_test), data.y_test) == shipped.provenance["integer"]["test"]
+    found = figures(ReferenceEngine(shipped), shipped, shipped.encoder.encode(data.x_test), data.y_test)
+    assert found == shipped.provenance["integer"]["test"]
     assert (run(shipped, shipped.vectors.inputs).decisions.logits == shipped.vectors.logits).all()

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..learn.distill import Recipe
 from ..learn.student import Body
-from .train import TrainConfig
+from .config import TrainConfig
 
 IMAGES = Recipe(alone=12, joint=4, rounded=2, batch=128, rate=6e-3, spikes=0.02, target=0.1)
 PRESETS = {

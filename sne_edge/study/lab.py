@@ -33,8 +33,10 @@ from ..learn import baseline
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
 from ..learn.partition import SCHEMES
 from ..learn.teacher import TeacherNet, accuracy, extract, views
+from ..pipeline.config import TrainConfig, model_key
 from ..pipeline.presets import preset
-from ..pipeline.train import CALIBRATION_SAMPLES, TrainConfig, find_teacher, model_key, train
+from ..pipeline.stages import calibration_samples
+from ..pipeline.train import find_teacher, train
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..resources import FIRMWARE, RUNTIME, TEMPLATES
 from . import energy
@@ -214,11 +216,8 @@ class Held:
     @cached_property
     def validation(self) -> tuple[Work, np.ndarray]:
         """Of the validation samples, in as many views as training calibrates with, and their labels."""
-        data = self.data
-        count = min(5, max(1, CALIBRATION_SAMPLES // len(data.x_val)))
-        seen = views(data.x_val, count, self.config.seed, data.mirrored)
-        inputs = self.model.encoder.encode(seen.reshape(-1, *seen.shape[2:]))
-        return measure(self.model, HostEngine(self.host), inputs), np.tile(data.y_val, len(seen))
+        inputs, labels = calibration_samples(self.model.encoder, self.data, self.config.seed)
+        return measure(self.model, HostEngine(self.host), inputs), labels
 
     @cached_property
     def weighed(self) -> Work:

@@ -21,8 +21,8 @@ from ..ir.policy import ActivationPolicy
 from ..learn import baseline
 from ..learn.teacher import accuracy
 from ..learn.teacher import fingerprint as print_of
+from ..pipeline.config import TrainConfig, model_key
 from ..pipeline.presets import SHORT, shortened
-from ..pipeline.train import TrainConfig, model_key
 from ..quantize.calibrate import stages
 from .energy import Estimate, estimate_dense
 from .lab import COUNTED, WEIGHED, Cnn, Held, Lab, Table, percent, scaled, write_table

@@ -1,0 +1,92 @@
+"""What decides a training run: its config, and the keys under which caches keep what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.dataset import Dataset
+from ..errors import SneError
+from ..learn import partition as partitions
+from ..learn.distill import Recipe
+from ..learn.student import Body
+from ..learn.teacher import SIZES
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides the outcome, but for the machine's floating point.
+
+    dataset   what `load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in
+    teacher   size of the built-in one, or an ONNX file (*.onnx); then features and logits name its outputs, as
+              `onnx_teacher.onnx_teacher` takes them
+    max_drop  points (percent) of validation accuracy that the cascade may cost
+    minutes   wall time that all training may take, or None: then the epochs decide, and runs repeat exactly
+    name      of the ensemble; by default the data set's
+    """
+
+    dataset: str = "mnist1d"
+    scheme: str = "disentangled"
+    students: int = 4
+    timesteps: int = 4
+    body: Body = field(default_factory=Body)
+    recipe: Recipe = field(default_factory=Recipe)
+    teacher: str = "small"
+    teacher_epochs: int = 40
+    features: str | None = None
+    logits: str | None = None
+    views: int = 16
+    max_drop: float = 0.1
+    vectors: int = 32
+    seed: int = 0
+    minutes: float | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheme not in partitions.SCHEMES:
+            known = ", ".join(sorted(partitions.SCHEMES))
+            raise SneError(f"there is no partition scheme {self.scheme!r}", f"schemes: {known}")
+        if self.teacher not in SIZES and not self.onnx:
+            hint = f"give {', '.join(SIZES)}, or an ONNX file (*.onnx)"
+            raise SneError(f"there is no built-in teacher {self.teacher!r}", hint)
+        if not self.onnx and (self.features or self.logits):
+            raise SneError("outputs are named for a teacher that is not an ONNX file", "give --teacher FILE.onnx")
+        if min(self.teacher_epochs, self.views, self.vectors, self.timesteps) < 1 or not 1 <= self.students <= 32:
+            raise SneError(
+                "a training setting is out of range", "give 1 to 32 students, and at least 1 of everything else"
+            )
+        if not 0 <= self.seed < 2**31:
+            raise SneError(f"seed {self.seed} is out of range", "give a seed in 0..2^31-1")
+        if self.minutes is not None and not self.minutes > 0:
+            raise SneError(f"a budget of {self.minutes} minutes is none", "give a positive number of minutes")
+
+    @property
+    def onnx(self) -> bool:
+        """Whether the teacher is an ONNX file."""
+        return self.teacher.endswith(".onnx")
+
+
+def model_key(config: TrainConfig, dataset: Dataset) -> str:
+    """16 hex digits over a config and its data. Settings at their defaults don't count, so that a setting that is new
+    leaves what was trained before it its name."""
+    named: dict[str, Any] = _changed(config) | {"dataset": dataset.name}
+    if config.onnx:
+        named["teacher"] = hashlib.sha256(Path(config.teacher).read_bytes()).hexdigest()
+    return cache_key(named, dataset.mirrored, dataset.fingerprint)
+
+
+def _changed(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass, and of dataclasses in it, that are not at their defaults."""
+    plain = type(config)()
+    pairs = ((f.name, getattr(config, f.name), getattr(plain, f.name)) for f in fields(config))
+    return {name: _changed(value) if is_dataclass(value) else value for name, value, usual in pairs if value != usual}
+
+
+def cache_key(*parts: Any) -> str:
+    """16 hex digits over what decides an outcome."""
+    return hashlib.sha256(json.dumps([*parts, str(torch.__version__)]).encode()).hexdigest()[:16]

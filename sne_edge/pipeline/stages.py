@@ -1,0 +1,178 @@
+"""The five stages of training, in order: teacher, partition, students, integers, calibration.
+
+Each is a function from what it is given, plain values among it, to what it leaves for the next; none reads a config.
+What takes long goes on where it was when it is called again with the same cache: a trained teacher, extracted
+features, a tuned teacher, each student's epochs. Every choice is made on training or validation samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from ..check.verify import ReferenceEngine
+from ..data.dataset import Dataset
+from ..errors import SneError
+from ..ir.encoder import Encoder
+from ..ir.ensemble import QuantEnsemble, with_frontend
+from ..learn import partition as partitions
+from ..learn.distill import Lessons, Recipe, distill
+from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
+from ..learn.onnx_teacher import onnx_teacher
+from ..learn.student import Body, Ensemble
+from ..learn.teacher import TeacherNet, build_teacher, extract, train_teacher, views
+from ..learn.tuning import Tuning, check_tunable
+from ..quantize.calibrate import calibrate, golden_vectors
+from ..quantize.quantize import quantize_ensemble
+from .config import cache_key
+
+CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
+GOLDEN_AUDIO = 2  # recordings among the golden vectors
+
+
+def built_in_teacher(
+    dataset: Dataset,
+    size: str,
+    epochs: int,
+    seed: int,
+    *,
+    minutes: float | None = None,
+    cache: Path | None = None,
+    progress: Progress = quiet,
+) -> TeacherNet:
+    """Stage 1: the built-in teacher of a `size` in `teacher.SIZES`: from `cache`, or trained, and then kept there."""
+    key = cache_key(size, epochs, seed, minutes, dataset.mirrored, dataset.fingerprint)
+    path = None if cache is None else cache / f"teacher-{key}.pt"
+    kept = None if path is None else read_checkpoint(path)
+    if kept is not None:
+        teacher = build_teacher(size, dataset.shape, len(dataset.classes)).eval()
+        teacher.load_state_dict(kept)
+        return teacher
+    state = None if path is None else path.with_suffix(".run.pt")
+    teacher = train_teacher(
+        dataset, epochs=epochs, size=size, seed=seed, minutes=minutes, checkpoint=state, progress=progress
+    )
+    if path is not None and state is not None:
+        write_checkpoint(path, teacher.state_dict())
+        state.unlink(missing_ok=True)
+    return teacher
+
+
+def teacher_from_onnx(
+    dataset: Dataset, file: str, features: str | None, logits: str | None, progress: Progress = quiet
+) -> TeacherNet:
+    """Stage 1, of an ONNX file: see `learn.onnx_teacher`."""
+    progress("teacher", 0, 1, "")
+    teacher = onnx_teacher(file, dataset, features, logits)
+    progress("teacher", 1, 1, "from an ONNX file")
+    return teacher
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """What students are taught: the samples in views [views, N, ...]; by view and sample the targets of the partition's
+    chunks and the teacher's logits; whose they are: the teacher, tuned where the scheme tunes it."""
+
+    teacher: TeacherNet
+    chunks: partitions.Partition
+    samples: np.ndarray
+    targets: np.ndarray
+    logits: np.ndarray
+
+
+def divide(
+    teacher: TeacherNet,
+    dataset: Dataset,
+    scheme: str,
+    students: int,
+    seed: int,
+    *,
+    seen: int,
+    tuning_epochs: int,
+    tuning_minutes: float | None = None,
+    cache: Path | None = None,
+    progress: Progress = quiet,
+) -> Taught:
+    """Stage 2: the teacher's features on training samples in `seen` views, and their partition by a scheme.
+
+    Raises `SneError` where the teacher is not the data's, or cannot be tuned and the scheme does that.
+    """
+    if teacher.classifier.out_features != len(dataset.classes):
+        raise SneError(
+            f"the teacher knows {teacher.classifier.out_features} classes, {dataset.name} has {len(dataset.classes)}",
+            "give a teacher of this data set",
+        )
+    if scheme in partitions.TUNING:
+        check_tunable(teacher)
+    x = views(dataset.x_train, seen, seed, dataset.mirrored)
+    progress("features", 0, 1, "")
+    taught = extract(teacher, x, cache)
+    bias = teacher.classifier.bias
+    source = partitions.Source(
+        features=taught.features[0],
+        logits=taught.logits[0],
+        labels=dataset.y_train,
+        weight=teacher.classifier.weight.detach().numpy(),
+        bias=np.zeros(len(dataset.classes), dtype=np.float32) if bias is None else bias.detach().numpy(),
+        tuning=Tuning(teacher, x, taught.logits, tuning_epochs, tuning_minutes, cache, progress),
+    )
+    chunks = partitions.make_partition(scheme, source, students, seed)
+    if chunks.tuned is not None:
+        teacher, chunks = chunks.tuned, replace(chunks, tuned=None)
+        taught = extract(teacher, x, cache)
+    progress("features", 1, 1, f"{scheme} partition of {len(chunks.owner)} features")
+    return Taught(teacher, chunks, x, chunks.targets(taught.features), taught.logits)
+
+
+def teach(
+    taught: Taught,
+    dataset: Dataset,
+    body: Body,
+    timesteps: int,
+    recipe: Recipe,
+    seed: int,
+    *,
+    minutes: float | None = None,
+    run: Path | None = None,
+    executor: str = "inline",
+    progress: Progress = quiet,
+) -> Ensemble:
+    """Stage 3: students of a body, distilled; `run` is a folder for the state of their training, or None."""
+    scale = 1.0 if dataset.frontend else float(np.quantile(np.abs(dataset.x_train), 0.9999)) / 127 or 1.0
+    encoder = Encoder("direct", dataset.shape, timesteps, scale=scale)
+    torch.manual_seed(seed)
+    ensemble = Ensemble(taught.chunks, body, encoder)
+    lessons = Lessons(taught.samples, taught.targets, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val)
+    distill(ensemble, lessons, recipe, seed=seed, executor=executor, folder=run, progress=progress, minutes=minutes)
+    return ensemble
+
+
+def integers(ensemble: Ensemble, name: str, classes: tuple[str, ...]) -> QuantEnsemble:
+    """Stage 4: the ensemble in integers, every bound proven; nothing is measured yet."""
+    return quantize_ensemble(ensemble, name, classes)
+
+
+def calibrated(
+    ensemble: QuantEnsemble, dataset: Dataset, max_drop: float, vectors: int, seed: int, progress: Progress = quiet
+) -> QuantEnsemble:
+    """Stage 5: costs, order and margins from validation samples; golden vectors are test samples."""
+    progress("calibration", 0, 1, "")
+    made = calibrate(ensemble, *calibration_samples(ensemble.encoder, dataset, seed), max_drop)
+    golden = ensemble.encoder.encode(dataset.x_test[:vectors])
+    found = golden_vectors(ReferenceEngine(made), golden, dataset.y_test[:vectors])
+    made = msgspec.structs.replace(made, vectors=found)
+    return (
+        made if dataset.frontend is None else with_frontend(made, dataset.frontend, dataset.audio_test[:GOLDEN_AUDIO])
+    )
+
+
+def calibration_samples(encoder: Encoder, dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Validation samples in augmented views, up to about `CALIBRATION_SAMPLES`, encoded, and their labels: more to
+    choose margins by."""
+    count = min(5, max(1, CALIBRATION_SAMPLES // len(dataset.x_val)))
+    seen = views(dataset.x_val, count, seed, dataset.mirrored)
+    return encoder.encode(seen.reshape(-1, *seen.shape[2:])), np.tile(dataset.y_val, len(seen))
