@@ -13,6 +13,7 @@ from sne_edge.codegen import frontend, layout
 from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, SynapticLayer, size
+from sne_edge.ir.limits import UINT16
 from sne_edge.ir.neuron import INT16, INT32
 from sne_edge.ir.student import QuantStudent
 
@@ -61,6 +62,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
             "early": list(policy.early),
         },
         "tables": tables,
+        "wide": any(sum(map(len, axis)) > UINT16 for axis in tables.axes),
         "spike_layers": len(ensemble.spike_layers),
         "neuron_layers": sum(layer["kind"] != "pool" for student in students for layer in student["layers"]),
         "vectors": {
@@ -115,7 +117,7 @@ def _student(ensemble: QuantEnsemble, number: int, state: layout.StateLayout, ta
             entry |= _synaptic(layer, direct and stage.layer == 0, stage, tables)
         else:
             assert isinstance(layer, MaxPool)
-            entry |= _pool(layer, tables)
+            entry |= _pool(layer, stage, tables)
         layers.append(entry)
     return {
         "number": number,
@@ -142,8 +144,6 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
     weight = layout.pack_linear(layer) if isinstance(layer, Linear) else layout.pack_conv(layer)
     if layer.bits == 4:
         weight = layout.pack_nibbles(weight)
-    if weight.size >= 1 << 24:
-        raise ValueError(f"{weight.size} bytes of weights in one layer are more than the runtime can address")
     window = layer if isinstance(layer, Conv) else None
     kernel = "mac" if analog else stage.kernel
     if analog:
@@ -182,42 +182,44 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
     }
 
 
-def stage_input(layer: SynapticLayer, stage: layout.Stage) -> tuple[int, int, int]:
+def stage_input(layer: SynapticLayer | MaxPool, stage: layout.Stage) -> tuple[int, int, int]:
     """The map whose spikes a layer takes: that before the average poolings in front of it."""
     return stage.pools[0].in_shape if stage.pools else layer.in_shape
 
 
 def _axes(layer: Linear | Conv, stage: layout.Stage, tables: _Tables) -> tuple[str, str]:
     """Input rows by output row, output columns by input column, poolings in between seen through."""
-    names = []
-    for axis in (0, 1):
-        length = layer.in_shape[axis]
-        if isinstance(layer, Conv):
-            pairs = layout.window_axis(length, layer.kernel[axis], layer.stride[axis], layer.padding[axis])
-        else:
-            pairs = [[(position, position) for position in range(length)]]
-        for pool in reversed(stage.pools):
-            pairs = layout.through_pool(pairs, pool, axis)
-        names.append(tables.axis(pairs if axis == 0 else layout.from_inputs(pairs, stage_input(layer, stage)[axis])))
-    return names[0], names[1]
+    rows, columns = (_pairs(layer, stage, axis) for axis in (0, 1))
+    width = stage_input(layer, stage)[1]
+    return tables.axis(rows), tables.axis(layout.from_inputs(columns, width))
+
+
+def _pairs(layer: Linear | Conv | MaxPool, stage: layout.Stage, axis: int) -> layout.Pairs:
+    """By output position of one axis, the input positions that it meets before the average poolings in front of it."""
+    length = layer.in_shape[axis]
+    if isinstance(layer, Linear):
+        pairs = [[(position, position) for position in range(length)]]
+    else:
+        pairs = layout.window_axis(length, layer.kernel[axis], layer.stride[axis], layer.padding[axis])
+    for pool in reversed(stage.pools):
+        pairs = layout.through_pool(pairs, pool, axis)
+    return pairs
 
 
 def _divide(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return (*layout.divider(shape[2], size(shape)), shape[2])
 
 
-def _pool(layer: MaxPool, tables: _Tables) -> dict[str, Any]:
-    axes = []
-    for axis in (0, 1):
-        pairs = layout.window_axis(layer.in_shape[axis], layer.kernel[axis], layer.stride[axis], layer.padding[axis])
-        axes.append(tables.axis(layout.from_inputs(pairs, layer.in_shape[axis])))
+def _pool(layer: MaxPool, stage: layout.Stage, tables: _Tables) -> dict[str, Any]:
+    shape = stage_input(layer, stage)
+    axes = [tables.axis(layout.from_inputs(_pairs(layer, stage, axis), shape[axis])) for axis in (0, 1)]
     return {
         "kind": "pool",
         "function": tables.function(kernel="maxpool"),
-        "input": layer.in_shape,
+        "input": shape,
         "output": layer.out_shape[:2],
         "axes": tuple(axes),
-        "divide": _divide(layer.in_shape),
+        "divide": _divide(shape),
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, SynapticLayer, size
+from sne_edge.ir.limits import MAX_PAIRS, UINT16, axis_pairs, padded
 from sne_edge.ir.student import QuantStudent
 
 # How a layer meets its spikes; sne_kernels.h explains each.
@@ -21,13 +22,9 @@ Kernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise"
 # channels at 2.2 % or more; Cortex-M0 has no kernel of its own for this, and would rather sweep from 1.5 % on.
 SCATTER_BELOW = 0.025
 SCATTER_BELOW_OTHERWISE = 0.01  # where some other core has none either: `scatters_well`
-MAX_ROWS = 160  # rows that are added at once; 257 would overflow the lanes of a word
+ROWS = 160  # that a list has room for, where a window has as many
+MAX_ROWS = 256  # that may ever be added at once: so many times -128 is the least that 16-bit lanes hold
 Pairs = list[list[tuple[int, int]]]
-
-
-def padded(channels: int) -> int:
-    """Weights of one row: output channels rounded up to whole words."""
-    return -(-channels // 4) * 4
 
 
 def words(bits: int) -> int:
@@ -65,11 +62,6 @@ def pack_linear(layer: Linear) -> np.ndarray:
 def pack_conv(layer: Conv) -> np.ndarray:
     """int8 [kernel height, kernel width, input channels that an output sees, padded output channels]."""
     return _padded_rows(layer.weight.transpose(2, 3, 1, 0))
-
-
-def row_bytes(layer: SynapticLayer) -> int:
-    """Bytes of one row of weights: whole words."""
-    return padded(layer.channels) if layer.bits == 8 else -(-layer.channels // 8) * 4
 
 
 def pack_nibbles(rows: np.ndarray) -> np.ndarray:
@@ -120,7 +112,8 @@ class Stage:
     kernel    how it meets its spikes
     tile      positions whose membranes exist at one time
     incoming, outgoing, membranes, current, rows   places (of something empty, any)
-    capacity  entries of `rows`
+    capacity  entries of `rows`: `listed` rows of weights, after what else its kernel keeps there
+    listed    rows of weights that are added at once at most
     below, above   bytes that it needs at the arena's start and at its end
     live      bytes that must exist at once while it runs, however they were placed
     kept      place of all its membranes, from the first layer's, where they are kept (streaming)
@@ -137,6 +130,7 @@ class Stage:
     current: int
     rows: int
     capacity: int
+    listed: int
     below: int
     above: int
     live: int
@@ -278,20 +272,16 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
         bytes_in, bytes_out = (4 * words(n) * encoder.timesteps for n in (bits_in, bits_out))
         spikes_below, spikes_above = (bytes_in, bytes_out) if low else (bytes_out, bytes_in)
         kernel: Kernel = "gather"
-        tile = block = drive = capacity = kept_here = 0
+        tile = block = drive = capacity = listed = kept_here = 0
         if isinstance(layer, SynapticLayer):
             direct = number == 0 and encoder.kind == "direct"
             kernel = "gather" if direct else choose_kernel(student, number, pools, encoder.timesteps)
-            listed = kernel in ("gather", "sweep", "collect")
-            tile = layer.out_shape[1] if not listed or kernel == "sweep" else 1
+            tile = 1 if kernel in ("gather", "collect") else layer.out_shape[1]
             membrane_bytes = padded(layer.channels) * layer.width // 8
             block = tile * membrane_bytes
             drive = block if direct else 0
-            capacity = min(window_inputs(layer) + 31, MAX_ROWS) if listed else 0
-            if kernel == "sweep" and isinstance(layer, Conv):
-                capacity += layer.in_shape[1] + 2 * layer.padding[1] + 1
-            if kernel == "scatter":
-                capacity = 3 * (pools[0].in_shape if pools else layer.in_shape)[1] + padded(layer.channels) // 2
+            listed = listed_rows(layer, kernel)
+            capacity = listed + kept_entries(layer, kernel, pools)
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes
         working = block + drive + 4 * capacity
         stages.append(
@@ -307,6 +297,7 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
                 current=spikes_below + block,
                 rows=spikes_below + block + drive,
                 capacity=capacity,
+                listed=listed,
                 below=spikes_below + working,
                 above=spikes_above,
                 live=encoder.timesteps * (-(-bits_in // 8) + -(-bits_out // 8)) + working,
@@ -327,25 +318,57 @@ def _settled(stage: Stage, arena: int) -> Stage:
     )
 
 
+def listed_rows(layer: SynapticLayer, kernel: Kernel) -> int:
+    """Rows of weights that a kernel lists before they are added, never more than lanes can sum; 0 for a kernel that adds
+    each at once. Room for all that a window can bring, and for what a word of spikes overshoots by; in a sweep, for as
+    many more as there are columns that no position sees."""
+    rows = min(window_inputs(layer) + 31, ROWS)
+    if kernel == "sweep" and isinstance(layer, Conv):
+        unseen = layer.in_shape[1] + 2 * layer.padding[1] - _seen_columns(layer)
+        return min(rows + unseen, MAX_ROWS)
+    return rows if kernel in ("gather", "collect") else 0
+
+
+def _seen_columns(layer: Conv) -> int:
+    """Input columns that any position sees, padding included: `span` in sne_sweep."""
+    return (layer.out_shape[1] - 1) * layer.stride[1] + layer.kernel[1]
+
+
+def kept_entries(layer: SynapticLayer, kernel: Kernel, pools: tuple[AvgPool, ...]) -> int:
+    """What else a kernel keeps in its list of rows. `sweep`: where each seen column's rows start, and the last one's end;
+    `scatter`: a sne_reach for each input column, and a turned drive."""
+    if kernel == "sweep" and isinstance(layer, Conv):
+        return _seen_columns(layer) + 1
+    if kernel == "scatter":
+        return 3 * (pools[0].in_shape if pools else layer.in_shape)[1] + padded(layer.channels) // 2
+    return 0
+
+
 def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...], timesteps: int) -> Kernel:
     """Which kernel a layer gets: see sne_kernels.h."""
     layer = student.layers[number]
     assert isinstance(layer, SynapticLayer)
+
+    def fits(kernel: Kernel) -> bool:  # uint16_t sne_synapses.capacity
+        return listed_rows(layer, kernel) + kept_entries(layer, kernel, pools) <= UINT16
+
     if isinstance(layer, Linear):
         return "collect" if pools else "gather"
     if isinstance(layer, Depthwise):
         return "depthwise"
     if pools:
-        return "overlap" if any(pool.kernel[1] > pool.stride[1] for pool in pools) else "scatter"
+        meets = any(pool.kernel[1] > pool.stride[1] for pool in pools)
+        return "overlap" if meets or not fits("scatter") else "scatter"
     if layer.out_shape[:2] == (1, 1):
         return "gather"
     assert isinstance(layer, Conv)
     worst = int(layer.fan_out().sum()) * timesteps
     below = SCATTER_BELOW if scatters_well(layer) else SCATTER_BELOW_OTHERWISE
-    if student.layer_ops and student.layer_ops[number] < below * worst:
+    few = bool(student.layer_ops) and student.layer_ops[number] < below * worst
+    if few and fits("scatter") and max(axis_pairs(layer, (), axis) for axis in (0, 1)) <= MAX_PAIRS:
         return "scatter"
     overlaps = layer.kernel[1] > layer.stride[1] and layer.out_shape[0] > 1
-    return "sweep" if overlaps else "gather"
+    return "sweep" if overlaps and fits("sweep") else "gather"
 
 
 def scatters_well(layer: Conv) -> bool:

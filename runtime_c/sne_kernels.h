@@ -41,8 +41,14 @@ typedef struct {
     uint16_t tap;
 } sne_pair;
 
+#if defined(SNE_WIDE) /* by a model with an axis of more than 65535 pairs, before it includes this */
+typedef uint32_t sne_start;
+#else
+typedef uint16_t sne_start;
+#endif
+
 typedef struct {
-    const uint16_t *start;
+    const sne_start *start;
     const sne_pair *pairs;
 } sne_axis;
 

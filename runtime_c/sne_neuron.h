@@ -21,6 +21,13 @@
 #define SNE_WORD_ALIGNED
 #endif
 
+/* No table compiles whose numbers do not fit their fields, however the model is built. */
+#if defined(__clang__)
+#pragma clang diagnostic error "-Wconstant-conversion"
+#elif defined(__GNUC__)
+#pragma GCC diagnostic error "-Woverflow"
+#endif
+
 /* The kernels for computers want vectors of 32 bytes, and little-endian words. */
 #if (defined(__AVX2__) || (defined(__ARM_NEON) && defined(__aarch64__) && !defined(__AARCH64EB__))) && !defined(SNE_PORTABLE)
 #define SNE_HOST

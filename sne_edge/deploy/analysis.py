@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.context import describe
-from ..codegen.layout import padded, row_bytes, state_layout
+from ..codegen.layout import state_layout
 from ..ir.ensemble import QuantEnsemble
 from ..ir.layers import Layer, SynapticLayer
+from ..ir.limits import padded, row_bytes
 from ..ir.proof import worst_ops
 
 

@@ -14,6 +14,7 @@ from .checks import check, check_array
 from .encoder import Encoder
 from .frontend import LogMel
 from .layers import Depthwise, Linear, MaxPool, SynapticLayer, size
+from .limits import MAX_MEMBRANE_BYTES, check_limits, kept_bytes
 from .policy import ActivationPolicy, check_policy, pair_row
 from .proof import multiplicities, prove_layer, worst_ops
 from .student import QuantStudent, firing_layers
@@ -77,6 +78,13 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             f"order {self.order} does not name every student once",
         )
         check(math.isfinite(self.logit_scale) and self.logit_scale > 0, "logit_scale must be positive and finite")
+        for number, student in enumerate(self.students):
+            try:
+                check_limits(student.layers)
+            except ValueError as error:
+                raise ValueError(f"student {number}: {error}") from None
+        kept = sum(kept_bytes(student.layers) for student in self.students)
+        check(kept <= MAX_MEMBRANE_BYTES, f"membranes of {kept} bytes are more than {MAX_MEMBRANE_BYTES}")
         worst = sum(sum(worst_ops(student, self.encoder)) for student in self.students)
         check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")
         neurons = sum(x.neurons for s in self.students for x in s.layers if isinstance(x, SynapticLayer))
