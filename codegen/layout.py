@@ -319,9 +319,9 @@ def _settled(stage: Stage, arena: int) -> Stage:
 
 
 def listed_rows(layer: SynapticLayer, kernel: Kernel) -> int:
-    """Rows of weights that a kernel lists before they are added, never more than lanes can sum; 0 for a kernel that adds
-    each at once. Room for all that a window can bring, and for what a word of spikes overshoots by; in a sweep, for as
-    many more as there are columns that no position sees."""
+    """Rows of weights that a kernel lists before they are added, never more than lanes can sum; 0 where each is added at
+    once. Room for all that a window can bring, and for what a word of spikes overshoots by; in a sweep, for as many more
+    as there are columns that no position sees."""
     rows = min(window_inputs(layer) + 31, ROWS)
     if kernel == "sweep" and isinstance(layer, Conv):
         unseen = layer.in_shape[1] + 2 * layer.padding[1] - _seen_columns(layer)
@@ -335,8 +335,8 @@ def _seen_columns(layer: Conv) -> int:
 
 
 def kept_entries(layer: SynapticLayer, kernel: Kernel, pools: tuple[AvgPool, ...]) -> int:
-    """What else a kernel keeps in its list of rows. `sweep`: where each seen column's rows start, and the last one's end;
-    `scatter`: a sne_reach for each input column, and a turned drive."""
+    """What else a kernel keeps in its list of rows. `sweep`: where each seen column's rows start, and the last one's
+    end; `scatter`: a sne_reach for each input column, and a turned drive."""
     if kernel == "sweep" and isinstance(layer, Conv):
         return _seen_columns(layer) + 1
     if kernel == "scatter":

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -48,6 +50,9 @@ def ensembles(**options: Any) -> st.SearchStrategy[QuantEnsemble]:
     return sources.map(lambda rng: random_ensemble(rng, **options))
 
 
+REFUSED = Counter[str]()  # what `random_ensemble` drew and had to draw again, and why: no more than one in a hundred
+
+
 def random_ensemble(
     rng: random.Random,
     kind: EncoderKind | None = None,
@@ -56,7 +61,42 @@ def random_ensemble(
     name: str = "random-net",
     vectors: int = 0,
 ) -> QuantEnsemble:
-    """One valid ensemble. `width`: all membranes have that many bits; `vectors`: how many golden vectors it carries."""
+    """One valid ensemble. `width`: all membranes have that many bits; `vectors`: how many golden vectors it carries.
+
+    It always makes one: what the representation refuses is drawn anew, and counted in `REFUSED`.
+    """
+    while True:
+        try:
+            made = _drawn(rng, kind, width, students, name, vectors)
+        except ValueError as error:
+            REFUSED[str(error)] += 1
+            assert REFUSED.total() < 100, f"hardly any network is valid: {REFUSED.most_common(5)}"
+        else:
+            return made
+
+
+def traits(ensemble: QuantEnsemble) -> set[str]:
+    """What occurs in an ensemble: kinds of layers, which follows which, and 1x1 poolings with a stride."""
+    found = {"network"}
+    for student in ensemble.students:
+        kinds = [type(layer).__name__.lower() for layer in student.layers]
+        found |= {*kinds, *(f"{a} {b}" for a, b in itertools.pairwise(kinds))}
+        for layer, kind, after in zip(student.layers, kinds, kinds[1:], strict=False):
+            if not isinstance(layer, SynapticLayer) and layer.kernel == (1, 1) and max(layer.stride) > 1:
+                found.add(f"strided 1x1 {kind} {after}")
+        if ensemble.encoder.shape[1] > 60:
+            found.add("wide")
+    return found
+
+
+def _drawn(
+    rng: random.Random,
+    kind: EncoderKind | None,
+    width: Literal[16, 32] | None,
+    students: int | None,
+    name: str,
+    vectors: int,
+) -> QuantEnsemble:
     encoder = Encoder(
         kind or rng.choice(ENCODERS), _shape(rng), rng.choice((1, 2, 3, 5)), seed=rng.choice((0, 1, 12345, 2**32 - 1))
     )
@@ -188,6 +228,8 @@ def proven(layer: SynapticLayer, encoder: Encoder, first: bool = True, multiplic
 
 
 def _shape(rng: random.Random) -> Shape:
+    if rng.random() < 0.06:
+        return 1, rng.choice((63, 64, 65, 130)), 1
     if rng.random() < 0.5:
         return 1, rng.choice((1, 4, 9, 14)), rng.choice((1, 2, 3))
     return rng.choice((2, 3, 5)), rng.choice((2, 4, 6)), rng.choice((1, 2, 3))
@@ -243,6 +285,8 @@ def _window(rng: random.Random, shape: Shape, most: int = 4) -> tuple[Pair, Pair
 
 def _pool(rng: random.Random, kind: type[AvgPool] | type[MaxPool], shape: Shape) -> AvgPool | MaxPool:
     kernel, stride, padding = _window(rng, shape, 3)
+    if rng.random() < 0.3:  # as it is, but thinned out
+        kernel, padding = (1, 1), (0, 0)
     return kind(shape, (*window_out(shape, kernel, stride, padding), shape[2]), kernel, stride, padding)
 
 

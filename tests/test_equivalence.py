@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sne_edge.codegen.layout import MAX_ROWS, state_layout
 from strategies import (
     ENCODERS,
     ensembles,
@@ -24,6 +26,7 @@ from strategies import (
     random_ensemble,
     random_inputs,
     random_routes,
+    traits,
 )
 
 from sne_edge.check import reference
@@ -34,6 +37,7 @@ from sne_edge.errors import SneError
 from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, size, window_out
+from sne_edge.ir.limits import MAX_ROW
 from sne_edge.ir.neuron import INT16, Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.schedule import STOPS
@@ -114,37 +118,95 @@ def assert_host(
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@examples(40)
-@given(st.data())
-def test_reference_equals_the_scalar_oracle_at_every_timestep(width: Any, data: st.DataObject) -> None:
-    ensemble = data.draw(ensembles(width=width))
-    rng = random.Random(data.draw(SEEDS))
-    inputs = random_inputs(rng, ensemble, 6)
-    for number in range(len(ensemble.students)):
-        assert_student(ensemble, number, inputs)
+def test_reference_equals_the_scalar_oracle_at_every_timestep(width: Any) -> None:
+    seen = Counter[str]()
+
+    @examples(40)
+    @given(ensembles(width=width), SEEDS)
+    def check(ensemble: QuantEnsemble, seed: int) -> None:
+        inputs = random_inputs(random.Random(seed), ensemble, 6)
+        for number in range(len(ensemble.students)):
+            assert_student(ensemble, number, inputs)
+        seen.update(traits(ensemble))
+
+    check()
+    assert seen["network"] >= 40 and seen.keys() >= {"linear", "conv", "depthwise", "avgpool", "maxpool"}, seen
 
 
-@examples(25)
-@given(ensembles(), SEEDS)
-def test_reference_takes_the_oracles_decisions_under_every_policy(ensemble: QuantEnsemble, seed: int) -> None:
-    rng = random.Random(seed)
-    inputs = random_inputs(rng, ensemble, 6)[:6]
-    for policy in every_policy(rng, ensemble):
-        assert_decisions(ensemble, policy, inputs)
+def test_reference_takes_the_oracles_decisions_under_every_policy() -> None:
+    seen = Counter[str]()
+
+    @examples(25)
+    @given(ensembles(), SEEDS)
+    def check(ensemble: QuantEnsemble, seed: int) -> None:
+        rng = random.Random(seed)
+        inputs = random_inputs(rng, ensemble, 6)[:6]
+        for policy in every_policy(rng, ensemble):
+            assert_decisions(ensemble, policy, inputs)
+            seen[policy.kind] += 1
+
+    check()
+    assert seen["all"] >= 25 and seen.keys() == {"all", "first", "mask", "cascade", "budget", "routed"}, seen
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@examples(9)
-@given(st.data())
-def test_host_c_equals_the_reference_at_every_timestep(
-    width: Any, require_tool: Callable[..., None], data: st.DataObject
-) -> None:
+def test_host_c_equals_the_reference_at_every_timestep(width: Any, require_tool: Callable[..., None]) -> None:
     require_tool("cc")
-    ensemble = data.draw(ensembles(width=width))
-    rng = random.Random(data.draw(SEEDS))
-    portable = data.draw(st.booleans())
-    model = HostModel(ensemble, portable=portable)
-    assert_host(ensemble, model, random_inputs(rng, ensemble, 8), rng, portable)
+    seen = Counter[str]()
+
+    @examples(9)
+    @given(ensembles(width=width), SEEDS, st.booleans())
+    def check(ensemble: QuantEnsemble, seed: int, portable: bool) -> None:
+        rng = random.Random(seed)
+        model = HostModel(ensemble, portable=portable)
+        assert_host(ensemble, model, random_inputs(rng, ensemble, 8), rng, portable)
+        seen.update(traits(ensemble))
+
+    check()
+    assert seen["network"] >= 9 and seen.keys() >= {"linear", "conv"}, seen
+
+
+POOLINGS = {"avg": AvgPool, "max": MaxPool}
+
+
+@pytest.mark.parametrize("order", ["am", "ma", "aam", "ama", "mam", "aamma", "maa"])
+@pytest.mark.parametrize("then", ["linear", "conv", "depthwise"])
+def test_poolings_in_any_order_are_exact(order: str, then: str, require_tool: Callable[..., None]) -> None:
+    """Average poolings before a maximum take every second or third input alone: what they pass on must be binary."""
+    require_tool("cc")
+    rng = random.Random(order + then)
+    encoder = Encoder("events", (9, 90, 1), 3)
+    shape, layers, multiplicity = encoder.shape, list[Layer](), 1
+    for place, kind in enumerate(order):
+        single = kind == "a" and "m" in order[place:]
+        kernel = (1, 1) if single else (1, rng.choice((2, 3)))
+        stride = (rng.choice((1, 2)), rng.choice((2, 3))) if single else (1, rng.choice((1, 2)))
+        out = (*window_out(shape, kernel, stride, (0, 0)), 1)
+        layers.append(POOLINGS["avg" if kind == "a" else "max"](shape, out, kernel, stride))
+        multiplicity = multiplicity * kernel[1] if kind == "a" else 1
+        shape = out
+    if then != "linear":
+        kind_of = Conv if then == "conv" else Depthwise
+        layer = kind_of(
+            in_shape=shape,
+            out_shape=shape,
+            weight=np.random.default_rng(1).integers(-60, 61, (1, 1, 1, 1), dtype=np.int8),
+            bias=np.full(1, 3, np.int32),
+            threshold=np.full(1, 40, np.int32),
+            scale=np.ones(1),
+            neuron=LIF,
+            bound=Bound(0, 0),
+        )
+        layers.append(proven(layer, encoder, False, multiplicity))
+        multiplicity = 1
+    readout = msgspec.structs.replace(READOUT, clamp=(-(2**20), 2**20))
+    layers.append(proven(linear(encoder, False, shape, 3, readout), encoder, False, multiplicity))
+    ensemble = ensemble_of(encoder, [layers])
+    inputs = random_inputs(rng, ensemble, 8)
+    assert_student(ensemble, 0, inputs[:3])
+    model = HostModel(ensemble)
+    assert_host(ensemble, model, inputs, rng)
+    assert model.run(inputs).synaptic_ops.any()
 
 
 BLOCKS = 252  # outputs that every block of the host's kernels gets a part of
@@ -349,6 +411,73 @@ def largest_map(stride: int) -> QuantEnsemble:
     return ensemble_of(encoder, [layers])
 
 
+def audio(kind: str, samples: int, kernel: int) -> QuantEnsemble:
+    """A second of sound, sample by sample: tables of more than 65,535 pairs where the first layer needs any."""
+    encoder = Encoder("events" if kind == "maxpool" else "rate", (1, samples, 1), 2)
+    out = (1, samples - kernel + 1, 1)
+    if kind == "maxpool":
+        first: Layer = MaxPool(encoder.shape, out, (1, kernel), (1, 1))
+    elif kind == "avgpool":
+        first = AvgPool(encoder.shape, out, (1, kernel), (1, 1))
+    else:
+        weight = np.arange(kernel, dtype=np.int8).reshape(1, 1, 1, kernel) * 9 - 7
+        first = proven(
+            {"conv": Conv, "depthwise": Depthwise}[kind](
+                in_shape=encoder.shape,
+                out_shape=out,
+                weight=weight,
+                bias=np.zeros(1, np.int32),
+                threshold=np.full(1, 9, np.int32),
+                scale=np.ones(1),
+                neuron=LIF,
+                bound=Bound(0, 0),
+            ),
+            encoder,
+        )
+    pooled = (1, out[1] // 128, 1)
+    pool = MaxPool(out, pooled, (1, 128), (1, 128))
+    if kind == "avgpool":
+        pool = AvgPool(out, pooled, (1, 128), (1, 128))
+    readout = linear(encoder, False, pooled, 2, msgspec.structs.replace(READOUT, clamp=(-(2**20), 2**20)))
+    last = proven(readout, encoder, False, 128 * kernel if kind == "avgpool" else 1)
+    return ensemble_of(encoder, [[first, pool, last]])
+
+
+def seldom(ensemble: QuantEnsemble) -> QuantEnsemble:
+    """The ensemble, measured with hardly a spike."""
+    members = tuple(
+        msgspec.structs.replace(student, mean_ops=1, max_ops=10, layer_ops=(1,) * len(student.layers))
+        for student in ensemble.students
+    )
+    return msgspec.structs.replace(ensemble, students=members)
+
+
+def swept(stride: int, width: int, bits: int = 8) -> QuantEnsemble:
+    """A sweep of long windows over many columns that no position sees."""
+    encoder = Encoder("rate", (3, width, 1), 1)
+    kernel = stride + 1
+    conv = Conv(
+        in_shape=encoder.shape,
+        out_shape=(2, (width - kernel) // stride + 1, 4),
+        weight=np.full((4, 1, 2, kernel), 127 if bits == 8 else 7, np.int8),
+        bias=np.zeros(4, np.int32),
+        threshold=np.full(4, 30000, np.int32),
+        scale=np.ones(4),
+        neuron=Neuron("lif", Decay("shift", 2)),
+        bound=Bound(0, 0),
+        stride=(1, stride),
+        bits=bits,
+    )
+    readout = linear(encoder, False, conv.out_shape, 2, READOUT)
+    return ensemble_of(encoder, [[proven(conv, encoder), readout]])
+
+
+def longest_row() -> QuantEnsemble:
+    encoder = Encoder("rate", (1, 1, 3), 2)
+    hidden = linear(encoder, True, encoder.shape, MAX_ROW, LIF)
+    return ensemble_of(encoder, [[hidden, linear(encoder, False, hidden.out_shape, 2, READOUT)]])
+
+
 def pooling_chain() -> QuantEnsemble:
     """Overlapping, padded average poolings, one after the other: the events of one spike multiply."""
     encoder = Encoder("events", (6, 5, 2), 3)
@@ -424,6 +553,13 @@ EDGES: dict[str, Callable[[], QuantEnsemble]] = {
     "65535-neurons": lambda: largest_map(1),
     "65535-inputs": lambda: largest_map(7),
     "average-pooling-chain": pooling_chain,
+    "a-second-of-sound": lambda: audio("depthwise", 16000, 5),
+    "a-second-of-sound-max-pooled": lambda: audio("maxpool", 48000, 3),
+    "a-second-of-sound-average-pooled": lambda: audio("avgpool", 16000, 5),
+    "a-second-of-sound-hardly-any-spikes": lambda: seldom(audio("conv", 48000, 5)),
+    "the-longest-row": longest_row,
+    "columns-that-no-position-sees": lambda: swept(149, 447),
+    "columns-that-no-position-sees-4-bits": lambda: swept(149, 447, 4),
     "depthwise": lambda: depthwise(6),
     "depthwise-after-average-pooling": lambda: depthwise(3, pooled=True),
     "depthwise-on-rates": lambda: depthwise(33, "rate"),
@@ -522,6 +658,35 @@ def test_an_injected_fault_is_seen(
     else:
         with pytest.raises(AssertionError):
             compare()
+
+
+def test_no_kernel_adds_more_rows_at_once_than_lanes_can_sum(
+    require_tool: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The C itself, which here drops a list that is too long, on networks that spike as much as they can."""
+    require_tool("cc")
+
+    def dropping(ensemble: QuantEnsemble, target: str, directory: Path) -> Path:
+        folder = export(ensemble, target, directory)
+        path = folder / "sne_nibbles.h"
+        line = "const size_t n = (size_t)(end - rows);\n"
+        text = path.read_text()
+        assert text.count(line) == 1
+        path.write_text(text.replace(line, f"{line}    if (n > {MAX_ROWS}) return;\n"))
+        return folder
+
+    monkeypatch.setattr(host, "export", dropping)
+    kernels = Counter[str]()
+    models = [random_ensemble(random.Random(seed)) for seed in range(16)]
+    models += [swept(149, 447), swept(149, 447, 4), swept(120, 1000), pooling_chain(), depthwise(6, pooled=True)]
+    for ensemble in models:
+        stages = [stage for stages in state_layout(ensemble).stages for stage in stages]
+        assert max(stage.listed for stage in stages) <= MAX_ROWS
+        kernels.update(stage.kernel for stage in stages)
+        inputs = random_inputs(random.Random(0), ensemble, 6)
+        got, want = HostModel(ensemble).run(inputs), reference.run(ensemble, inputs)
+        np.testing.assert_array_equal(got.logits, want.decisions.logits)
+    assert kernels.keys() == {"gather", "sweep", "scatter", "overlap", "collect", "depthwise"}, kernels
 
 
 ROUTE_FAULTS = {

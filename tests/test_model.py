@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ensembles, examples, proven, random_ensemble
+from sne_edge.codegen.layout import state_layout, through_pool, window_axis
+from strategies import REFUSED, ensembles, examples, proven, random_ensemble, traits
 
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Layer, Linear, MaxPool, SynapticLayer, window_out, window_taps
+from sne_edge.ir.limits import axis_pairs
 from sne_edge.ir.neuron import Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.proof import worst_ops
@@ -166,7 +169,8 @@ def deep_pooling() -> QuantStudent:
 
 DIRECT = Encoder("direct", (4, 5, 2), 3)
 EVENTS = Encoder("events", (4, 5, 2), 3)
-DIRECT = Encoder("direct", (4, 5, 2), 3)
+THREE = Encoder("rate", (1, 1, 3), 1)
+LONG = Encoder("rate", (1, 60000, 1), 1)
 SLOW = Encoder("direct", (100, 300, 1), 65535)
 
 
@@ -193,7 +197,7 @@ BAD_ENSEMBLES: dict[str, tuple[Callable[[], Any], str]] = {
     },
     **{
         f"name {name!r}": (lambda name=name: ensemble(name=name), "taken")  # type: ignore[misc]
-        for name in ("sne", "sne-x", "main", "stream", "student-0", "stdint", "string", "signal", "startup")
+        for name in ("sne", "sne-x")
     },
     "no students": (lambda: ensemble(students=(), order=()), "0 students"),
     "33 students": (lambda: ensemble(*[student()] * 33), "33 students"),
@@ -259,6 +263,39 @@ BAD_ENSEMBLES: dict[str, tuple[Callable[[], Any], str]] = {
         "policy first: 3 students",
     ),
     "margins that do not fit": (lambda: ensemble(policy=ActivationPolicy(margins=(1, 2))), "2 margins"),
+    "a row beyond 16 bits": (
+        lambda: ensemble(
+            student(linear(3, 65533, neuron=LIF, threshold=np.ones(65533, np.int32)), linear(65533), encoder=THREE),
+            encoder=THREE,
+        ),
+        "student 0: layer 0: a row of 65533 weights",
+    ),
+    "weights beyond 24 bits": (
+        lambda: ensemble(student(linear(60000, 280, neuron=LIF, threshold=np.ones(280, np.int32)), linear(280))),
+        "layer 0: 16800000 bytes of packed weights",
+    ),
+    "a table beyond all memories": (
+        lambda: ensemble(
+            student(pool(MaxPool, LONG.shape, (1, 40), (1, 1)), linear(59961), encoder=LONG), encoder=LONG
+        ),
+        "layer 0: its table of columns has 2398440 pairs",
+    ),
+    "a table beyond all memories after average pooling": (
+        lambda: ensemble(
+            student(
+                pool(AvgPool, LONG.shape, (1, 6), (1, 1)),
+                pool(AvgPool, (1, 59995, 1), (1, 6), (1, 1)),
+                linear(59990),
+                encoder=LONG,
+            ),
+            encoder=LONG,
+        ),
+        "layer 2: its table of columns has 2159640 pairs",
+    ),
+    "more layers than can be told apart": (
+        lambda: ensemble(student(*[pool(MaxPool, (4, 5, 2), (1, 1), (1, 1))] * 1024, linear(40))),
+        "student 0: 1025 layers",
+    ),
     "vectors of another input": (lambda: with_vectors(inputs=np.zeros((0, 3), np.uint8)), "vectors.inputs"),
     "vectors of other logits": (lambda: with_vectors(logits=np.zeros((1, 2), np.int32)), "vectors.logits"),
     "vectors of other activity": (lambda: with_vectors(active=np.zeros(1, np.uint32)), "vectors.active"),
@@ -288,6 +325,11 @@ def test_what_cannot_be_is_refused_with_its_reason(make: Callable[[], Any], mess
 def test_the_parts_of_these_tests_are_themselves_valid() -> None:
     assert ensemble().identifier == "model"
     assert ensemble(name="with-dashes-0").identifier == "with_dashes_0"
+    assert [ensemble(name=name).identifier for name in ("run", "student-0", "string")] == [
+        "run_net",
+        "student_0_net",
+        "string_net",
+    ]
     assert ensemble(slow_student(), encoder=SLOW).students
 
 
@@ -326,3 +368,39 @@ def test_a_seed_always_makes_the_same_random_ensemble() -> None:
     assert msgspec.to_builtins(first, enc_hook=np.ndarray.tolist) == msgspec.to_builtins(
         second, enc_hook=np.ndarray.tolist
     )
+
+
+def test_random_ensembles_have_every_kind_of_layer_and_order_that_there_can_be() -> None:
+    seen, kinds = Counter[str](), Counter[str]()
+    for seed in range(400):
+        made = random_ensemble(random.Random(seed))
+        seen.update(traits(made))
+        kinds.update(stage.kernel for stages in state_layout(made).stages for stage in stages)
+    names = ("linear", "conv", "depthwise", "avgpool", "maxpool")
+    missing = {f"{a} {b}" for a in names for b in names} - seen.keys()
+    assert seen["network"] == 400 and not missing, missing
+    assert {"strided 1x1 avgpool maxpool", "strided 1x1 maxpool avgpool", "strided 1x1 avgpool avgpool"} <= seen.keys()
+    assert seen["wide"] > 5
+    assert kinds.keys() == {"gather", "sweep", "scatter", "overlap", "collect", "depthwise"}
+    assert REFUSED.total() <= 8, REFUSED
+
+
+@examples(200)
+@given(ensembles())
+def test_pairs_of_an_axis_are_counted_without_making_them(made: QuantEnsemble) -> None:
+    for student in made.students:
+        pools: tuple[AvgPool, ...] = ()
+        for layer in student.layers:
+            if isinstance(layer, AvgPool):
+                pools += (layer,)
+                continue
+            for axis in (0, 1):
+                if isinstance(layer, Linear):
+                    pairs = [[(place, place) for place in range(layer.in_shape[axis])]]
+                else:
+                    window = (layer.kernel[axis], layer.stride[axis], layer.padding[axis])
+                    pairs = window_axis(layer.in_shape[axis], *window)
+                for pool in reversed(pools):
+                    pairs = through_pool(pairs, pool, axis)
+                assert axis_pairs(layer, pools, axis) == sum(map(len, pairs))
+            pools = ()

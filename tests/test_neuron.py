@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
+from typing import Any
 
 import numpy as np
 import oracle
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples, random_ensemble, random_inputs
 
+from sne_edge.ir import neuron as neuron_module
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.layers import Linear
 from sne_edge.ir.neuron import Bound, Decay, Neuron, prove_bound
@@ -104,6 +107,91 @@ def test_the_bound_of_one_timestep_is_reached(neuron: Neuron, bias: int) -> None
     assert proof(neuron, weights, bias, 1000, 1) is not None
     low, high = every_membrane(neuron, weights, bias, 1000, 1)
     assert proof(neuron, weights, bias, 1000, 1) == Bound(min(0, low), max(0, high))
+
+
+def plain_bound(
+    neuron: Neuron,
+    negative: np.ndarray,
+    positive: np.ndarray,
+    constant: np.ndarray,
+    threshold: np.ndarray,
+    steps: int | None,
+) -> Bound | None:
+    """`prove_bound`, timestep by timestep."""
+
+    def charge(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        next_low, next_high = neuron.decay.apply(low), neuron.decay.apply(high)
+        if neuron.reset_delay:
+            quiet = neuron.decay.apply(np.minimum(high, np.maximum(threshold, low)))
+            next_high = np.maximum(quiet, next_high - threshold)
+            next_low = np.minimum(next_low, neuron.decay.apply(np.minimum(threshold + 1, high)) - threshold)
+        return next_low + constant[0], next_high + constant[1]
+
+    low, high = constant
+    if neuron.clamp is not None:
+        ends = charge(*(np.full_like(threshold, value) for value in neuron.clamp))
+        low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
+    seen = [np.minimum(low, 0), np.maximum(high, 0)]
+    for _ in range(steps or 4096):
+        raw = after = low + negative, high + positive
+        if neuron.kind != "li" and not neuron.reset_delay:
+            quiet = np.minimum(raw[1], np.maximum(threshold, raw[0]))
+            if neuron.reset == "subtract":
+                after = raw[0], np.maximum(quiet, raw[1] - threshold)
+            else:
+                after = np.minimum(raw[0], 0), np.maximum(quiet, 0)
+        if neuron.clamp is not None:
+            after = np.clip(after[0], *neuron.clamp), np.clip(after[1], *neuron.clamp)
+        ends = charge(*after)
+        before, low, high = (low, high), np.minimum(ends[0], low), np.maximum(ends[1], high)
+        seen = [np.minimum.reduce([seen[0], raw[0], low]), np.maximum.reduce([seen[1], raw[1], high])]
+        if (before[0] == low).all() and (before[1] == high).all():
+            return Bound(int(seen[0].min()), int(seen[1].max()))
+    return None if steps is None else Bound(int(seen[0].min()), int(seen[1].max()))
+
+
+@pytest.mark.parametrize("steps", [None, 1, 2, 7, 300, 2000])
+def test_the_bound_is_that_of_every_timestep_taken_by_itself(steps: int | None) -> None:
+    rng, kinds, wide = random.Random(steps or 0), Counter[str](), 0
+    for _ in range(60):
+        numbers, count = np.random.default_rng(rng.getrandbits(32)), rng.choice((1, 2, 7))
+        kind = rng.choice(("lif", "lif", "if", "li"))
+        decays = (Decay("shift", rng.choice((1, 2, 5, 10, 15))), Decay("q15", rng.choice((0, 20000, 32000, 32767))))
+        decay = Decay() if kind == "if" else rng.choice((*decays, *((Decay(),) if kind == "li" else ())))
+        reset = "none" if kind == "li" else rng.choice(("subtract", "zero"))
+        delay = reset == "subtract" and rng.random() < 0.5
+        clamp = rng.choice((None, None, (0, 0), (-5, 9), (-5000, 300), (-(2**20), 2**20), (-(2**31), 2**31 - 1)))
+        neuron = Neuron(kind, decay, reset, delay, clamp)  # type: ignore[arg-type]
+        size = rng.choice((1, 10, 1000, 10**6))
+        negative, positive = -numbers.integers(0, size + 1, count), numbers.integers(0, size + 1, count)
+        constant = np.sort(numbers.integers(-rng.choice((1, size)), rng.choice((2, size + 1)), (2, count)), axis=0)
+        threshold = numbers.integers(1, rng.choice((3, size + 2, size * 30 + 2, 2**31)), count)
+        got = prove_bound(neuron, negative, positive, constant, threshold, steps)
+        assert got == plain_bound(neuron, negative, positive, constant, threshold, steps)
+        kinds[f"{kind} {reset}{delay}"] += 1
+        wide += got is not None and got.width == 32
+    assert kinds.total() == 60 and len(kinds) == 7 and wide > 3, (kinds, wide)
+
+
+@pytest.mark.parametrize(
+    "neuron", [Neuron("if"), Neuron("if", reset="zero"), Neuron("lif", Decay("shift", 8))], ids=str
+)
+def test_the_proof_of_the_most_timesteps_takes_few(neuron: Neuron, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand channels that each reach their threshold at a time of their own."""
+    taken = 0
+    original = neuron_module._timestep
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(neuron_module, "_timestep", counted)
+    numbers = np.random.default_rng(0)
+    negative, positive = -numbers.integers(500, 1000, 1000), numbers.integers(500, 1000, 1000)
+    threshold = numbers.integers(1, 2**31, 1000)
+    assert prove_bound(neuron, negative, positive, np.zeros((2, 1000), np.int64), threshold, 65535) is not None
+    assert taken < 6000
 
 
 def test_a_bound_that_converged_holds_for_a_stream_without_end() -> None:

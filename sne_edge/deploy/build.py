@@ -18,7 +18,7 @@ from ..errors import SneError
 from ..resources import FIRMWARE, RUNTIME, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
-from .targets import Target, resolve_target
+from .targets import Target, quoted, resolve_target
 
 CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
 LDFLAGS = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections")
@@ -137,7 +137,7 @@ def _compile(
     sources = [directory.resolve() / name for name in manifest["sources"] if not name.endswith("_selftest.c")]
     sources += [render_served_model(directory, work), RUNTIME / "sne_wire.c"]
     sources += [FIRMWARE / name for name in (*PORT, f"uart_{board.uart.driver}.c")]
-    includes = [f"-I{folder}" for folder in (work, directory.resolve(), RUNTIME, FIRMWARE)]
+    includes = quoted(work, directory.resolve(), RUNTIME, FIRMWARE)
     defines = [f"-D{name}" for name in definitions]
     run_tool([target.cc, *target.cflags, *CFLAGS, *defines, *includes, "-c", *map(str, sources)], work)
     return [work / f"{source.stem}.o" for source in sources]

@@ -26,6 +26,7 @@ from ..ir.layers import SynapticLayer
 from ..ir.policy import ActivationPolicy, check_fits
 from ..resources import RUNTIME
 from .export import export, read_manifest
+from .targets import quoted
 
 # gcc's unroll-and-jam undoes the vectorisation of the accumulation loops.
 CFLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared", "-fvisibility=default")
@@ -107,8 +108,7 @@ def build_library(
         *cc,
         *CFLAGS,
         *(f"-D{name}" for name in definitions),
-        f"-I{directory}",
-        f"-I{RUNTIME}",
+        *quoted(directory, RUNTIME),
         "-o",
         str(output),
         *map(str, sources),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import SneError
 
@@ -71,3 +72,9 @@ def resolve_target(name: str) -> Target:
             return target
     names = ", ".join(target.name for target in _TARGETS)
     raise SneError(f"there is no target {name!r}", f"targets are: {names}; cortex-m means cortex-m4")
+
+
+def quoted(*folders: Path) -> list[str]:
+    """Flags that find `#include "..."` in these folders, but no `#include <...>`: a model's header may be called as
+    one of the system's is."""
+    return [part for folder in folders for part in ("-iquote", str(folder))]

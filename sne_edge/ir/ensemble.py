@@ -26,11 +26,14 @@ MAX_STUDENTS = 32  # a mask of students is 32 bits
 LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
 
 
-# A model's name becomes C files and the prefix of C identifiers; these are the runtime's, the firmware's or C's own.
-_TAKEN = re.compile(
-    r"sne(_.*)?|stream|student_\d+|main|startup|counter|stack|served_model|board|port|uart.*|assert|complex|ctype|errno|fenv"
-    r"|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(arg|bool|def|int|io|lib)|string|tgmath|time|wchar|wctype"
+# Names that the generated C, the firmware and C itself have for files and functions of their own: a model's C called by
+# one would meet it. The prefixes sne and sne_ are the runtime's.
+_MET = re.compile(
+    r"run|stream|student_\d+|main|startup|counter|stack|served_model|board|port|uart(_.*)?|assert|complex|ctype|errno|fenv"
+    r"|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(align|arg|atomic|bool|def|int|io|lib|noreturn)|string|tgmath"
+    r"|threads|time|uchar|wchar|wctype"
 )
+_ASIDE = "_net"
 
 
 class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -68,7 +71,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.name.replace("-", "_")) is not None,
             f"name {self.name!r} must be a lower-case C identifier of at most 32 characters (dashes allowed)",
         )
-        check(_TAKEN.fullmatch(self.identifier) is None, f"name {self.name!r} is taken by the runtime or by C")
+        check(re.fullmatch(r"sne(_.*)?", self.identifier) is None, f"name {self.name!r} is taken by the runtime")
         check(1 <= len(self.students) <= MAX_STUDENTS, f"{len(self.students)} students are not in 1..{MAX_STUDENTS}")
         count = len(self.classes)
         check(2 <= count <= 1024, f"{count} classes are not in 2..1024")
@@ -176,8 +179,9 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def identifier(self) -> str:
-        """The C prefix."""
-        return self.name.replace("-", "_")
+        """The prefix of C names and files: the name, with `_net` behind it where C alike would meet another's."""
+        plain = self.name.replace("-", "_")
+        return plain + _ASIDE if _MET.fullmatch(plain) else plain
 
 
 def with_frontend(ensemble: QuantEnsemble, frontend: LogMel, samples: np.ndarray) -> QuantEnsemble:

@@ -1,7 +1,7 @@
 """What generated C can hold: how large a row, a table and a model may be.
 
-In: layers of a student in their order. Out: nothing, or a `ValueError` that names the layer and what is too large. Beside
-these limits, every field of the runtime's types holds whatever a map of `MAX_NEURONS` values can ask of it. Bounds here
+In: layers of a student in their order. Out: nothing, or a `ValueError` that names the layer and what is too large.
+Beside these limits, every field of the runtime's types holds whatever a map of `MAX_NEURONS` values can ask of it. They
 keep the proofs that follow, and the generator, in bounded time and within 64 bits.
 """
 

@@ -42,6 +42,17 @@ class Decay(msgspec.Struct, frozen=True):
             v = (v * self.value) >> 15
         return v
 
+    def step(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and the highest value, int64, that lose as much as each of `v` does."""
+        if self.kind == "shift":
+            bottom = v >> self.value << self.value
+            return bottom, bottom + 2**self.value - 1
+        if self.kind == "q15":
+            lost = 2**15 - self.value  # of 2^15; v loses ceil(v * lost / 2^15)
+            part = -((-v * lost) >> 15)
+            return ((part - 1) << 15) // lost + 1, (part << 15) // lost
+        return np.full_like(v, -(2**62)), np.full_like(v, 2**62)
+
 
 class Neuron(msgspec.Struct, frozen=True):
     """One timestep, for input current I (bias and weights of the spikes that arrive):
@@ -105,42 +116,137 @@ def prove_bound(
     All arrays int64 [channels]. `negative` / `positive`: the sums of the negative / positive weights that
     spikes can bring in one timestep. `constant` (shape [2, channels]): range of the current that is there at
     every timestep. `steps`: the timesteps of one inference, or None for a stream without end.
+    The range grows timestep by timestep, and many in a row by the same: those are taken in one.
     Returns None where the membrane can grow without limit (declare a clamp).
     """
-    low_current, high_current = constant
-
-    def charge(after_low: np.ndarray, after_high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        low, high = neuron.decay.apply(after_low), neuron.decay.apply(after_high)
-        if neuron.reset_delay:  # a neuron above threshold loses it now
-            quiet = neuron.decay.apply(np.minimum(after_high, np.maximum(threshold, after_low)))
-            high = np.maximum(quiet, high - threshold)
-            low = np.minimum(low, neuron.decay.apply(np.minimum(threshold + 1, after_high)) - threshold)
-        return low + low_current, high + high_current
-
-    low, high = low_current, high_current  # charged from v = 0
+    low, high = constant  # charged from v = 0
     if neuron.clamp is not None:
-        clamp_low, clamp_high = (np.full_like(threshold, value) for value in neuron.clamp)
-        next_low, next_high = charge(clamp_low, clamp_high)
-        low, high = np.minimum(low, next_low), np.maximum(high, next_high)
+        ends = [neuron.decay.apply(np.full_like(threshold, value)) for value in neuron.clamp]
+        if neuron.reset_delay:
+            ends = _delayed(neuron, *(np.full_like(threshold, value) for value in neuron.clamp), threshold, None, [])
+        low, high = np.minimum(low, ends[0] + constant[0]), np.maximum(high, ends[1] + constant[1])
     # 0 is in the range: a fresh membrane is 0, and a clamp or a reset may leave any value between 0 and the sum.
-    seen_low, seen_high = np.minimum(low, 0), np.maximum(high, 0)
-    for _ in range(4096 if steps is None else steps):
-        raw_low, raw_high = low + negative, high + positive
-        seen_low, seen_high = np.minimum(seen_low, raw_low), np.maximum(seen_high, raw_high)
-        after_low, after_high = raw_low, raw_high
-        if neuron.kind != "li" and not neuron.reset_delay:
-            quiet_high = np.minimum(raw_high, np.maximum(threshold, raw_low))
-            if neuron.reset == "subtract":
-                after_high = np.maximum(quiet_high, raw_high - threshold)
-            else:
-                after_low, after_high = np.minimum(raw_low, 0), np.maximum(quiet_high, 0)
-        if neuron.clamp is not None:
-            after_low, after_high = np.clip(after_low, *neuron.clamp), np.clip(after_high, *neuron.clamp)
-        next_low, next_high = charge(after_low, after_high)
-        next_low, next_high = np.minimum(next_low, low), np.maximum(next_high, high)
-        converged = (next_low == low).all() and (next_high == high).all()
-        low, high = next_low, next_high
-        seen_low, seen_high = np.minimum(seen_low, low), np.maximum(seen_high, high)
-        if converged:
-            return Bound(int(seen_low.min()), int(seen_high.max()))
-    return None if steps is None else Bound(int(seen_low.min()), int(seen_high.max()))
+    seen_low, seen_high = min(0, int(low.min())), max(0, int(high.max()))
+    limit = 4096 if steps is None else steps
+    left = np.full_like(threshold, limit)
+    channel = np.stack([negative, positive, *constant, threshold])
+    pause = 0
+    while left.size:
+        for _ in range(min(pause, int(left.min()) - 1)):
+            low, high, _, _ = _timestep(neuron, low, high, channel, noted=False)
+            left = left - 1
+        next_low, next_high, choices, leaks = _timestep(neuron, low, high, channel)
+        move_low, move_high = next_low - low, next_high - high
+        settled = (move_low == 0) & (move_high == 0)
+        count = _same_steps(neuron, low, high, (move_low, move_high), choices, leaks, channel, left)
+        # Where most jumps are short, they are not worth their search: timesteps in between grow in number.
+        pause = 0 if np.median(count) > 8 else min(2 * pause + 1, 255)
+        raw_low = low + (count - 1) * move_low + channel[0]
+        raw_high = high + (count - 1) * move_high + channel[1]
+        low, high, left = low + count * move_low, high + count * move_high, left - count
+        over = settled | (left == 0)
+        if over.any():
+            if steps is None and not settled[over].all():
+                return None
+            seen_low = min(seen_low, int(raw_low[over].min()), int(low[over].min()))
+            seen_high = max(seen_high, int(raw_high[over].max()), int(high[over].max()))
+            low, high, left, channel = low[~over], high[~over], left[~over], channel[:, ~over]
+    return Bound(seen_low, seen_high)
+
+
+Arrays = list[np.ndarray]
+
+
+def _timestep(
+    neuron: Neuron, low: np.ndarray, high: np.ndarray, channel: np.ndarray, noted: bool = True
+) -> tuple[np.ndarray, np.ndarray, Arrays, Arrays]:
+    """The range of the charged membranes after one more timestep: it never shrinks.
+
+    Also, where they are `noted`, every choice taken on the way, bool, and every value that leaked, in order:
+    `_same_steps` compares them.
+    """
+    negative, positive, low_current, high_current, threshold = channel
+    choices: Arrays | None = [] if noted else None
+    leaks = Arrays()
+    after_low, after_high = low + negative, high + positive
+    if neuron.kind != "li" and not neuron.reset_delay:
+        quiet = _lower(after_high, _higher(threshold, after_low, choices), choices)
+        if neuron.reset == "subtract":
+            after_high = _higher(quiet, after_high - threshold, choices)
+        else:
+            zero = np.zeros_like(threshold)
+            after_low, after_high = _lower(after_low, zero, choices), _higher(quiet, zero, choices)
+    if neuron.clamp is not None:
+        bottom, top = (np.full_like(threshold, value) for value in neuron.clamp)
+        after_low = _lower(_higher(after_low, bottom, choices), top, choices)
+        after_high = _lower(_higher(after_high, bottom, choices), top, choices)
+    if neuron.reset_delay:
+        next_low, next_high = _delayed(neuron, after_low, after_high, threshold, choices, leaks)
+    else:
+        leaks += [after_low, after_high]
+        next_low, next_high = neuron.decay.apply(after_low), neuron.decay.apply(after_high)
+    next_low = _lower(next_low + low_current, low, choices)
+    next_high = _higher(next_high + high_current, high, choices)
+    return next_low, next_high, choices or [], leaks
+
+
+def _delayed(
+    neuron: Neuron, low: np.ndarray, high: np.ndarray, threshold: np.ndarray, choices: Arrays | None, leaks: Arrays
+) -> Arrays:
+    """What is left of low .. high after the leak, where a neuron above threshold loses it now."""
+    quiet = _lower(high, _higher(threshold, low, choices), choices)
+    fired = _lower(threshold + 1, high, choices)
+    leaks += [low, high, quiet, fired]
+    apply = neuron.decay.apply
+    return [
+        _lower(apply(low), apply(fired) - threshold, choices),
+        _higher(apply(quiet), apply(high) - threshold, choices),
+    ]
+
+
+def _lower(a: np.ndarray, b: np.ndarray, choices: Arrays | None) -> np.ndarray:
+    if choices is not None:
+        choices.append(a < b)
+    return np.minimum(a, b)
+
+
+def _higher(a: np.ndarray, b: np.ndarray, choices: Arrays | None) -> np.ndarray:
+    if choices is not None:
+        choices.append(a > b)
+    return np.maximum(a, b)
+
+
+def _same_steps(
+    neuron: Neuron,
+    low: np.ndarray,
+    high: np.ndarray,
+    move: tuple[np.ndarray, np.ndarray],
+    choices: Arrays,
+    leaks: Arrays,
+    channel: np.ndarray,
+    left: np.ndarray,
+) -> np.ndarray:
+    """For each channel, a number of timesteps, `left` at most, that are all the same as the next one, which moves its
+    range by `move`; int64, at least 1.
+
+    Along equal moves every value on the way is linear in time while no choice changes and what leaks, a staircase of
+    the value, stays on its step. So where both are alike at the first and at the last of these timesteps, and the last
+    one's move is the first one's, they are alike in between.
+    """
+    count = left.copy()
+    for place, value in enumerate(leaks):
+        moved = move[place % 2] if len(leaks) == 2 else (move[0] if place == 0 else move[1])
+        bottom, top = neuron.decay.step(value)
+        room = np.where(moved > 0, top - value, value - bottom)
+        count = np.where(moved == 0, count, np.minimum(count, room // np.maximum(np.abs(moved), 1) + 1))
+    while True:  # a choice may change sooner: half as many, then, till they are alike
+        last_low, last_high = low + (count - 1) * move[0], high + (count - 1) * move[1]
+        next_low, next_high, there, leak = _timestep(neuron, last_low, last_high, channel)
+        alike = (next_low - last_low == move[0]) & (next_high - last_high == move[1])
+        for mine, other in zip(choices, there, strict=True):
+            alike &= mine == other
+        for mine, other in zip(leaks, leak, strict=True):
+            alike &= mine - neuron.decay.apply(mine) == other - neuron.decay.apply(other)
+        if alike.all():
+            return count
+        count = np.where(alike, count, np.maximum(count // 2, 1))

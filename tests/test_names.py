@@ -1,0 +1,137 @@
+"""A model may have any name: what generated C is called by meets nothing of C's, the compiler's or the firmware's."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from strategies import random_ensemble, random_inputs, with_vectors
+from test_equivalence import readout_alone
+from test_frontend import SHORT, hearing, recordings
+
+from sne_edge.deploy.build import build_firmware
+from sne_edge.deploy.export import export, render
+from sne_edge.deploy.host import HostModel
+from sne_edge.deploy.targets import quoted, resolve_target
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.resources import FIRMWARE, RUNTIME
+
+# Words of C and C++, of its library, of POSIX, newlib, CMSIS and Arm, macros among them, and of our own C.
+TEXT = """
+    auto break case char class const default delete do double else enum errno explicit export extern float for goto
+    if inline int long namespace new operator private register restrict return short signed sizeof static struct
+    template this typedef typename union unsigned using virtual void volatile while and or not xor bool true false
+    nullptr asm abs abort aio alloca assert atexit bcopy calloc clock close complex ctype div ecvt environ exit exp
+    fabs features fenv free getc index inttypes isnan j0 j1 jn limits linux locale log malloc math memcpy memory
+    memset mmap new null offsetof open pthread puts read regex rename rindex sbrk search select setjmp sigaction
+    signal size-t stddef stdin stdint stdio stdout string strings strlen syslog time tgmath unix wchar write y0 y1
+    yn i386 noreturn thread-local int8 int16 int32 int64 uint8 uint16 uint32 intptr uintptr min max size ssize
+    offset arm armv7 thumb m0 m4 cortex arm-acle arm-cmse arm-common-tables arm-const-structs arm-math arm-mve arm-
+    mve-types arm-neon arm-nnfunctions cmsis cmsis-compiler cmsis-gcc cmsis-version core-cm0 core-cm3 core-cm4 core-
+    cm55 dsp dwt ecb fpu gpio helium hal isb itm mpu mpu-armv7 mpu-armv8 mve nop nvic rcc scb simd spi stm32f4xx svc
+    sys syscalls systick system tim tpi uart usart wfi wdt crt0 end-of-ram edata heap libc libm nano newlib nosys
+    reent reset reset-handler default-handler vectors main startup counter stack board port served-model host
+    firmware link run run-layers layers students student student-0 student-31 order bias margins early routes policy
+    stream stream-reset room room-of axis axis0 layer s0 s0-l0 state input arena weight threshold model selftest
+    frontend logmel check clean build test e re hedule wire
+"""
+WORDS = TEXT.split()
+COMPILERS = {
+    "gcc": ("gcc", "-std=gnu99"),
+    "g++": ("g++", "-x", "c++", "-std=gnu++11"),
+    "cortex-m3": ("arm-none-eabi-gcc", "-std=gnu99", *resolve_target("cortex-m3").cflags),
+}
+
+
+def small(name: str) -> QuantEnsemble:
+    """A model with a stream: it has the most names."""
+    return msgspec.structs.replace(readout_alone("events"), name=name)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_a_model_named_by_any_word_compiles(compiler: str, require_tool: Callable[..., None], tmp_path: Path) -> None:
+    """As C or C++, in one unit with a program that includes the system's headers before and after the model's."""
+    command = COMPILERS[compiler]
+    require_tool(command[0])
+    units: list[str] = []
+    flags = quoted(tmp_path, RUNTIME)
+    for word in WORDS:
+        ensemble = small(word)
+        name = ensemble.identifier
+        files = render(ensemble, resolve_target("host"))
+        for file in (f"{name}.h", f"{name}.c", f"{name}_selftest.c", f"{name}_vectors.c"):
+            (tmp_path / file).write_text(files[file], encoding="utf-8")
+        unit = tmp_path / f"unit-{word}.c"
+        unit.write_text(
+            "#include <stdio.h>\n#include <string.h>\n#include <math.h>\n#include <time.h>\n#include <signal.h>\n"
+            f'#include <errno.h>\n#include "{name}.h"\n#include <stdlib.h>\n#include <limits.h>\n#include <ctype.h>\n'
+            f'#include "{name}.c"\n#include "{name}_selftest.c"\n#include "{name}_vectors.c"\n'
+            f"int main(void)\n{{\n    static {name}_state state;\n    sne_result result;\n"
+            f"    static uint32_t input[{name.upper()}_INPUT_BYTES / 4];\n"
+            f"    return (int){name}_run(&state, input, NULL, &result) + (int){name}_selftest(&state);\n}}\n"
+        )
+        units.append(str(unit))
+    done = subprocess.run([*command, "-fsyntax-only", *flags, *units], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(units) == len(WORDS) > 200
+
+
+@pytest.mark.parametrize("name", ["run", "features", "arm-mve", "stream", "main", "board", "port", "stack", "counter"])
+def test_a_model_named_as_ours_or_the_systems_files_are_runs(
+    name: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("cc", "arm-none-eabi-gcc", "make")
+    ensemble = small(name)
+    inputs = random_inputs(random.Random(0), ensemble, 6)
+    ensemble = with_vectors(ensemble, inputs)
+    assert (HostModel(ensemble).run(inputs).logits == ensemble.vectors.logits).all()
+    directory = export(ensemble, "cortex-m55", tmp_path / "model")
+    build_firmware(directory, "mps3-an547", tmp_path / "firmware")
+    done = subprocess.run(["make", "-C", str(directory), "check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "6 of 6 golden vectors exact" in done.stdout, done.stderr
+
+
+def file_scope(text: str) -> set[str]:
+    """Names that C defines or declares at the start of a line, and macros."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    words = re.findall(r"^#define (\w+)", text, flags=re.M)
+    words += re.findall(r"^} (\w+);", text, flags=re.M)
+    for line in re.findall(
+        r"^(?:static|extern|const|uint32_t|int|void|sne_status|SNE_OUTLINE)\b[^\n=;{]*", text, flags=re.M
+    ):
+        head = line.split("(")[0] if "(" in line else line
+        words += re.findall(r"(\w+)\s*(?:\[[^\]]*\])?\s*$", head.strip())
+    return set(words)
+
+
+def test_no_name_of_ours_begins_with_a_models_own() -> None:
+    """Every name and file that a model's C might meet, against every suffix that a model's own names have."""
+    models = [random_ensemble(random.Random(seed), name="xyzzy", students=3) for seed in range(12)]
+    sound = hearing(SHORT, recordings(SHORT))
+    models += [small("xyzzy"), msgspec.structs.replace(sound, name="xyzzy")]
+    own, fixed = set[str](), set[str]()
+    for ensemble in models:
+        for file, text in render(ensemble, resolve_target("host")).items():
+            if file.endswith((".c", ".h")) and not file.startswith("sne_"):
+                names = file_scope(text)
+                own |= {name for name in names if name.lower().startswith("xyzzy")}
+                fixed |= names - own
+    suffixes = {name.lower().removeprefix("xyzzy") for name in own} | {""}
+    assert {"_run", "_state", "_layers", "_stream_state", "_h", "_state_bytes", "_frontend_push"} <= suffixes
+    assert {"run_layers", "stream_reset", "student_0_run", "axis0", "s0_gain", "policy"} <= fixed
+    fixed |= {path.stem for folder in (RUNTIME, FIRMWARE) for path in folder.glob("*.[ch]*")} - {"host"}
+    for path in [*FIRMWARE.glob("*.[ch]"), RUNTIME / "sne_wire.c"]:
+        fixed |= file_scope(path.read_text(encoding="utf-8"))
+    met = 0
+    for taken in fixed:
+        for suffix in suffixes:
+            word = taken.lower().removesuffix(suffix)
+            if taken.lower().endswith(suffix) and re.fullmatch(r"(?!sne(_|$))[a-z][a-z0-9_]{0,31}", word) and suffix:
+                assert small(word).identifier != word, f"{word} makes {taken}"
+                met += 1
+    assert met > 3
