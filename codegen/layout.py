@@ -319,9 +319,11 @@ def _settled(stage: Stage, arena: int) -> Stage:
 
 
 def listed_rows(layer: SynapticLayer, kernel: Kernel) -> int:
-    """Rows of weights that a kernel lists before they are added, never more than lanes can sum; 0 where each is added at
-    once. Room for all that a window can bring, and for what a word of spikes overshoots by; in a sweep, for as many more
-    as there are columns that no position sees."""
+    """Rows of weights that a kernel lists before they are added, never more than lanes can sum; 0 where none waits.
+
+    Room for all that a window can bring, and for what a word of spikes overshoots by; in a sweep, for as many more as
+    there are columns that no position sees.
+    """
     rows = min(window_inputs(layer) + 31, ROWS)
     if kernel == "sweep" and isinstance(layer, Conv):
         unseen = layer.in_shape[1] + 2 * layer.padding[1] - _seen_columns(layer)
