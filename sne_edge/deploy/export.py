@@ -36,6 +36,7 @@ RUNTIME_HEADERS = (
     "sne_fire_swar.h",
     "sne_fire_thumb2.h",
     "sne_kernels.h",
+    "sne_model.h",
     "sne_multiply.h",
     "sne_multiply_dsp.h",
     "sne_multiply_helium.h",
@@ -47,6 +48,7 @@ RUNTIME_HEADERS = (
     "sne_nibbles.h",
     "sne_nibbles_helium.h",
     "sne_nibbles_word.h",
+    "sne_verify.h",
     "sne_weights.h",
 )
 TEMPLATE_FILES = {  # template -> what it writes, {} being the model's name
