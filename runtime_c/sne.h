@@ -1,4 +1,4 @@
-/* sne-edge runtime: the types an exported model is made of, and the activation scheduler.
+/* sne-edge runtime: what a caller of an exported model needs: policies, results, and how to run one inference.
  *
  * This header is the manual. The runtime uses no heap, no floating point, no stdio and no mutable globals;
  * the caller owns all state, so several models, and several states of one model, may run at once.
@@ -73,76 +73,11 @@ typedef struct {
     sne_cost cost;
 } sne_result;
 
-/* One student: `run` takes its part of `state` through an inference from a fresh start, adds its part to `logits`
- * and its work to `cost`. `run_early` (null: no room for it) ends after the first t timesteps at which the margin is at
- * least early[t - 1], and returns t. */
-typedef struct {
-    void (*run)(void *state, const void *input, uint32_t timesteps, int32_t *logits, sne_cost *cost);
-    uint32_t (*run_early)(void *state, const void *input, uint32_t timesteps, const int32_t *early, int32_t *logits,
-                          sne_cost *cost);
-    uint32_t max_ops; /* highest cost measured at calibration: synaptic operations + MACs */
-} sne_student;
+/* A generated model: the header made with it names it, its sizes and the functions that run it; sne_model.h has its fields. */
+typedef struct sne_model sne_model;
 
-/* Where a layer's membranes lie in a state that keeps them: that of streaming, and every state of a model compiled with
- * SNE_TRACE. Channels are innermost, padded to a multiple of four. A membrane is the charged one: decayed and biased,
- * as the next timestep finds it (a readout's: as it stands after the last timestep). */
-typedef struct {
-    uint16_t student;
-    uint16_t layer;   /* position in the student, poolings counted */
-    uint16_t neurons;
-    uint16_t channels;
-    uint8_t width;    /* bits of a membrane, 16 or 32 */
-    uint8_t spiking;  /* 0: readout */
-    uint32_t offset;  /* bytes from the start of the state */
-} sne_layer_info;
-
-/* Golden vectors: inputs with the reference's results under the model's default policy. */
-typedef struct {
-    uint32_t count;
-    const uint8_t *inputs;   /* [count][input_bytes] */
-    const int32_t *logits;   /* [count][n_classes] */
-    const uint32_t *active;  /* [count] */
-    const uint32_t *spikes;  /* [count][n_spike_layers] */
-    const uint32_t *ops;     /* [count][2]: synaptic operations, MACs */
-} sne_vectors;
-
-/* Streaming, for models that take raw events: every student runs at every timestep, in a state of its own kind that
- * keeps all membranes. */
-typedef struct {
-    uint32_t state_bytes;
-    void (*reset)(void *state);
-    sne_status (*step)(void *state, const uint16_t *events, size_t n); /* one timestep; events strictly ascending */
-    void (*read)(void *state, sne_result *result);                     /* logits and label as of now; costs are 0 */
-} sne_stream;
-
-/* A generated model. Every state of one starts with
- *     int32_t  logits[n_classes];
- *     uint32_t spikes[n_spike_layers];     by student, then layer; sums over the timesteps; 0 for a student not run
- */
-typedef struct {
-    const char *name;
-    uint8_t fingerprint[8];
-    uint32_t input_bytes;
-    uint32_t state_bytes;
-    uint16_t n_inputs;
-    uint16_t n_classes;
-    uint16_t n_students;
-    uint16_t n_spike_layers;
-    uint16_t timesteps;
-    uint16_t n_layers;            /* entries of `layers`: every layer that has membranes, readouts included */
-    const sne_student *students;
-    const uint8_t *order;         /* [n_students] */
-    const int32_t *bias;          /* [n_classes] */
-    const int32_t *margins;       /* [n_students - 1]; null where the model was not calibrated */
-    const uint8_t *routes;        /* [n_classes * (n_classes - 1) / 2][n_students]; null where there are none. For classes
-                                   * a < b, row b * (b - 1) / 2 + a names every student once, the most wanted first */
-    const sne_policy *policy;     /* what SNE_POLICY_DEFAULT means */
-    const sne_stream *stream;     /* null unless the model takes raw events */
-    uint8_t traced;               /* whether the state keeps the membranes (SNE_TRACE) */
-} sne_model;
-
-/* Run one inference: wake students of `model` on `input` (input_bytes bytes) as `policy` (null: the default) says.
- * `state` holds state_bytes bytes; logits and spike counts are left in it. It and a raster are aligned to words.
+/* Run one inference: wake students of `model` on `input` (the model's INPUT_BYTES) as `policy` (null: the default) says.
+ * `state` holds its STATE_BYTES; logits and spike counts are left in it. It and a raster are aligned to words.
  * Returns SNE_OK, SNE_E_ARGUMENT or SNE_E_POLICY. */
 sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result);
 

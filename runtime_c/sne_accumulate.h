@@ -1,9 +1,8 @@
 /* Accumulation: the innermost loops, where nearly all instructions go.
  *
  * Each function is inlined with a constant `width`. Membranes `v` and rows of weights start at multiples of four bytes,
- * and a row has `stride` weights, a multiple of four. A row is named by its offset from `weight`. What the compiler may
- * use decides: Helium, the DSP extension, two lanes in a word, a computer's vectors, or portable C. A core with something
- * better gets one more file here. No sum can overflow: bounds are proven from the weights, and hold for every partial sum. */
+ * and a row has `stride` weights, a multiple of four. A row is named by its offset from `weight`. sne_core.h says
+ * which core's are taken; one with something better gets one more file here. No sum can overflow: bounds are proven from the weights, and hold for every partial sum. */
 #ifndef SNE_ACCUMULATE_H
 #define SNE_ACCUMULATE_H
 
@@ -11,13 +10,13 @@
 
 #include "sne_accumulate_portable.h"
 
-#if defined(__ARM_FEATURE_MVE)
+#if defined(SNE_HELIUM)
 #include "sne_accumulate_helium.h"
 #define SNE_ADD(function) function##_helium
-#elif defined(__ARM_FEATURE_SIMD32)
+#elif defined(SNE_DSP)
 #include "sne_accumulate_dsp.h"
 #define SNE_ADD(function) function##_dsp
-#elif SNE_WEIGHT_OFFSET
+#elif defined(SNE_THUMB2) || defined(SNE_THUMB1)
 #include "sne_accumulate_swar.h"
 #define SNE_ADD(function) function##_swar
 #elif defined(SNE_HOST)

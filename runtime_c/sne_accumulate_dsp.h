@@ -6,48 +6,53 @@
 #include "sne_accumulate_portable.h"
 #include "sne_dsp.h"
 
-/* One row's sixteen weights at r1 + *r2 to the sums in r4 to r11. */
-#define SNE_ROW_DSP                    \
-    "ldr r0, [r2], #4\n"               \
-    "add r0, r0, r1\n"                 \
-    "ldm r0, {r0, r3, r12, lr}\n"      \
-    "sxtab16 r4, r4, r0\n"             \
-    "sxtab16 r5, r5, r0, ror #8\n"     \
-    "sxtab16 r6, r6, r3\n"             \
-    "sxtab16 r7, r7, r3, ror #8\n"     \
-    "sxtab16 r8, r8, r12\n"            \
-    "sxtab16 r9, r9, r12, ror #8\n"    \
-    "sxtab16 r10, r10, lr\n"           \
-    "sxtab16 r11, r11, lr, ror #8\n"
-
-/* Sixteen outputs at a time stay in eight registers over all rows, at least one; `stride` is a multiple of sixteen. */
+/* v[j] += weight[*row + j] over all rows and j < stride, sixteen outputs at a time, which stay in registers.
+ *
+ * Reads   r0 v, r1 weight, r2 rows, r3 end, on the stack stride; the membranes, the rows' offsets and their weights
+ * Writes  the membranes
+ * Holds   one row at least; stride a multiple of sixteen, not 0; v, weight and offsets at words; every final membrane fits
+ * Uses    r4 to r11 sixteen sums; r0, r3, r12, lr sixteen weights. On the stack: v, rows, end, r4 to r11, the weights' end,
+ *         return address */
 SNE_NAKED void sne_add_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
                                     SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end,
                                     SNE_REGISTER size_t stride)
 {
-    __asm__ volatile("ldr r12, [sp]\n"
-                     "add r12, r12, r1\n"
-                     "push {r0, r2-r12, lr}\n" /* v, rows, end, saved registers, the weights' end */
-                     "1:\n"
-                     "ldm r0, {r4-r11}\n"
-                     "sub r3, r3, r2\n"
-                     "lsls r3, r3, #29\n" /* an odd number of rows starts in the middle */
-                     "bmi 3f\n"
-                     "2:\n" SNE_ROW_DSP
-                     "3:\n" SNE_ROW_DSP
-                     "ldr r3, [sp, #8]\n"
-                     "cmp r2, r3\n"
-                     "bne 2b\n"
-                     "ldr r0, [sp]\n"
-                     "ldr r2, [sp, #4]\n"
-                     "ldr r12, [sp, #44]\n"
-                     "stm r0!, {r4-r11}\n"
-                     "str r0, [sp]\n"
-                     "adds r1, r1, #16\n"
-                     "cmp r1, r12\n"
-                     "bne 1b\n"
-                     "add sp, sp, #12\n"
-                     "pop {r4-r12, pc}\n");
+    __asm__ volatile(
+        "ldr r12, [sp]\n"
+        "add r12, r12, r1\n"
+        "push {r0, r2-r12, lr}\n"
+        "1:\n" /* sixteen outputs */
+        "ldm r0, {r4-r11}\n"
+        "sub r3, r3, r2\n"
+        "lsls r3, r3, #29\n" /* an odd number of rows starts in the middle */
+        "bmi 3f\n"
+        ".irp row, 2, 3\n"
+        "\\row:\n"
+        "ldr r0, [r2], #4\n"
+        "add r0, r0, r1\n"
+        "ldm r0, {r0, r3, r12, lr}\n"
+        "sxtab16 r4, r4, r0\n"
+        "sxtab16 r5, r5, r0, ror #8\n"
+        "sxtab16 r6, r6, r3\n"
+        "sxtab16 r7, r7, r3, ror #8\n"
+        "sxtab16 r8, r8, r12\n"
+        "sxtab16 r9, r9, r12, ror #8\n"
+        "sxtab16 r10, r10, lr\n"
+        "sxtab16 r11, r11, lr, ror #8\n"
+        ".endr\n"
+        "ldr r3, [sp, #8]\n"
+        "cmp r2, r3\n"
+        "bne 2b\n"
+        "ldr r0, [sp]\n"
+        "ldr r2, [sp, #4]\n"
+        "ldr r12, [sp, #44]\n"
+        "stm r0!, {r4-r11}\n"
+        "str r0, [sp]\n"
+        "adds r1, r1, #16\n"
+        "cmp r1, r12\n"
+        "bne 1b\n"
+        "add sp, sp, #12\n"
+        "pop {r4-r12, pc}\n");
 }
 
 /* Eight or (`words` 1) four outputs. */
@@ -105,51 +110,72 @@ SNE_INLINE void sne_add_rows_dsp(uint32_t *v, const sne_weight *weight, const ui
     }
 }
 
-/* The next sixteen weights to the next sixteen membranes. */
-#define SNE_SIXTEEN_DSP                \
-    "ldm r0, {r4-r11}\n"               \
-    "ldrd r12, lr, [r1], #8\n"         \
-    "sxtab16 r4, r4, r12\n"            \
-    "sxtab16 r5, r5, r12, ror #8\n"    \
-    "sxtab16 r6, r6, lr\n"             \
-    "sxtab16 r7, r7, lr, ror #8\n"     \
-    "ldrd r12, lr, [r1], #8\n"         \
-    "sxtab16 r8, r8, r12\n"            \
-    "sxtab16 r9, r9, r12, ror #8\n"    \
-    "sxtab16 r10, r10, lr\n"           \
-    "sxtab16 r11, r11, lr, ror #8\n"   \
-    "stm r0!, {r4-r11}\n"
-
-/* A chain; `stride` is thirty-two. */
+/* A chain (sne_accumulate.h) whose stride is thirty-two.
+ *
+ * Reads   r0 v, r1 the first row's weights, r2 positions, r3 the chain; membranes and weights
+ * Writes  the membranes
+ * Holds   one position at least; v and weights at words; every final membrane fits
+ * Uses    r4 to r11 sixteen membranes; r12, lr eight weights; r3 the chain's `next` */
 SNE_NAKED void sne_chain_32_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight, SNE_REGISTER size_t n,
                                 SNE_REGISTER const sne_chain *chain)
 {
-    __asm__ volatile("push {r4-r11, lr}\n"
-                     "ldr r3, [r3, #4]\n"
-                     "1:\n" SNE_SIXTEEN_DSP SNE_SIXTEEN_DSP
-                     "sub r1, r1, r3\n"
-                     "subs r2, r2, #1\n"
-                     "bne 1b\n"
-                     "pop {r4-r11, pc}\n");
+    __asm__ volatile(
+        "push {r4-r11, lr}\n"
+        "ldr r3, [r3, #4]\n"
+        "1:\n" /* a position */
+        ".rept 2\n"
+        "ldm r0, {r4-r11}\n"
+        "ldrd r12, lr, [r1], #8\n"
+        "sxtab16 r4, r4, r12\n"
+        "sxtab16 r5, r5, r12, ror #8\n"
+        "sxtab16 r6, r6, lr\n"
+        "sxtab16 r7, r7, lr, ror #8\n"
+        "ldrd r12, lr, [r1], #8\n"
+        "sxtab16 r8, r8, r12\n"
+        "sxtab16 r9, r9, r12, ror #8\n"
+        "sxtab16 r10, r10, lr\n"
+        "sxtab16 r11, r11, lr, ror #8\n"
+        "stm r0!, {r4-r11}\n"
+        ".endr\n"
+        "sub r1, r1, r3\n"
+        "subs r2, r2, #1\n"
+        "bne 1b\n"
+        "pop {r4-r11, pc}\n");
 }
 
-/* A chain; `stride` is a multiple of sixteen. */
+/* A chain whose stride is a multiple of sixteen, not 0.
+ *
+ * Reads, writes, holds  as above
+ * Uses    r4 to r11 sixteen membranes; r12, lr eight weights; r3 sixteens left. On the stack: sixteens of a position, `next` */
 SNE_NAKED void sne_chain_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
                                       SNE_REGISTER size_t n, SNE_REGISTER const sne_chain *chain)
 {
-    __asm__ volatile("push {r4-r11, lr}\n"
-                     "ldrd r12, lr, [r3]\n"
-                     "lsr r3, r12, #4\n"
-                     "push {r3, lr}\n"
-                     "1:\n" SNE_SIXTEEN_DSP
-                     "subs r3, r3, #1\n"
-                     "bne 1b\n"
-                     "ldrd r3, r12, [sp]\n"
-                     "sub r1, r1, r12\n"
-                     "subs r2, r2, #1\n"
-                     "bne 1b\n"
-                     "add sp, sp, #8\n"
-                     "pop {r4-r11, pc}\n");
+    __asm__ volatile(
+        "push {r4-r11, lr}\n"
+        "ldrd r12, lr, [r3]\n"
+        "lsr r3, r12, #4\n"
+        "push {r3, lr}\n"
+        "1:\n" /* sixteen outputs */
+        "ldm r0, {r4-r11}\n"
+        "ldrd r12, lr, [r1], #8\n"
+        "sxtab16 r4, r4, r12\n"
+        "sxtab16 r5, r5, r12, ror #8\n"
+        "sxtab16 r6, r6, lr\n"
+        "sxtab16 r7, r7, lr, ror #8\n"
+        "ldrd r12, lr, [r1], #8\n"
+        "sxtab16 r8, r8, r12\n"
+        "sxtab16 r9, r9, r12, ror #8\n"
+        "sxtab16 r10, r10, lr\n"
+        "sxtab16 r11, r11, lr, ror #8\n"
+        "stm r0!, {r4-r11}\n"
+        "subs r3, r3, #1\n"
+        "bne 1b\n"
+        "ldrd r3, r12, [sp]\n" /* the next position */
+        "sub r1, r1, r12\n"
+        "subs r2, r2, #1\n"
+        "bne 1b\n"
+        "add sp, sp, #8\n"
+        "pop {r4-r11, pc}\n");
 }
 
 /* Any chain: four outputs at a time. */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "sne_model.h"
+
 sne_status sne_batch(const sne_model *model, void *state, const uint8_t *inputs, size_t n, const sne_policy *policy,
                      sne_result *results, int32_t *logits, uint32_t *spikes, uint8_t *states)
 {

@@ -2,7 +2,9 @@
 #ifndef SNE_DSP_H
 #define SNE_DSP_H
 
-#include "sne_neuron.h"
+#include <stdint.h>
+
+#include "sne_core.h"
 
 /* Lanes of `sum` plus bytes 0 and 2 of `w`. */
 SNE_INLINE uint32_t sne_add_even(uint32_t sum, uint32_t w)
@@ -44,33 +46,12 @@ SNE_INLINE uint32_t sne_dual_mac(uint32_t sum, uint32_t a, uint32_t b)
     return result;
 }
 
-/* These cores load and store words at any address; the builtin is one instruction even in freestanding code. */
+/* These cores load words at any address; the builtin is one instruction even in freestanding code. */
 SNE_INLINE uint32_t sne_load_word(const void *p)
 {
     uint32_t word;
     __builtin_memcpy(&word, p, sizeof word);
     return word;
-}
-
-SNE_INLINE void sne_store_word(void *p, uint32_t word)
-{
-    __builtin_memcpy(p, &word, sizeof word);
-}
-
-/* The low lanes of a and b as one word, a's lower. */
-SNE_INLINE uint32_t sne_low_lanes(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
-
-/* The high lanes of a and b as one word, a's lower. */
-SNE_INLINE uint32_t sne_high_lanes(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(b), "r"(a));
-    return result;
 }
 
 /* a + b by lane. */
@@ -81,27 +62,11 @@ SNE_INLINE uint32_t sne_add_lanes(uint32_t a, uint32_t b)
     return result;
 }
 
-/* a - b by lane. */
-SNE_INLINE uint32_t sne_sub_lanes(uint32_t a, uint32_t b)
+/* a - b by byte. */
+SNE_INLINE uint32_t sne_sub_bytes(uint32_t a, uint32_t b)
 {
     uint32_t result;
-    __asm__("ssub16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
-
-/* a - b by lane, saturated: its sign is that of the exact difference. */
-SNE_INLINE uint32_t sne_saturating_sub(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("qsub16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
-
-/* a >> 1 by lane. */
-SNE_INLINE uint32_t sne_halve(uint32_t a)
-{
-    uint32_t result;
-    __asm__("shadd16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(0u));
+    __asm__("usub8 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
     return result;
 }
 

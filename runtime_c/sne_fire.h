@@ -1,21 +1,27 @@
-/* Firing: the end of a timestep, once for every neuron. As with accumulation, the compiler's features choose. */
+/* Firing: the end of a timestep, once for every neuron, and what it leaves to find at the next. sne_core.h says which core's
+ * passes are taken. */
 #ifndef SNE_FIRE_H
 #define SNE_FIRE_H
 
 #include "sne_neuron.h"
 
 /* Assembler takes decay, shift and reset as constants, and nearly all registers: only an optimising compiler can give both. */
-#if defined(__OPTIMIZE__) && defined(__ARM_ARCH_ISA_THUMB) && !defined(__ARM_BIG_ENDIAN)
-#if defined(__ARM_FEATURE_MVE)
+#if defined(__OPTIMIZE__) && defined(SNE_HELIUM)
 #include "sne_fire_helium.h"
+#include "sne_charge_thumb.h"
 #define SNE_FIRE_HELIUM
-#elif __ARM_ARCH_ISA_THUMB == 2
+#elif defined(__OPTIMIZE__) && defined(SNE_DSP)
+#include "sne_fire_dsp.h"
+#include "sne_charge_thumb.h"
+#define SNE_FIRE_DSP
+#elif defined(__OPTIMIZE__) && defined(SNE_THUMB2)
 #include "sne_fire_thumb2.h"
+#include "sne_charge_thumb.h"
 #define SNE_FIRE_THUMB2
-#else
-#include "sne_fire_swar.h"
-#define SNE_FIRE_SWAR
-#endif
+#elif defined(__OPTIMIZE__) && defined(SNE_THUMB1)
+#include "sne_fire_thumb1.h"
+#include "sne_charge_thumb.h"
+#define SNE_FIRE_THUMB1
 #elif defined(SNE_HOST)
 #include "sne_fire_host.h"
 #endif
@@ -32,9 +38,9 @@ SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, i
 {
 #if defined(SNE_FIRE_THUMB2)
     return width == 16 && sne_fire_thumb2_can(reset, clamp) && sne_fire_thumb2_turns(decay, factor);
-#elif defined(SNE_FIRE_SWAR)
+#elif defined(SNE_FIRE_THUMB1)
     (void)factor;
-    return width == 16 && sne_fire_swar_can(reset, decay, clamp);
+    return width == 16 && sne_fire_thumb1_can(reset, decay, clamp);
 #else
     (void)width;
     (void)decay;
@@ -42,6 +48,19 @@ SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, i
     (void)reset;
     (void)clamp;
     return 0;
+#endif
+}
+
+/* Charge the fresh membranes of one position: v = drive (its constant current, or the bias); `turned`, a constant: with turned
+ * signs. */
+SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width, int turned)
+{
+#if defined(SNE_FIRE_HELIUM) || defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2) || defined(SNE_FIRE_THUMB1)
+    const size_t words = stride * (size_t)width / 32u; /* even */
+    sne_charge_thumb((uint32_t *)v, (const uint32_t *)drive, words, turned ? 0x80008000u : 0u, turned);
+#else
+    (void)turned; /* only where sne_fire_turns */
+    sne_charge_portable(v, drive, stride, width);
 #endif
 }
 
@@ -78,15 +97,19 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
         return sne_fire_helium(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
                                clamp);
     }
+#elif defined(SNE_FIRE_DSP)
+    if (width == 16 && sne_fire_dsp_can(reset, clamp)) {
+        return sne_fire_dsp(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset);
+    }
 #elif defined(SNE_FIRE_THUMB2)
     if (width == 16 && sne_fire_thumb2_can(reset, clamp)) {
         return sne_fire_thumb2(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
                                turned);
     }
-#elif defined(SNE_FIRE_SWAR)
-    if (width == 16 && sne_fire_swar_can(reset, decay, clamp)) {
-        return sne_fire_swar(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
-                             turned);
+#elif defined(SNE_FIRE_THUMB1)
+    if (width == 16 && sne_fire_thumb1_can(reset, decay, clamp)) {
+        return sne_fire_thumb1(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
+                               turned);
     }
 #elif defined(SNE_HOST)
     if (width == 16) {

@@ -1,6 +1,6 @@
 /* The log-mel front end (sne_logmel.h); the numbered steps are those of `LogMel` in sne_edge/ir/frontend.py. */
 #include "sne_logmel.h"
-#include "sne_neuron.h"
+#include "sne_core.h"
 
 /* q15 log2(1 + i / 32). */
 static const uint16_t log_table[33] = {
@@ -20,7 +20,7 @@ SNE_INLINE uint32_t magnitude(int32_t x)
 
 SNE_INLINE uint32_t bits_of(uint32_t x)
 {
-#if defined(__ARM_FEATURE_CLZ)
+#if defined(__ARM_FEATURE_CLZ) && !defined(SNE_PORTABLE)
     return x ? 32u - (uint32_t)__builtin_clz(x) : 0u;
 #else
     uint32_t bits = 0, step;

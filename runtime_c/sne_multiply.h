@@ -2,8 +2,8 @@
  *
  * Inputs are taken in twos: an entry of the list is two words, the place of two inputs' row of weights (see
  * sne_weights.h) and their values, the first in the low half. Sums are 32 bits wide whatever the membranes' width. They
- * are exact modulo 2^32, so partial sums may do as they like: the final ones are proven to fit. As with accumulation, the
- * compiler's features choose, and a core with something better gets one more file here, with one function:
+ * are exact modulo 2^32, so partial sums may do as they like: the final ones are proven to fit. As with accumulation,
+ * sne_core.h says whose are taken, and a core with something better gets one more file here, with one function:
  *
  *   sums[j] += weight[row of first, j] * first + weight[row of second, j] * second
  *
@@ -13,36 +13,32 @@
 
 #include "sne_weights.h"
 
-#if defined(__ARM_FEATURE_SIMD32)
-#include "sne_dsp.h"
-#endif
-
-#if defined(__ARM_FEATURE_MVE)
+#if defined(SNE_HELIUM)
 #include "sne_multiply_helium.h"
 #define SNE_MAC(sums, weight, pairs, end, count) sne_mac_helium(sums, weight, pairs, end, count)
 #define SNE_MAC_BLOCK 24u
-#elif defined(__ARM_FEATURE_SIMD32)
+#elif defined(SNE_DSP)
 #include "sne_multiply_dsp.h"
 #define SNE_MAC(sums, weight, pairs, end, count) sne_mac_dsp(sums, weight, pairs, end, count)
 #define SNE_MAC_BLOCK 8u
-#elif SNE_WEIGHT_OFFSET && __ARM_ARCH_ISA_THUMB > 1
+#elif defined(SNE_THUMB2)
 #include "sne_multiply_thumb2.h"
 #define SNE_MAC(sums, weight, pairs, end, count) sne_mac_thumb2(sums, weight, pairs, end, count)
 #define SNE_MAC_BLOCK 8u
-#elif SNE_WEIGHT_OFFSET
+#elif defined(SNE_THUMB1)
 #include "sne_multiply_thumb1.h"
 #define SNE_MAC(sums, weight, pairs, end, count) sne_mac_thumb1(sums, weight, pairs, end, count)
 #define SNE_MAC_BLOCK 8u
 #else
 #include "sne_multiply_portable.h"
-#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_portable(sums, weight, pairs, end, SNE_WEIGHT_OFFSET)
+#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_portable(sums, weight, pairs, end, 0)
 #define SNE_MAC_BLOCK 4u
 #endif
 
 /* Two neighbouring values as lanes. */
 SNE_INLINE uint32_t sne_two_values(const int8_t *x)
 {
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(SNE_DSP) || defined(SNE_HELIUM)
     uint16_t bytes;
     __builtin_memcpy(&bytes, x, sizeof bytes); /* may lie at any address */
     return sne_even_bytes(bytes | (uint32_t)bytes << 8);

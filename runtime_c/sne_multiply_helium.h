@@ -4,7 +4,7 @@
 
 #include <arm_mve.h>
 
-#include "sne_neuron.h"
+#include "sne_dsp.h"
 #include "sne_weights.h"
 
 #define SNE_NEXT_PAIR_HELIUM                \

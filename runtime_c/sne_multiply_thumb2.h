@@ -4,39 +4,45 @@
 
 #include "sne_multiply_portable.h"
 
-/* Eight outputs. */
+/* sums[j] += both inputs' weights times their values, for eight outputs, over all entries (sne_multiply.h).
+ *
+ * Reads   r0 sums, r1 weight, r2 pairs, r3 end; the entries and their rows' sixteen weights
+ * Writes  sums
+ * Holds   one entry at least; sums and pairs lie at words; sums are modulo 2^32
+ * Uses    r4 to r11 the sums; lr, r3 the two values; r12 a weight. On the stack: sums, end, r4 to r11, return address */
 SNE_NAKED void sne_mac_eight_thumb2(SNE_REGISTER int32_t *sums, SNE_REGISTER const sne_weight *weight,
                                     SNE_REGISTER const uint32_t *pairs, SNE_REGISTER const uint32_t *end)
 {
-    __asm__ volatile("push {r0, r3-r11, lr}\n"
-                     "ldm r0, {r4-r11}\n"
-                     "1:\n"
-                     "ldrd r0, r3, [r2], #8\n"
-                     "add r0, r0, r1\n"
-                     "sxth lr, r3\n"
-                     "asr r3, r3, #16\n"
-                     "ldrsb r12, [r0]\n mla r4, r12, lr, r4\n"
-                     "ldrsb r12, [r0, #1]\n mla r5, r12, lr, r5\n"
-                     "ldrsb r12, [r0, #2]\n mla r6, r12, lr, r6\n"
-                     "ldrsb r12, [r0, #3]\n mla r7, r12, lr, r7\n"
-                     "ldrsb r12, [r0, #4]\n mla r4, r12, r3, r4\n"
-                     "ldrsb r12, [r0, #5]\n mla r5, r12, r3, r5\n"
-                     "ldrsb r12, [r0, #6]\n mla r6, r12, r3, r6\n"
-                     "ldrsb r12, [r0, #7]\n mla r7, r12, r3, r7\n"
-                     "ldrsb r12, [r0, #8]\n mla r8, r12, lr, r8\n"
-                     "ldrsb r12, [r0, #9]\n mla r9, r12, lr, r9\n"
-                     "ldrsb r12, [r0, #10]\n mla r10, r12, lr, r10\n"
-                     "ldrsb r12, [r0, #11]\n mla r11, r12, lr, r11\n"
-                     "ldrsb r12, [r0, #12]\n mla r8, r12, r3, r8\n"
-                     "ldrsb r12, [r0, #13]\n mla r9, r12, r3, r9\n"
-                     "ldrsb r12, [r0, #14]\n mla r10, r12, r3, r10\n"
-                     "ldrsb r12, [r0, #15]\n mla r11, r12, r3, r11\n"
-                     "ldr r0, [sp, #4]\n"
-                     "cmp r2, r0\n"
-                     "bne 1b\n"
-                     "pop {r0, r3}\n"
-                     "stm r0, {r4-r11}\n"
-                     "pop {r4-r11, pc}\n");
+    __asm__ volatile(
+        "push {r0, r3-r11, lr}\n"
+        "ldm r0, {r4-r11}\n"
+        "1:\n"
+        "ldrd r0, r3, [r2], #8\n"
+        "add r0, r0, r1\n"
+        "sxth lr, r3\n"
+        "asr r3, r3, #16\n"
+        "ldrsb r12, [r0]\n mla r4, r12, lr, r4\n"
+        "ldrsb r12, [r0, #1]\n mla r5, r12, lr, r5\n"
+        "ldrsb r12, [r0, #2]\n mla r6, r12, lr, r6\n"
+        "ldrsb r12, [r0, #3]\n mla r7, r12, lr, r7\n"
+        "ldrsb r12, [r0, #4]\n mla r4, r12, r3, r4\n"
+        "ldrsb r12, [r0, #5]\n mla r5, r12, r3, r5\n"
+        "ldrsb r12, [r0, #6]\n mla r6, r12, r3, r6\n"
+        "ldrsb r12, [r0, #7]\n mla r7, r12, r3, r7\n"
+        "ldrsb r12, [r0, #8]\n mla r8, r12, lr, r8\n"
+        "ldrsb r12, [r0, #9]\n mla r9, r12, lr, r9\n"
+        "ldrsb r12, [r0, #10]\n mla r10, r12, lr, r10\n"
+        "ldrsb r12, [r0, #11]\n mla r11, r12, lr, r11\n"
+        "ldrsb r12, [r0, #12]\n mla r8, r12, r3, r8\n"
+        "ldrsb r12, [r0, #13]\n mla r9, r12, r3, r9\n"
+        "ldrsb r12, [r0, #14]\n mla r10, r12, r3, r10\n"
+        "ldrsb r12, [r0, #15]\n mla r11, r12, r3, r11\n"
+        "ldr r0, [sp, #4]\n"
+        "cmp r2, r0\n"
+        "bne 1b\n"
+        "pop {r0, r3}\n"
+        "stm r0, {r4-r11}\n"
+        "pop {r4-r11, pc}\n");
 }
 
 /* Four outputs, of signed weights. */

@@ -9,28 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__GNUC__)
-#define SNE_INLINE static inline __attribute__((always_inline, unused))
-#define SNE_OUTLINE static __attribute__((noinline, unused)) /* loops that want all registers for themselves */
-#define SNE_NAKED static __attribute__((naked, noinline, unused)) /* all assembler: arguments are in r0 to r3 */
-#define SNE_REGISTER __attribute__((unused))
-#define SNE_WORD_ALIGNED __attribute__((aligned(4))) /* weights, so that kernels can load four at once */
-#else
-#define SNE_INLINE static inline
-#define SNE_OUTLINE static
-#define SNE_WORD_ALIGNED
-#endif
+#include "sne_core.h"
 
 /* No table compiles whose numbers do not fit their fields, however the model is built. */
 #if defined(__clang__)
 #pragma clang diagnostic error "-Wconstant-conversion"
 #elif defined(__GNUC__)
 #pragma GCC diagnostic error "-Woverflow"
-#endif
-
-/* The kernels for computers want vectors of 32 bytes, and little-endian words. */
-#if (defined(__AVX2__) || (defined(__ARM_NEON) && defined(__aarch64__) && !defined(__AARCH64EB__))) && !defined(SNE_PORTABLE)
-#define SNE_HOST
 #endif
 
 /* The decay floors: a negative number must shift arithmetically. */
@@ -95,34 +80,13 @@ SNE_INLINE int32_t sne_clamped(int32_t v, const sne_neurons *p, int clamp)
     return v;
 }
 
-/* Charge the fresh membranes of one position: v = drive (its constant current, or the bias). `turned`: with turned signs
- * (sne_fire.h). */
-SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width, int turned)
+/* Charge the fresh membranes of one position: v = drive (its constant current, or the bias). sne_charge_fresh (sne_fire.h) in
+ * portable C. */
+SNE_INLINE void sne_charge_portable(void *v, const void *drive, size_t stride, int width)
 {
-    const uint32_t signs = turned ? 0x80008000u : 0u;
-    uint32_t *to = (uint32_t *)v;
-    const uint32_t *from = (const uint32_t *)drive;
-    size_t words = stride * (size_t)width / 32u; /* even */
-#if defined(__ARM_ARCH_ISA_THUMB) && defined(__OPTIMIZE__)
-    for (; words >= 4u; words -= 4u) {
-        __asm__ volatile(".syntax unified\n"
-                         "ldmia %[from]!, {r2, r3, r4, r5}\n"
-                         ".if %c[turned]\n"
-                         "eors r2, %[signs]\n"
-                         "eors r3, %[signs]\n"
-                         "eors r4, %[signs]\n"
-                         "eors r5, %[signs]\n"
-                         ".endif\n"
-                         "stmia %[to]!, {r2, r3, r4, r5}\n"
-                         : [from] "+l"(from), [to] "+l"(to)
-                         : [signs] "l"(signs), [turned] "i"(turned)
-                         : "r2", "r3", "r4", "r5", "cc", "memory");
-    }
-#endif
-    for (; words; words -= 2u, from += 2, to += 2) {
-        const uint32_t a = from[0], b = from[1];
-        to[0] = a ^ signs;
-        to[1] = b ^ signs;
+    size_t c;
+    for (c = 0; c < stride; c++) {
+        sne_put(v, c, sne_get(drive, c, width), width);
     }
 }
 

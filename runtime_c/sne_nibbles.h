@@ -53,10 +53,10 @@ SNE_INLINE void sne_add_nibble_row_portable(void *v, const uint8_t *weight, size
     }
 }
 
-#if defined(__ARM_FEATURE_MVE)
+#if defined(SNE_HELIUM)
 #include "sne_nibbles_helium.h"
 #define SNE_ADD_NIBBLE(function) function##_helium
-#elif defined(__arm__) && !defined(__ARM_BIG_ENDIAN)
+#elif !defined(SNE_HOST) && !defined(SNE_PORTABLE)
 #include "sne_nibbles_word.h"
 #define SNE_ADD_NIBBLE(function) function##_word
 #else

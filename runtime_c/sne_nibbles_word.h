@@ -10,22 +10,19 @@
 
 #include "sne_neuron.h"
 
-#if defined(__ARM_FEATURE_SIMD32)
-#include "sne_dsp.h"
-#define SNE_LANE_BIAS 0u /* of a row, in both lanes */
+#define SNE_NIBBLE_ROWS 16u /* that are summed in bytes */
 
-/* a - b by byte. */
-SNE_INLINE uint32_t sne_sub_bytes(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("usub8 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
+#if defined(SNE_DSP)
+#include "sne_dsp.h"
+#include "sne_nibbles_dsp.h"
+#define SNE_LANE_BIAS 0u /* of a row, in both lanes */
 #else
 #define SNE_LANE_BIAS 0x00080008u
 #endif
+#if defined(SNE_THUMB2)
+#include "sne_nibbles_thumb2.h"
+#endif
 
-#define SNE_NIBBLE_ROWS 16u /* that are summed in bytes */
 #define SNE_NIBBLE_LOW 0x0f0f0f0fu
 #define SNE_NIBBLE_EVEN 0x00ff00ffu
 #define SNE_NIBBLE_SIGNS 0x80008000u
@@ -35,7 +32,7 @@ SNE_INLINE void sne_add_pair(void *v, size_t j, uint32_t lanes, uint32_t bias, i
 {
     uint32_t *const word = (uint32_t *)v + j / 2;
     int32_t *const sums = (int32_t *)v + j;
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(SNE_DSP)
     (void)bias;
     if (width == 16) {
         *word = sne_add_lanes(*word, lanes);
@@ -58,7 +55,7 @@ SNE_INLINE void sne_add_pair(void *v, size_t j, uint32_t lanes, uint32_t bias, i
 SNE_INLINE void sne_spread_word(uint32_t *lanes, uint32_t all, uint32_t high, uint32_t n)
 {
     uint32_t low = all - (high << 4);
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(SNE_DSP)
     low = sne_sub_bytes(low, n * 0x08080808u);
     high = sne_sub_bytes(high, n * 0x08080808u);
     lanes[0] = sne_add_even(lanes[0], low);
@@ -74,79 +71,8 @@ SNE_INLINE void sne_spread_word(uint32_t *lanes, uint32_t all, uint32_t high, ui
 #endif
 }
 
-#if __ARM_ARCH_ISA_THUMB > 1
-#define SNE_ROW_OF_NIBBLES         \
-    "ldr r0, [r2], #4\n"           \
-    "add r0, r0, r1\n"             \
-    "ldrd r12, r3, [r0]\n"         \
-    "add r4, r4, r12\n"            \
-    "and r12, lr, r12, lsr #4\n"   \
-    "add r8, r8, r12\n"            \
-    "add r5, r5, r3\n"             \
-    "and r3, lr, r3, lsr #4\n"     \
-    "add r9, r9, r3\n"             \
-    "ldrd r12, r3, [r0, #8]\n"     \
-    "add r6, r6, r12\n"            \
-    "and r12, lr, r12, lsr #4\n"   \
-    "add r10, r10, r12\n"          \
-    "add r7, r7, r3\n"             \
-    "and r3, lr, r3, lsr #4\n"     \
-    "add r11, r11, r3\n"
-
-#if defined(__ARM_FEATURE_SIMD32)
-#define SNE_SPREAD_START           \
-    "ldr r1, [sp, #4]\n"           \
-    "sub r1, r2, r1\n"             \
-    "lsl r1, r1, #1\n"             \
-    "orr r1, r1, r1, lsl #8\n"     \
-    "orr lr, r1, r1, lsl #16\n" /* 8 for each row, in every byte */
-#define SNE_SPREAD(all, high)                         \
-    "ldm r0, {r1, r2, r3, r12}\n"                     \
-    "sub " all ", " all ", " high ", lsl #4\n"        \
-    "usub8 " all ", " all ", lr\n"                    \
-    "usub8 " high ", " high ", lr\n"                  \
-    "sxtab16 r1, r1, " all "\n"                       \
-    "sxtab16 r2, r2, " all ", ror #8\n"               \
-    "sxtab16 r3, r3, " high "\n"                      \
-    "sxtab16 r12, r12, " high ", ror #8\n"            \
-    "stm r0!, {r1, r2, r3, r12}\n"
-#else
-#define SNE_SPREAD_START "mov lr, #0x00ff00ff\n"
-#define SNE_SPREAD(all, high)                         \
-    "ldm r0, {r1, r2, r3, r12}\n"                     \
-    "sub " all ", " all ", " high ", lsl #4\n"        \
-    "add r1, r1, " all "\n"                           \
-    "and " all ", lr, " all ", lsr #8\n"              \
-    "sub r1, r1, " all ", lsl #8\n"                   \
-    "add r2, r2, " all "\n"                           \
-    "add r3, r3, " high "\n"                          \
-    "and " high ", lr, " high ", lsr #8\n"            \
-    "sub r3, r3, " high ", lsl #8\n"                  \
-    "add r12, r12, " high "\n"                        \
-    "stm r0!, {r1, r2, r3, r12}\n"
-#endif
-
-/* lanes[0 .. 15] plus the nibbles of 32 outputs over the rows from `rows` to `end`, at least one, SNE_NIBBLE_ROWS at most. */
-SNE_NAKED void sne_sum_nibbles(SNE_REGISTER uint32_t *lanes, SNE_REGISTER const uint8_t *weight,
-                               SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end)
-{
-    __asm__ volatile("push {r0, r2-r11, lr}\n"
-                     "mov lr, #0x0f0f0f0f\n"
-                     "mov r4, #0\n mov r5, #0\n mov r6, #0\n mov r7, #0\n"
-                     "mov r8, #0\n mov r9, #0\n mov r10, #0\n mov r11, #0\n"
-                     "sub r0, r3, r2\n"
-                     "lsls r0, r0, #29\n" /* an odd number of rows starts in the middle */
-                     "bmi 2f\n"
-                     "1:\n" SNE_ROW_OF_NIBBLES
-                     "2:\n" SNE_ROW_OF_NIBBLES
-                     "ldr r0, [sp, #8]\n"
-                     "cmp r2, r0\n"
-                     "bne 1b\n"
-                     "ldr r0, [sp]\n" SNE_SPREAD_START
-                     SNE_SPREAD("r4", "r8") SNE_SPREAD("r5", "r9") SNE_SPREAD("r6", "r10") SNE_SPREAD("r7", "r11")
-                     "pop {r0, r2-r11, pc}\n");
-}
-
+#if !defined(SNE_THUMB1)
+/* sne_sum_nibbles over any number of rows, at least one. */
 SNE_INLINE void sne_sum_all_nibbles(uint32_t *lanes, const uint8_t *weight, const uint32_t *rows, size_t n)
 {
     const uint32_t *const end = rows + n;
@@ -191,9 +117,9 @@ SNE_INLINE void sne_add_nibbles_word(void *v, const uint8_t *weight, size_t stri
     if (n == 0) {
         return;
     }
-#if __ARM_ARCH_ISA_THUMB > 1
+#if !defined(SNE_THUMB1)
     for (; j + 32 <= stride; j += 32, weight += 16) {
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(SNE_DSP)
         if (width == 16) {
             sne_sum_all_nibbles((uint32_t *)v + j / 2, weight, rows, n);
             continue;

@@ -1,6 +1,6 @@
 /* The activation scheduler: which students wake for an input, and when to stop.
  * sne_edge/ir/schedule.py takes the same decisions. */
-#include "sne.h"
+#include "sne_model.h"
 
 /* Fill in label and margin; return the class of the second highest logit, the lowest such class on a tie. */
 static size_t decide(const int32_t *logits, size_t n, sne_result *result)

@@ -11,15 +11,18 @@
 #ifndef SNE_WEIGHTS_H
 #define SNE_WEIGHTS_H
 
-#include "sne_neuron.h"
+#include <stddef.h>
+#include <stdint.h>
 
-#if !defined(__arm__) || defined(__ARM_FEATURE_MVE) || defined(__ARM_BIG_ENDIAN)
+#include "sne_core.h"
+
+#if defined(SNE_PORTABLE) || defined(SNE_HOST) || defined(SNE_HELIUM)
 typedef int8_t sne_weight;
 #define SNE_W4(a, b, c, d) a, b, c, d
 #define SNE_P8(a, b, c, d, e, f, g, h) a, b, c, d, e, f, g, h
 #define SNE_WEIGHT_SECOND 1
 #define SNE_WEIGHT_OFFSET 0
-#elif defined(__ARM_FEATURE_SIMD32)
+#elif defined(SNE_DSP)
 typedef int8_t sne_weight;
 #define SNE_W4(a, b, c, d) a, c, b, d
 #define SNE_P8(a, b, c, d, e, f, g, h) a, b, e, f, c, d, g, h
@@ -28,7 +31,7 @@ typedef int8_t sne_weight;
 #else
 typedef uint8_t sne_weight;
 #define SNE_W4(a, b, c, d) (a) + 128, (c) + 128, (b) + 128, (d) + 128
-#if __ARM_ARCH_ISA_THUMB > 1
+#if defined(SNE_THUMB2)
 #define SNE_P8(a, b, c, d, e, f, g, h) \
     (uint8_t)(a), (uint8_t)(b), (uint8_t)(c), (uint8_t)(d), (uint8_t)(e), (uint8_t)(f), (uint8_t)(g), (uint8_t)(h)
 #else

@@ -6,7 +6,8 @@
 #ifndef SNE_WIRE_H
 #define SNE_WIRE_H
 
-#include "sne.h"
+#include "sne_model.h"
+#include "sne_verify.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -35,7 +35,7 @@ GCC_ONLY = ("-fno-loop-unroll-and-jam",)
 
 @dataclass(frozen=True)
 class Layer:
-    """Where a layer's membranes lie in the state; see sne_layer_info in sne.h."""
+    """Where a layer's membranes lie in the state; see sne_layer_info in sne_verify.h."""
 
     student: int
     layer: int
@@ -137,7 +137,7 @@ class HostModel:
             definitions = ("SNE_TRACE",) * trace + ("SNE_PORTABLE",) * portable
             library = build_library(directory, Path(folder) / "model.so", definitions=definitions)
             self._ffi = cffi.FFI()
-            self._ffi.cdef(declarations("sne.h", "sne_batch.h"))
+            self._ffi.cdef(declarations("sne.h", "sne_model.h", "sne_verify.h", "sne_batch.h"))
             name = ensemble.identifier
             count = sum(isinstance(layer, SynapticLayer) for s in ensemble.students for layer in s.layers)
             self._ffi.cdef(f"extern sne_model {name}_model; extern sne_layer_info {name}_layers[{count}];")

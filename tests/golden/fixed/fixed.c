@@ -1,5 +1,6 @@
 /* fixed: tables and layer order. Made by sne-edge; fingerprint 2baefca5b45cb1be. Do not edit: export the model again. */
 #include "fixed.h"
+#include "sne_model.h"
 #include "sne_student.h"
 
 /* Compiled with SNE_TRACE, a state keeps all membranes, for verification. */

@@ -10,6 +10,7 @@
 #define FIXED_H
 
 #include "sne.h"
+#include "sne_verify.h"
 
 #if SNE_RUNTIME_VERSION != 5
 #error "fixed was generated for another version of the sne-edge runtime: export it again"

@@ -1,5 +1,6 @@
 /* fixed: runs the golden vectors and compares every logit, decision, spike count and cost. Made by sne-edge. */
 #include "fixed.h"
+#include "sne_model.h"
 
 uint32_t fixed_selftest(fixed_state *state)
 {

@@ -1,7 +1,7 @@
 /* fixed: golden vectors, the reference's results under the model's own policy. Made by sne-edge; fingerprint 2baefca5b45cb1be.
  * Only the self-test and a device that offers them over its serial line refer to this file. */
 #include "fixed.h"
-#include "sne_neuron.h"
+#include "sne_core.h"
 
 static const uint8_t SNE_WORD_ALIGNED inputs[108] = {
     139, 176, 213, 250, 31, 68, 105, 142, 179, 216, 253, 34, 71, 108, 145, 182,
