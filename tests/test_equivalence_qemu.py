@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from sne_edge.codegen.layout import state_layout
+from sne_edge.codegen.layout import MAX_ROWS, state_layout
 from strategies import ENCODERS, every_policy, proven, random_ensemble, random_inputs, with_early
-from test_equivalence import depthwise, ensemble_of, linear
+from test_equivalence import audio, depthwise, ensemble_of, linear, seldom, swept
 
 from sne_edge.check.verify import ReferenceEngine
 from sne_edge.deploy.boards import resolve_board
@@ -186,6 +186,29 @@ def test_scattered_spikes_are_exact_on_every_core(
     kernels = [stage.kernel for stage in state_layout(ensemble).stages[0]]
     assert kernels == ["overlap" if "overlapping" in case else "scatter", "scatter", "gather"]
     assert_device(ensemble, board, tmp_path, random.Random(case), samples=2)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_columns_that_no_position_sees_are_exact_on_every_core(
+    bits: int, board: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    """Their room in the list of rows lets more of them be added at once than the windows ask for."""
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    ensemble = swept(149, 447, bits)
+    ((first, _),) = state_layout(ensemble).stages
+    assert (first.kernel, first.listed) == ("sweep", MAX_ROWS)
+    inputs = np.full((1, ensemble.encoder.input_bytes), 0x7F, np.uint8)
+    assert_device(ensemble, board, tmp_path, random.Random(0), inputs=inputs)
+
+
+@pytest.mark.parametrize("kind", ["conv", "maxpool"])
+def test_a_second_of_sound_is_exact_on_a_core(kind: str, require_tool: Callable[..., None], tmp_path: Path) -> None:
+    """On a board with the memory that it takes: tables of more than 65,535 pairs, and hardly any spikes."""
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    ensemble = seldom(audio(kind, 24000, 3))
+    inputs = random_inputs(random.Random(0), ensemble, 8)[-1:]
+    assert_device(ensemble, "mps2-an385", tmp_path, random.Random(0), inputs=inputs)
 
 
 @pytest.mark.parametrize("board", BOARDS)

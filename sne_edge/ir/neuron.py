@@ -121,9 +121,10 @@ def prove_bound(
     """
     low, high = constant  # charged from v = 0
     if neuron.clamp is not None:
-        ends = [neuron.decay.apply(np.full_like(threshold, value)) for value in neuron.clamp]
+        bottom, top = (np.full_like(threshold, value) for value in neuron.clamp)
+        ends = [neuron.decay.apply(bottom), neuron.decay.apply(top)]
         if neuron.reset_delay:
-            ends = _delayed(neuron, *(np.full_like(threshold, value) for value in neuron.clamp), threshold, None, [])
+            ends = _delayed(neuron, bottom, top, threshold, None, [])
         low, high = np.minimum(low, ends[0] + constant[0]), np.maximum(high, ends[1] + constant[1])
     # 0 is in the range: a fresh membrane is 0, and a clamp or a reset may leave any value between 0 and the sum.
     seen_low, seen_high = min(0, int(low.min())), max(0, int(high.max()))
@@ -207,13 +208,15 @@ def _delayed(
 def _lower(a: np.ndarray, b: np.ndarray, choices: Arrays | None) -> np.ndarray:
     if choices is not None:
         choices.append(a < b)
-    return np.minimum(a, b)
+    lower: np.ndarray = np.minimum(a, b)
+    return lower
 
 
 def _higher(a: np.ndarray, b: np.ndarray, choices: Arrays | None) -> np.ndarray:
     if choices is not None:
         choices.append(a > b)
-    return np.maximum(a, b)
+    higher: np.ndarray = np.maximum(a, b)
+    return higher
 
 
 def _same_steps(
@@ -233,7 +236,7 @@ def _same_steps(
     the value, stays on its step. So where both are alike at the first and at the last of these timesteps, and the last
     one's move is the first one's, they are alike in between.
     """
-    count = left.copy()
+    count: np.ndarray = left.copy()
     for place, value in enumerate(leaks):
         moved = move[place % 2] if len(leaks) == 2 else (move[0] if place == 0 else move[1])
         bottom, top = neuron.decay.step(value)
