@@ -13,7 +13,7 @@ from sne_edge.codegen import frontend, layout
 from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, SynapticLayer, size
-from sne_edge.ir.limits import UINT16
+from sne_edge.ir.limits import UINT16, padded
 from sne_edge.ir.neuron import INT16, INT32
 from sne_edge.ir.student import QuantStudent
 
@@ -134,7 +134,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
     width, neuron = layer.width, layer.neuron
     low, high = INT16 if width == 16 else INT32
     readout = neuron.kind == "li"
-    stride = layout.padded(layer.channels)
+    stride = padded(layer.channels)
     threshold = np.full(stride, high, np.int64)  # what pads a row never fires
     threshold[: layer.channels] = np.clip(layer.threshold, low, high)  # one beyond the proven range never fires either
     bias = np.zeros(stride, np.int64)
