@@ -29,7 +29,7 @@ ROOMS = {  # room -> modules that lay beside each other before
 }
 MOVED = {module: [f"{room}.{module}"] for room, modules in ROOMS.items() for module in modules.split()}
 MOVED |= {
-    "datasets": ["data.named"],
+    "datasets": ["data.named", "data.raw", "data.images", "data.formats"],
     "evaluate": ["check.evaluation"],
     "verify": ["check.verify", "deploy.engine", "link.engine"],
     "model": [

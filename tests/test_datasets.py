@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import pickle
+import shutil
 import tarfile
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sne_edge.data import cache, images
 from sne_edge.data import named as datasets
-from sne_edge.data.dataset import load_dataset
+from sne_edge.data.dataset import divide, load_dataset
+from sne_edge.data.raw import Raw
 from sne_edge.errors import SneError
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr(datasets, "_cache", lambda: folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("SNE_EDGE_DATA", raising=False)
 
 
@@ -134,6 +138,161 @@ def test_images_of_two_sizes_and_broken_ones_are_refused(pictures: Path):
     (pictures / "train" / "cat" / "odd.png").write_bytes(b"no picture")
     with pytest.raises(SneError, match="is no readable image"):
         load_dataset(pictures)
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Other content in a file of the same name, and as far as possible the same size and times."""
+    before = path.stat()
+    path.write_bytes(content.ljust(before.st_size, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_what_is_read_of_a_folder_is_what_its_files_hold_now(pictures: Path):
+    seen = [load_dataset(pictures)]
+    png = pictures / "train" / "cat" / "0.png"
+    other = (pictures / "train" / "cat" / "2.png").read_bytes()
+    folders = [p for p in pictures.rglob("*") if p.is_dir()]
+    times = {p: p.stat() for p in [pictures, *folders]}
+    for change in (
+        lambda: rewrite(png, other),
+        lambda: draw(pictures / "train" / "cat" / "99.png", 99),
+        lambda: (pictures / "train" / "cat" / "99.png").rename(pictures / "train" / "dog" / "99.png"),
+        lambda: (pictures / "test" / "dog" / "1.png").unlink(),
+    ):
+        change()
+        for folder, stat in times.items():
+            os.utime(folder, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        seen.append(load_dataset(pictures))
+    assert len({data.fingerprint for data in seen}) == len(seen) == 5
+    assert [len(d.y_train) + len(d.y_val) for d in seen] == [12, 12, 13, 13, 13] and len(seen[-1].y_test) == 11
+
+
+def test_what_is_read_of_an_archive_is_what_it_holds_now(pictures: Path, tmp_path: Path):
+    archive, prints = tmp_path / "cifar10-jpeg.tar.xz", []
+    for colour in (1, 2):
+        draw(pictures / "train" / "cat" / "0.png", colour)
+        with tarfile.open(archive, "w:xz") as tar:
+            tar.add(pictures, "any-name")
+        os.utime(archive, ns=(10**18, 10**18))
+        prints.append(load_dataset("cifar10-jpeg", folder=tmp_path).fingerprint)
+    assert prints[0] != prints[1] == load_dataset("cifar10-jpeg", folder=pictures).fingerprint
+
+
+def test_images_are_decoded_once_and_a_damaged_cache_is_made_anew(pictures: Path, monkeypatch: pytest.MonkeyPatch):
+    first = load_dataset(pictures)
+    (kept,) = cache.STORE.path.iterdir()
+    whole = kept.read_bytes()
+    spoilt = (whole[:-1], whole[: len(whole) // 2], b"", whole[:300] + b"?" + whole[301:])
+    for content in spoilt:
+        kept.write_bytes(content)
+        assert load_dataset(pictures).fingerprint == first.fingerprint
+        assert [p.read_bytes() for p in cache.STORE.path.iterdir()] == [whole]
+    monkeypatch.setattr(images, "_decode", None)
+    again = load_dataset(pictures)
+    assert again.fingerprint == first.fingerprint and again.classes == first.classes
+    monkeypatch.setattr(cache, "digest", lambda *places: "other code")
+    with pytest.raises(TypeError):
+        load_dataset(pictures)
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    want = load_dataset(pictures).fingerprint
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert load_dataset(pictures).fingerprint == want
+
+
+def test_grey_images_of_sixteen_bits_keep_their_steps(tmp_path: Path):
+    values = np.linspace(0, 65535, 8 * 8).astype(np.uint16).reshape(8, 8)
+    for n in range(12):
+        path = tmp_path / "deep" / ("a", "b")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values if n % 2 else values[::-1].copy()).save(path)
+    raw = images.images(tmp_path / "deep")
+    assert raw.x.shape == (12, 8, 8, 1) and raw.x.dtype == np.uint8
+    assert np.array_equal(raw.x[-1, :, :, 0], np.rint(values / 257)) and len(np.unique(raw.x)) == 64
+
+
+def test_grey_images_with_transparency_are_grey(tmp_path: Path):
+    for n in range(12):
+        path = tmp_path / ("a", "b")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("LA" if n < 6 else "L", (4, 4), (20 * n, 9) if n < 6 else 20 * n).save(path)
+    assert load_dataset(tmp_path).shape == (4, 4, 1)
+
+
+STRAY = {
+    "at the top": ("preview.png", r"preview\.png does not lie in train/CLASS/"),
+    "in a part": ("train/preview.png", r"train/preview\.png does not lie in"),
+    "in another part": ("val/cat/0.png", r"val/cat/0\.png does not lie in"),
+    "too deep": ("train/cat/more/0.png", r"train/cat/more/0\.png does not lie in"),
+}
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_an_image_outside_a_classs_folder_is_refused(name: str, pictures: Path):
+    place, words = STRAY[name]
+    draw(pictures / place, 3)
+    with pytest.raises(SneError, match=words) as caught:
+        load_dataset(pictures)
+    assert caught.value.hint
+
+
+def test_images_beside_classes_alone_are_refused(pictures: Path):
+    draw(pictures / "train" / "preview.png", 3)
+    with pytest.raises(SneError, match=r"preview\.png does not lie in CLASS/"):
+        load_dataset(pictures / "train")
+
+
+def test_a_class_without_images_is_refused_and_hidden_files_are_nobodys(pictures: Path):
+    for place in (pictures, pictures / "train"):
+        want = load_dataset(place).fingerprint
+        (place / ".cache" / "x").mkdir(parents=True)
+        (place / "notes.txt").touch()
+        hidden = (pictures / "train" / "cat" / "._0.png", pictures / "train" / "cat" / ".thumb.png")
+        for path in hidden:
+            path.write_bytes(b"no picture")
+        assert load_dataset(place).fingerprint == want
+    (pictures / "train" / "bird").mkdir()
+    (pictures / "train" / "bird" / "readme.txt").touch()
+    for place in (pictures, pictures / "train"):
+        with pytest.raises(SneError, match=r"the class (train/)?bird holds no images"):
+            load_dataset(place)
+    draw(pictures / "test" / "bird" / "1.png", 1)
+    (pictures / "train" / "bird" / "readme.txt").unlink()
+    (pictures / "train" / "bird").rmdir()
+    with pytest.raises(SneError, match=f"{pictures.name}.*classes"):
+        load_dataset(pictures)
+
+
+def test_a_test_part_alone_cannot_be_trained_with(pictures: Path):
+    shutil.rmtree(pictures / "train")
+    with pytest.raises(SneError, match="none to train with"):
+        load_dataset(pictures)
+
+
+def test_test_images_have_no_part_in_how_the_others_are_standardised(pictures: Path):
+    def poisoned(raw: Raw) -> list[np.ndarray]:
+        made = divide("own", raw, 0)
+        return [made.x_train, made.x_val]
+
+    raw = images.images(pictures / "train")
+    order = np.random.default_rng(0).permutation(len(raw.x))
+    drawn = order[: round(0.2 * len(raw.x))]
+    spoilt = raw.x.copy()
+    spoilt[drawn] = 255 - spoilt[drawn]
+    assert (divide("own", raw, 0).x_test != divide("own", replace(raw, x=spoilt), 0).x_test).any()
+    for one, two in zip(poisoned(raw), poisoned(replace(raw, x=spoilt)), strict=True):
+        assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xfd7zXZ\0cut"])
+def test_a_damaged_archive_is_refused(content: bytes, tmp_path: Path):
+    (tmp_path / "cifar10-jpeg.tar.xz").write_bytes(content)
+    with pytest.raises(SneError, match=r"cifar10-jpeg\.tar\.xz"):
+        load_dataset("cifar10-jpeg", folder=tmp_path)
 
 
 def test_python_batches_are_read_and_can_run_nothing(tmp_path: Path):

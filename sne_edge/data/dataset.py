@@ -8,8 +8,7 @@ reported.
 from __future__ import annotations
 
 import hashlib
-import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,12 +17,14 @@ import numpy as np
 from ..errors import SneError
 from ..ir.encoder import Shape
 from ..ir.frontend import LogMel
-from .named import NAMED, Raw, images
+from .formats import NPZ_HINT, NPZ_NAMES, npz
+from .images import images
+from .named import NAMED
+from .raw import Raw, standardised
 
-DATASETS = ("mnist1d", *NAMED)
+DATASETS = tuple(NAMED)
 VALIDATION_SHARE = 0.125  # of the training data
-TEST_SHARE = 0.2  # of a file that brings no test samples
-NPZ_HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test and y_test (numpy.savez)"
+TEST_SHARE = 0.2  # of data that bring no test samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Dataset:
     """Samples float32 [N, height, width, channels], channel last, 1-D data having height 1; labels int64 [N].
 
     Of sound the samples are the integers of `frontend`, and `audio_test` are the test recordings, int16 [N, samples].
-    `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored.
+    `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored. `seed` drew the
+    validation samples and, unless `own_test`, the test samples.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Dataset:
     frontend: LogMel | None = None
     audio_test: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
     mirrored: bool = False
+    seed: int = 0
+    own_test: bool = True
 
     @property
     def shape(self) -> Shape:
@@ -68,67 +72,32 @@ def load_dataset(source: str | Path, seed: int = 0, folder: Path | None = None) 
     `folder`: where the files of named data sets lie; by default $SNE_EDGE_DATA. Raises `SneError` for an unknown name,
     a missing or unreadable file, or arrays that make no data set.
     """
-    if str(source) == "mnist1d":
-        return _mnist1d(seed)
     if str(source) in NAMED:
-        return _split(str(source), NAMED[str(source)](folder), seed)
+        return divide(str(source), NAMED[str(source)](folder), seed)
     path = Path(source)
     if path.is_dir():
-        return _split(path.name, images(path), seed)
+        return _told(path, path.resolve().name, images(path), seed)
     if path.suffix == ".npz":
-        return _npz(path, seed)
+        arrays = npz(path)
+        return _told(path, path.stem, Raw(*(arrays.get(key) for key in NPZ_NAMES)), seed)  # type: ignore[arg-type]
     raise SneError(
         f"there is no data set {str(source)!r}",
         f"give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; {NPZ_HINT}",
     )
 
 
-def _mnist1d(seed: int) -> Dataset:
-    """MNIST-1D (Greydanus 2020, arXiv 2011.14439), its standard 4,000 + 1,000 samples, generated on the spot."""
+def _told(path: Path, name: str, raw: Raw, seed: int) -> Dataset:
+    """The data set of a file or folder, which errors name."""
     try:
-        from mnist1d.data import get_dataset_args, make_dataset
-    except ImportError:
-        raise SneError("the package mnist1d is not installed", "pip install 'sne-edge[train]'") from None
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # the generator seeds the global ones
-    try:
-        raw = make_dataset(get_dataset_args())
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
-    return split("mnist1d", raw["x"], raw["y"], raw["x_test"], raw["y_test"], seed=seed)
-
-
-def _split(name: str, raw: Raw, seed: int) -> Dataset:
-    made = split(name, raw.x, raw.y, raw.x_test, raw.y_test, seed=seed)
-    return replace(made, classes=raw.classes, frontend=raw.frontend, audio_test=raw.audio_test, mirrored=raw.mirrored)
-
-
-def _npz(path: Path, seed: int) -> Dataset:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except OSError as error:
-        raise SneError(f"cannot read {path}: {error.strerror or error}", "check the path") from None
-    except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
-        raise SneError(f"{path} is not a readable .npz file: {error}", NPZ_HINT) from None
-    known = {"x_train", "y_train", "x_test", "y_test"}
-    missing = {"x_train", "y_train"} - arrays.keys()
-    if arrays.keys() & {"x_test", "y_test"}:
-        missing |= {"x_test", "y_test"} - arrays.keys()
-    if missing or arrays.keys() - known:
-        odd = ", ".join(sorted(arrays.keys() - known))
-        problem = f"has no {', '.join(sorted(missing))}" if missing else f"holds arrays of unknown names: {odd}"
-        raise SneError(f"{path} {problem}", NPZ_HINT)
-    try:
-        return split(path.stem, *(arrays.get(k) for k in ("x_train", "y_train", "x_test", "y_test")), seed=seed)
+        return divide(name, raw, seed)
     except SneError as error:
         raise SneError(f"{path}: {error.message}", error.hint) from None
 
 
 def split(
     name: str,
-    x: np.ndarray | None,
-    y: np.ndarray | None,
+    x: np.ndarray,
+    y: np.ndarray,
     x_test: np.ndarray | None = None,
     y_test: np.ndarray | None = None,
     *,
@@ -138,15 +107,20 @@ def split(
 
     Raises `SneError` where shapes, types or values make no data set.
     """
-    assert x is not None and y is not None
-    x, y = _samples("x_train", x), _labels("y_train", y, len(x))
+    return divide(name, Raw(x, y, x_test, y_test), seed)
+
+
+def divide(name: str, raw: Raw, seed: int) -> Dataset:
+    """The parts of a data set; see `split`. Test samples have no part in how values are standardised."""
+    x, y = _samples("x_train", raw.x), _labels("y_train", raw.y, len(raw.x))
     generator = np.random.default_rng(seed)
-    if x_test is None or y_test is None:
+    own_test = raw.x_test is not None and raw.y_test is not None
+    if raw.x_test is not None and raw.y_test is not None:
+        x_test = _samples("x_test", raw.x_test)
+        y_test = _labels("y_test", raw.y_test, len(x_test))
+    else:
         order, held = generator.permutation(len(x)), max(1, round(TEST_SHARE * len(x)))
         x, x_test, y, y_test = x[order[held:]], x[order[:held]], y[order[held:]], y[order[:held]]
-    else:
-        x_test = _samples("x_test", x_test)
-        y_test = _labels("y_test", y_test, len(x_test))
     if x.shape[1:] != x_test.shape[1:]:
         raise SneError(f"x_test holds samples of {x_test.shape[1:]}, x_train of {x.shape[1:]}", NPZ_HINT)
     count = int(max(y.max(initial=0), y_test.max())) + 1
@@ -155,9 +129,15 @@ def split(
             f"{len(x)} training samples of {len(np.unique(y))} classes, labels up to {count - 1}, are not enough",
             "label every class 0, 1, 2, ... and give each class training samples",
         )
+    if raw.standardise:
+        x, x_test = standardised(x, x_test)
     order, held = generator.permutation(len(x)), max(1, round(VALIDATION_SHARE * len(x)))
     val, train = np.sort(order[:held]), np.sort(order[held:])
-    return Dataset(name, x[train], y[train], x[val], y[val], x_test, y_test, tuple(str(c) for c in range(count)))
+    classes = raw.classes or tuple(str(c) for c in range(count))
+    return Dataset(
+        name, x[train], y[train], x[val], y[val], x_test, y_test, classes, raw.frontend, raw.audio_test, raw.mirrored,
+        seed, own_test,
+    )  # fmt: skip
 
 
 def _samples(key: str, array: np.ndarray) -> np.ndarray:

@@ -1,62 +1,63 @@
-"""The data sets that sne-edge knows by name, and folders of images: from files to arrays.
+"""The data sets that sne-edge knows by name.
 
-In: a name or a folder, and where files lie. Out: `Raw` arrays, which `data` splits. Files are looked for in the data
+In: a name, and the folder where files lie. Out: `Raw` arrays, which `dataset` splits. Files are looked for in the data
 folder (an argument, else $SNE_EDGE_DATA) and where Debian's packages put them; what can be had from the net is
 downloaded and held against its hash.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import os
-import pickle
-import tarfile
-import wave
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+import random
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import SneError
-from ..files import write_whole
 from ..ir.frontend import LogMel
+from .cache import STORE, decoded
+from .formats import Members, cifar_batch, idx, recording
+from .images import images
+from .raw import Raw
 
 FASHION = {
     "train-images-idx3-ubyte.gz": "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
     "train-labels-idx1-ubyte.gz": "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
-    "t10k-images-idx3-ubyte.gz": "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+    "t10k-images-idx3-ubyte.gz": "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936907477e6dd344da56eaa",
     "t10k-labels-idx1-ubyte.gz": "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
 }
 FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
-@dataclass(frozen=True, eq=False)
-class Raw:
-    """Arrays before their split: x [N, ...], labels [N], the official test part or None, class names; for sound the
-    front end that made x and the test recordings int16 [N, samples]; whether a mirrored sample keeps its class."""
+def mnist1d(folder: Path | None) -> Raw:
+    """MNIST-1D (Greydanus 2020, arXiv 2011.14439), its standard 4,000 + 1,000 samples, generated."""
+    return decoded("mnist1d", "standard", _make_mnist1d, ("mnist1d", "scipy"))
 
-    x: np.ndarray
-    y: np.ndarray
-    x_test: np.ndarray | None
-    y_test: np.ndarray | None
-    classes: tuple[str, ...]
-    frontend: LogMel | None = None
-    audio_test: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
-    mirrored: bool = False
+
+def _make_mnist1d() -> Raw:
+    try:
+        from mnist1d.data import get_dataset_args, make_dataset
+    except ImportError:
+        raise SneError("the package mnist1d is not installed", "pip install 'sne-edge[train]'") from None
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # the generator seeds the global ones
+    try:
+        raw = make_dataset(get_dataset_args())
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+    return Raw(raw["x"], raw["y"], raw["x_test"], raw["y_test"])
 
 
 def fashion_mnist(folder: Path | None) -> Raw:
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), standardised by the training images' mean and deviation."""
-    train, train_labels, test, test_labels = (_idx(_fashion_file(name, folder)) for name in FASHION)
-    x, x_test = _standardised(train[..., None], test[..., None])
-    return Raw(x, train_labels.astype(np.int64), x_test, test_labels.astype(np.int64), FASHION_CLASSES)
+    train, train_labels, test, test_labels = (idx(_fashion_file(name, folder)) for name in FASHION)
+    labels, test_labels = train_labels.astype(np.int64), test_labels.astype(np.int64)
+    return Raw(train[..., None], labels, test[..., None], test_labels, FASHION_CLASSES, standardise=True)
 
 
 def _fashion_file(name: str, folder: Path | None) -> bytes:
@@ -66,11 +67,8 @@ def _fashion_file(name: str, folder: Path | None) -> bytes:
         try:
             import pooch
 
-            found = Path(
-                pooch.retrieve(
-                    FASHION_URL + name, f"sha256:{FASHION[name]}", fname=name, path=_cache() / "fashion-mnist"
-                )
-            )
+            downloads = STORE.path / "fashion-mnist"
+            found = Path(pooch.retrieve(FASHION_URL + name, f"sha256:{FASHION[name]}", fname=name, path=downloads))
         except ImportError:
             raise SneError("the package pooch is not installed", "pip install 'sne-edge[train]'") from None
         except Exception as error:  # a network has many ways to fail
@@ -84,37 +82,32 @@ def _fashion_file(name: str, folder: Path | None) -> bytes:
     return content
 
 
-def _idx(content: bytes) -> np.ndarray:
-    """An array of bytes in the IDX format: 0, 0, 8 (bytes), dimensions, their sizes, big-endian."""
-    plain = gzip.decompress(content)
-    rank = plain[3]
-    shape = np.frombuffer(plain, ">u4", rank, 4)
-    return np.frombuffer(plain, np.uint8, offset=4 + 4 * rank).reshape(shape)
-
-
 def fsdd(folder: Path | None) -> Raw:
     """Free Spoken Digit Dataset: recordings 0 to 4 of each speaker and digit are the test part, as its authors have it.
 
     The inputs are the integers of the log-mel front end, fitted to the training recordings.
     """
-    frontend = LogMel()
     where = _find(folder, "fsdd", ("fsdd.tar.xz",), "*_*_*.wav", "the recordings DIGIT_SPEAKER_N.wav, or fsdd.tar.xz")
+    members = Members(where, (".wav",))
+    return decoded("fsdd", members.print(), lambda: _decode_fsdd(members))
+
+
+def _decode_fsdd(members: Members) -> Raw:
+    frontend = LogMel()
     audio, labels, test = [], [], []
-    for name, content in _members(where, (".wav",)):
+    for name, content in members:
         try:
             digit, _, number = Path(name).stem.split("_")
-            with wave.open(io.BytesIO(content)) as file:
-                if (file.getframerate(), file.getsampwidth(), file.getnchannels()) != (8000, 2, 1):
-                    raise ValueError("not 8 kHz, 16 bits, mono")
-                samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")[: frontend.samples]
+            samples = recording(content, frontend.rate)[: frontend.samples]
             labels.append(int(digit))
             test.append(int(number) < 5)
-        except (ValueError, wave.Error, EOFError) as error:
+        except ValueError as error:
             raise SneError(f"{name} is no recording of FSDD: {error}", "use the data set as it comes") from None
         audio.append(np.pad(samples, (0, frontend.samples - len(samples))))
+    if all(test) or not any(test):
+        what = f"{members.where} holds {len(audio)} recordings, not both parts"
+        raise SneError(what, "use the whole data set: 3,000 recordings")
     x, y, held = np.stack(audio).astype(np.int16), np.array(labels), np.array(test)
-    if held.all() or not held.any():
-        raise SneError(f"{where} holds {len(x)} recordings, not both parts", "use the whole data set: 3,000 recordings")
     frontend = frontend.fitted(x[~held])
     made = frontend.apply(x).astype(np.float32)
     return Raw(made[~held], y[~held], made[held], y[held], tuple("0123456789"), frontend, x[held])
@@ -130,95 +123,15 @@ def cifar10_jpeg(folder: Path | None) -> Raw:
 def cifar10(folder: Path | None) -> Raw:
     """CIFAR-10 (Krizhevsky 2009) from its Python batches."""
     where = _find(folder, "cifar-10-batches-py", (), "data_batch_1", "the folder cifar-10-batches-py")
-    parts = []
-    for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta"):
-        try:
-            parts.append(_Batch(io.BytesIO((where / name).read_bytes()), encoding="bytes").load())
-        except (OSError, pickle.UnpicklingError, EOFError, ValueError) as error:
-            raise SneError(f"cannot read {where / name}: {error}", "unpack cifar-10-python.tar.gz again") from None
+    files = (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta")
+    parts = [cifar_batch(where / name) for name in files]
     shaped = [p[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for p in parts[:6]]
     labels = [np.array(p[b"labels"]) for p in parts[:6]]
-    x, x_test = _standardised(np.concatenate(shaped[:5]), shaped[5])
     names = tuple(n.decode() for n in parts[6][b"label_names"])
-    return Raw(x, np.concatenate(labels[:5]), x_test, labels[5], names, mirrored=True)
-
-
-class _Batch(pickle.Unpickler):
-    """Unpickles arrays and plain values, nothing that runs."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.partition(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype"):
-            return super().find_class(module, name)
-        if (module, name) == ("_codecs", "encode"):
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a data set")
-
-
-def images(where: Path) -> Raw:
-    """Images of one size in train/CLASS/ and, if there are any, test/CLASS/, or in CLASS/; a folder or an archive.
-
-    Decoded once, then kept in the user's cache.
-    """
-    print_of_files = f"{where.resolve()}{where.stat().st_mtime_ns}{where.stat().st_size}"
-    kept = _cache() / f"images-{hashlib.sha256(print_of_files.encode()).hexdigest()[:16]}.npz"
-    if not kept.exists():
-        _decode(where, kept)
-    with np.load(kept) as arrays:
-        x, y, test, names = (arrays[key] for key in ("x", "y", "test", "classes"))
-    classes = tuple(str(n) for n in names)
-    if not test.any():
-        return Raw(_standardised(x, x)[0], y, None, None, classes)
-    train, held = _standardised(x[~test], x[test])
-    return Raw(train, y[~test], held, y[test], classes)
-
-
-def _decode(where: Path, kept: Path) -> None:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise SneError("the package pillow is not installed", "pip install 'sne-edge[train]'") from None
-    pixels, labels, test = [], [], []
-    for name, content in _members(where, SUFFIXES):
-        part, label = ("", *Path(name).parts[:-1])[-2:]
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                array = np.asarray(image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB"))
-        except Exception as error:  # Pillow's decoders each have their own
-            raise SneError(f"{where}: {name} is no readable image: {error}", "remove or repair it") from None
-        pixels.append(array.reshape(*array.shape[:2], -1))
-        labels.append(label)
-        test.append(part == "test")
-    if not pixels:
-        raise SneError(f"{where} holds no images", f"put them in train/CLASS/ and test/CLASS/: {', '.join(SUFFIXES)}")
-    sizes = sorted({p.shape for p in pixels})
-    if len(sizes) > 1:
-        raise SneError(
-            f"{where} holds images of {sizes[0]} and {sizes[1]}", "make all of one size, all grey or all colour"
-        )
-    classes, y = np.unique(labels, return_inverse=True)
-    arrays: dict[str, Any] = {
-        "x": np.stack(pixels),
-        "y": y.astype(np.int64),
-        "test": np.array(test),
-        "classes": classes,
-    }
-    write_whole(kept, lambda file: np.savez(file, **arrays))
-
-
-def _members(where: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every file with one of the suffixes in a folder or archive, by name."""
-    try:
-        if where.is_dir():
-            for path in sorted(where.rglob("*")):
-                if path.suffix.lower() in suffixes:
-                    yield str(path.relative_to(where)), path.read_bytes()
-            return
-        with tarfile.open(where) as archive:
-            found = [(m.name, archive.extractfile(m)) for m in archive if Path(m.name).suffix.lower() in suffixes]
-            contents = [(name, file.read()) for name, file in found if file is not None]
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise SneError(f"cannot read {where}: {error}", "is the archive whole? get it again") from None
-    yield from sorted(contents)
+    return Raw(
+        np.concatenate(shaped[:5]), np.concatenate(labels[:5]), shaped[5], labels[5], names, standardise=True,
+        mirrored=True,
+    )  # fmt: skip
 
 
 def _find(folder: Path | None, name: str, archives: tuple[str, ...], sign: str, what: str) -> Path:
@@ -239,24 +152,13 @@ def _folders(folder: Path | None, name: str) -> list[Path]:
     return [] if given is None else [given, given / name]
 
 
-def _cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("sne-edge") / "data"
-
-
-def _standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both parts float32, by the mean and deviation of each channel of the training part."""
-    axes = tuple(range(train.ndim - 1))
-    mean = train.mean(axis=axes, dtype=np.float64)
-    deviation = train.std(axis=axes, dtype=np.float64) + 1e-6
-    a, b = (
-        (part.astype(np.float32) - mean.astype(np.float32)) / deviation.astype(np.float32) for part in (train, test)
-    )
-    return a, b
-
-
-NAMED = {"fashion-mnist": fashion_mnist, "fsdd": fsdd, "cifar10-jpeg": cifar10_jpeg, "cifar10": cifar10}
+NAMED: dict[str, Callable[[Path | None], Raw]] = {
+    "mnist1d": mnist1d,
+    "fashion-mnist": fashion_mnist,
+    "fsdd": fsdd,
+    "cifar10-jpeg": cifar10_jpeg,
+    "cifar10": cifar10,
+}
 ORIGINS = {  # whose it is, and under which licence
     "mnist1d": "MNIST-1D (Greydanus 2020, arXiv 2011.14439), generated by code under Apache-2.0",
     "fashion-mnist": "Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), MIT licence",

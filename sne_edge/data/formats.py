@@ -1,0 +1,160 @@
+"""File formats of data sets: archives and folders, NumPy's .npz, IDX, WAV, CIFAR's Python batches.
+
+In: paths or bytes. Out: names and contents, or arrays. What cannot be read raises `SneError`; no format runs code.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+import wave
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ..errors import SneError
+
+NPZ_HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test and y_test (numpy.savez)"
+NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Members:
+    """The files with one of some suffixes in a folder or a tar archive, hidden ones left out, ordered by name.
+
+    Iterating gives names, as in the archive or relative to the folder, and contents. Raises `SneError` where something
+    cannot be read.
+    """
+
+    def __init__(self, where: Path, suffixes: tuple[str, ...]) -> None:
+        self.where, self.suffixes = where, suffixes
+        self.packed = not where.is_dir()
+        self._archive = _content(where) if self.packed else b""
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return self._from_archive() if self.packed else self._from_folder()
+
+    def print(self) -> str:
+        """64 hex digits over all names and contents, folders' names too; of an archive, over the file."""
+        digest = hashlib.sha256(self._archive + "\n".join(sorted(self.folders())).encode("utf-8", "surrogateescape"))
+        for name, content in () if self.packed else self:
+            digest.update(f"{name}\n{len(content)}\n".encode("utf-8", "surrogateescape") + content)
+        return digest.hexdigest()
+
+    def folders(self) -> set[str]:
+        """Names of all folders in a folder; none of an archive, which need not list them."""
+        return set() if self.packed else {name for name, _ in _walk(self.where)}
+
+    def _from_folder(self) -> Iterator[tuple[str, bytes]]:
+        names = [f"{folder}/{file}" if folder else file for folder, files in _walk(self.where) for file in files]
+        for name in sorted(filter(self._wanted, names), key=_parts):
+            yield name, _content(self.where / name)
+
+    def _from_archive(self) -> Iterator[tuple[str, bytes]]:
+        found = []
+        try:
+            with tarfile.open(fileobj=io.BytesIO(self._archive)) as archive:
+                for member in archive:
+                    name = str(PurePosixPath(member.name))
+                    file = archive.extractfile(member) if self._wanted(name) else None
+                    if file is not None:
+                        found.append((name, file.read()))
+        except Exception as error:  # tarfile, lzma, zlib and bz2 each have their own
+            raise SneError(f"cannot read {self.where}: {error}", "is the archive whole? get it again") from None
+        yield from sorted(found, key=lambda member: _parts(member[0]))
+
+    def _wanted(self, name: str) -> bool:
+        parts = _parts(name)
+        hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+        return not hidden and PurePosixPath(name).suffix.lower() in self.suffixes
+
+
+def _walk(where: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder below `where`, relative to it, and its files; links to folders are followed, once each."""
+    seen = set()
+    for top, folders, files in os.walk(where, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(top)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        relative = os.path.relpath(top, where).replace(os.sep, "/")
+        yield "" if relative == "." else relative, files
+
+
+def _refuse(error: OSError) -> None:
+    raise SneError(f"cannot read {error.filename}: {error.strerror}", "check the path and its permissions")
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(name.split("/"))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SneError(f"cannot read {path}: {error.strerror or error}", "check the path and its permissions") from None
+
+
+def npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz data set: x_train, y_train and, both or neither, x_test and y_test."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except OSError as error:
+        raise SneError(f"cannot read {path}: {error.strerror or error}", "check the path") from None
+    except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
+        raise SneError(f"{path} is not a readable .npz file: {error}", NPZ_HINT) from None
+    missing = {"x_train", "y_train"} - arrays.keys()
+    if arrays.keys() & {"x_test", "y_test"}:
+        missing |= {"x_test", "y_test"} - arrays.keys()
+    odd = arrays.keys() - set(NPZ_NAMES)
+    if missing or odd:
+        problem = f"has no {', '.join(sorted(missing))}" if missing else "holds arrays of unknown names: "
+        raise SneError(f"{path} {problem}{'' if missing else ', '.join(sorted(odd))}", NPZ_HINT)
+    return arrays
+
+
+def idx(content: bytes) -> np.ndarray:
+    """An array of bytes in the gzipped IDX format: 0, 0, 8 (bytes), dimensions, their sizes, big-endian."""
+    plain = gzip.decompress(content)
+    rank = plain[3]
+    shape = np.frombuffer(plain, ">u4", rank, 4)
+    return np.frombuffer(plain, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def recording(content: bytes, rate: int) -> np.ndarray:
+    """The samples, int16, of a mono WAV file of 16 bits and a `rate` in Hz. Raises `ValueError` where it is none."""
+    try:
+        with wave.open(io.BytesIO(content)) as file:
+            if (file.getframerate(), file.getsampwidth(), file.getnchannels()) != (rate, 2, 1):
+                raise ValueError(f"not {rate / 1000:g} kHz, 16 bits, mono")
+            return np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    except (wave.Error, EOFError) as error:
+        raise ValueError(str(error) or "it is cut off") from None
+
+
+def cifar_batch(path: Path) -> dict[bytes, Any]:
+    """A Python batch of CIFAR-10: a pickled dict of arrays and plain values."""
+    try:
+        made: dict[bytes, Any] = _Batch(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+    except (OSError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise SneError(f"cannot read {path}: {error}", "unpack cifar-10-python.tar.gz again") from None
+    return made
+
+
+class _Batch(pickle.Unpickler):
+    """Unpickles arrays and plain values, nothing that runs."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype"):
+            return super().find_class(module, name)
+        if (module, name) == ("_codecs", "encode"):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in a data set")

@@ -1,0 +1,117 @@
+"""Folders of images: train/CLASS/ and, if there are any, test/CLASS/, or CLASS/ alone; a folder or a tar archive.
+
+In: a path. Out: `Raw` pixels, uint8, of one size; decoded once, then in the cache under what all files hold.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import SneError
+from .cache import decoded
+from .formats import Members
+from .raw import Raw
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+PARTS = ("train", "test")
+GREY = ("1", "L", "LA")  # Pillow's modes; all others but those of 16 bits become RGB
+LAYOUT = f"put images in train/CLASS/ and test/CLASS/, or all in CLASS/: {', '.join(SUFFIXES)}"
+
+
+def images(where: Path) -> Raw:
+    """Grey or colour images, of which colour is RGB; grey ones of 16 bits are scaled to 8.
+
+    Raises `SneError` for files that are no images, are of several sizes or colours, or do not lie in classes' folders.
+    """
+    members = Members(where, SUFFIXES)
+    before = members.print()
+
+    def decode() -> Raw:
+        made = _decode(members)
+        if members.print() != before:
+            raise SneError(f"{where} changed while it was read", "try again when nothing writes to it")
+        return made
+
+    return decoded("images", before, decode, ("pillow",))
+
+
+def _decode(members: Members) -> Raw:
+    pixels, names = [], []
+    for name, content in members:
+        pixels.append(_pixels(f"{members.where}: {name}", content))
+        names.append(name)
+    if not pixels:
+        raise SneError(f"{members.where} holds no images", LAYOUT)
+    first = {array.shape: name for array, name in zip(reversed(pixels), reversed(names), strict=True)}
+    if len(first) > 1:
+        (shape, one), (other, two) = list(first.items())[:2]
+        told = f"{_size(shape)} ({one}) and {_size(other)} ({two})"
+        raise SneError(f"{members.where} holds images of {told}", "make all of one size, all grey or all colour")
+    places = _places(members, names)
+    classes, y = np.unique([label for _, label in places], return_inverse=True)
+    test = np.array([part == "test" for part, _ in places])
+    x, y, known = np.stack(pixels), y.astype(np.int64), tuple(str(name) for name in classes)
+    if not test.any():
+        return Raw(x, y, classes=known, standardise=True)
+    return Raw(x[~test], y[~test], x[test], y[test], known, standardise=True)
+
+
+def _pixels(name: str, content: bytes) -> np.ndarray:
+    """An image's uint8 [height, width, channels]."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise SneError("the package pillow is not installed", "pip install 'sne-edge[train]'") from None
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.mode.startswith("I"):  # 16 bits; Pillow would cut what is above 255
+                array = _eight_bits(np.asarray(image, dtype=np.int64))
+            else:
+                array = np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
+    except Exception as error:  # Pillow's decoders each have their own
+        raise SneError(f"{name} is no readable image: {error}", "remove or repair it") from None
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _eight_bits(array: np.ndarray) -> np.ndarray:
+    """Values 0..65535 as the nearest of 0..255, 65535 being 255."""
+    if array.min() < 0 or array.max() > 65535:
+        raise ValueError(f"values {array.min()}..{array.max()} are beyond 16 bits")
+    return ((array * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    height, width, channels = shape
+    return f"{width}x{height} {'grey' if channels == 1 else 'colour'}"
+
+
+def _places(members: Members, names: list[str]) -> list[tuple[str, str]]:
+    """Each image's part (`train`, `test`, or none) and class, from the folders that it lies in."""
+    paths = [tuple(name.split("/")[:-1]) for name in names]
+    if members.packed:  # an archive may hold the folder, not what is in it
+        while paths[0] and paths[0][0] not in PARTS and {p[:1] for p in paths} == {paths[0][:1]}:
+            paths = [p[1:] for p in paths]
+    parted = any(path[:1] in (("train",), ("test",)) for path in paths)
+    for name, path in zip(names, paths, strict=True):
+        if len(path) != 1 + parted or (parted and path[0] not in PARTS):
+            wanted = "train/CLASS/ or test/CLASS/" if parted else "CLASS/"
+            raise SneError(
+                f"{members.where}: {name} does not lie in {wanted}",
+                "move or remove it; validation samples are drawn from train/" if parted else LAYOUT,
+            )
+    filled = {"/".join(path) for path in paths}
+    empty = sorted(
+        folder
+        for folder in members.folders() - filled
+        if len(parts := folder.split("/")) == 1 + parted
+        and (not parted or parts[0] in PARTS)
+        and not any(part[:1] in ("", ".") for part in parts)
+    )
+    if empty:
+        raise SneError(f"{members.where}: the class {empty[0]} holds no images", "fill its folder or remove it")
+    if parted and not any(path[0] == "train" for path in paths):
+        raise SneError(f"{members.where} holds a test part, but none to train with", LAYOUT)
+    return [("", *path)[-2:] for path in paths]  # type: ignore[misc]
