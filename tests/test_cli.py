@@ -159,7 +159,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], message: str, hint: s
         (["verify", "{model}", "--on", "socket://127.0.0.1:1"], "127.0.0.1:1", ""),
         (["plot", "{model}"], "holds no figures", "train"),
         (["calibrate", "{model}", "-o", "x.sne", "--data", "unheard-of"], "unheard-of", "npz"),
-        (["calibrate", "{model}", "-o", "x.sne", "--data", "mnist1d"], "does not hold samples of 32", "shape"),
+        (["calibrate", "{model}", "-o", "x.sne", "--data", "mnist1d"], "10 classes, the model 4", "the model's"),
         (["calibrate", "mnist1d", "-o", "x.sne", "--data", "mnist1d", "--policy", "first"], "'first'", "routed"),
         (["calibrate", "mnist1d", "-o", "x.sne", "--data", "mnist1d", "--target-ops", "9"], "alone takes", "at least"),
         (

@@ -13,6 +13,7 @@ from ..errors import SneError
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..data.dataset import Dataset
     from ..ir.ensemble import QuantEnsemble
 
 
@@ -46,23 +47,32 @@ def exported(model: str, board: str) -> Iterator[tuple[str, Path]]:
         yield ensemble.name, write(ensemble, target, Path(folder) / "model")
 
 
-def encoded_samples(ensemble: QuantEnsemble, data: str | None, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Encoded test samples and labels (-1 where unknown): of a data set, or the golden vectors."""
+def data_for(
+    ensemble: QuantEnsemble, data: str, folder: Path | None, other: bool = False, seed: int | None = None
+) -> Dataset:
+    """A data set split as the model's training split it; a note where it can't be told what the model has seen of it.
+
+    Raises `SneError` where samples that it holds out may be ones that the model was trained with, as
+    `data.origin.check` says.
+    """
+    from ..data.origin import load_for
+
+    dataset, note = load_for(ensemble.provenance, ensemble.classes, data, folder, seed=seed, other=other)
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
+    return dataset
+
+
+def encoded_samples(
+    ensemble: QuantEnsemble, data: str | None, folder: Path | None, other: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encoded test samples and labels (-1 where unknown): of a data set, see `data_for`, or the golden vectors."""
     if data is None:
         if not len(ensemble.vectors.inputs):
             raise SneError(f"{ensemble.name} holds no golden vectors", "give samples with --data")
         return ensemble.vectors.inputs, ensemble.vectors.labels
-    from ..data.dataset import load_dataset
-
-    dataset = load_dataset(data, folder=folder)
+    dataset = data_for(ensemble, data, folder, other)
     return ensemble.encoder.encode(dataset.x_test), dataset.y_test
-
-
-def split_seed(ensemble: QuantEnsemble) -> int:
-    """The seed that drew the validation samples of the model's training; 0 where none is known."""
-    config = ensemble.provenance.get("config")
-    seed = config.get("seed") if isinstance(config, dict) else None
-    return seed if isinstance(seed, int) and seed >= 0 else 0
 
 
 def default_places(always: list[str]) -> list[str]:

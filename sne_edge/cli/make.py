@@ -9,8 +9,8 @@ import typer
 
 from ..errors import SneError
 from .app import app
-from .inputs import load, need_training, numbers, split_seed
-from .options import DataDir, Executor, Json, Model
+from .inputs import data_for, load, need_training, numbers
+from .options import DataDir, Executor, Json, Model, OtherData
 from .output import bars, print_json, print_table
 
 if TYPE_CHECKING:
@@ -146,11 +146,18 @@ def quantize(
         str,
         typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
     ] = "8",
+    seed: Annotated[
+        int,
+        typer.Option(help="Seed of the split; of `load_dataset`, if the network was trained on its samples.", min=0),
+    ] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons. FILE.py is run: name one you trust."""
+    import msgspec
+
     from ..data.dataset import load_dataset
+    from ..data.origin import record
     from ..ir.artifact import check_writable, save
 
     need_training()
@@ -158,7 +165,7 @@ def quantize(
     from ..interchange.script import load_network
     from ..quantize.quantize import make_encoder, quantize_network
 
-    dataset = load_dataset(data, folder=data_dir)
+    dataset = load_dataset(data, seed, data_dir)
     size = None if shape is None else numbers("--shape", shape)
     widths = numbers("--bits", bits)
     made = quantize_network(
@@ -166,7 +173,8 @@ def quantize(
         labels=dataset.y_val, encoder=make_encoder(encoder, dataset.x_val, timesteps, size), classes=dataset.classes,
         bits=widths[0] if len(widths) == 1 else widths,
     )  # fmt: skip
-    save(made, output)
+    provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
+    save(msgspec.structs.replace(made, provenance=provenance), output)
     print(f"wrote {output}: like the float network on {made.provenance['agreement']:.2%} of the validation samples")
 
 
@@ -192,12 +200,13 @@ def calibrate(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the validation split; default the one of the model's training.", min=0)
+        int | None,
+        typer.Option(help="Seed of the split, of a model that does not name its data; others know theirs.", min=0),
     ] = None,
+    other_data: OtherData = False,
     as_json: Json = False,
 ) -> None:
     """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
-    from ..data.dataset import load_dataset
     from ..ir.artifact import check_writable, save
     from ..pipeline.recalibrate import recalibrate
     from ..quantize.calibrate import upper_bound
@@ -206,10 +215,11 @@ def calibrate(
         raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
     ensemble = load(model)
     check_writable(output)
-    dataset = load_dataset(data, split_seed(ensemble) if seed is None else seed, data_dir)
+    dataset = data_for(ensemble, data, data_dir, other_data, seed)
     made, promised = recalibrate(
-        ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy, early=early
-    )
+        ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy, early=early,
+        other=other_data,
+    )  # fmt: skip
     save(made, output)
     if as_json:
         print_json(made.provenance)

@@ -10,7 +10,7 @@ import typer
 from ..errors import SneError
 from .app import app
 from .inputs import default_places, encoded_samples, load, need_training
-from .options import Data, DataDir, Json, Model, On, PolicyOption
+from .options import Data, DataDir, Json, Model, On, OtherData, PolicyOption
 from .output import print_json, print_table, status
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def evaluate(
     model: Model,
     data: Data = None,
     data_dir: DataDir = None,
+    other_data: OtherData = False,
     policy: PolicyOption = None,
     as_json: Json = False,
     jobs: Annotated[int | None, typer.Option(help="Threads that share the samples; default all cores.", min=1)] = None,
@@ -41,7 +42,7 @@ def evaluate(
     from ..study import energy as energies
 
     ensemble = load(model)
-    inputs, labels = encoded_samples(ensemble, data, data_dir)
+    inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)
     policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
     results = evaluate_with(HostEngine(HostModel(ensemble), jobs), inputs, labels, policies)
     if energy:
@@ -108,6 +109,7 @@ def verify(
     on: On = None,
     data: Data = None,
     data_dir: DataDir = None,
+    other_data: OtherData = False,
     count: Annotated[int, typer.Option(help="How many samples to compare.", min=1)] = 32,
     as_json: Json = False,
 ) -> None:
@@ -122,7 +124,7 @@ def verify(
     from ..link.engine import DeviceEngine
 
     ensemble = load(model)
-    inputs = encoded_samples(ensemble, data, data_dir)[0][:count]
+    inputs = encoded_samples(ensemble, data, data_dir, other_data)[0][:count]
     checks: list[Check] = []
     with status() as say:
         say("compiling for this computer")
@@ -173,6 +175,7 @@ def bench(
     ] = None,
     data: Data = None,
     data_dir: DataDir = None,
+    other_data: OtherData = False,
     policy: PolicyOption = None,
     samples: Annotated[int, typer.Option(help="How many inputs to count on the device.", min=1)] = 32,
     as_json: Json = False,
@@ -187,7 +190,7 @@ def bench(
     from ..link.connect import connect
 
     ensemble = load(model)
-    inputs, labels = encoded_samples(ensemble, data, data_dir)
+    inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)
     where = on or default_places([])[0]
     policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
     with status() as say:

@@ -20,6 +20,14 @@ Data = Annotated[
     str | None,
     typer.Option(help="A data set by name (mnist1d), or an .npz with x_test and y_test. Default: the golden vectors."),
 ]
+OtherData = Annotated[
+    bool,
+    typer.Option(
+        "--other-data",
+        help="The model has seen none of this data: judge by it, though it can't be told from what it "
+        "was trained with.",
+    ),
+]
 On = Annotated[
     list[str] | None,
     typer.Option(

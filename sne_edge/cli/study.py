@@ -9,7 +9,7 @@ import typer
 
 from .app import app
 from .inputs import default_places, encoded_samples, load, need_training, numbers
-from .options import DataDir, Executor, Json, Model
+from .options import DataDir, Executor, Json, Model, OtherData
 from .output import bars, print_json, print_table, status
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def card(
         str | None, typer.Option(help="A data set by name, or an .npz. Default: the one that the model was made for.")
     ] = None,
     data_dir: DataDir = None,
+    other_data: OtherData = False,
     on: Annotated[
         list[str] | None, typer.Option(help="An emulated board. May be repeated. Default: Cortex-M0, M3, M4 and M55.")
     ] = None,
@@ -71,7 +72,9 @@ def card(
     check_writable(path)
     trained = ensemble.provenance.get("dataset")
     known = trained.get("name") if isinstance(trained, dict) else None
-    inputs, labels = encoded_samples(ensemble, data or (known if isinstance(known, str) else None), data_dir)
+    inputs, labels = encoded_samples(
+        ensemble, data or (known if isinstance(known, str) else None), data_dir, other_data
+    )
     default_places([])
     with status() as say:
         record = measure(ensemble, inputs, labels, [w.removeprefix("qemu:") for w in on or BOARDS], say)

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from ..check.evaluation import figures
+from ..data import origin
 from ..data.dataset import Dataset
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
@@ -39,13 +40,17 @@ def recalibrate(
     target_ops: float | None = None,
     kind: str = "cascade",
     early: str | None = None,
+    other: bool = False,
 ) -> tuple[QuantEnsemble, Promise]:
     """The ensemble with a policy chosen as `calibrate.choose_policy` says, and what it does to the validation samples.
 
     `early`: the rule by which students end early, one of `early.RULES`; `margin` keeps to `max_drop`, too.
-    Raises `SneError` where the goal or the data do not fit the ensemble, or no C compiler is installed.
+    `other`: the ensemble has seen none of this data, as `data.origin.check` takes it.
+    Raises `SneError` where the goal or the data do not fit the ensemble, samples held out may be ones that it was
+    trained with, or no C compiler is installed.
     """
     check_goal(max_drop, target_ops, kind)
+    origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
     inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
     check_samples(ensemble, inputs, labels)
     steps = ensemble.policy.timesteps or ensemble.encoder.timesteps

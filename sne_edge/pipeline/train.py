@@ -18,6 +18,7 @@ from torch import nn
 
 from ..check.evaluation import figures
 from ..check.verify import ReferenceEngine
+from ..data import origin
 from ..data.dataset import Dataset, load_dataset
 from ..ir.ensemble import QuantEnsemble
 from ..learn import partition as partitions
@@ -108,15 +109,7 @@ def _provenance(
         # a path differs by machine
         "config": json.loads(json.dumps(asdict(config)))
         | {"dataset": dataset.name, "teacher": Path(config.teacher).name},
-        "dataset": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "samples": {
-                "train": len(dataset.y_train),
-                "validation": len(dataset.y_val),
-                "test": len(dataset.y_test),
-            },
-        },
+        "dataset": origin.record(dataset),
         "teacher": {
             "fingerprint": fingerprint(teacher),
             "macs": count_macs(teacher, dataset.shape),

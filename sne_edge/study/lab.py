@@ -20,6 +20,7 @@ import numpy as np
 
 from ..check.evaluation import evaluate
 from ..check.verify import ReferenceEngine
+from ..data import origin
 from ..data.dataset import Dataset, load_dataset
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
@@ -105,7 +106,9 @@ class Lab:
         dataset = self.data(config.seed)
         path = self.cache / f"model-{model_key(config, dataset)}.sne"
         if path.exists():
-            return load(path)
+            kept = load(path)
+            origin.check(kept.provenance, kept.classes, dataset)
+            return kept
         made = train(config, self.progress, dataset=dataset, cache=self.cache, executor=self.executor)
         save(made, path)
         return made
