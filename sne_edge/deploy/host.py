@@ -1,20 +1,14 @@
-"""The host build: an exported model compiled for this computer and called through cffi.
+"""The host build: a model's C, compiled for this computer, called through cffi.
 
-In: a `QuantEnsemble`, or a directory made by `export`. Out: results of whole batches, from the C that firmware runs.
+In: a `QuantEnsemble`. Out: results of whole batches, from the C that firmware runs.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cffi
@@ -25,12 +19,7 @@ from ..ir.ensemble import QuantEnsemble
 from ..ir.layers import SynapticLayer
 from ..ir.policy import ActivationPolicy, check_fits
 from ..resources import RUNTIME
-from .export import export, read_manifest
-from .targets import quoted
-
-# gcc's unroll-and-jam undoes the vectorisation of the accumulation loops.
-CFLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared", "-fvisibility=default")
-GCC_ONLY = ("-fno-loop-unroll-and-jam",)
+from .library import open_library
 
 
 @dataclass(frozen=True)
@@ -84,44 +73,6 @@ def declarations(*headers: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def compiler() -> list[str]:
-    """The host's C compiler: $CC, or the first of cc, gcc, clang. Raises `SneError` where there is none."""
-    command = shlex.split(os.environ.get("CC", ""))
-    for candidate in (command, ["cc"], ["gcc"], ["clang"]):
-        if candidate and shutil.which(candidate[0]):
-            return candidate
-    raise SneError("no C compiler found (tried $CC, cc, gcc, clang)", "install one: apt-get install gcc")
-
-
-def build_library(
-    directory: Path | str, output: Path | str, extra_sources: Sequence[Path] = (), definitions: Sequence[str] = ()
-) -> Path:
-    """Compile an exported directory, `sne_batch.c` and `extra_sources` to the shared library `output`.
-
-    `definitions`: preprocessor symbols, such as SNE_TRACE, which keeps all membranes.
-    """
-    directory = Path(directory)
-    manifest = read_manifest(directory)
-    sources = [directory / name for name in manifest["sources"]] + [RUNTIME / "sne_batch.c", *extra_sources]
-    cc = compiler()
-    base = [
-        *cc,
-        *CFLAGS,
-        *(f"-D{name}" for name in definitions),
-        *quoted(directory, RUNTIME),
-        "-o",
-        str(output),
-        *map(str, sources),
-    ]
-    done = subprocess.run([*base, *GCC_ONLY], capture_output=True, text=True, check=False)
-    if done.returncode:  # clang takes no gcc-only flag
-        done = subprocess.run(base, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = "\n".join(done.stderr.strip().splitlines()[-3:])
-        raise SneError(f"{cc[0]} cannot compile {directory}: {last}", "check the compiler; was the directory edited?")
-    return Path(output)
-
-
 class HostModel:
     """An ensemble compiled for this computer. Not for use from several threads at once; it uses threads itself.
 
@@ -132,16 +83,13 @@ class HostModel:
     def __init__(self, ensemble: QuantEnsemble, trace: bool = False, portable: bool = False) -> None:
         self.ensemble = ensemble
         self.trace = trace
-        with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
-            directory = export(ensemble, "host", Path(folder) / "model")
-            definitions = ("SNE_TRACE",) * trace + ("SNE_PORTABLE",) * portable
-            library = build_library(directory, Path(folder) / "model.so", definitions=definitions)
-            self._ffi = cffi.FFI()
-            self._ffi.cdef(declarations("sne.h", "sne_model.h", "sne_verify.h", "sne_batch.h"))
-            name = ensemble.identifier
-            count = sum(isinstance(layer, SynapticLayer) for s in ensemble.students for layer in s.layers)
-            self._ffi.cdef(f"extern sne_model {name}_model; extern sne_layer_info {name}_layers[{count}];")
-            self._lib: Any = self._ffi.dlopen(str(library))
+        definitions = ("SNE_TRACE",) * trace + ("SNE_PORTABLE",) * portable
+        self._ffi = cffi.FFI()
+        self._ffi.cdef(declarations("sne.h", "sne_model.h", "sne_verify.h", "sne_batch.h"))
+        name = ensemble.identifier
+        count = sum(isinstance(layer, SynapticLayer) for s in ensemble.students for layer in s.layers)
+        self._ffi.cdef(f"extern sne_model {name}_model; extern sne_layer_info {name}_layers[{count}];")
+        self._lib: Any = open_library(ensemble, self._ffi.dlopen, definitions)
         self._model = getattr(self._lib, f"{name}_model")
         table = getattr(self._lib, f"{name}_layers")
         self.layers = [

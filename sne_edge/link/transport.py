@@ -155,7 +155,7 @@ class HostLine:
         import cffi
 
         from ..deploy.build import render_served_model
-        from ..deploy.host import build_library
+        from ..deploy.library import build_library
         from ..resources import FIRMWARE, RUNTIME
 
         with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
