@@ -181,6 +181,84 @@ def test_features_are_cached_by_what_the_file_holds(
     assert len(list((tmp_path / "cache").iterdir())) == 4
 
 
+@pytest.fixture
+def beside(weights: dict[str, np.ndarray], tmp_path: Path) -> Path:
+    """The file as torch writes it today: weights in another file, `net.onnx.data`."""
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    model = onnx.load(write(tmp_path / "whole.onnx", weights, ["N", 1, 1, 16]))
+    onnx.save(model, folder / "net.onnx", save_as_external_data=True, location="net.onnx.data", size_threshold=0)
+    assert (folder / "net.onnx.data").stat().st_size > 4 * 16 * HIDDEN
+    return folder / "net.onnx"
+
+
+def test_weights_in_a_file_beside_are_read_wherever_one_stands(
+    waves: Dataset, weights: dict[str, np.ndarray], beside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "elsewhere").mkdir()
+    for place, path in ((tmp_path / "elsewhere", beside), (beside.parent, Path("net.onnx"))):
+        monkeypatch.chdir(place)
+        found = extract(onnx_teacher(path, waves, "f", "z"), waves.x_val[None])
+        for got, want in zip((found.features, found.logits), computed(waves, weights), strict=True):
+            assert np.allclose(got[0], want, atol=1e-4)
+
+
+def test_keys_cover_the_weights_beside(waves: Dataset, beside: Path, config: TrainConfig):
+    config = replace(config, teacher=str(beside))
+    before = fingerprint(onnx_teacher(beside, waves, "f", "z")), model_key(config, waves)
+    data = beside.parent / "net.onnx.data"
+    content = np.frombuffer(data.read_bytes(), np.float32).copy()
+    content[0] += 1
+    data.write_bytes(content.tobytes())
+    after = fingerprint(onnx_teacher(beside, waves, "f", "z")), model_key(config, waves)
+    assert before[0] != after[0] and before[1] != after[1]
+
+
+def located(path: Path, **entries: str | None) -> Path:
+    """The file with other entries for where its first tensor lies."""
+    model = onnx.load(path, load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        entry.value = entries.get(entry.key) or entry.value
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    "place", ["../secret", "a/../../secret", "{outside}", "C:\\secret", "link", "gone", "sub", "\0"]
+)
+def test_weights_outside_the_files_own_folder_are_refused(place: str, waves: Dataset, beside: Path):
+    outside = beside.parent.parent / "secret"
+    outside.write_bytes((beside.parent / "net.onnx.data").read_bytes())
+    (beside.parent / "link").symlink_to(outside)
+    (beside.parent / "sub").mkdir()
+    with pytest.raises(SneError, match=r"net\.onnx") as caught:
+        onnx_teacher(located(beside, location=place.format(outside=outside)), waves, "f", "z")
+    assert "one folder" in caught.value.hint
+
+
+@pytest.mark.parametrize("entries", [{"offset": "-4"}, {"offset": "10000000"}, {"length": "10000000"}, {"offset": "x"}])
+def test_weights_beyond_their_file_are_refused(entries: dict[str, str], waves: Dataset, beside: Path):
+    with pytest.raises(SneError, match=r"net\.onnx\.data holds \d+ bytes"):
+        onnx_teacher(located(beside, **entries), waves, "f", "z")
+
+
+def test_a_weights_file_below_the_folder_may_be_a_link_within_it(waves: Dataset, beside: Path):
+    (beside.parent / "deep").mkdir()
+    (beside.parent / "deep" / "w").symlink_to(beside.parent / "net.onnx.data")
+    assert onnx_teacher(located(beside, location="deep/w"), waves, "f", "z").names == ["f", "z"]
+
+
+def test_weights_of_another_size_than_their_tensor_are_refused(waves: Dataset, beside: Path):
+    with pytest.raises(SneError, match=r"net\.onnx"):
+        onnx_teacher(located(beside, length="8"), waves, "f", "z")
+
+
+def test_a_batch_of_none_is_refused(waves: Dataset, weights: dict[str, np.ndarray], tmp_path: Path):
+    with pytest.raises(SneError, match="batches of 0 samples") as caught:
+        onnx_teacher(write(tmp_path / "t.onnx", weights, [0, 16]), waves, "f", "z")
+    assert "dynamic_axes" in caught.value.hint
+
+
 @pytest.fixture(scope="module")
 def config(file: Path) -> TrainConfig:
     return TrainConfig(

@@ -57,6 +57,18 @@ def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
     assert again.rows == table.rows
 
 
+def test_what_was_measured_by_other_code_is_measured_again(lab: study.Lab, monkeypatch: pytest.MonkeyPatch):
+    made: list[int] = []
+
+    def measure() -> int:
+        made.append(len(made))
+        return len(made)
+
+    assert [lab.remember(("key",), measure) for _ in range(2)] == [1, 1]
+    monkeypatch.setattr(study, "digest", lambda *places: "other code")
+    assert [lab.remember(("key",), measure) for _ in range(2)] == [2, 2]
+
+
 def test_partitions_are_compared_at_every_number_of_students_and_in_both_ways_of_teaching(lab: study.Lab):
     table = studies.STUDIES["partition"](replace(lab, schemes=("random", "whole")))
     assert [row[1] for row in table.rows] == ["random", "whole"] * 2

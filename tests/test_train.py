@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import msgspec
@@ -19,10 +20,11 @@ from sne_edge.errors import SneError
 from sne_edge.ir.artifact import ZOO, dumps, load, loads
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import format_policy
+from sne_edge.learn import fit
 from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
-from sne_edge.learn.teacher import to_torch
-from sne_edge.pipeline.config import TrainConfig
+from sne_edge.learn.teacher import as_teacher, extract, to_torch
+from sne_edge.pipeline.config import TrainConfig, model_key
 from sne_edge.pipeline.train import train
 from sne_edge.study.report import draw
 
@@ -125,6 +127,56 @@ def test_bad_settings_are_refused_before_anything_runs():
     for bad in ({"scheme": "astrology"}, {"students": 0}, {"seed": -1}, {"views": 0}):
         with pytest.raises(SneError):
             TrainConfig(**bad)
+
+
+def test_nothing_trained_is_found_again_by_other_settings_defaults_or_code(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+):
+    data = load_dataset(config.dataset)
+
+    @dataclass(frozen=True)
+    class Later(Recipe):
+        """That of a later version, with another default."""
+
+        joint: int = 200
+
+    @dataclass(frozen=True)
+    class Wider(Recipe):
+        """That of a later version, with a new setting."""
+
+        fresh: float = 0.0
+
+    plain = TrainConfig()
+    changed = {
+        "scheme": "random", "students": 2, "timesteps": 2, "body": Body((4, 4), (5, 3), (2, 2)), "teacher": "large",
+        "teacher_epochs": 1, "views": 1, "max_drop": 0.2, "vectors": 1, "seed": 1, "minutes": 1.0, "name": "mine",
+        "recipe": Recipe(joint=66),
+    }  # fmt: skip
+    assert changed.keys() == {f.name for f in fields(TrainConfig)} - {"dataset", "features", "logits"}
+    configs = [plain, *(replace(plain, **{key: value}) for key, value in changed.items())]
+    configs += [replace(plain, recipe=recipe) for recipe in (Later(), Wider())]
+    keys = [model_key(c, data) for c in configs]
+    assert len(set(keys)) == len(keys) == 16 and model_key(TrainConfig(), data) == keys[0]
+    monkeypatch.setattr(fit, "digest", lambda *places: "other code")
+    assert model_key(plain, data) not in keys
+
+
+def test_a_teacher_of_other_code_is_another_teacher(config: TrainConfig, tmp_path: Path):
+    class Own(nn.Module):
+        """The same modules, and a function between them that no module shows."""
+
+        def __init__(self, between: Callable[[torch.Tensor], torch.Tensor]) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.classifier, self.between = nn.Linear(16, 8), nn.Linear(8, 3), between
+
+        def features(self, x: torch.Tensor) -> torch.Tensor:
+            return self.between(self.body(x.flatten(1)))
+
+    x = load_dataset(config.dataset).x_val[None]
+    found = [extract(as_teacher(Own(f)), x, tmp_path).features for f in (torch.relu, torch.tanh, torch.relu)]
+    assert not np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.fixture(scope="module")

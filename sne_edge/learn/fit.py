@@ -7,6 +7,8 @@ goes on where its last epoch ended, with the outcome of a run that was not.
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import pickle
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +23,7 @@ from torch.nn import functional
 
 from ..errors import SneError
 from ..files import write_whole
+from ..resources import PACKAGE, digest
 
 Progress = Callable[[str, int, int, str], None]  # (stage, steps done, steps in all, a word on how it goes)
 
@@ -157,6 +160,14 @@ def _share(parameter: nn.Parameter) -> float:
 
 def _snapshot(module: nn.Module) -> dict[str, Tensor]:
     return copy.deepcopy(module.state_dict())
+
+
+def outcome_key(*parts: Any) -> str:
+    """16 hex digits over `parts`, JSON-able, that decide what is trained, and over what else does: the version of torch
+    and the code of this package, by rooms, from data and models to the run. What is kept under it is another code's,
+    another default's or another torch's never."""
+    code = digest(*(PACKAGE / room for room in ("ir", "data", "check", "learn", "quantize", "pipeline")))
+    return hashlib.sha256(json.dumps([*parts, code, str(torch.__version__)]).encode()).hexdigest()[:16]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:

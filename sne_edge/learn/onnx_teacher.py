@@ -6,7 +6,6 @@ them; the linear classifier that partitions need is fitted to them, or to the la
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch.nn import functional
 from ..data.dataset import Dataset
 from ..errors import SneError
 from ..ir.encoder import Shape
+from .onnx_file import read
 from .teacher import TeacherNet, batches, check_finite
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -42,8 +42,8 @@ class OnnxTeacher(TeacherNet):
         super().__init__()
         self.path, self.shape = Path(path), shape
         self.names = [features] if logits is None else [features, logits]
-        model, content = _read(self.path)
-        self.digest = hashlib.sha256(content).hexdigest()[:16]
+        model, digest = read(self.path)
+        self.digest = digest[:16]
         self.session = _session(self.path, _with_outputs(model, self.names, self.path))
         inputs = self.session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in TYPES:
@@ -141,22 +141,7 @@ def fit_to_labels(classifier: nn.Linear, features: Tensor, labels: Tensor) -> No
 
 def outputs(path: Path) -> list[str]:
     """Names of a file's outputs."""
-    return [str(o.name) for o in _read(path)[0].graph.output]
-
-
-def _read(path: Path) -> tuple[Any, bytes]:
-    """The file's model and bytes."""
-    try:
-        import onnx
-    except ImportError:
-        raise SneError("the package onnx is not installed", "pip install 'sne-edge[train]'") from None
-    try:
-        content = path.read_bytes()
-        return onnx.load_model_from_string(content), content
-    except OSError as error:
-        raise SneError(f"cannot read {path}: {error.strerror or error}", "check the path") from None
-    except Exception as error:  # protobuf's DecodeError is not in its public names
-        raise SneError(f"{path} is not an ONNX file: {error}", "export the network with torch.onnx.export") from None
+    return [str(o.name) for o in read(path)[0].graph.output]
 
 
 def _with_outputs(model: Any, names: list[str], path: Path) -> bytes:
@@ -175,7 +160,10 @@ def _with_outputs(model: Any, names: list[str], path: Path) -> bytes:
             )
         if name not in have:
             made.graph.output.append(onnx.ValueInfoProto(name=name))
-    content: bytes = made.SerializeToString()
+    try:
+        content: bytes = made.SerializeToString()
+    except ValueError as error:  # protobuf's limit
+        raise SneError(f"{path} is larger than 2 GiB with its weights: {error}", "give a smaller teacher") from None
     return content
 
 
@@ -204,6 +192,11 @@ def _layout(path: Path, dims: list[Any], shape: Shape) -> tuple[tuple[int, ...],
     if height == 1:
         ways += [(channels, width)]
     ways += [(height * width * channels,)]
+    if dims[:1] == [0]:
+        raise SneError(
+            f"{path} takes {dims}: batches of 0 samples",
+            "export it with a free batch dimension, as torch.onnx.export's dynamic_axes or dynamic_shapes make one",
+        )
     for way in ways:
         if len(dims) == len(way) + 1 and all(
             not isinstance(d, int) or d == n for d, n in zip(dims[1:], way, strict=True)

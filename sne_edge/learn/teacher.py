@@ -21,6 +21,7 @@ from ..files import write_whole
 from .fit import Plan, Progress, fit, infer, quiet
 
 SIZES = ("small", "large")
+PROBES = 16  # samples by whose answers a teacher's code is told from another's
 
 
 class TeacherNet(nn.Module):
@@ -321,9 +322,14 @@ def fingerprint(net: nn.Module) -> str:
 
 
 def features_key(teacher: TeacherNet, x: np.ndarray) -> str:
-    """What a teacher says of samples, augmented ones as they are, is known by: hex digits over both."""
+    """What a teacher says of samples [views, N, ...], augmented ones as they are, is known by: hex digits over both,
+    and over its answers to a few of them, since the code of a module of one's own decides, too."""
+    probe = next(iter(batches(x.reshape(-1, *x.shape[2:])[:: max(1, x.shape[0] * x.shape[1] // PROBES)][:PROBES])))
+    with torch.no_grad():
+        answers = teacher.eval().answers(probe)
+    said = hashlib.sha256(b"".join(a.numpy().tobytes() for a in answers)).hexdigest()[:8]
     data = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode() + np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
-    return f"{fingerprint(teacher)}-{data}"
+    return f"{fingerprint(teacher)}-{data}-{said}"
 
 
 def _read(path: Path, lead: tuple[int, ...], classifier: nn.Linear) -> Features | None:

@@ -7,6 +7,7 @@ teacher, whose features are the chunks.
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SneError
-from .fit import Plan, Progress, distillation_loss, fit, quiet
+from .fit import Plan, Progress, distillation_loss, fit, outcome_key, quiet
 from .teacher import ResidualTeacher, TeacherNet, features_key, half_precision, to_torch
 
 FIRST_DROPOUT = 0.5  # share of the samples that lose chunks at the start; it rises to all of them in the first half
@@ -75,7 +76,9 @@ def tune(tuning: Tuning, labels: np.ndarray, owner: np.ndarray, start: TunedTeac
         taught = torch.from_numpy(tuning.logits[view, pick])
         return distillation_loss(logits, taught, truth[pick], teacher_weight=4.0, label_weight=1.0)
 
-    name = f"tuned-{features_key(start, tuning.x)}-{tuning.epochs}-{tuning.minutes}-{seed}"
+    taught = hashlib.sha256(np.ascontiguousarray(tuning.logits).tobytes() + labels.tobytes() + owner.tobytes())
+    key = outcome_key(features_key(start, tuning.x), taught.hexdigest(), tuning.epochs, tuning.minutes, seed)
+    name = f"tuned-{key}"
     checkpoint = None if tuning.cache is None else tuning.cache / f"{name}.pt"
     fit(
         start, loss, len(labels), plan, stage="tuning the teacher", seed=seed, checkpoint=checkpoint,

@@ -1,19 +1,16 @@
-"""What decides a training run: its config, and the keys under which caches keep what came of it."""
+"""What decides a training run: its config, and the key under which caches keep what came of it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from ..data.dataset import Dataset
 from ..errors import SneError
 from ..learn import partition as partitions
 from ..learn.distill import Recipe
+from ..learn.fit import outcome_key
+from ..learn.onnx_file import read as read_onnx
 from ..learn.student import Body
 from ..learn.teacher import SIZES
 
@@ -72,21 +69,8 @@ class TrainConfig:
 
 
 def model_key(config: TrainConfig, dataset: Dataset) -> str:
-    """16 hex digits over a config and its data. Settings at their defaults don't count, so that a setting that is new
-    leaves what was trained before it its name."""
-    named: dict[str, Any] = _changed(config) | {"dataset": dataset.name}
+    """16 hex digits over a config, every setting of it, its data, and the code that trains."""
+    named = asdict(config) | {"dataset": dataset.name}
     if config.onnx:
-        named["teacher"] = hashlib.sha256(Path(config.teacher).read_bytes()).hexdigest()
-    return cache_key(named, dataset.mirrored, dataset.fingerprint)
-
-
-def _changed(config: Any) -> dict[str, Any]:
-    """The fields of a dataclass, and of dataclasses in it, that are not at their defaults."""
-    plain = type(config)()
-    pairs = ((f.name, getattr(config, f.name), getattr(plain, f.name)) for f in fields(config))
-    return {name: _changed(value) if is_dataclass(value) else value for name, value, usual in pairs if value != usual}
-
-
-def cache_key(*parts: Any) -> str:
-    """16 hex digits over what decides an outcome."""
-    return hashlib.sha256(json.dumps([*parts, str(torch.__version__)]).encode()).hexdigest()[:16]
+        named["teacher"] = read_onnx(Path(config.teacher))[1]
+    return outcome_key(named, dataset.mirrored, dataset.fingerprint)

@@ -7,6 +7,7 @@ features, a tuned teacher, each student's epochs. Every choice is made on traini
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,14 +22,13 @@ from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble, with_frontend
 from ..learn import partition as partitions
 from ..learn.distill import Lessons, Recipe, distill
-from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
+from ..learn.fit import Progress, outcome_key, quiet, read_checkpoint, write_checkpoint
 from ..learn.onnx_teacher import onnx_teacher
 from ..learn.student import Body, Ensemble
-from ..learn.teacher import TeacherNet, build_teacher, extract, train_teacher, views
+from ..learn.teacher import TeacherNet, build_teacher, extract, fingerprint, train_teacher, views
 from ..learn.tuning import Tuning, check_tunable
 from ..quantize.calibrate import calibrate, golden_vectors
 from ..quantize.quantize import quantize_ensemble
-from .config import cache_key
 
 CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
 GOLDEN_AUDIO = 2  # recordings among the golden vectors
@@ -45,7 +45,7 @@ def built_in_teacher(
     progress: Progress = quiet,
 ) -> TeacherNet:
     """Stage 1: the built-in teacher of a `size` in `teacher.SIZES`: from `cache`, or trained, and then kept there."""
-    key = cache_key(size, epochs, seed, minutes, dataset.mirrored, dataset.fingerprint)
+    key = outcome_key(size, epochs, seed, minutes, dataset.mirrored, dataset.fingerprint)
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
     if kept is not None:
@@ -82,6 +82,14 @@ class Taught:
     samples: np.ndarray
     targets: np.ndarray
     logits: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits over the teacher, targets and logits."""
+        made = hashlib.sha256(fingerprint(self.teacher).encode())
+        for array in (self.targets, self.logits):
+            made.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return made.hexdigest()[:32]
 
 
 def divide(

@@ -60,7 +60,7 @@ def train(
         tuning_minutes=_share(config, TUNING_SHARE), cache=cache, progress=progress,
     )  # fmt: skip
     tuned = taught.teacher is not original
-    run = None if cache is None else cache / f"run-{model_key(config, dataset)}-{fingerprint(taught.teacher)}"
+    run = None if cache is None else cache / f"run-{model_key(config, dataset)}-{taught.digest}"
     ensemble = stages.teach(
         taught, dataset, config.body, config.timesteps, config.recipe, config.seed,
         minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned), run=run, executor=executor, progress=progress,

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from ..pipeline.presets import preset
 from ..pipeline.stages import calibration_samples
 from ..pipeline.train import find_teacher, train
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
-from ..resources import FIRMWARE, RUNTIME, TEMPLATES
+from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy
 from .report import Picture, draw_picture
 
@@ -159,8 +159,9 @@ class Lab:
         return found
 
     def remember(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
-        """What `make` measured, JSON-able: made once for a key, then kept."""
-        path = self.cache / f"measured-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
+        """What `make` measured, JSON-able: made once for a key, then kept, for this code alone."""
+        named = json.dumps([*key, digest(PACKAGE, RUNTIME, TEMPLATES.parent, FIRMWARE)])
+        path = self.cache / f"measured-{hashlib.sha256(named.encode()).hexdigest()[:16]}.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -279,18 +280,8 @@ class Held:
                 row = bench(self.host, device, inputs, unknown[: len(inputs)], [policy], COUNTED)[0]
             return round(row.count_mean)
 
-        key = ("instructions", fingerprint(self.model), format_policy(policy), self.data.fingerprint, _engine())
+        key = ("instructions", fingerprint(self.model), format_policy(policy), self.data.fingerprint)
         return int(self.lab.remember(key, make))
-
-
-@cache
-def _engine() -> str:
-    """16 hex digits over everything that is compiled: counts of another engine are not this one's."""
-    digest = hashlib.sha256()
-    for folder in (RUNTIME, TEMPLATES.parent, FIRMWARE):
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"):
-            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @lru_cache(maxsize=4)
