@@ -31,6 +31,7 @@ MOVED = {module: [f"{room}.{module}"] for room, modules in ROOMS.items() for mod
 MOVED |= {
     "datasets": ["data.named", "data.raw", "data.images", "data.formats"],
     "evaluate": ["check.evaluation"],
+    "host": ["deploy.host", "deploy.library"],
     "verify": ["check.verify", "deploy.engine", "link.engine"],
     "model": [
         "ir.ensemble",

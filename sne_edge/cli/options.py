@@ -18,7 +18,10 @@ DataDir = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option(help="A data set by name (mnist1d), or an .npz with x_test and y_test. Default: the golden vectors."),
+    typer.Option(
+        help="A data set by name (mnist1d), an .npz, or a folder of images: its test part, or, of the data that the "
+        "model was trained with, what that held out. Default: the golden vectors."
+    ),
 ]
 OtherData = Annotated[
     bool,
