@@ -53,8 +53,9 @@ def encoded_samples(ensemble: QuantEnsemble, data: str | None, folder: Path | No
             raise SneError(f"{ensemble.name} holds no golden vectors", "give samples with --data")
         return ensemble.vectors.inputs, ensemble.vectors.labels
     from ..data.dataset import load_dataset
+    from ..ir.layout import encoder_layout
 
-    dataset = load_dataset(data, folder=folder)
+    dataset = load_dataset(data, folder=folder, finder=encoder_layout(ensemble.encoder))
     return ensemble.encoder.encode(dataset.x_test), dataset.y_test
 
 
