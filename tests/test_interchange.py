@@ -266,6 +266,12 @@ def replaced() -> nn.Sequential:
     return network
 
 
+def loud() -> nn.Sequential:
+    network = dense(12)
+    network[1].fire = lambda mem: (mem > 0.1).float()  # type: ignore[assignment]
+    return network
+
+
 def used_twice() -> nn.Sequential:
     one = leaky()
     return nn.Sequential(nn.Linear(12, 12), one, nn.Linear(12, 12), one, nn.Linear(12, CLASSES))
@@ -297,6 +303,7 @@ OTHERWISE: dict[str, tuple[Callable[[], nn.Sequential], str]] = {
     "a forward hook": (lambda: hooked("register_forward_hook"), "forward hooks"),
     "a forward pre-hook": (lambda: hooked("register_forward_pre_hook"), "forward hooks"),
     "a replaced forward": (replaced, "forward of its own"),
+    "a replaced method of neurons": (loud, "fire of its own"),
     "neurons used twice": (used_twice, "used twice"),
     "a block with neurons used twice": (block_twice, "used twice"),
     "graded spikes of at most 1": (
@@ -322,6 +329,19 @@ def test_a_network_that_is_not_what_its_classes_say_is_refused_by_name(name: str
     with pytest.raises(SneError, match=word) as caught:
         quantize_network(make(), "own", x, timesteps=STEPS)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_neurons_that_keep_their_membranes_fire_like_those_that_are_given_them(reset: str) -> None:
+    currents = torch.randn(9, 5, 7, generator=torch.Generator().manual_seed(0))
+    own, given, membrane = LIF(2, 0.4, reset, init_hidden=True), LIF(2, 0.4, reset), None
+    total = 0.0
+    for current in currents:
+        spike, membrane = given(current, membrane)
+        assert torch.equal(own(current), spike)
+        total += float(spike.sum())
+    assert total > 20
+    assert own(currents[0, :3]).shape == (3, 7), "other samples start at rest"
 
 
 def thresholds_by_channel() -> nn.Sequential:

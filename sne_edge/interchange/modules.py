@@ -96,8 +96,9 @@ def _chained(network: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     name = f"module {path or 'of the network'}, {type(network).__name__}"
     if network._forward_hooks or network._forward_pre_hooks:
         raise SneError(f"{name} has forward hooks", "remove them: handle.remove()")
-    if vars(network).keys() & {"forward", "__call__", "_call_impl"}:
-        raise SneError(f"{name} has a forward of its own", "give modules as their classes are")
+    replaced = [key for key in vars(network) if callable(getattr(type(network), key, None))]
+    if replaced:
+        raise SneError(f"{name} has a {replaced[0]} of its own", "give modules as their classes are")
     if _is_chain(network):
         for key, module in network._modules.items():
             if module is not None:
