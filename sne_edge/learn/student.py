@@ -167,7 +167,7 @@ def unroll(
     [timesteps, N, ...]. Neurons start at rest. `watch` is shown the spikes of each layer of neurons.
     """
     for layer in layers:
-        if isinstance(layer, snn.Leaky):
+        if isinstance(layer, LIF):
             x = fire(layer, x.expand(timesteps, *x.shape) if constant else x)
             constant = False
             if watch is not None:
@@ -179,20 +179,14 @@ def unroll(
     return x.expand(timesteps, *x.shape) if constant else x
 
 
-def fire(neurons: snn.Leaky, currents: Tensor) -> Tensor:
+def fire(neurons: LIF, currents: Tensor) -> Tensor:
     """Spikes of one layer of neurons, from rest, for currents [timesteps, N, ...]."""
-    if isinstance(neurons, LIF) and neurons.reset_mechanism == "subtract":
+    if neurons.reset_mechanism == "subtract":
         out: Tensor = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
         return out
     spikes, membrane = [], None
-    if not isinstance(neurons, LIF):
-        membrane = neurons.reset_mem() if neurons.init_hidden else torch.zeros_like(currents[0])
     for current in currents:
-        if neurons.init_hidden:
-            given = neurons(current)
-            spike = given[0] if isinstance(given, tuple) else given
-        else:
-            spike, membrane = neurons(current, membrane)
+        spike, membrane = neurons(current, membrane)
         spikes.append(spike)
     return torch.stack(spikes)
 
