@@ -147,7 +147,7 @@ def _array(values: Any) -> np.ndarray:
         raise SneError(f"the samples make no array: {error}", "give samples of one shape") from None
     if array.dtype.kind not in "fiub" or array.ndim < 2 or array.size == 0:
         raise SneError(f"the samples are {array.dtype}{list(array.shape)}", "give numbers [N, ...]")
-    return array
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _samples(
