@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .deploy.export import export as export_model
     from .deploy.host import HostModel
     from .errors import SneError
+    from .interchange.torch import quantize_network
     from .ir.artifact import load, save
     from .ir.encoder import Encoder
     from .ir.ensemble import QuantEnsemble
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from .link.device import Device
     from .pipeline.config import TrainConfig
     from .pipeline.train import train as train_ensemble
-    from .quantize.quantize import quantize_network
 
 __all__ = [
     "ActivationPolicy",
@@ -52,7 +52,7 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "export_model": ("deploy.export", "export"),
     "load": ("ir.artifact", "load"),
     "load_dataset": ("data.dataset", "load_dataset"),
-    "quantize_network": ("quantize.quantize", "quantize_network"),
+    "quantize_network": ("interchange.torch", "quantize_network"),
     "save": ("ir.artifact", "save"),
     "train_ensemble": ("pipeline.train", "train"),
 }

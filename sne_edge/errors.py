@@ -1,4 +1,4 @@
-"""The one error type that users see; raised anywhere, caught once, in `cli`."""
+"""The one error type that users see, raised anywhere, caught once, in `cli`; and the one kind of warning."""
 
 from __future__ import annotations
 
@@ -16,3 +16,7 @@ class SneError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+class SneWarning(UserWarning):
+    """What a user should know of a result that is made all the same."""

@@ -243,3 +243,43 @@ def test_quantize_takes_a_network_from_a_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert load(tmp_path / "net.sne").encoder.timesteps == 5
     assert_refused(run("quantize", f"{tmp_path / 'net.py'}:absent", *common), "absent", "Sequential")
+
+
+def test_quantize_says_what_it_understood_and_refuses_what_is_not_the_network(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import snntorch as snn\nimport torch\nfrom torch import nn\n\n"
+        "def line():\n"
+        "    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv1d(6, 8, 3), snn.Leaky(beta=0.5), nn.Flatten(), nn.Linear(144, 3))\n\n"
+        "class Turned(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        return -super().forward(x)\n\n"
+        "def turned():\n"
+        "    return Turned(*line())\n"
+    )
+    rng = np.random.default_rng(0)
+    arrays = {"x_train": rng.normal(size=(160, 6, 20)), "y_train": np.arange(160) % 3}
+    np.savez(tmp_path / "own.npz", **arrays)
+    np.savez(tmp_path / "last.npz", **(arrays | {"x_train": arrays["x_train"].swapaxes(1, 2)}), layout="NLC")
+    made = tmp_path / "net.sne"
+    network, common = f"{tmp_path / 'net.py'}:line", ("-o", made, "--timesteps", "4", "--fail-below", "0.5")
+    for file, layout in (("own.npz", "NCL"), ("last.npz", "NLC")):
+        done = run("quantize", network, *common, "--data", tmp_path / file)
+        assert done.returncode == 0, done.stderr
+        assert f"length 20, 6 channels (read as {layout})" in done.stdout and "network itself" in done.stdout
+        assert load(made).encoder.shape == (1, 20, 6)
+        assert run("eval", made, "--data", tmp_path / file).returncode == 0
+    seen = run("quantize", network, *common, "--data", tmp_path / "own.npz", "--scale", "0.01")
+    assert seen.returncode == 0 and "warning: " in seen.stderr and "are clipped" in seen.stderr
+    made.unlink()
+    bad = ("-o", made, "--timesteps", "4", "--data", tmp_path / "own.npz")
+    assert_refused(run("quantize", f"{tmp_path / 'net.py'}:turned", *bad), "Turned", "nn.Sequential")
+    failed = run("quantize", network, *bad, "--fail-below", "1.0", "--scale", "2")
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    error, hint = failed.stderr.strip().splitlines()[-2:]  # after warnings
+    assert error.startswith("error: ") and "network itself" in error
+    assert hint.startswith("hint: ") and "--fail-below" in hint
+    assert_refused(run("quantize", network, *bad, "--layout", "NLC"), "channels", "")
+    assert_refused(run("quantize", network, *bad, "--layout", "XYZ"), "no layout", "NCHW")
+    assert_refused(run("train", "-o", made, "--dataset", tmp_path / "own.npz"), "may be N", "--layout")
+    assert not made.exists()

@@ -9,6 +9,8 @@ import pytest
 
 from sne_edge.data.dataset import load_dataset, split
 from sne_edge.errors import SneError
+from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.layout import encoder_layout
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(40, 12)), np.arange(40) % 4
@@ -48,14 +50,65 @@ def test_parts_of_a_split_share_no_sample():
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((12,), (1, 12, 1)), ((3, 4), (3, 4, 1)), ((2, 3, 2), (2, 3, 2))], ids=str
+    ("shape", "layout", "expected"),
+    [
+        ((12,), None, (1, 12, 1)),
+        ((6, 6), None, (6, 6, 1)),
+        ((12, 1), None, (1, 12, 1)),
+        ((1, 12), None, (1, 12, 1)),
+        ((5, 6, 3), None, (5, 6, 3)),
+        ((3, 5, 6), None, (5, 6, 3)),
+        ((1, 6, 6), None, (6, 6, 1)),
+        ((1, 12, 1), None, (1, 12, 1)),
+        ((6, 4), "NHW", (6, 4, 1)),
+        ((6, 4), "NCL", (1, 4, 6)),
+        ((6, 4), "nlc", (1, 6, 4)),
+        ((3, 5, 3), "NCHW", (5, 3, 3)),
+    ],
+    ids=str,
 )
-def test_an_npz_of_1d_2d_or_channelled_samples_becomes_channel_last(tmp_path: Path, shape, expected):
-    path = save(
-        tmp_path / "own.npz", x_train=X.reshape(40, *shape), y_train=Y, x_test=X[:8].reshape(8, *shape), y_test=Y[:8]
-    )
-    data = load_dataset(path)
+@pytest.mark.parametrize("inside", [True, False])
+def test_samples_are_read_in_the_layout_stated_or_that_their_shape_leaves(
+    tmp_path: Path, shape: tuple[int, ...], layout: str | None, expected: tuple[int, ...], inside: bool
+) -> None:
+    x = RNG.normal(size=(40, *shape))
+    arrays = {"layout": np.array(layout)} if inside and layout else {}
+    path = save(tmp_path / "own.npz", x_train=x, y_train=Y, x_test=x[:8], y_test=Y[:8], **arrays)
+    data = load_dataset(path, layout=None if inside else layout)
     assert data.shape == expected and data.name == "own" and len(data.y_test) == 8
+    turned = {"NCL": (0, 2, 1), "NCHW": (0, 2, 3, 1)}
+    found = layout or {(3, 5, 6): "NCHW", (1, 6, 6): "NCHW"}.get(shape, "")
+    last = x.transpose(turned[found]) if found in turned else x
+    assert np.array_equal(data.x_test, last[:8].reshape(8, *expected).astype(np.float32))
+    assert not layout or layout.upper() in data.understood
+
+
+@pytest.mark.parametrize("shape", [(64, 6), (6, 64), (3, 5, 3), (64, 6, 9), (1, 64, 6), (2, 3, 2)], ids=str)
+def test_a_layout_that_a_shape_leaves_open_is_asked_for(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(SneError, match="may be N") as caught:
+        load_dataset(save(tmp_path / "own.npz", x_train=RNG.normal(size=(40, *shape)), y_train=Y))
+    assert "--layout" in caught.value.hint and "own.npz" in caught.value.message
+
+
+def test_a_models_input_says_how_samples_for_it_lie(tmp_path: Path) -> None:
+    x = RNG.normal(size=(40, 6, 64))
+    path = save(tmp_path / "own.npz", x_train=x, y_train=Y)
+    for shape, axes in (((1, 64, 6), (0, 2, 1)), ((6, 64, 1), (0, 1, 2))):
+        data = load_dataset(path, finder=encoder_layout(Encoder("direct", shape, 4)))
+        assert data.shape == shape
+        whole = np.concatenate([data.x_train, data.x_val, data.x_test])
+        mine = x.transpose(axes).reshape(40, *shape).astype(np.float32)
+        assert {row.tobytes() for row in whole} == {row.tobytes() for row in mine}
+    with pytest.raises(SneError, match="does not fit inputs"):
+        load_dataset(path, finder=encoder_layout(Encoder("direct", (1, 63, 6), 4)))
+
+
+def test_rasters_of_events_have_timesteps_in_their_layout(tmp_path: Path) -> None:
+    x = (RNG.random((40, 7, 2, 3, 5)) < 0.5).astype(np.uint8)
+    data = load_dataset(save(tmp_path / "own.npz", x_train=x, y_train=Y, layout=np.array("NTCHW")))
+    assert data.shape == (3, 5, 2) and data.x_train.shape[1:] == (7, 3, 5, 2) and data.layout == "NTHWC"
+    whole = np.concatenate([data.x_train, data.x_val, data.x_test]).astype(np.uint8)
+    assert {row.tobytes() for row in whole} == {row.tobytes() for row in np.moveaxis(x, 2, -1)}
 
 
 def test_an_npz_without_test_samples_holds_some_out(tmp_path: Path):
@@ -69,6 +122,9 @@ BAD = {
     "unknown names": ({"x_train": X, "y_train": Y, "images": X}, "images"),
     "NaN": ({"x_train": np.where(X > 1, np.nan, X), "y_train": Y}, "NaN"),
     "too many axes": ({"x_train": X.reshape(40, 1, 3, 2, 2), "y_train": Y}, "x_train"),
+    "a layout of other axes": ({"x_train": X, "y_train": Y, "layout": np.array("NCHW")}, "names 4 axes"),
+    "a layout that is none": ({"x_train": X, "y_train": Y, "layout": np.array("NX")}, "no layout"),
+    "a layout that is a number": ({"x_train": X, "y_train": Y, "layout": np.array(3)}, "layout in"),
     "labels of another length": ({"x_train": X, "y_train": Y[:39]}, "y_train"),
     "float labels": ({"x_train": X, "y_train": Y * 1.0}, "y_train"),
     "negative labels": ({"x_train": X, "y_train": Y - 1}, "labels"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import examples
 
 from sne_edge.errors import SneError
-from sne_edge.ir.encoder import Encoder, EncoderKind, rate_draws
+from sne_edge.ir.encoder import Encoder, EncoderKind, Shape, rate_draws
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 3))
 
@@ -37,6 +37,23 @@ def test_a_raster_survives_its_bytes(shape: tuple[int, int, int], timesteps: int
     packed = encoder.encode(raster)
     assert packed.shape == (count, encoder.input_bytes)
     np.testing.assert_array_equal(encoder.spikes(packed), raster.transpose(1, 0, 2, 3, 4))
+
+
+@pytest.mark.parametrize("kind", ["direct", "rate", "events"])
+@pytest.mark.parametrize("shape", [(3, 4, 2), (1, 5, 3), (4, 4, 1), (2, 5, 2)], ids=str)
+def test_samples_with_channels_first_or_last_or_flat_are_the_same_bytes(kind: EncoderKind, shape: Shape) -> None:
+    encoder = Encoder(kind, shape, 3)
+    whole = np.random.default_rng(0).integers(0, 2, (4, *[3] * (kind == "events"), *shape))
+    first = np.moveaxis(whole, -1, -3)
+    expected = encoder.encode(whole.reshape(*whole.shape[:-3], -1))
+    for samples in (whole, first, first.squeeze(-2) if shape[0] == 1 else first):
+        np.testing.assert_array_equal(encoder.encode(samples), expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2), (2, 4, 3), (12, 2), (6, 4)], ids=str)
+def test_samples_whose_axes_lie_otherwise_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SneError, match="fits neither"):
+        Encoder("direct", (3, 4, 2), 1).encode(np.zeros((5, *shape)))
 
 
 def test_bits_beyond_the_inputs_are_not_spikes() -> None:

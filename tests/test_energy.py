@@ -19,12 +19,13 @@ from torch import nn
 
 from sne_edge.check.reference import run
 from sne_edge.check.verify import ReferenceEngine
+from sne_edge.interchange.inputs import make_encoder
+from sne_edge.interchange.torch import quantize_network
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import SynapticLayer
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.quantize.calibrate import measure, with_costs
-from sne_edge.quantize.quantize import make_encoder, quantize_network
 from sne_edge.study import energy
 
 STEPS = 5

@@ -12,11 +12,11 @@ from torch import nn
 from sne_edge.check.reference import run, run_student
 from sne_edge.deploy.analysis import analyze
 from sne_edge.errors import SneError
+from sne_edge.interchange.inputs import make_encoder
+from sne_edge.interchange.torch import quantize_network
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, SynapticLayer, size
-from sne_edge.ir.neuron import CLAMP_INT32
 from sne_edge.learn.student import LIF
-from sne_edge.quantize.quantize import make_encoder, quantize_network
 
 RNG = np.random.default_rng(0)
 LINE, IMAGE = RNG.normal(size=(40, 12)), RNG.normal(size=(40, 7, 6, 2))
@@ -106,8 +106,9 @@ def test_a_depthwise_convolution_that_integers_can_hold_fires_the_same_spikes():
 @pytest.mark.parametrize("kind", ["direct", "rate"])
 def test_most_samples_keep_their_label(kind: str, timesteps: int):
     network = dense(leaky(beta=0.9, reset_delay=True, threshold=0.2), LIF(2, threshold=0.2))
-    encoder = make_encoder(kind, LINE, timesteps)
-    made = quantize_network(network, "own", LINE, timesteps=timesteps, encoder=encoder)
+    samples = LINE if kind == "direct" else np.abs(LINE) / np.abs(LINE).max()
+    encoder = make_encoder(kind, samples, timesteps)
+    made = quantize_network(network, "own", samples, timesteps=timesteps, encoder=encoder)
     assert made.provenance["agreement"] > 0.85
     assert len(made.vectors.inputs) == 32 and made.students[0].mean_ops > 0
 
@@ -196,16 +197,6 @@ def test_a_network_fresh_from_training_with_hidden_state_is_taken():
     assert quantize_network(network, "own", LINE, timesteps=3).provenance["agreement"] > 0.8
 
 
-def test_a_membrane_without_a_bound_gets_a_clamp_of_16_bits_where_that_leaves_room():
-    raster, encoder = binary(8, 4, 12), Encoder("events", (1, 12, 1), 4)
-    narrow = quantize_network(dense(leaky(beta=1.0)), "own", raster, timesteps=4, encoder=encoder).students[0].layers[0]
-    assert narrow.width == 16 and narrow.neuron.clamp is not None
-    assert narrow.neuron.clamp[1] >= 4 * narrow.threshold.max()
-    wide = dense(leaky(beta=1.0, threshold=100.0))
-    made = quantize_network(wide, "own", raster, timesteps=4, encoder=encoder).students[0].layers[0]
-    assert made.neuron.clamp == CLAMP_INT32 and made.width == 32
-
-
 def test_channels_with_tiny_or_no_weights_do_no_harm():
     network = dense(leaky(), leaky())
     network[0].weight.data[2] = 0
@@ -263,9 +254,9 @@ REFUSED = {
         lambda: chain(nn.Conv1d(1, 4, 3), leaky(), nn.Conv1d(4, 4, 3, groups=2), leaky(), nn.Linear(8, 3)),
         "groups",
     ),
-    "a depthwise first layer": (
-        lambda: nn.Sequential(nn.Conv2d(2, 2, 3, groups=2), leaky(), nn.Flatten(), nn.Linear(40, 3)),
-        "groups",
+    "an even kernel padded to the same size": (
+        lambda: chain(nn.Conv1d(1, 4, 4, padding="same"), leaky(), nn.Flatten(), nn.Linear(48, 3)),
+        "even kernel",
     ),
     "dilation": (lambda: chain(nn.Conv1d(1, 4, 3, dilation=2), leaky(), nn.Linear(8, 3)), "dilation"),
     "a late reset to zero": (lambda: dense(leaky(reset_mechanism="zero", reset_delay=True)), "one step late"),
@@ -287,6 +278,12 @@ def test_what_cannot_be_deployed_is_refused_by_name_with_a_hint(name: str):
     assert caught.value.hint
 
 
+def test_a_depthwise_first_layer_is_refused():
+    network = nn.Sequential(nn.Conv2d(2, 2, 3, groups=2), leaky(), nn.Flatten(), nn.Linear(40, 3))
+    with pytest.raises(SneError, match="groups"):
+        quantize_network(network, "own", IMAGE, timesteps=3)
+
+
 def test_a_network_that_is_no_sequence_or_has_a_bad_name_is_refused():
     with pytest.raises(SneError, match="Custom, not"):
         quantize_network(Custom(), "own", LINE, timesteps=3)  # type: ignore[arg-type]
@@ -298,9 +295,11 @@ def test_a_network_that_is_no_sequence_or_has_a_bad_name_is_refused():
 
 def test_encoders_are_made_from_samples():
     assert make_encoder("direct", LINE, 4).shape == (1, 12, 1)
-    assert make_encoder("rate", IMAGE, 4).shape == (7, 6, 2)
+    assert make_encoder("rate", np.abs(IMAGE) / 9, 4).shape == (7, 6, 2)
+    assert make_encoder("rate", np.abs(IMAGE) / 9, 4).scale == 1 / 128
     assert make_encoder("direct", LINE, 4).scale == pytest.approx(np.abs(LINE).max() / 127)
     assert make_encoder("events", binary(3, 4, 12), 4, (1, 12, 1)).scale == 1.0
+    assert make_encoder("events", binary(3, 4, 12), 4).shape == (1, 12, 1)
     for arguments in [("morse", LINE, 4), ("events", LINE, 4), ("direct", LINE[0], 4), ("direct", LINE * np.nan, 4)]:
         with pytest.raises(SneError):
             make_encoder(*arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import snntorch as snn
 import torch
 from torch import nn
 
@@ -113,20 +112,6 @@ def test_a_threshold_is_the_gain_and_bias_of_the_batch_norm_before_it():
 def test_a_decay_is_deployed_as_the_nearest_that_the_device_has(beta: float, kind: str):
     decay = nearest_decay(beta)
     assert decay.kind == kind and abs(decay.beta - min(max(beta, 0), 1)) <= 2**-16
-
-
-@pytest.mark.parametrize("hidden", [False, True])
-@pytest.mark.parametrize("delay", [False, True])
-def test_snntorchs_own_neurons_run_in_a_chain_as_in_a_loop(hidden: bool, delay: bool):
-    torch.manual_seed(0)
-    neurons = snn.Leaky(beta=0.8, reset_delay=delay, init_hidden=hidden)
-    currents = torch.randn(5, 20)
-    other, membrane, expected = snn.Leaky(beta=0.8, reset_delay=delay), torch.zeros(20), []
-    for current in currents:
-        spike, membrane = other(current, membrane)
-        expected.append(spike)
-    for _ in range(2):  # a second run starts at rest again
-        assert torch.equal(unroll([neurons], currents, 5, constant=False), torch.stack(expected))
 
 
 def test_a_constant_input_is_the_same_as_one_given_at_every_timestep():

@@ -56,8 +56,10 @@ def data_for(
     `data.origin.check` says.
     """
     from ..data.origin import load_for
+    from ..ir.layout import encoder_layout
 
-    dataset, note = load_for(ensemble.provenance, ensemble.classes, data, folder, seed=seed, other=other)
+    finder = encoder_layout(ensemble.encoder)
+    dataset, note = load_for(ensemble.provenance, ensemble.classes, data, folder, seed=seed, other=other, finder=finder)
     if note is not None:
         print(f"note: {note}", file=sys.stderr)
     return dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,8 @@ import typer
 from ..errors import SneError
 from .app import app
 from .inputs import data_for, load, need_training, numbers
-from .options import DataDir, Executor, Json, Model, OtherData
-from .output import bars, print_json, print_table
+from .options import DataDir, Executor, Json, Layout, Model, OtherData
+from .output import bars, print_json, print_table, warned
 
 if TYPE_CHECKING:
     pass
@@ -24,6 +25,7 @@ def train(
         str, typer.Option(help="mnist1d, fashion-mnist, fsdd, cifar10-jpeg, cifar10, an .npz, or a folder of images.")
     ] = "mnist1d",
     data_dir: DataDir = None,
+    layout: Layout = None,
     scheme: Annotated[
         str,
         typer.Option(
@@ -107,7 +109,8 @@ def train(
     if spike_rate is not None:
         config = replace(config, recipe=replace(config.recipe, target=spike_rate))
     with bars() as progress:
-        found = load_dataset(config.dataset, config.seed, data_dir)
+        found = load_dataset(config.dataset, config.seed, data_dir, layout=layout)
+        print(f"samples: {found.understood}", file=sys.stderr)
         ensemble = run(config, progress, dataset=found, cache=default_cache(), executor=executor)
     save(ensemble, output)
     record = ensemble.provenance
@@ -135,13 +138,27 @@ def train(
 def quantize(
     network: Annotated[str, typer.Argument(help="FILE.py:NAME, a torch.nn.Sequential or a function that returns one.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
-    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part sets scales and is measured.")],
+    data: Annotated[
+        str, typer.Option(help="A data set or .npz; on its validation part scales are set and the network is run.")
+    ],
     timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1)],
     weights: Annotated[Path | None, typer.Option(help="A safetensors file of the network's state_dict.")] = None,
-    encoder: Annotated[str, typer.Option(help="direct, rate or events.")] = "direct",
+    encoder: Annotated[
+        str,
+        typer.Option(help="direct; rate: inputs 0..1 are a spike's probability in each timestep; events: 0/1 rasters."),
+    ] = "direct",
+    layout: Layout = None,
     shape: Annotated[
-        str | None, typer.Option(help="HEIGHT,WIDTH,CHANNELS of the input; needed for events, whose data is a raster.")
+        str | None, typer.Option(help="HEIGHT,WIDTH,CHANNELS of the input, where the data holds flat samples of it.")
     ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Real value of one step of the int8 input. Default: the largest magnitude, glitches aside, is 127 "
+            "steps; with rate, 1/128."
+        ),
+    ] = None,
+    offset: Annotated[float, typer.Option(help="Real value of the int8 input's 0: q = (x - offset) / scale.")] = 0.0,
     bits: Annotated[
         str,
         typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
@@ -150,10 +167,18 @@ def quantize(
         int,
         typer.Option(help="Seed of the split; of `load_dataset`, if the network was trained on its samples.", min=0),
     ] = 0,
+    warn_below: Annotated[
+        float,
+        typer.Option(help="Warn where fewer samples than this share get the network's own label."),
+    ] = 0.95,
+    fail_below: Annotated[float, typer.Option(help="Write nothing where fewer than this share do.")] = 0.8,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons. FILE.py is run: name one you trust."""
+    """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons, and hold it against the network.
+
+    FILE.py is run: name one you trust. The network takes torch's order, channels first, whatever the data's.
+    """
     import msgspec
 
     from ..data.dataset import load_dataset
@@ -162,20 +187,27 @@ def quantize(
 
     need_training()
     check_writable(output)
+    from ..interchange.inputs import make_encoder
     from ..interchange.script import load_network
-    from ..quantize.quantize import make_encoder, quantize_network
+    from ..interchange.torch import input_layout, quantize_network
 
-    dataset = load_dataset(data, seed, data_dir)
     size = None if shape is None else numbers("--shape", shape)
     widths = numbers("--bits", bits)
-    made = quantize_network(
-        load_network(network, weights), name or output.stem.lower(), dataset.x_val, timesteps=timesteps,
-        labels=dataset.y_val, encoder=make_encoder(encoder, dataset.x_val, timesteps, size), classes=dataset.classes,
-        bits=widths[0] if len(widths) == 1 else widths,
-    )  # fmt: skip
+    own = load_network(network, weights)
+    dataset = load_dataset(data, seed, data_dir, layout=layout, finder=input_layout(own, encoder, size))
+    with warned():
+        given = make_encoder(encoder, dataset.x_val, timesteps, size or dataset.shape, scale=scale, offset=offset)
+        made = quantize_network(
+            own, name or output.stem.lower(), dataset.x_val, timesteps=timesteps, labels=dataset.y_val, encoder=given,
+            classes=dataset.classes, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
+            warn_below=warn_below, fail_below=fail_below,
+        )  # fmt: skip
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
     save(msgspec.structs.replace(made, provenance=provenance), output)
-    print(f"wrote {output}: like the float network on {made.provenance['agreement']:.2%} of the validation samples")
+    right, count = made.provenance["accuracy"], f"{len(dataset.y_val):,} validation samples"
+    print(f"samples: {dataset.understood}")
+    print(f"accuracy on {count}: {right['integer']:.2%}, the network itself {right['float']:.2%}")
+    print(f"wrote {output}: like the network itself on {made.provenance['agreement']:.2%} of them")
 
 
 @app.command()

@@ -47,3 +47,10 @@ PolicyOption = Annotated[
         "--policy", help="own, all, first:N, mask:M, cascade[:M1,...], routed[:M1,...] or budget:OPS. May be repeated."
     ),
 ]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="Axes of an .npz's samples, a letter each, where their shape leaves a choice: NL, NCL, NLC, NHW, NCHW, "
+        "NHWC; of rasters of events with a T: NTCHW. Default: what the file's array `layout` says."
+    ),
+]

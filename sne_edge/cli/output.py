@@ -47,6 +47,27 @@ def status() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(text)
 
 
+@contextmanager
+def warned() -> Iterator[None]:
+    """Warnings of ours as `warning:` lines on stderr."""
+    import warnings
+
+    from ..errors import SneWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SneWarning)
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, SneWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
+
+
 def print_json(value: Any) -> None:
     def plain(item: Any) -> Any:
         return item.item() if hasattr(item, "item") else str(item)

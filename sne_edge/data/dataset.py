@@ -8,6 +8,7 @@ reported.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,8 @@ import numpy as np
 from ..errors import SneError
 from ..ir.encoder import Shape
 from ..ir.frontend import LogMel
-from .formats import NPZ_HINT, NPZ_NAMES, npz
+from ..ir.layout import OWN, OWN_RASTER, LayoutFinder, describe, stated_layout, to_samples, usual_layout
+from .formats import NPZ_HINT, npz
 from .images import images
 from .named import NAMED
 from .raw import Raw, standardised
@@ -30,6 +32,8 @@ TEST_SHARE = 0.2  # of data that bring no test samples
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples float32 [N, height, width, channels], channel last, 1-D data having height 1; labels int64 [N].
+
+    Rasters of events are [N, timesteps, height, width, channels]. `understood` says in words how samples were read.
 
     Of sound the samples are the integers of `frontend`, and `audio_test` are the test recordings, int16 [N, samples].
     `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored. `seed` drew the
@@ -49,12 +53,18 @@ class Dataset:
     mirrored: bool = False
     seed: int = 0
     own_test: bool = True
+    understood: str = ""
 
     @property
     def shape(self) -> Shape:
-        """(height, width, channels) of a sample."""
-        height, width, channels = self.x_train.shape[1:]
+        """(height, width, channels) of a sample, or of a raster's timestep."""
+        height, width, channels = self.x_train.shape[-3:]
         return height, width, channels
+
+    @property
+    def layout(self) -> str:
+        """Of the samples as they are here: see `ir.layout`."""
+        return OWN if self.x_train.ndim == 4 else OWN_RASTER
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,30 +76,48 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
-def load_dataset(source: str | Path, seed: int = 0, folder: Path | None = None) -> Dataset:
+def load_dataset(
+    source: str | Path,
+    seed: int = 0,
+    folder: Path | None = None,
+    *,
+    layout: str | None = None,
+    finder: LayoutFinder = usual_layout,
+) -> Dataset:
     """The data set named or at `source`; `seed` draws the validation samples (and test samples, where a file has none).
 
-    `folder`: where the files of named data sets lie; by default $SNE_EDGE_DATA. Raises `SneError` for an unknown name,
-    a missing or unreadable file, or arrays that make no data set.
+    `folder`: where the files of named data sets lie; by default $SNE_EDGE_DATA. `layout`: of an .npz file's samples
+    (`ir.layout`); else the file's own array `layout` says it, else `finder` finds it by their shape. Raises `SneError`
+    for an unknown name, a missing or unreadable file, or arrays that make no data set.
     """
-    if str(source) in NAMED:
-        return divide(str(source), NAMED[str(source)](folder), seed)
     path = Path(source)
+    named = str(source) in NAMED
+    if layout is not None and (named or path.is_dir()):
+        raise SneError(f"a layout is stated for {source}, which has its own", "leave it out")
+    if named:
+        return divide(str(source), NAMED[str(source)](folder), seed, _own_layout)
     if path.is_dir():
-        return _told(path, path.resolve().name, images(path), seed)
+        return _told(path, path.resolve().name, images(path), seed, _own_layout)
     if path.suffix == ".npz":
-        arrays = npz(path)
-        return _told(path, path.stem, Raw(*(arrays.get(key) for key in NPZ_NAMES)), seed)  # type: ignore[arg-type]
+        (x, y, x_test, y_test), own = npz(path)
+        if layout is not None and own not in (None, layout):
+            raise SneError(f"the layout in {path} is {own!r}, and {layout} was stated", "leave one of them out")
+        return _told(path, path.stem, Raw(x, y, x_test, y_test, layout=layout or own), seed, finder)
     raise SneError(
         f"there is no data set {str(source)!r}",
         f"give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; {NPZ_HINT}",
     )
 
 
-def _told(path: Path, name: str, raw: Raw, seed: int) -> Dataset:
+def _own_layout(name: str, shape: Sequence[int]) -> str:
+    """Of named sets and images, which come in the package's own order."""
+    return {2: "NL", 3: "NHW", 4: OWN}[len(shape)]
+
+
+def _told(path: Path, name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) -> Dataset:
     """The data set of a file or folder, which errors name."""
     try:
-        return divide(name, raw, seed)
+        return divide(name, raw, seed, finder)
     except SneError as error:
         raise SneError(f"{path}: {error.message}", error.hint) from None
 
@@ -102,21 +130,27 @@ def split(
     y_test: np.ndarray | None = None,
     *,
     seed: int = 0,
+    layout: str | None = None,
+    finder: LayoutFinder = usual_layout,
 ) -> Dataset:
-    """A data set from arrays: [N, length], [N, height, width] or [N, height, width, channels], and integer labels [N].
+    """A data set from arrays of samples and integer labels [N]; the samples' layout is stated, or `finder` finds it.
 
-    Raises `SneError` where shapes, types or values make no data set.
+    Raises `SneError` where shapes, types or values make no data set, or the layout is open.
     """
-    return divide(name, Raw(x, y, x_test, y_test), seed)
+    return divide(name, Raw(x, y, x_test, y_test, layout=layout), seed, finder)
 
 
-def divide(name: str, raw: Raw, seed: int) -> Dataset:
+def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) -> Dataset:
     """The parts of a data set; see `split`. Test samples have no part in how values are standardised."""
-    x, y = _samples("x_train", raw.x), _labels("y_train", raw.y, len(raw.x))
+    _check_samples("x_train", raw.x)
+    shape = raw.x.shape
+    layout = finder("x_train", shape) if raw.layout is None else stated_layout("x_train", shape, raw.layout)
+    x = _samples("x_train", raw.x, layout)
+    y = _labels("y_train", raw.y, len(x))
     generator = np.random.default_rng(seed)
     own_test = raw.x_test is not None and raw.y_test is not None
     if raw.x_test is not None and raw.y_test is not None:
-        x_test = _samples("x_test", raw.x_test)
+        x_test = _samples("x_test", raw.x_test, layout)
         y_test = _labels("y_test", raw.y_test, len(x_test))
     else:
         order, held = generator.permutation(len(x)), max(1, round(TEST_SHARE * len(x)))
@@ -134,25 +168,29 @@ def divide(name: str, raw: Raw, seed: int) -> Dataset:
     order, held = generator.permutation(len(x)), max(1, round(VALIDATION_SHARE * len(x)))
     val, train = np.sort(order[:held]), np.sort(order[held:])
     classes = raw.classes or tuple(str(c) for c in range(count))
+    height, width, channels = x.shape[-3:]
     return Dataset(
         name, x[train], y[train], x[val], y[val], x_test, y_test, classes, raw.frontend, raw.audio_test, raw.mirrored,
-        seed, own_test,
+        seed, own_test, describe((height, width, channels), layout),
     )  # fmt: skip
 
 
-def _samples(key: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiub" or array.ndim not in (2, 3, 4) or array.size == 0:
+def _check_samples(key: str, array: np.ndarray) -> None:
+    if array.dtype.kind not in "fiub" or array.ndim not in (2, 3, 4, 5) or array.size == 0:
         raise SneError(
-            f"{key} is {array.dtype}{list(array.shape)}, not numbers [N, length], [N, height, width] "
-            "or [N, height, width, channels]",
+            f"{key} is {array.dtype}{list(array.shape)}, not numbers: samples [N, ...] of one to three axes, "
+            "or rasters of events [N, timesteps, ...]",
             NPZ_HINT,
         )
-    array = array.astype(np.float32)
+
+
+def _samples(key: str, array: np.ndarray, layout: str) -> np.ndarray:
+    """Samples float32 in the package's order."""
+    _check_samples(key, array)
+    array = to_samples(array.astype(np.float32), stated_layout(key, array.shape, layout))
     if not np.isfinite(array).all():
         raise SneError(f"{key} holds NaN or infinite values", "clean the data first")
-    if array.ndim == 2:
-        return array[:, None, :, None]
-    return array[..., None] if array.ndim == 3 else array
+    return array
 
 
 def _labels(key: str, array: np.ndarray, count: int) -> np.ndarray:

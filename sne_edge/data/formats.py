@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import SneError
 
-NPZ_HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test and y_test (numpy.savez)"
+NPZ_HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test, y_test and layout (numpy.savez)"
 NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -102,8 +102,8 @@ def _content(path: Path) -> bytes:
         raise SneError(f"cannot read {path}: {error.strerror or error}", "check the path and its permissions") from None
 
 
-def npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz data set: x_train, y_train and, both or neither, x_test and y_test."""
+def npz(path: Path) -> tuple[tuple[Any, ...], str | None]:
+    """The arrays of an .npz data set by `NPZ_NAMES`, the last two or None, and the layout that it states, or None."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
@@ -114,11 +114,14 @@ def npz(path: Path) -> dict[str, np.ndarray]:
     missing = {"x_train", "y_train"} - arrays.keys()
     if arrays.keys() & {"x_test", "y_test"}:
         missing |= {"x_test", "y_test"} - arrays.keys()
-    odd = arrays.keys() - set(NPZ_NAMES)
+    odd = arrays.keys() - {*NPZ_NAMES, "layout"}
     if missing or odd:
         problem = f"has no {', '.join(sorted(missing))}" if missing else "holds arrays of unknown names: "
         raise SneError(f"{path} {problem}{'' if missing else ', '.join(sorted(odd))}", NPZ_HINT)
-    return arrays
+    layout = arrays.get("layout")
+    if layout is not None and (layout.ndim or layout.dtype.kind != "U"):
+        raise SneError(f"the layout in {path} is {layout.tolist()!r}", "let it be one text: layout='NCL'")
+    return tuple(arrays.get(name) for name in NPZ_NAMES), None if layout is None else str(layout)
 
 
 def idx(content: bytes) -> np.ndarray:

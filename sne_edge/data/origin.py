@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SneError
+from ..ir.layout import LayoutFinder, usual_layout
 from .dataset import Dataset, load_dataset
 from .named import NAMED
 
@@ -57,16 +58,17 @@ def load_for(
     *,
     seed: int | None = None,
     other: bool = False,
+    finder: LayoutFinder = usual_layout,
 ) -> tuple[Dataset, str | None]:
     """The data set at `source` for a model of this provenance and these classes, and a note for its user, if any.
 
     It is split by the seed of the model's training; `seed` replaces that where the model does not name its data, or for
-    other data. `other`, `folder`: as for `check` and `load_dataset`. Raises `SneError` as both do.
+    other data. `other`, `folder`, `finder`: as for `check` and `load_dataset`. Raises `SneError` as both do.
     """
     known = origin(provenance)
     if seed is None:
         seed = 0 if known is None else known.seed
-    dataset = load_dataset(source, seed, folder)
+    dataset = load_dataset(source, seed, folder, finder=finder)
     return dataset, check(provenance, classes, dataset, other=other)
 
 

@@ -16,6 +16,7 @@ class Raw:
 
     standardise  values are to have mean 0 and deviation 1, by those of each channel of the samples that are not tests
     mirrored     a mirrored sample keeps its class
+    layout       of the samples, see `ir.layout`; None where their shape says it
     """
 
     x: np.ndarray
@@ -27,6 +28,7 @@ class Raw:
     audio_test: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
     standardise: bool = False
     mirrored: bool = False
+    layout: str | None = None
 
 
 def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

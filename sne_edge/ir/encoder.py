@@ -17,6 +17,7 @@ Shape = tuple[int, int, int]  # (height, width, channels), channel last; 1-D dat
 EncoderKind = Literal["direct", "rate", "events"]
 
 MAX_NEURONS = 65535  # event indices are uint16
+RATE_SCALE = 1 / 128  # of a rate whose inputs are probabilities
 
 
 class Encoder(msgspec.Struct, frozen=True):
@@ -25,7 +26,8 @@ class Encoder(msgspec.Struct, frozen=True):
     direct  q = clip(rint((x - offset) / scale), -128, 127) is the first layer's input, the same at every
             timestep; the first layer's currents are computed once.
     rate    the same q as a firing rate: a spike at timestep t where draw[t, i] < q[i], draws being uniform
-            on 0..127 (`rate_draws`); q <= 0 never spikes.
+            on 0..127 (`rate_draws`), so with a probability of q / 128; q <= 0 never spikes. With `RATE_SCALE` and no
+            offset an input is its probability of a spike in each timestep, 0..1.
     events  the input is a binary raster [timesteps, inputs], one bit an input, least significant first,
             each timestep padded to whole 32-bit words.
     """
@@ -65,8 +67,10 @@ class Encoder(msgspec.Struct, frozen=True):
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Samples to device bytes, uint8 [N, input_bytes].
 
-        `x`: float [N, ...] with `size` values a sample in channel-last order (`direct`, `rate`), or 0/1
-        [N, timesteps, ...] (`events`). Raises `SneError` on a wrong size, NaN, or a raster that is not binary.
+        `x`: float [N, ...] (`direct`, `rate`), or 0/1 [N, timesteps, ...] (`events`), a sample being height, width,
+        channels, or channels, height, width (told apart by their sizes; of equal ones the former), axes of size 1 left
+        out or not, or `size` values in the former order. Raises `SneError` on another shape, NaN, or a raster that is
+        not binary.
         """
         x = np.asarray(x)
         if self.kind == "events":
@@ -79,7 +83,7 @@ class Encoder(msgspec.Struct, frozen=True):
                 f"input of shape {x.shape} does not hold samples of {' x '.join(map(str, want))} values",
                 f"give an array of shape (N, {', '.join(map(str, want))})",
             )
-        x = x.reshape(count, *want)
+        x = self._channel_last(x).reshape(count, *want)
         if self.kind == "events":
             if not np.isin(x, (0, 1)).all():
                 raise SneError(
@@ -93,6 +97,21 @@ class Encoder(msgspec.Struct, frozen=True):
             raise SneError("the input holds NaN or infinite values", "clean the data before encoding it")
         q = np.clip(np.rint((x - self.offset) / self.scale), -128, 127).astype(np.int8)
         return q.view(np.uint8)
+
+    def _channel_last(self, x: np.ndarray) -> np.ndarray:
+        """Samples [N, ...] of the right size with their channels last."""
+        height, width, channels = self.shape
+        leading = 2 if self.kind == "events" and x.ndim > 2 and x.shape[1] == self.timesteps else 1
+        given = [n for n in x.shape[leading:] if n > 1]
+        flat = int(np.prod(x.shape[leading:])) != self.size or len(given) < 2
+        if flat or given == [n for n in self.shape if n > 1]:
+            return x
+        if given != [n for n in (channels, height, width) if n > 1]:
+            raise SneError(
+                f"input of shape {x.shape} fits neither {self.shape} (height, width, channels) nor channels first",
+                "give samples in one of these orders",
+            )
+        return np.moveaxis(x.reshape(*x.shape[:leading], channels, height, width), leading, -1)
 
     def analog(self, data: np.ndarray) -> np.ndarray:
         """Device bytes of a `direct` or `rate` input as int8 [N, height, width, channels]."""

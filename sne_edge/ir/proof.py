@@ -31,10 +31,13 @@ def worst_ops(student: QuantStudent, encoder: Encoder) -> list[int]:
     return worst
 
 
-def prove_layer(layer: SynapticLayer, encoder: Encoder, first: bool, multiplicity: int = 1) -> Bound | None:
+def prove_layer(
+    layer: SynapticLayer, encoder: Encoder, first: bool, multiplicity: int = 1, *, buffered: bool = False
+) -> Bound | None:
     """The bound of one layer's membranes in its place in the chain; None where only a clamp would bound them.
 
-    `first`: the layer takes the encoder's output (int8 values under `direct`, spikes otherwise).
+    `first`: the layer takes the encoder's output (int8 values under `direct`, spikes otherwise). Raw events may come as
+    a stream without end, and are bounded as one; `buffered`: over the encoder's timesteps alone, as one raster has.
     """
     weight = layer.fan_in()
     bias = layer.bias.astype(np.int64)
@@ -44,5 +47,5 @@ def prove_layer(layer: SynapticLayer, encoder: Encoder, first: bool, multiplicit
     if first and encoder.kind == "direct":
         constant = np.stack([bias + 127 * negative - 128 * positive, bias + 127 * positive - 128 * negative])
         negative = positive = np.zeros_like(bias)
-    steps = None if encoder.kind == "events" else encoder.timesteps
+    steps = None if encoder.kind == "events" and not buffered else encoder.timesteps
     return prove_bound(layer.neuron, negative, positive, constant, layer.threshold.astype(np.int64), steps)

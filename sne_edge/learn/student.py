@@ -33,11 +33,17 @@ class LIF(snn.Leaky):  # type: ignore[misc]
 
     snnTorch's own differs from that order where a membrane still is above threshold after its reset: it takes another
     threshold off before it compares. `shift` k makes the leak beta = 1 - 2^-k, a shift on the device; with `learn` beta
-    is a parameter that starts there, and a q15 factor on the device where it ends elsewhere.
+    is a parameter that starts there, and a q15 factor on the device where it ends elsewhere. With `init_hidden` the
+    neurons keep their membranes themselves, as snnTorch's do, and return spikes alone: a layer of `nn.Sequential`.
     """
 
     def __init__(
-        self, shift: int = 1, threshold: float = 1.0, reset_mechanism: str = "subtract", learn: bool = False
+        self,
+        shift: int = 1,
+        threshold: float = 1.0,
+        reset_mechanism: str = "subtract",
+        learn: bool = False,
+        init_hidden: bool = False,
     ) -> None:
         super().__init__(
             beta=1.0 - 2.0**-shift,
@@ -46,6 +52,7 @@ class LIF(snn.Leaky):  # type: ignore[misc]
             spike_grad=surrogate.atan(alpha=ALPHA),
             reset_mechanism=reset_mechanism,
             reset_delay=False,
+            init_hidden=init_hidden,
         )
         self.shift, self.level, self.learn = shift, threshold, learn
         self.unit: Tensor | None = None  # integer form: the real value of one membrane unit, [channels, 1, ...]
@@ -55,12 +62,20 @@ class LIF(snn.Leaky):  # type: ignore[misc]
         """The leak as the device has it."""
         return nearest_decay(float(self.beta.detach())) if self.learn else Decay("shift", self.shift)
 
-    def forward(self, current: Tensor, membrane: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One timestep: spikes 0/1 and the membrane after the reset, both like `current`."""
+    def forward(self, current: Tensor, membrane: Tensor | None = None) -> tuple[Tensor, Tensor] | Tensor:
+        """One timestep: spikes 0/1 and the membrane after the reset, both like `current`; with `init_hidden` the spikes
+        alone."""
+        if self.init_hidden:
+            kept: Tensor = self.mem  # type: ignore[has-type]
+            membrane = kept if kept.shape == current.shape else None
         beta = self.beta.clamp(0, 1) if self.learn else 1.0 - 2.0**-self.shift
         v = current if membrane is None else beta * membrane + current
-        spike = self.spike_grad(v - self.threshold)
-        return spike, v - spike * self.threshold if self.reset_mechanism == "subtract" else v - spike * v
+        spike: Tensor = self.spike_grad(v - self.threshold)
+        left = v - spike * self.threshold if self.reset_mechanism == "subtract" else v - spike * v
+        if self.init_hidden:
+            self.mem = left
+            return spike
+        return spike, left
 
 
 class _Unrolled(torch.autograd.Function):
@@ -152,7 +167,7 @@ def unroll(
     [timesteps, N, ...]. Neurons start at rest. `watch` is shown the spikes of each layer of neurons.
     """
     for layer in layers:
-        if isinstance(layer, snn.Leaky):
+        if isinstance(layer, LIF):
             x = fire(layer, x.expand(timesteps, *x.shape) if constant else x)
             constant = False
             if watch is not None:
@@ -164,20 +179,14 @@ def unroll(
     return x.expand(timesteps, *x.shape) if constant else x
 
 
-def fire(neurons: snn.Leaky, currents: Tensor) -> Tensor:
+def fire(neurons: LIF, currents: Tensor) -> Tensor:
     """Spikes of one layer of neurons, from rest, for currents [timesteps, N, ...]."""
-    if isinstance(neurons, LIF) and neurons.reset_mechanism == "subtract":
+    if neurons.reset_mechanism == "subtract":
         out: Tensor = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
         return out
     spikes, membrane = [], None
-    if not isinstance(neurons, LIF):
-        membrane = neurons.reset_mem() if neurons.init_hidden else torch.zeros_like(currents[0])
     for current in currents:
-        if neurons.init_hidden:
-            given = neurons(current)
-            spike = given[0] if isinstance(given, tuple) else given
-        else:
-            spike, membrane = neurons(current, membrane)
+        spike, membrane = neurons(current, membrane)
         spikes.append(spike)
     return torch.stack(spikes)
 

@@ -20,6 +20,7 @@ from ..check.evaluation import figures
 from ..check.verify import ReferenceEngine
 from ..data import origin
 from ..data.dataset import Dataset, load_dataset
+from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
 from ..learn import partition as partitions
 from ..learn.distill import prefix_accuracy
@@ -53,6 +54,8 @@ def train(
     anything the data or the config do not allow.
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
+    if dataset.x_train.ndim != 4:
+        raise SneError(f"{dataset.name} holds rasters of events", "training takes values; see sne-edge quantize")
     original = find_teacher(config, dataset, cache, progress) if teacher is None else as_teacher(teacher)
     taught = stages.divide(
         original, dataset, config.scheme, config.students, config.seed, seen=config.views,

@@ -2,4 +2,4 @@
 
 from ..moved import attributes
 
-__getattr__ = attributes(__name__, "quantize.quantize")
+__getattr__ = attributes(__name__, "quantize.quantize", "interchange.torch", "interchange.inputs")

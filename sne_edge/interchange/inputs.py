@@ -1,0 +1,149 @@
+"""The input of a network of one's own: how its samples lie, and what int8 makes of them.
+
+In: samples as a user has them, and the network's first layer. Out: samples in the package's order, an `Encoder` whose
+scale suits them, and the same samples as torch's modules take them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import SneError
+from ..ir.encoder import RATE_SCALE, Encoder, Shape
+from ..ir.layers import size
+from ..ir.layout import LayoutFinder, find_layout, to_samples, usual_layout
+
+KINDS = ("direct", "rate", "events")
+GLITCH = 4.0  # a magnitude of so many times that of 99 % of the values is none of the signal's
+RATE_OUTSIDE = 0.05  # the share of values outside 0..1 up to which samples are taken for probabilities
+
+
+def layout_for(first: nn.Module, raster: bool, shape: Shape | None = None) -> LayoutFinder:
+    """How to find the layout of samples that a network takes, by its first layer and, where it is known, the sample's
+    shape (height, width, channels)."""
+    one_d = isinstance(first, nn.Conv1d | nn.AvgPool1d | nn.MaxPool1d)
+    maps = one_d or isinstance(first, nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d)
+    channels = getattr(first, "in_channels", None)
+    if shape is not None and not maps and (shape[2] == 1 or shape[:2] == (1, 1)):
+        shape = None  # flat is flat
+
+    def find(name: str, found: Sequence[int]) -> str:
+        plain = len(found) - raster
+        if not maps and shape is None:  # torch flattens samples in the order they come in
+            order = {2: "NL", 3: "NHW", 4: "NCHW"}.get(plain)
+            if order is None:
+                raise SneError(f"{name} is of shape {list(found)}", "give samples of 1 to 3 axes")
+            return f"NT{order[1:]}" if raster else order
+        if plain == 2 and shape is not None:
+            return "NTL" if raster else "NL"
+
+        def fits(layout: str, sample: Shape) -> bool:
+            if shape is not None and sample != shape:
+                return False
+            if channels is not None and sample[2] != channels:
+                return False
+            return sample[0] == 1 if one_d else not maps or "L" not in layout
+
+        takes = f"samples of shape {shape}" if shape else f"{type(first).__name__}, which takes {channels} channels"
+        return find_layout(name, found, fits, takes, raster)
+
+    return find
+
+
+def make_encoder(
+    kind: str,
+    x: np.ndarray,
+    timesteps: int,
+    shape: tuple[int, ...] | None = None,
+    *,
+    layout: str | None = None,
+    scale: float | None = None,
+    offset: float = 0.0,
+) -> Encoder:
+    """An encoder for samples like `x`, float [N, ...] of one to three axes, or 0/1 [N, timesteps, ...] for `events`.
+
+    `shape` (height, width, channels): by default the samples', in `layout`, by default the usual one of their shape.
+    `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`;
+    glitches beyond `GLITCH` times the 99th percentile of magnitudes don't count), or at which inputs are probabilities
+    0..1 (`rate`). Raises `SneError` where these make no encoder.
+    """
+    if kind not in KINDS:
+        raise SneError(f"there is no encoder {kind!r}", f"an encoder is one of: {', '.join(KINDS)}")
+    x = np.asarray(x)
+    if shape is None:
+        if layout is None and kind == "events" and x.ndim != 3:
+            raise SneError(
+                "the shape of an event input is not known", "give its (height, width, channels) or its layout"
+            )
+        layout = layout or ("NTL" if kind == "events" else usual_layout("the samples", x.shape))
+        shape = to_samples(x, layout).shape[-3:]
+    if len(shape) != 3:
+        raise SneError(f"the input's shape is {shape}", "give (height, width, channels); 1-D data has height 1")
+    if x.size == 0 or not np.isfinite(x).all():
+        raise SneError("the samples that set the input's scale hold NaN or nothing", "give clean, typical samples")
+    if kind == "events":
+        if scale is not None or offset:
+            raise SneError("events have no scale and no offset", "leave them out: a spike is a spike")
+        scale = 1.0
+    elif kind == "rate" and scale is None:
+        outside = float(((x - offset < 0) | (x - offset > 1)).mean())
+        if outside > RATE_OUTSIDE:
+            raise SneError(
+                f"{outside:.1%} of the values are outside 0..1, and a rate is a spike's probability in each timestep",
+                "scale the samples to 0..1, or give the scale and offset of a step: q = (x - offset) / scale, a spike "
+                "having a probability of q / 128",
+            )
+        scale = RATE_SCALE
+    elif scale is None:
+        scale = _largest(np.abs(x - offset)) / 127 or 1.0
+    try:
+        return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=scale, offset=offset)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise SneError(str(error), "check the samples' shape, the timesteps, and scale and offset") from None
+
+
+def _largest(magnitudes: np.ndarray) -> float:
+    """The largest magnitude that is no glitch."""
+    some = magnitudes[magnitudes > 0]
+    if not len(some):
+        return 0.0
+    usual = GLITCH * float(np.quantile(some, 0.99, method="lower"))
+    return float(some[some <= usual].max())
+
+
+def beyond(encoder: Encoder, x: np.ndarray) -> tuple[float, float]:
+    """Shares of values below and above what the encoder holds: they are clipped, or below 0 never spike."""
+    if encoder.kind == "events":
+        return 0.0, 0.0
+    q = np.rint((np.asarray(x, np.float64) - encoder.offset) / encoder.scale)
+    low, high = (0, 128) if encoder.kind == "rate" else (-128, 127)
+    return float((q < low).mean()), float((q > high).mean())
+
+
+def network_input(samples: np.ndarray, first: nn.Module) -> torch.Tensor:
+    """Samples in the package's order, [..., height, width, channels], as a network with this first layer takes them,
+    float32: [..., channels, length] or [..., channels, height, width], or flat for `nn.Linear`."""
+    x = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)).movedim(-1, -3)
+    if isinstance(first, nn.Conv1d | nn.AvgPool1d | nn.MaxPool1d):
+        return x.squeeze(-2)
+    return x.flatten(-3) if isinstance(first, nn.Linear) else x
+
+
+def fit_to(encoder: Encoder, samples: np.ndarray, first: nn.Module) -> np.ndarray:
+    """Samples in the shape of an encoder that was given; `SneError` where that leaves their order open."""
+    height, width, channels = samples.shape[-3:]
+    if isinstance(first, nn.Linear | nn.Flatten) and encoder.shape == (1, height * width * channels, 1):
+        samples = np.moveaxis(samples, -1, -3)  # torch flattens channel first
+        return samples.reshape(*samples.shape[:-3], *encoder.shape)
+    flat = height == channels == 1 and (encoder.shape[2] == 1 or not isinstance(first, nn.Linear | nn.Flatten))
+    if (height, width, channels) != encoder.shape and not (flat and width == size(encoder.shape)):
+        raise SneError(
+            f"samples of shape {(height, width, channels)} do not fit the encoder's {encoder.shape}, both (height, "
+            "width, channels)",
+            "give an encoder of the samples' shape, or state the samples' layout",
+        )
+    return samples.reshape(*samples.shape[:-3], *encoder.shape)

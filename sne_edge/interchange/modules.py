@@ -1,0 +1,149 @@
+"""What a torch network really is: a copy of it to read and to run, and the modules in it.
+
+In: anyone's `nn.Sequential`, on any device, of any floating-point type. Out: a copy in float32 on the CPU, in
+evaluation, at rest, its parametrisations and pruning masks made permanent; and its modules in order. A module is read
+only if its code is that of the class it is read as: subclasses, hooks and replaced methods compute something else, and
+are refused by name.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import snntorch as snn
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
+from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
+
+from ..errors import SneError
+from ..learn.student import LIF
+from ..quantize.chain import SUPPORTED
+
+IDLE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)  # what does nothing in evaluation
+NEURONS = (snn.Leaky, LIF)
+WEIGHTS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d)
+READ = (*WEIGHTS, *NEURONS, *POOLS, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten)
+
+
+def permanent_copy(network: nn.Module) -> nn.Sequential:
+    """A copy of the network that computes the same by its modules alone, each `snn.Leaky` keeping its membranes.
+
+    The network itself is left as it is. Raises `SneError` where it is no chain, or cannot be copied.
+    """
+    if not _is_chain(network):
+        raise SneError(
+            f"the network is a {type(network).__name__}, not nn.Sequential, or has a forward of its own",
+            "chain its layers in nn.Sequential",
+        )
+    held = {}
+    for module in network.modules():  # tensors on a graph can't be copied: membranes, masked or normalised weights
+        for tensor in (*vars(module).values(), *module._buffers.values()):
+            if isinstance(tensor, torch.Tensor) and not tensor.is_leaf:
+                held[id(tensor)] = tensor.detach().clone()
+    try:
+        made = copy.deepcopy(network, held).to("cpu", torch.float32).eval()
+        for module in list(made.modules()):
+            _make_permanent(module)
+            if type(module) in NEURONS:
+                module.mem = torch.zeros(0)
+                module.init_hidden, module.output = True, False  # type: ignore[assignment]
+    except SneError:
+        raise
+    except Exception as error:  # parametrisations are anyone's code
+        raise SneError(
+            f"the network cannot be copied to float32 on the CPU: {error}",
+            "give it with its weights, as plain modules: network.float().cpu()",
+        ) from error
+    assert isinstance(made, nn.Sequential)
+    return made
+
+
+def modules(network: nn.Sequential) -> list[nn.Module]:
+    """The modules of a copy in the order in which they run, without what does nothing in evaluation.
+
+    Raises `SneError` for one that is not what its class says, and for neurons that are used twice.
+    """
+    found: list[nn.Module] = []
+    for name, module in _chained(network, ""):
+        if type(module) in IDLE:
+            continue
+        if type(module) not in READ:
+            raise SneError(f"{name} cannot be deployed", f"supported: {SUPPORTED}, each of that very class")
+        if type(module) in NEURONS:
+            if any(module is other for other in found):
+                raise SneError(
+                    f"{name} is used twice, so that two layers share their membranes", "give each layer its own"
+                )
+            _check_neurons(name, module)
+        found.append(module)
+    return found
+
+
+def _is_chain(module: nn.Module) -> bool:
+    """Whether it runs its children in order: `nn.Sequential`, or a subclass that adds no code to that."""
+    kind = type(module)
+    return isinstance(module, nn.Sequential) and all(
+        getattr(kind, method) is getattr(nn.Sequential, method) for method in ("forward", "__call__", "__iter__")
+    )
+
+
+def _chained(network: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of all that is not a chain itself; everything is looked at for hooks."""
+    name = f"module {path or 'of the network'}, {type(network).__name__}"
+    if network._forward_hooks or network._forward_pre_hooks:
+        raise SneError(f"{name} has forward hooks", "remove them: handle.remove()")
+    replaced = [key for key in vars(network) if callable(getattr(type(network), key, None))]
+    if replaced:
+        raise SneError(f"{name} has a {replaced[0]} of its own", "give modules as their classes are")
+    if _is_chain(network):
+        for key, module in network._modules.items():
+            if module is not None:
+                yield from _chained(module, f"{path}.{key}" if path else key)
+    elif isinstance(network, nn.Sequential):
+        raise SneError(f"{name} has a forward of its own", "chain its layers in nn.Sequential")
+    else:
+        yield name, network
+
+
+def _make_permanent(module: nn.Module) -> None:
+    """What computes a module's tensors before each use, used once and taken away."""
+    if parametrize.is_parametrized(module):  # `remove_parametrizations` would change the class that the original has
+        names = list(module.parametrizations)  # type: ignore[arg-type]
+        values = {name: getattr(module, name).detach() for name in names}
+        kind = parametrize.type_before_parametrizations(module)
+        del module._modules["parametrizations"]
+        module.__class__ = kind
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value))
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, prune.BasePruningMethod):
+            prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
+        elif isinstance(hook, WeightNorm):
+            remove_weight_norm(module, hook.name)
+        elif isinstance(hook, SpectralNorm):
+            remove_spectral_norm(module, hook.name)
+
+
+def _check_neurons(name: str, neurons: nn.Module) -> None:
+    """Raise `SneError` where neurons do not fire at strictly more than the threshold, or reset otherwise than they say
+    (both may be changed after an `snn.Leaky` is made)."""
+    try:
+        probe = torch.tensor([-2.0, -1e-3, 0.0, 1e-3, 2.0])
+        fires = neurons.spike_grad(probe).detach().tolist() == [0, 0, 0, 1, 1]  # type: ignore[operator]
+    except Exception:  # anyone's code
+        fires = False
+    if not fires:
+        raise SneError(f"{name} has a spike_grad that is no step from 0 to 1", "use a surrogate of snntorch.surrogate")
+    mechanism = neurons.reset_mechanism
+    known = {"subtract": (0, "_base_sub"), "zero": (1, "_base_zero"), "none": (2, "_base_int")}
+    value, method = known.get(str(mechanism), (-1, ""))
+    does = getattr(neurons.state_function, "__name__", "")
+    if type(neurons) is snn.Leaky and (int(neurons.reset_mechanism_val) != value or does != method):  # type: ignore[arg-type]
+        raise SneError(
+            f"{name} says reset_mechanism {mechanism!r}, but was made with another",
+            "make it anew: snn.Leaky(..., reset_mechanism=...)",
+        )

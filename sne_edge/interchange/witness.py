@@ -1,0 +1,103 @@
+"""The witness of what was read: the network itself, run by its own code on the samples as they were given.
+
+In: a copy of a user's network (`modules.permanent_copy`) and its real inputs, not what int8 makes of them; a
+`QuantEnsemble` made of it, and its inputs. Out: in how far the two say the same. `verify` proves that C does what the
+integers say; only this tells whether the integers are the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import snntorch as snn
+import torch
+from torch import Tensor, nn
+
+from ..check.reference import run_student
+from ..errors import SneError
+from ..ir.ensemble import QuantEnsemble
+from ..ir.layers import SynapticLayer
+from ..ir.schedule import decide
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A network and its integers on N samples.
+
+    agreement     share of the samples that both label likewise, 0..1
+    accuracy      of the network, 0..1; `integers`: of its integers; None where labels are not known
+    correlation   of their logits, over all samples and classes, the samples' means left out; 0 where one is constant
+    saturated     by layer with a clamp, the share of its membranes, over samples and timesteps, that lie at it
+    """
+
+    agreement: float
+    accuracy: float | None
+    integers: float | None
+    correlation: float
+    saturated: dict[str, float]
+
+
+def outputs(network: nn.Module, parts: Iterable[Tensor], timesteps: int | None) -> np.ndarray:
+    """Outputs of a network, averaged over time, float64 [N, classes].
+
+    parts: its inputs in batches, the same in each of `timesteps`, [n, ...], or with None a timestep each,
+    [n, timesteps, ...]. The network is called as it is, once a timestep, its membranes at rest before the first one.
+    Raises `SneError` where it fails.
+    """
+    found = []
+    with torch.no_grad():
+        for part in parts:
+            for module in network.modules():
+                if isinstance(module, snn.Leaky):
+                    module.mem = torch.zeros(0)
+            frames = part.unbind(1) if timesteps is None else [part] * timesteps
+            try:
+                each = [network(frame) for frame in frames]
+                total = torch.stack(each).double().mean(dim=0)
+                if total.ndim != 2 or len(total) != len(part):
+                    raise ValueError(f"its outputs are of shape {list(total.shape)}, not [samples, classes]")
+            except Exception as error:  # torch's modules have many ways to refuse an input
+                raise SneError(
+                    f"the network does not run on samples of shape {list(frames[0].shape[1:])}: {error}",
+                    "check its layers, and the samples' layout: torch takes channels first",
+                ) from None
+            found.append(total.numpy())
+    return np.concatenate(found)
+
+
+def compare(
+    made: QuantEnsemble, inputs: np.ndarray, expected: np.ndarray, labels: np.ndarray | None = None
+) -> Comparison:
+    """An ensemble of one student, on inputs uint8 [N, input_bytes], against what the network says, [N, classes]."""
+    held = {
+        index: layer.neuron.clamp
+        for index, layer in enumerate(made.students[0].layers)
+        if isinstance(layer, SynapticLayer) and layer.neuron.clamp is not None
+    }
+    at = dict.fromkeys(held, 0)
+    seen = dict.fromkeys(held, 0)
+
+    def watch(_: int, index: int, __: Tensor | None, membranes: Tensor) -> None:
+        if index in held:
+            low, high = held[index]
+            at[index] += int(((membranes <= low) | (membranes >= high)).sum())
+            seen[index] += membranes.numel()
+
+    logits = run_student(made, 0, inputs, watch=watch).part + made.bias.astype(np.int64)
+    label, own = decide(logits)[0], expected.argmax(axis=1)
+    last = len(made.students[0].layers) - 1
+    return Comparison(
+        agreement=float((label == own).mean()),
+        accuracy=None if labels is None else float((own == labels).mean()),
+        integers=None if labels is None else float((label == labels).mean()),
+        correlation=_correlation(logits.astype(np.float64), expected),
+        saturated={"the readout" if i == last else f"layer {i}": at[i] / seen[i] for i in held if at[i]},
+    )
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    one, other = (x - x.mean(axis=1, keepdims=True) for x in (one, other))
+    scale = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum() / scale) if scale > 0 else 0.0
