@@ -32,19 +32,18 @@ def fingerprint(ensemble: QuantEnsemble) -> str:
 @contextmanager
 def exported(model: str, board: str) -> Iterator[tuple[str, Path]]:
     """A model's name and an export of it for a board: the directory itself where `model` is one."""
-    import tempfile
-
     from ..deploy.boards import resolve_board
     from ..deploy.export import export as write
     from ..deploy.export import read_manifest
+    from ..files import workspace
 
     target = resolve_board(board).target
     if Path(model).is_dir():
         yield read_manifest(model)["name"], Path(model)
         return
     ensemble = load(model)
-    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
-        yield ensemble.name, write(ensemble, target, Path(folder) / "model")
+    with workspace() as work:
+        yield ensemble.name, write(ensemble, target, work / "model")
 
 
 def data_for(

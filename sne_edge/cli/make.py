@@ -79,7 +79,8 @@ def train(
     from dataclasses import replace
 
     from ..data.dataset import load_dataset
-    from ..ir.artifact import check_writable, save
+    from ..files import check_writable
+    from ..ir.artifact import save
 
     need_training()
     check_writable(output)
@@ -158,7 +159,8 @@ def quantize(
 
     from ..data.dataset import load_dataset
     from ..data.origin import record
-    from ..ir.artifact import check_writable, save
+    from ..files import check_writable
+    from ..ir.artifact import save
 
     need_training()
     check_writable(output)
@@ -207,7 +209,8 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
-    from ..ir.artifact import check_writable, save
+    from ..files import check_writable
+    from ..ir.artifact import save
     from ..pipeline.recalibrate import recalibrate
     from ..quantize.calibrate import upper_bound
 

@@ -62,8 +62,7 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Measure and verify a model everywhere, and write what was found as its model card."""
-    from ..files import write_whole
-    from ..ir.artifact import check_writable
+    from ..files import check_writable, write_whole
     from ..study.card import BOARDS, markdown, measure
 
     need_training()
