@@ -67,6 +67,14 @@ def read_file(path: Path | str, limit: int, *, hint: str) -> bytes:
             raise SneError(f"cannot read {shortened(path)}: {error.strerror}", hint) from None
 
 
+def is_folder(path: Path | str) -> bool:
+    """Whether there is a folder of that name; a name that cannot be one has none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # too long, say
+        return False
+
+
 def check_writable(path: Path | str) -> None:
     """Raise `SneError` now where `write_whole` could not write `path` after a long run. Nothing is made for that."""
     path = Path(path)

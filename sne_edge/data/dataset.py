@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import SneError
+from ..errors import SneError, nearest, shortened
+from ..files import is_folder
 from ..ir.encoder import Shape
 from ..ir.frontend import LogMel
-from .formats import NPZ_HINT, NPZ_NAMES, npz
+from .formats import NPZ_NAMES, npz
 from .images import images
 from .named import NAMED
+from .npz import HINT as NPZ_HINT
 from .raw import Raw, standardised
 
 DATASETS = tuple(NAMED)
@@ -75,14 +77,15 @@ def load_dataset(source: str | Path, seed: int = 0, folder: Path | None = None) 
     if str(source) in NAMED:
         return divide(str(source), NAMED[str(source)](folder), seed)
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         return _told(path, path.resolve().name, images(path), seed)
     if path.suffix == ".npz":
         arrays = npz(path)
         return _told(path, path.stem, Raw(*(arrays.get(key) for key in NPZ_NAMES)), seed)  # type: ignore[arg-type]
     raise SneError(
-        f"there is no data set {str(source)!r}",
-        f"give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; {NPZ_HINT}",
+        f"there is no data set {shortened(source)!r}",
+        f"{nearest(str(source), DATASETS)}give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; "
+        + NPZ_HINT,
     )
 
 

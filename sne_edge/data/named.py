@@ -76,7 +76,7 @@ def _fashion_file(name: str, folder: Path | None) -> bytes:
                 f"{name} is not in {' or '.join(str(p.parent) for p in places)}, and cannot be downloaded: {error}",
                 "apt-get install dataset-fashion-mnist, or set SNE_EDGE_DATA to a folder that holds its four .gz files",
             ) from None
-    content = found.read_bytes()
+    content = read_file(found, MAX_BYTES, hint="get the file again")
     if hashlib.sha256(content).hexdigest() != FASHION[name]:
         raise SneError(f"{found} is not Fashion-MNIST's {name}, or damaged", "get the file again")
     return content

@@ -15,7 +15,8 @@ from typing import Any
 import jinja2
 
 from ..codegen import context
-from ..errors import SneError
+from ..errors import SneError, shortened
+from ..files import read_file
 from ..ir.ensemble import QuantEnsemble
 from ..resources import RUNTIME, TEMPLATES, c_templates
 from .targets import Target, resolve_target
@@ -162,13 +163,11 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
 
 def read_manifest(directory: Path | str) -> dict[str, Any]:
     """The manifest of an exported directory; `SneError` where there is none."""
-    path = Path(directory) / MANIFEST
+    path, hint = Path(directory) / MANIFEST, "make one with `sne-edge export MODEL -o DIRECTORY`"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SneError(
-            f"{directory} is not an exported model: {error}", "make one with `sne-edge export MODEL -o DIRECTORY`"
-        ) from None
+        manifest = json.loads(read_file(path, 2**20, hint=hint))
+    except (SneError, ValueError, RecursionError) as error:
+        raise SneError(f"{shortened(directory)} is not an exported model: {shortened(error)}", hint) from None
     if not isinstance(manifest, dict) or not {"identifier", "sources", "fingerprint"} <= manifest.keys():
         raise SneError(f"{path} is incomplete", "export the model again")
     return manifest

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import SneError, nearest
 from ..files import UNWRITABLE, read_file, write_whole
+from ..files import check_writable as check_writable
 from .ensemble import QuantEnsemble
 
 FORMAT = "sne-edge ensemble"
