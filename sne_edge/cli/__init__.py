@@ -17,7 +17,7 @@ from .app import app
 from . import make, look, deploy, measure, study  # noqa: F401  each adds its commands; the help keeps this order
 # isort: on
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
 
 PIPE, INTERRUPTED = 128 + 13, 128 + 2  # exit codes: 128 and the signal's number
 
@@ -30,7 +30,7 @@ def main() -> None:
     if sys.stdout is None:  # closed by who called: nothing that is asked for could be said
         _complain("standard output is closed", "redirect it to a file, or to /dev/null")
         sys.exit(1)
-    code = _run(sys.argv[1:])
+    code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -41,8 +41,8 @@ def main() -> None:
     sys.exit(code)
 
 
-def _run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code."""
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; errors are two lines on standard error."""
     try:
         result = app(list(arguments), prog_name="sne-edge", standalone_mode=False)
         if result == INTERRUPTED:
@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _usage(error: Any) -> int:
     """A command line that does not parse."""
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":
+    if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         print(context.get_help(), file=sys.stderr)
         return 2
     command = context.command_path if context is not None else "sne-edge"

@@ -17,7 +17,7 @@ from ..files import open_file
 
 MAX_FILE_BYTES = 16 * 2**30
 MAX_ARRAY_BYTES = 4 * 2**30  # of all arrays, unpacked
-EMPTY_BYTES, EMPTY_RATIO = 2**28, 500  # arrays that large which pack that well hold no samples
+EMPTY_BYTES, EMPTY_RATIO = 2**28, 100  # arrays that large which pack that well hold no samples
 MAX_HEADER_BYTES = 10_000  # numpy's own limit, which it looks at only after it has read the header
 HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test and y_test (numpy.savez)"
 

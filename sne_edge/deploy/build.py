@@ -5,6 +5,7 @@ In: an exported directory and a board's name. Out: an image, and how much of the
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -31,7 +32,7 @@ TOOLCHAIN_HINT = "install it: apt-get install gcc-arm-none-eabi libnewlib-arm-no
 class Firmware:
     """A built image. Sizes in bytes: `flash_bytes` is all that is stored, `weight_bytes` the model's tables and
     `vector_bytes` the golden vectors in it, `code_bytes` the rest; `ram_bytes` is static data, `stack_bytes` reserved
-    beside it. `elf` is for a debugger and QEMU, `binary` and `hex` for flashing tools."""
+    beside it. `elf` is for a debugger and QEMU, `binary` and `hex` for flashing tools; `sha256`: hex, of the binary."""
 
     board: str
     target: str
@@ -48,6 +49,7 @@ class Firmware:
     stack_bytes: int
     board_flash_bytes: int
     board_ram_bytes: int
+    sha256: str
 
 
 def build_firmware(
@@ -188,6 +190,7 @@ def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, 
         stack_bytes=sections.get(".stack", 0),
         board_flash_bytes=board.flash_bytes,
         board_ram_bytes=board.ram_bytes,
+        sha256=hashlib.sha256((work / "firmware.bin").read_bytes()).hexdigest(),
     )
 
 

@@ -84,7 +84,11 @@ def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
     """
     directory = Path(directory)
     files = render(ensemble, resolve_target(target))
-    if directory.exists() and not directory.is_dir():
+    try:
+        taken = directory.exists() and not directory.is_dir()
+    except OSError as error:
+        raise SneError(f"cannot write {shortened(directory)}: {error.strerror}", "name another with -o") from None
+    if taken:
         raise SneError(f"{directory} is a file", "name a directory for the export with -o")
     if directory.is_dir() and any(directory.iterdir()):
         try:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from ..deploy.boards import all_boards, resolve_board
 from ..errors import SneError, nearest, shortened
+from .ports import serial_ports
 
 BAUD = 115200
 
@@ -203,7 +204,7 @@ def address(where: str) -> tuple[str, int]:
 def check_port(port: str) -> None:
     """Raise `SneError` where there is no such serial port, or it is none. Nothing is opened: that may reset a board."""
     if os.name != "posix":
-        if port not in ports():
+        if port not in (found.port for found in serial_ports()):
             raise SneError(f"cannot open {shortened(port)}: there is no such port", _ports_hint(port))
         return
     try:
@@ -217,13 +218,6 @@ def check_port(port: str) -> None:
             f"cannot open {shortened(port)}: permission denied",
             "join the port's group, on Debian `sudo adduser $USER dialout`, and log in again",
         )
-
-
-def ports() -> list[str]:
-    """Names of the serial ports here."""
-    from serial.tools import list_ports
-
-    return [port.device for port in list_ports.comports()]
 
 
 def _connect(where: str) -> socket.socket:
@@ -244,7 +238,7 @@ def _reason(error: Exception) -> str:
 def _ports_hint(port: str) -> str:
     if any(board.name == port for board in all_boards()):
         return f"to emulate that board, say qemu:{port}"
-    here = ports()
+    here = [found.port for found in serial_ports()]
     say = nearest(port.rpartition("/")[2], ["host", *(f"qemu:{board.name}" for board in all_boards()), *here])
     return say + (
         f"ports here: {', '.join(here)}; `sne-edge ports` says more"
