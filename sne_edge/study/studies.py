@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
 from ..data.dataset import Dataset
-from ..errors import SneError, nearest, shortened
+from ..errors import SneError, nearest
 from ..ir.artifact import fingerprint
 from ..ir.policy import ActivationPolicy
 from ..learn import baseline
@@ -371,9 +371,7 @@ STUDIES: dict[str, Study] = {f.__name__: f for f in (ensemble, partition, cascad
 def check_study(name: str) -> None:
     """Raise `SneError` where there is no such study."""
     if name not in STUDIES:
-        raise SneError(
-            f"there is no study {shortened(name)!r}", f"{nearest(name, STUDIES)}studies: {', '.join(STUDIES)}"
-        )
+        raise SneError(f"there is no study {name[:80]!r}", f"{nearest(name, STUDIES)}studies: {', '.join(STUDIES)}")
 
 
 def run_study(name: str, lab: Lab, folder: Path) -> Table:
