@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import stat
+import sys
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -208,10 +209,11 @@ def check_port(port: str) -> None:
             raise SneError(f"cannot open {shortened(port)}: there is no such port", _ports_hint(port))
         return
     try:
-        mode = Path(port).stat().st_mode
+        found = Path(port).stat()
     except (OSError, ValueError) as error:
         raise SneError(f"cannot open {shortened(port)}: {_reason(error)}", _ports_hint(port)) from None
-    if not stat.S_ISCHR(mode):
+    memory = sys.platform.startswith("linux") and os.major(found.st_rdev) == 1  # /dev/null, /dev/full and the like
+    if memory or not stat.S_ISCHR(found.st_mode):
         raise SneError(f"cannot open {shortened(port)}: it is not a serial port", _ports_hint(port))
     if not os.access(port, os.R_OK | os.W_OK):
         raise SneError(
