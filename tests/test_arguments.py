@@ -345,7 +345,7 @@ def test_a_model_is_overwritten_only_by_force(
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     np.savez("right.npz", x_train=rng.normal(size=(80, 40)), y_train=np.arange(80) % 10)
-    line = ["calibrate", "mnist1d", "--data", "right.npz", "-o", "made.sne", "--target-ops", "50000"]
+    line = ["calibrate", "mnist1d", "--data", "right.npz", "-o", "made.sne", "--target-ops", "50000", "--other-data"]
     (tmp_path / "made.sne").write_text("precious")
     assert run(line) == 1 and "--force" in capfd.readouterr().err
     assert (tmp_path / "made.sne").read_text() == "precious"
