@@ -18,7 +18,7 @@ help: ## Show this list
 
 demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemble on MNIST-1D
 	$(BIN)/sne-edge doctor
-	$(BIN)/sne-edge train --dataset mnist1d --scheme $(SCHEME) -o $(DEMO)/mnist1d.sne
+	$(BIN)/sne-edge train --dataset mnist1d --scheme $(SCHEME) -o $(DEMO)/mnist1d.sne --force
 	$(BIN)/sne-edge inspect $(DEMO)/mnist1d.sne
 	$(BIN)/sne-edge export $(DEMO)/mnist1d.sne --target cortex-m -o $(DEMO)/mnist1d-c
 	$(BIN)/sne-edge verify $(DEMO)/mnist1d.sne

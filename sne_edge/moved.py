@@ -29,6 +29,7 @@ ROOMS = {  # room -> modules that lay beside each other before
 }
 MOVED = {module: [f"{room}.{module}"] for room, modules in ROOMS.items() for module in modules.split()}
 MOVED |= {
+    "device": ["link.device", "link.replies"],
     "datasets": ["data.named", "data.raw", "data.images", "data.formats"],
     "evaluate": ["check.evaluation"],
     "host": ["deploy.host", "deploy.library"],

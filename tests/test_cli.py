@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from sne_edge.learn.partition import SCHEMES
 
 COMMANDS = (
     "train", "quantize", "inspect", "eval", "export", "build", "verify", "bench", "calibrate", "plot", "targets",
-    "doctor", "card", "study",
+    "doctor", "card", "study", "ports",
 )  # fmt: skip
 
 
@@ -126,10 +127,16 @@ def test_build_verify_and_bench_on_an_emulated_board(
     assert isinstance(checks, list)
     assert {check["engine"] for check in checks} == {"reference", "host", "qemu:microbit"}
     assert all(check["difference"] is None and check["compared"] > 0 for check in checks)
-    measured = parsed("bench", model, "--on", "qemu:microbit", "--samples", "1")
+    log, table = tmp_path / "frames.txt", tmp_path / "counts.csv"
+    measured = parsed("bench", model, "--on", "qemu:microbit", "--samples", "1", "--trace", log, "--csv", table)
     assert isinstance(measured, dict)
     counts = [row["count_mean"] for row in measured["rows"]]
     assert measured["rows"][0]["unit"] == "instructions" and counts[0] < counts[1] < counts[2]
+    lines = list(csv.DictReader(table.open()))
+    assert [int(line["count"]) for line in lines] == counts and {line["unit"] for line in lines} == {"instructions"}
+    frames = log.read_text().splitlines()
+    assert "-> INFO #1" in frames[0] and any("<- BENCH" in frame and "status 0 44 bytes" in frame for frame in frames)
+    assert measured["time_utc"].endswith("+00:00") and len(measured["firmware"]["sha256"]) == 64
     assert measured["device"]["ram_used"] > 0 and measured["rows"][0]["stack_bytes"] > 0
 
 

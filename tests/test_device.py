@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import pty
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -260,6 +263,32 @@ def test_firmware_that_faults_fails_the_run(tiny: QuantEnsemble, firmware: Build
             if board == "microbit":  # it stands still from then on
                 with pytest.raises(SneError, match="did not answer"):
                     device.run(ActivationPolicy("all"))
+
+
+def test_an_emulator_outlives_the_thread_that_opened_it_but_not_the_process(
+    tiny: QuantEnsemble, firmware: Build
+) -> None:
+    image = firmware(tiny, "mps2-an386").elf
+    with ThreadPoolExecutor(1) as pool:
+        device = pool.submit(Device.open, "qemu:mps2-an386", image).result()
+    time.sleep(0.5)  # the thread has ended; its emulator, were it bound to that, would be gone by now
+    with device:
+        assert device.run_vector(0).matches
+    code = (
+        "import os, sys; from sne_edge.link.device import Device; from sne_edge.link import qemu\n"
+        "started = []; launch = qemu._launch\n"
+        "qemu._launch = lambda *a: started.append(launch(*a)) or started[-1]\n"
+        "device = Device.open('qemu:mps2-an386', sys.argv[1])\n"
+        "print(started[0].pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(image)], capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    emulator = Path(f"/proc/{int(done.stdout)}/cmdline")
+    for _ in range(100):
+        if not emulator.exists() or b"qemu" not in emulator.read_bytes():  # gone, or a zombie that nobody fetched
+            return
+        time.sleep(0.05)
+    pytest.fail("the emulator outlives the process that was killed")
 
 
 @pytest.mark.parametrize(

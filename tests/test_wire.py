@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 import zlib
@@ -18,10 +19,12 @@ from sne_edge.deploy.export import export, read_manifest
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.link.device import Device
+from sne_edge.link.replies import REPLIES, TYPES, decode, device_info, plain_text
 from sne_edge.link.transport import HostLine
-from sne_edge.link.wire import STATUSES, C, Frame, parse_reply, policy_body, request
+from sne_edge.link.wire import STATUSES, C, Deframer, Frame, parse_reply, policy_body, request
 from sne_edge.resources import RUNTIME
 
+INFO_LAYOUT = "<BBHH8s6HB10I"
 OPS = [value for name, value in C.items() if name.startswith("SNE_OP_") and value < C["SNE_OP_REPLY"]]
 
 
@@ -74,6 +77,53 @@ def test_every_number_of_the_protocol_is_documented() -> None:
         short = name.removeprefix("SNE_OP_").removeprefix("SNE_COUNTER_").removeprefix("SNE_DIFFERS_")
         value = C[name] if C[name] < 128 else f"0x{C[name]:02X}"
         assert f"| {value} | {short} |" in text, name
+
+
+@pytest.mark.parametrize(
+    ("reply", "title", "last"), [("INFO", "**INFO**", 67), ("RUN", "**A result**", 36), ("BENCH", "**BENCH**", 44),
+                                 ("FAULT", "**FAULT**", 28)],
+)  # fmt: skip
+def test_the_documented_tables_are_those_that_replies_are_read_by(reply: str, title: str, last: int) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "PROTOCOL.md").read_text().split(title)[1].split("\n**")[0]
+    rows = re.findall(r"^\| (\d+) \| ([iu]\d+|8 bytes) \|", text, flags=re.M)
+    offset = 0
+    for field, row in zip(REPLIES[reply].fields, rows, strict=True):
+        assert row == (str(offset), field.type), field
+        offset += struct.calcsize(f"<{TYPES[field.type]}")
+    assert offset == last and len(rows) > 6
+
+
+def test_every_command_has_a_description_of_its_reply(line: HostLine) -> None:
+    assert {C[f"SNE_OP_{name}"] for name in REPLIES} == {*OPS, C["SNE_OP_FAULT"]}
+
+
+@given(st.sampled_from(sorted(REPLIES)), st.binary(max_size=200), st.integers(1, 20))
+def test_no_body_makes_more_than_a_value_error(name: str, body: bytes, most: int) -> None:
+    said = struct.pack(INFO_LAYOUT, 1, 0, 1, 256, b"12345678", *[3] * 6, 0, *[9] * 10) + b"\1a\1b"
+    info = device_info(decode(REPLIES["INFO"], said).values)
+    try:
+        found = decode(REPLIES[name], body, info, most)
+    except ValueError as error:
+        assert str(error)
+        return
+    assert len(found.rows) <= most and found.values.keys() >= {field.name for field in REPLIES[name].fields}
+
+
+def test_no_device_text_reaches_the_terminal_as_a_control_code() -> None:
+    assert plain_text("a\x1b[31m\n\u202eb\x07é".encode()) == "a?[31m??b?é"
+    assert plain_text(b"\xff\xfe") == "\ufffd\ufffd"
+
+
+def test_what_comes_in_pieces_is_cut_at_its_zeros_and_never_kept_without_end() -> None:
+    frames = Deframer()
+    for byte in b"\0ab\0\0c\0d":
+        frames.feed(bytes([byte]))
+    assert [frames.next(), frames.next(), frames.next()] == [b"ab", b"c", None] and frames.pending == 1
+    for _ in range(100):
+        frames.feed(b"x" * 10_000)
+    assert frames.pending < 80_000
+    frames.feed(b"rest of it\0next\0")
+    assert [frames.next(), frames.next()] == [b"next", None]
 
 
 @pytest.mark.parametrize(

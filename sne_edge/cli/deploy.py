@@ -24,7 +24,9 @@ def export(
 ) -> None:
     """Write a model as a self-contained directory of C99."""
     from ..deploy.export import export as write
+    from ..deploy.targets import resolve_target
 
+    resolve_target(target)
     ensemble = load(model)
     directory = write(ensemble, target, output or Path(f"{ensemble.name}-c"))
     print(f"wrote {directory}: include {ensemble.identifier}.h; `make check` in it runs the golden vectors")
@@ -42,8 +44,14 @@ def build(
     """Build firmware that serves a model over a board's serial line."""
     from dataclasses import asdict
 
-    from ..deploy.build import build_firmware
+    from ..deploy.boards import resolve_board
+    from ..deploy.build import build_firmware, check_tools
+    from ..deploy.targets import resolve_target
+    from ..files import check_writable
 
+    check_tools(resolve_target(resolve_board(board).target))
+    if output is not None:
+        check_writable(output / "firmware.elf")
     with exported(model, board) as (name, directory):
         firmware = build_firmware(directory, board, output or Path(f"{name}-{board}"))
     if as_json:

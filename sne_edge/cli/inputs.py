@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SneError
+from ..errors import SneError, shortened
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..data.dataset import Dataset
     from ..ir.ensemble import QuantEnsemble
+    from ..link.trace import FrameLog
 
 
 def load(model: str) -> QuantEnsemble:
@@ -32,19 +34,18 @@ def fingerprint(ensemble: QuantEnsemble) -> str:
 @contextmanager
 def exported(model: str, board: str) -> Iterator[tuple[str, Path]]:
     """A model's name and an export of it for a board: the directory itself where `model` is one."""
-    import tempfile
-
     from ..deploy.boards import resolve_board
     from ..deploy.export import export as write
     from ..deploy.export import read_manifest
+    from ..files import is_folder, workspace
 
     target = resolve_board(board).target
-    if Path(model).is_dir():
+    if is_folder(model):
         yield read_manifest(model)["name"], Path(model)
         return
     ensemble = load(model)
-    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
-        yield ensemble.name, write(ensemble, target, Path(folder) / "model")
+    with workspace() as work:
+        yield ensemble.name, write(ensemble, target, work / "model")
 
 
 def data_for(
@@ -99,8 +100,58 @@ def need_training() -> None:
             raise SneError(f"{package} is not installed", "pip install 'sne-edge[train]' (on Linux, a CPU torch first)")
 
 
+def check_output(path: Path, force: bool) -> None:
+    """Raise `SneError` now where a model could not be written to `path`, or would overwrite another unasked."""
+    from ..files import check_writable
+
+    check_writable(path)
+    if path.exists() and not force:
+        raise SneError(f"{path} is there already", "--force overwrites it; or give another name with -o")
+
+
+def check_name(name: str) -> None:
+    """Raise `SneError` where a model cannot have that name."""
+    from ..ir.ensemble import check_name
+
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise SneError(str(error), "give another with --name") from None
+
+
+def check_finite(**options: float | None) -> None:
+    """Raise `SneError` where an option's number is NaN or infinite, which no limit refuses."""
+    for option, value in options.items():
+        if value is not None and not math.isfinite(value):
+            raise SneError(f"--{option.replace('_', '-')} is {value}", "give a number")
+
+
+def check_places(places: Iterable[str]) -> None:
+    """Raise `SneError` now where one of the places is no place to run, before anything is compiled."""
+    from ..link.connect import check_place
+
+    for place in places:
+        check_place(place)
+
+
+@contextmanager
+def frame_log(path: Path | None) -> Iterator[FrameLog | None]:
+    """A log of frames in the file at `path`, or none."""
+    if path is None:
+        yield None
+        return
+    from ..files import check_writable
+    from ..link.trace import FrameLog
+
+    check_writable(path)
+    with path.open("w", encoding="utf-8") as file:
+        yield FrameLog(file)
+
+
 def numbers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise SneError(f"{option} is {text!r}", "give whole numbers separated by commas, such as 8,32,40") from None
+        raise SneError(
+            f"{option} is {shortened(text)!r}", "give whole numbers separated by commas, such as 8,32,40"
+        ) from None

@@ -1,4 +1,4 @@
-"""Commands that look without building: `inspect`, `targets`, `doctor`."""
+"""Commands that look without building: `inspect`, `targets`, `ports`, `doctor`."""
 
 from __future__ import annotations
 
@@ -104,6 +104,23 @@ def targets(as_json: Json = False) -> None:
         return
     print_table("targets", ["name", "also", "kernels", "flags"], rows, left=4)
     print_table("boards", ["name", "target", "description", "flash KiB", "RAM KiB"], boards, left=3)
+
+
+@app.command()
+def ports(as_json: Json = False) -> None:
+    """List the serial ports of this computer, with what USB says of the boards behind them."""
+    from ..link.ports import serial_ports
+
+    found = serial_ports()
+    if as_json:
+        from dataclasses import asdict
+
+        print_json([asdict(port) for port in found])
+        return
+    rows = [[p.port, p.description, p.usb_id or "-", p.serial_number or "-", p.manufacturer or "-"] for p in found]
+    print_table("serial ports", ["port", "description", "USB id", "serial number", "maker"], rows, left=5)
+    if not rows:
+        print("no serial port is here; is the board plugged in, with a cable that carries data?")
 
 
 @app.command()

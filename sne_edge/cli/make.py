@@ -10,8 +10,8 @@ import typer
 
 from ..errors import SneError
 from .app import app
-from .inputs import data_for, load, need_training, numbers
-from .options import DataDir, Executor, Json, Layout, Model, OtherData
+from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers
+from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
 from .output import bars, print_json, print_table, warned
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def train(
         ),
     ] = "disentangled",
     students: Annotated[int | None, typer.Option(help="Number of students; usually 4.", min=1, max=32)] = None,
-    timesteps: Annotated[int | None, typer.Option(help="Timesteps of an inference; usually 4.", min=1)] = None,
+    timesteps: Annotated[
+        int | None, typer.Option(help="Timesteps of an inference; usually 4.", min=1, max=65535)
+    ] = None,
     channels: Annotated[
         str | None, typer.Option(help="Channels of a student's three convolutions, such as 8,32,40.")
     ] = None,
@@ -72,6 +74,7 @@ def train(
     max_drop: Annotated[float, typer.Option(help="Points of accuracy that the cascade may cost.", min=0)] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file.
@@ -81,10 +84,15 @@ def train(
     from dataclasses import replace
 
     from ..data.dataset import load_dataset
-    from ..ir.artifact import check_writable, save
+    from ..files import open_file
+    from ..ir.artifact import save
 
     need_training()
-    check_writable(output)
+    check_output(output, force)
+    check_finite(budget=budget, spike_rate=spike_rate, max_drop=max_drop)
+    if name is not None:
+        check_name(name)
+    from ..learn.executor import check_executor
     from ..learn.teacher import default_cache
     from ..pipeline.presets import preset
     from ..pipeline.train import train as run
@@ -108,6 +116,9 @@ def train(
         config = replace(config, recipe=replace(config.recipe, alone=alone, joint=joint))
     if spike_rate is not None:
         config = replace(config, recipe=replace(config.recipe, target=spike_rate))
+    check_executor(executor)
+    if config.onnx:
+        open_file(config.teacher, 2**31, hint="give the path of an ONNX file").close()
     with bars() as progress:
         found = load_dataset(config.dataset, config.seed, data_dir, layout=layout)
         print(f"samples: {found.understood}", file=sys.stderr)
@@ -141,7 +152,7 @@ def quantize(
     data: Annotated[
         str, typer.Option(help="A data set or .npz; on its validation part scales are set and the network is run.")
     ],
-    timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1)],
+    timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1, max=65535)],
     weights: Annotated[Path | None, typer.Option(help="A safetensors file of the network's state_dict.")] = None,
     encoder: Annotated[
         str,
@@ -174,6 +185,7 @@ def quantize(
     fail_below: Annotated[float, typer.Option(help="Write nothing where fewer than this share do.")] = 0.8,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
     data_dir: DataDir = None,
+    force: Force = False,
 ) -> None:
     """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons, and hold it against the network.
 
@@ -183,10 +195,11 @@ def quantize(
 
     from ..data.dataset import load_dataset
     from ..data.origin import record
-    from ..ir.artifact import check_writable, save
+    from ..ir.artifact import save
 
     need_training()
-    check_writable(output)
+    check_output(output, force)
+    check_name(name or output.stem.lower())
     from ..interchange.inputs import make_encoder
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout, quantize_network
@@ -236,17 +249,19 @@ def calibrate(
         typer.Option(help="Seed of the split, of a model that does not name its data; others know theirs.", min=0),
     ] = None,
     other_data: OtherData = False,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
-    from ..ir.artifact import check_writable, save
+    from ..ir.artifact import save
     from ..pipeline.recalibrate import recalibrate
     from ..quantize.calibrate import upper_bound
 
     if max_drop is not None and target_ops is not None:
         raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    check_finite(max_drop=max_drop, target_ops=target_ops)
     ensemble = load(model)
-    check_writable(output)
+    check_output(output, force)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
     made, promised = recalibrate(
         ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy, early=early,

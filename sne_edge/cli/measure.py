@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import SneError
 from .app import app
-from .inputs import default_places, encoded_samples, load, need_training
-from .options import Data, DataDir, Json, Model, On, OtherData, PolicyOption
+from .inputs import check_places, default_places, encoded_samples, frame_log, load, need_training
+from .options import Baud, Data, DataDir, Json, Model, On, OtherData, PolicyOption, Trace
 from .output import print_json, print_table, status
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def verify(
     data_dir: DataDir = None,
     other_data: OtherData = False,
     count: Annotated[int, typer.Option(help="How many samples to compare.", min=1)] = 32,
+    baud: Baud = 115200,
+    trace: Trace = None,
     as_json: Json = False,
 ) -> None:
     """Prove that reference, host build and devices agree in every spike count, membrane, logit and decision."""
@@ -124,19 +127,21 @@ def verify(
     from ..link.engine import DeviceEngine
 
     ensemble = load(model)
+    places = on or default_places(["host"])
+    check_places(places)
     inputs = encoded_samples(ensemble, data, data_dir, other_data)[0][:count]
     checks: list[Check] = []
-    with status() as say:
+    with status() as say, frame_log(trace) as log:
         say("compiling for this computer")
         host = HostModel(ensemble)
         expected = expected_engine(ensemble, host)
         if expected.name == "host":
             print("note: torch is not installed; devices are held against the host build", file=sys.stderr)
-        for where in on or default_places(["host"]):
+        for where in places:
             if where == "host":
                 checks += compare(ensemble, inputs, expected, [HostEngine(host)], say)
                 continue
-            with connect(ensemble, where, say, trace=True) as (device, _):
+            with connect(ensemble, where, say, trace=True, baud=baud, log=log) as (device, _):
                 engine = DeviceEngine(device, where)
                 checks += compare(ensemble, inputs, expected, [engine], say)
     checks = list(dict.fromkeys(checks))
@@ -178,30 +183,48 @@ def bench(
     other_data: OtherData = False,
     policy: PolicyOption = None,
     samples: Annotated[int, typer.Option(help="How many inputs to count on the device.", min=1)] = 32,
+    baud: Baud = 115200,
+    trace: Trace = None,
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="Also write each input's count to this file, a line each.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure inferences on a device: instructions (emulator) or cycles (hardware), operations, memory, accuracy."""
     from dataclasses import asdict
+    from datetime import datetime, timezone
 
     from ..check.evaluation import default_policies
     from ..deploy.host import HostModel
+    from ..files import check_writable
     from ..ir.policy import parse_policy
     from ..link.bench import bench as measure
+    from ..link.bench import write_csv
     from ..link.connect import connect
+    from ..link.ports import port_of
 
     ensemble = load(model)
-    inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)
     where = on or default_places([])[0]
+    check_places([where])
+    if table is not None:
+        check_writable(table)
+    inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)
     policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
-    with status() as say:
-        host = HostModel(ensemble)
-        with connect(ensemble, where, say) as (device, firmware):
-            info = device.info()
-            rows = measure(host, device, inputs, labels, policies, samples, say)
+    started = datetime.now(timezone.utc)
+    with status() as say, frame_log(trace) as log, connect(ensemble, where, say, baud=baud, log=log) as opened:
+        device, firmware = opened
+        info = device.info()
+        say("compiling for this computer")  # once the device has answered: a wrong port or model is known by now
+        rows = measure(HostModel(ensemble), device, inputs, labels, policies, samples, say)
+    if table is not None:
+        write_csv(rows, labels, table)
     if as_json:
+        port = port_of(where)
         print_json(
             {
                 "on": where,
+                "time_utc": started.isoformat(timespec="seconds"),
+                "port": asdict(port) if port else None,
                 "device": asdict(info),
                 "firmware": asdict(firmware) if firmware else None,
                 "rows": [asdict(row) | {"operations": row.means.operations} for row in rows],

@@ -16,6 +16,11 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of the files of named data sets.", envvar="SNE_EDGE_DATA"),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that is there already.")]
+Baud = Annotated[int, typer.Option(help="Speed of a serial port.", min=1)]
+Trace = Annotated[
+    Path | None, typer.Option("--trace", help="Write every frame to and from the device to this file, as text.")
+]
 Data = Annotated[
     str | None,
     typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,9 +43,10 @@ def bars() -> Iterator[Callable[[str, int, int, str], None]]:
 def status() -> Iterator[Callable[[str], None]]:
     """A line on the terminal that says what is going on; nothing where there is no terminal."""
     from rich.console import Console
+    from rich.text import Text
 
     with Console(stderr=True).status("starting") as status:
-        yield lambda text: status.update(text)
+        yield lambda text: status.update(Text(text))  # as it is: brackets in a name are no style
 
 
 @contextmanager
@@ -69,10 +71,20 @@ def warned() -> Iterator[None]:
 
 
 def print_json(value: Any) -> None:
-    def plain(item: Any) -> Any:
-        return item.item() if hasattr(item, "item") else str(item)
+    """Valid JSON: a number that is not finite is null."""
 
-    print(json.dumps(value, indent=2, default=plain))
+    def plain(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {str(key): plain(part) for key, part in item.items()}
+        if isinstance(item, list | tuple):
+            return [plain(part) for part in item]
+        if isinstance(item, float):
+            return item if math.isfinite(item) else None
+        if item is None or isinstance(item, str | int):
+            return item
+        return plain(item.tolist()) if hasattr(item, "tolist") else str(item)  # of numpy or torch, or a path
+
+    print(json.dumps(plain(value), indent=2, allow_nan=False))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
@@ -87,4 +99,4 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*row)
     width = None if sys.stdout.isatty() else 160
-    Console(width=width).print(table)
+    Console(width=width, markup=False, emoji=False).print(table)

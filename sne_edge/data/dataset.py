@@ -15,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import SneError
+from ..errors import SneError, nearest, shortened
+from ..files import is_folder
 from ..ir.encoder import Shape
 from ..ir.frontend import LogMel
 from ..ir.layout import OWN, OWN_RASTER, LayoutFinder, describe, stated_layout, to_samples, usual_layout
-from .formats import NPZ_HINT, npz
+from .formats import npz
 from .images import images
 from .named import NAMED
+from .npz import HINT as NPZ_HINT
 from .raw import Raw, standardised
 
 DATASETS = tuple(NAMED)
@@ -92,11 +94,11 @@ def load_dataset(
     """
     path = Path(source)
     named = str(source) in NAMED
-    if layout is not None and (named or path.is_dir()):
+    if layout is not None and (named or is_folder(path)):
         raise SneError(f"a layout is stated for {source}, which has its own", "leave it out")
     if named:
         return divide(str(source), NAMED[str(source)](folder), seed, _own_layout)
-    if path.is_dir():
+    if is_folder(path):
         return _told(path, path.resolve().name, images(path), seed, _own_layout)
     if path.suffix == ".npz":
         (x, y, x_test, y_test), own = npz(path)
@@ -104,8 +106,9 @@ def load_dataset(
             raise SneError(f"the layout in {path} is {own!r}, and {layout} was stated", "leave one of them out")
         return _told(path, path.stem, Raw(x, y, x_test, y_test, layout=layout or own), seed, finder)
     raise SneError(
-        f"there is no data set {str(source)!r}",
-        f"give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; {NPZ_HINT}",
+        f"there is no data set {shortened(source)!r}",
+        f"{nearest(str(source), DATASETS)}give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; "
+        + NPZ_HINT,
     )
 
 

@@ -19,8 +19,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import SneError
+from ..files import read_file
+from .npz import HINT as NPZ_HINT
+from .npz import read_npz
 
-NPZ_HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test, y_test and layout (numpy.savez)"
+MAX_BYTES = 2**31  # of a file
 NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -96,28 +99,17 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SneError(f"cannot read {path}: {error.strerror or error}", "check the path and its permissions") from None
+    return read_file(path, MAX_BYTES, hint="check the path and its permissions")
 
 
 def npz(path: Path) -> tuple[tuple[Any, ...], str | None]:
     """The arrays of an .npz data set by `NPZ_NAMES`, the last two or None, and the layout that it states, or None."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except OSError as error:
-        raise SneError(f"cannot read {path}: {error.strerror or error}", "check the path") from None
-    except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
-        raise SneError(f"{path} is not a readable .npz file: {error}", NPZ_HINT) from None
+    arrays = read_npz(path, {*NPZ_NAMES, "layout"})
     missing = {"x_train", "y_train"} - arrays.keys()
     if arrays.keys() & {"x_test", "y_test"}:
         missing |= {"x_test", "y_test"} - arrays.keys()
-    odd = arrays.keys() - {*NPZ_NAMES, "layout"}
-    if missing or odd:
-        problem = f"has no {', '.join(sorted(missing))}" if missing else "holds arrays of unknown names: "
-        raise SneError(f"{path} {problem}{'' if missing else ', '.join(sorted(odd))}", NPZ_HINT)
+    if missing:
+        raise SneError(f"{path} has no {', '.join(sorted(missing))}", NPZ_HINT)
     layout = arrays.get("layout")
     if layout is not None and (layout.ndim or layout.dtype.kind != "U"):
         raise SneError(f"the layout in {path} is {layout.tolist()!r}", "let it be one text: layout='NCL'")
@@ -146,8 +138,8 @@ def recording(content: bytes, rate: int) -> np.ndarray:
 def cifar_batch(path: Path) -> dict[bytes, Any]:
     """A Python batch of CIFAR-10: a pickled dict of arrays and plain values."""
     try:
-        made: dict[bytes, Any] = _Batch(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        made: dict[bytes, Any] = _Batch(io.BytesIO(_content(path)), encoding="bytes").load()
+    except (pickle.UnpicklingError, EOFError, ValueError) as error:
         raise SneError(f"cannot read {path}: {error}", "unpack cifar-10-python.tar.gz again") from None
     return made
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SneError
+from ..files import read_file
 from ..ir.frontend import LogMel
 from .cache import STORE, decoded
 from .formats import Members, cifar_batch, idx, recording
@@ -76,7 +77,7 @@ def _fashion_file(name: str, folder: Path | None) -> bytes:
                 f"{name} is not in {' or '.join(str(p.parent) for p in places)}, and cannot be downloaded: {error}",
                 "apt-get install dataset-fashion-mnist, or set SNE_EDGE_DATA to a folder that holds its four .gz files",
             ) from None
-    content = found.read_bytes()
+    content = read_file(found, 2**31, hint="get the file again")
     if hashlib.sha256(content).hexdigest() != FASHION[name]:
         raise SneError(f"{found} is not Fashion-MNIST's {name}, or damaged", "get the file again")
     return content

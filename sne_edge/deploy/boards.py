@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import SneError
+from ..errors import SneError, nearest, shortened
 from ..resources import FIRMWARE
 
 if sys.version_info >= (3, 11):
@@ -78,8 +78,8 @@ def resolve_board(name: str) -> Board:
     for board in all_boards():
         if board.name == name:
             return board
-    names = ", ".join(board.name for board in all_boards())
-    raise SneError(f"there is no board {name!r}", f"boards are: {names}")
+    names = [board.name for board in all_boards()]
+    raise SneError(f"there is no board {shortened(name)!r}", f"{nearest(name, names)}boards are: {', '.join(names)}")
 
 
 def read_board(folder: Path) -> Board:

@@ -5,16 +5,18 @@ In: an exported directory and a board's name. Out: an image, and how much of the
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import SneError
+from ..files import UNWRITABLE, workspace, write_all
 from ..resources import FIRMWARE, RUNTIME, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
@@ -30,7 +32,7 @@ TOOLCHAIN_HINT = "install it: apt-get install gcc-arm-none-eabi libnewlib-arm-no
 class Firmware:
     """A built image. Sizes in bytes: `flash_bytes` is all that is stored, `weight_bytes` the model's tables and
     `vector_bytes` the golden vectors in it, `code_bytes` the rest; `ram_bytes` is static data, `stack_bytes` reserved
-    beside it. `elf` is for a debugger and QEMU, `binary` and `hex` for flashing tools."""
+    beside it. `elf` is for a debugger and QEMU, `binary` and `hex` for flashing tools; `sha256`: hex, of the binary."""
 
     board: str
     target: str
@@ -47,6 +49,7 @@ class Firmware:
     stack_bytes: int
     board_flash_bytes: int
     board_ram_bytes: int
+    sha256: str
 
 
 def build_firmware(
@@ -63,8 +66,8 @@ def build_firmware(
     chosen = resolve_board(board) if isinstance(board, str) else board
     target = resolve_target(chosen.target)
     _check_fits(manifest, chosen)
-    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
-        work = Path(folder)
+    check_tools(target)
+    with workspace() as work:
         render_board(chosen, manifest["identifier"], work)
         objects = _compile(directory, manifest, chosen, target, work, definitions)
         _link(manifest, chosen, target, objects, work)
@@ -72,6 +75,12 @@ def build_firmware(
         firmware = _report(manifest, chosen, target, work, output)
         _install(work, output)
     return firmware
+
+
+def check_tools(target: Target) -> None:
+    """Raise `SneError` where the target's compiler is not installed."""
+    if shutil.which(target.cc) is None:
+        raise SneError(f"{target.cc} is not installed", TOOLCHAIN_HINT)
 
 
 def _check_fits(manifest: dict[str, Any], board: Board) -> None:
@@ -181,21 +190,18 @@ def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, 
         stack_bytes=sections.get(".stack", 0),
         board_flash_bytes=board.flash_bytes,
         board_ram_bytes=board.ram_bytes,
+        sha256=hashlib.sha256((work / "firmware.bin").read_bytes()).hexdigest(),
     )
 
 
 def _install(work: Path, output: Path) -> None:
-    """Move the results to `output`, each by a rename, the image last."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for name in ("firmware.ld", "firmware.hex", "firmware.bin", "firmware.elf"):
-            staged = output / f".{name}.tmp"
-            shutil.copyfile(work / name, staged)
-            staged.replace(output / name)
-    except OSError as error:
-        raise SneError(
-            f"cannot write {output}: {error.strerror}", "check the folder, its permissions and the free space"
-        ) from error
+    """Move the results to `output`, all or none, the image last."""
+    names = ("firmware.ld", "firmware.hex", "firmware.bin", "firmware.elf")
+    write_all(output, {name: partial(_put, (work / name).read_bytes()) for name in names}, hint=UNWRITABLE)
+
+
+def _put(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
 
 
 def run_tool(command: Sequence[str], work: Path) -> str:

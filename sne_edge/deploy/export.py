@@ -15,7 +15,8 @@ from typing import Any
 import jinja2
 
 from ..codegen import context
-from ..errors import SneError
+from ..errors import SneError, shortened
+from ..files import read_file
 from ..ir.ensemble import QuantEnsemble
 from ..resources import RUNTIME, TEMPLATES, c_templates
 from .targets import Target, resolve_target
@@ -83,7 +84,11 @@ def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
     """
     directory = Path(directory)
     files = render(ensemble, resolve_target(target))
-    if directory.exists() and not directory.is_dir():
+    try:
+        taken = directory.exists() and not directory.is_dir()
+    except OSError as error:
+        raise SneError(f"cannot write {shortened(directory)}: {error.strerror}", "name another with -o") from None
+    if taken:
         raise SneError(f"{directory} is a file", "name a directory for the export with -o")
     if directory.is_dir() and any(directory.iterdir()):
         try:
@@ -162,13 +167,11 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
 
 def read_manifest(directory: Path | str) -> dict[str, Any]:
     """The manifest of an exported directory; `SneError` where there is none."""
-    path = Path(directory) / MANIFEST
+    path, hint = Path(directory) / MANIFEST, "make one with `sne-edge export MODEL -o DIRECTORY`"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SneError(
-            f"{directory} is not an exported model: {error}", "make one with `sne-edge export MODEL -o DIRECTORY`"
-        ) from None
+        manifest = json.loads(read_file(path, 2**20, hint=hint))
+    except (SneError, ValueError, RecursionError) as error:
+        raise SneError(f"{shortened(directory)} is not an exported model: {shortened(error)}", hint) from None
     if not isinstance(manifest, dict) or not {"identifier", "sources", "fingerprint"} <= manifest.keys():
         raise SneError(f"{path} is incomplete", "export the model again")
     return manifest

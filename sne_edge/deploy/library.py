@@ -12,13 +12,13 @@ import platform
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import SneError
+from ..files import workspace
 from ..ir.ensemble import QuantEnsemble
 from ..resources import RUNTIME, digest
 from ..store import Store
@@ -82,7 +82,7 @@ def open_library(ensemble: QuantEnsemble, opener: Callable[[str], Any], definiti
             return opener(str(kept[0]))
         except OSError:  # gone in this moment, or in a folder whose files may not run
             pass
-    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
+    with workspace() as folder:
         for name, text in files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8", newline="\n")
         library = build_library(folder, Path(folder) / "model.so", definitions=definitions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SneError
+from ..errors import SneError, nearest, shortened
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,11 @@ def resolve_target(name: str) -> Target:
     for target in _TARGETS:
         if name == target.name or name in target.aliases:
             return target
-    names = ", ".join(target.name for target in _TARGETS)
-    raise SneError(f"there is no target {name!r}", f"targets are: {names}; cortex-m means cortex-m4")
+    names = [target.name for target in _TARGETS]
+    say = nearest(name, [*names, *(alias for target in _TARGETS for alias in target.aliases)])
+    raise SneError(
+        f"there is no target {shortened(name)!r}", f"{say}targets are: {', '.join(names)}; cortex-m means cortex-m4"
+    )
 
 
 def quoted(*folders: Path) -> list[str]:

@@ -14,6 +14,9 @@ import safetensors.torch
 from torch import nn
 
 from ..errors import SneError
+from ..files import open_file, read_file
+
+MAX_BYTES = 2**31  # of a file of weights
 
 
 def load_network(where: str, weights: Path | None) -> nn.Sequential:
@@ -41,8 +44,9 @@ def load_network(where: str, weights: Path | None) -> nn.Sequential:
 
 def _run(path: Path) -> object:
     spec = importlib.util.spec_from_file_location("sne_edge_user_network", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise SneError(f"there is no file {path}", "write FILE.py:NAME")
+    open_file(path, MAX_BYTES, hint="write FILE.py:NAME").close()
+    if spec is None or spec.loader is None:
+        raise SneError(f"{path} is no Python file", "write FILE.py:NAME")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
     try:
@@ -57,8 +61,8 @@ def _run(path: Path) -> object:
 def _load(network: nn.Sequential, weights: Path) -> None:
     hint = "save them with safetensors.torch.save_file(network.state_dict(), FILE)"
     try:
-        tensors = safetensors.torch.load(weights.read_bytes())
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        tensors = safetensors.torch.load(read_file(weights, MAX_BYTES, hint=hint))
+    except (ValueError, safetensors.SafetensorError) as error:
         raise SneError(f"cannot read {weights}: {error}", hint) from None
     try:
         network.load_state_dict(tensors)

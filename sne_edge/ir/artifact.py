@@ -6,20 +6,18 @@ The same ensemble always makes the same bytes.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from ..errors import SneError
-from ..files import write_whole
+from ..errors import SneError, nearest
+from ..files import UNWRITABLE, read_file, write_whole
+from ..files import check_writable as check_writable
 from .ensemble import QuantEnsemble
 
 FORMAT = "sne-edge ensemble"
@@ -28,7 +26,6 @@ FORMAT = "sne-edge ensemble"
 VERSION = (1, 3)
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
-UNWRITABLE = "check the folder, its permissions and the free space"
 ZOO = Path(__file__).parents[1] / "zoo"
 
 
@@ -38,41 +35,18 @@ def save(ensemble: QuantEnsemble, path: Path | str) -> None:
     write_whole(Path(path), lambda file: file.write(data), hint=UNWRITABLE)
 
 
-def check_writable(path: Path | str) -> None:
-    """Raise `SneError` now where `save` could not write `path` after a long run."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
 def load(path: Path | str) -> QuantEnsemble:
     """Read and validate an ensemble; `path` may also name a model that ships with the package, such as `mnist1d`."""
+    names = zoo_names()
+    hint = f"{nearest(str(path), names)}give the path of an .sne file, or one of: {', '.join(names)}"
     path = find(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SneError(
-                f"{path} is larger than {MAX_BYTES >> 20} MiB",
-                "an .sne file of this version is never that large; was it written by sne-edge?",
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise SneError(
-            f"cannot read {path}: {error.strerror}",
-            "give the path of an .sne file, or one of: " + ", ".join(zoo_names()),
-        ) from error
-    return loads(data, str(path))
+    return loads(read_file(path, MAX_BYTES, hint=hint), str(path))
 
 
 def find(path: Path | str) -> Path:
     """The file that a path or the name of a shipped model means."""
     shipped = ZOO / f"{path}.sne"
-    return shipped if not Path(path).is_file() and str(path) in zoo_names() else Path(path)
+    return shipped if str(path) in zoo_names() and not Path(path).is_file() else Path(path)
 
 
 def zoo_names() -> list[str]:
@@ -220,7 +194,3 @@ def _tensor(entry: dict[str, Any]) -> np.ndarray:
         raise ValueError(f"a tensor has the unexpected type {entry['dtype']}")
     array: np.ndarray = np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return array
-
-
-def _unwritable(path: Path, error: OSError) -> SneError:
-    return SneError(f"cannot write {path}: {error.strerror}", UNWRITABLE)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..errors import shortened
 from .checks import check, check_array
 from .encoder import Encoder
 from .frontend import LogMel
@@ -34,6 +35,16 @@ _MET = re.compile(
     r"|threads|time|uchar|wchar|wctype"
 )
 _ASIDE = "_net"
+
+
+def check_name(name: str) -> None:
+    """Raise `ValueError` where an ensemble cannot have that name."""
+    identifier = name.replace("-", "_")
+    check(
+        re.fullmatch(r"[a-z][a-z0-9_]{0,31}", identifier) is not None,
+        f"name {shortened(name)!r} must be a lower-case C identifier of at most 32 characters (dashes allowed)",
+    )
+    check(re.fullmatch(r"sne(_.*)?", identifier) is None, f"name {name!r} is taken by the runtime")
 
 
 class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -67,11 +78,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     routes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        check(
-            re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.name.replace("-", "_")) is not None,
-            f"name {self.name!r} must be a lower-case C identifier of at most 32 characters (dashes allowed)",
-        )
-        check(re.fullmatch(r"sne(_.*)?", self.identifier) is None, f"name {self.name!r} is taken by the runtime")
+        check_name(self.name)
         check(1 <= len(self.students) <= MAX_STUDENTS, f"{len(self.students)} students are not in 1..{MAX_STUDENTS}")
         count = len(self.classes)
         check(2 <= count <= 1024, f"{count} classes are not in 2..1024")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 import numpy as np
 
-from ..errors import SneError
+from ..errors import SneError, shortened
 from .checks import check
 from .neuron import INT32
 
@@ -95,7 +95,7 @@ def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
     kind, _, rest = words.partition(":")
     try:
         if plus and (early != "early" or kind not in ("cascade", "routed")):
-            raise ValueError(f"there is no policy {text!r}")
+            raise ValueError(f"there is no policy {shortened(text)!r}")
         if plus and not ensemble.policy.early:
             raise ValueError("the model has no early stops; `sne-edge calibrate --early exact` makes them")
         if kind == "own" and not rest:
@@ -110,11 +110,11 @@ def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
             field = {"first": "students", "mask": "mask", "budget": "max_ops"}[kind]
             policy = ActivationPolicy(kind, **{field: int(rest, 0)})  # type: ignore[arg-type]
         else:
-            raise ValueError(f"there is no policy {text!r}")
+            raise ValueError(f"there is no policy {shortened(text)!r}")
         check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps, ensemble.routes is not None)
     except ValueError as error:
         raise SneError(
-            str(error),
+            shortened(error, 300),
             "a policy is one of: own, all, first:N, mask:M, cascade, cascade:M1,M2,..., routed[:M1,...], budget:OPS; "
             "a cascade may end in +early",
         ) from None

@@ -7,17 +7,19 @@ thread, since sums in floating point depend on how they are divided.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib.util import find_spec
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
 import torch
 
-from ..errors import SneError
+from ..errors import SneError, shortened
 from .fit import Progress, quiet
 
 Job = TypeVar("Job")
@@ -36,14 +38,21 @@ def run_jobs(
 
     Raises `SneError` for an unknown executor or one that is not installed, and whatever a job raises.
     """
+    check_executor(executor)
     kind, _, rest = executor.partition(":")
-    if kind == "inline" and not rest:
+    if kind == "inline":
         return [_alone(work, job, progress) for job in jobs]
-    if kind == "processes" and (not rest or (rest.isdecimal() and int(rest) > 0)):
+    if kind == "processes":
         return _processes(work, jobs, worker_count(executor), progress)
-    if kind == "ray" and (not rest or rest.startswith("//")):
-        return _ray(work, jobs, executor if rest else None, progress)
-    raise SneError(f"there is no executor {executor!r}", HINT)
+    return _ray(work, jobs, executor if rest else None, progress)
+
+
+def check_executor(executor: str) -> None:
+    """Raise `SneError` for an unknown executor, or one that is not installed."""
+    if re.fullmatch(r"inline|processes(:0*[1-9][0-9]{0,3})?|ray(://.+)?", executor, flags=re.ASCII) is None:
+        raise SneError(f"there is no executor {shortened(executor)!r}", HINT)
+    if executor.startswith("ray") and find_spec("ray") is None:
+        raise SneError("the package ray is not installed", "pip install 'sne-edge[ray]', or use --executor processes")
 
 
 def worker_count(executor: str) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 from ..errors import SneError
+from ..files import read_file
 
 EXPORT_HINT = "export the network with torch.onnx.export"
 WHOLE_HINT = "keep the .onnx file and the files of weights that were exported with it in one folder, or export again"
@@ -27,10 +28,10 @@ def read(path: Path) -> tuple[Any, str]:
     except ImportError:
         raise SneError("the package onnx is not installed", "pip install 'sne-edge[train]'") from None
     try:
-        content = path.read_bytes()
+        content = read_file(path, 2**31, hint="give the path of an ONNX file")
         model = onnx.load_model_from_string(content)
-    except OSError as error:
-        raise SneError(f"cannot read {path}: {error.strerror or error}", "check the path") from None
+    except SneError:
+        raise
     except Exception as error:  # protobuf's DecodeError is not in its public names
         raise SneError(f"{path} is not an ONNX file: {error}", EXPORT_HINT) from None
     digest, files = hashlib.sha256(content), dict[str, bytes]()
@@ -58,7 +59,7 @@ def _weights(path: Path, place: str) -> bytes:
     try:
         if not file.resolve().is_relative_to(path.parent.resolve()):
             raise SneError(f"{path} names weights at {place!r}, a link that leaves its folder", WHOLE_HINT)
-        return file.read_bytes()
+        return read_file(file, 2**32, hint=WHOLE_HINT)
     except (OSError, ValueError, RuntimeError) as error:  # a name with a zero, a loop of links
         told = getattr(error, "strerror", None) or error
         raise SneError(f"cannot read {file}, weights of {path}: {told}", WHOLE_HINT) from None

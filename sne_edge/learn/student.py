@@ -23,6 +23,7 @@ from .partition import Partition
 
 ALPHA = 2.0  # of the arctangent surrogate gradient (Fang et al. 2021, arXiv 2007.05785)
 CLIPPED = (1.0, 0.93, 0.87, 0.81, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # shares of a channel's range to try with 4 bits
+MAX_SIZE = 4096  # of a body's channels, kernels, strides and dense layers
 CONSTANT_MAX = 2**14  # largest bias or threshold in units of its membrane: leaves 16-bit membranes possible
 
 
@@ -218,6 +219,11 @@ class Body:
                 f"a student has {len(self.channels)} convolutions, {len(self.kernels)} kernels and "
                 f"{len(self.strides)} strides",
                 "give each convolution channels, a kernel and a stride, or give at least one dense layer",
+            )
+        sizes = (*self.channels, *self.kernels, *self.strides, *self.dense)
+        if not all(1 <= size <= MAX_SIZE for size in sizes):
+            raise SneError(
+                f"a student's sizes are {', '.join(map(str, sizes))}", f"give channels and sizes of 1 to {MAX_SIZE}"
             )
         if self.bits not in (4, 8):
             raise SneError(f"weights of {self.bits} bits are not supported", "give 8 or 4")

@@ -6,14 +6,18 @@ from the host build, which `verify` shows to compute the device's numbers; count
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ..check.evaluation import Evaluation, evaluate
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
+from ..files import write_whole
 from ..ir.policy import ActivationPolicy, format_policy
 from .device import Device
 
@@ -21,7 +25,7 @@ from .device import Device
 @dataclass(frozen=True)
 class Row:
     """One policy. `means`: over all inputs; `count_*`: `unit` per inference over `samples` inputs; `stack_bytes`:
-    deepest stack of an inference."""
+    deepest stack of an inference; `inputs`, `counts`: which inputs were counted, and each one's count."""
 
     means: Evaluation
     samples: int
@@ -30,6 +34,8 @@ class Row:
     count_max: int
     unit: str
     stack_bytes: int
+    inputs: tuple[int, ...]
+    counts: tuple[int, ...]
 
 
 def bench(
@@ -49,16 +55,31 @@ def bench(
             progress(f"policy {format_policy(policy)}: input {index + 1} of {len(chosen)}")
             device.load(sample.tobytes())
             results.append(device.bench(1, None if policy == host.ensemble.policy else policy))
-        counts = [result.mean for result in results]
+        counts = [result.total for result in results]
         rows.append(
             Row(
                 means=means,
                 samples=len(chosen),
                 count_mean=float(np.mean(counts)),
-                count_min=round(min(counts)),
-                count_max=round(max(counts)),
+                count_min=min(counts),
+                count_max=max(counts),
                 unit=results[0].unit,
                 stack_bytes=max(result.stack_bytes for result in results),
+                inputs=tuple(range(len(chosen))),
+                counts=tuple(counts),
             )
         )
     return rows
+
+
+def write_csv(rows: Sequence[Row], labels: np.ndarray, path: Path) -> None:
+    """One line for each policy and input that was counted: the input's index among those given, its label (empty where
+    it is unknown) and its count. Raises `SneError` where the file cannot be written."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("policy", "input", "label", "count", "unit"))
+    for row in rows:
+        for index, count in zip(row.inputs, row.counts, strict=True):
+            label = int(labels[index])
+            writer.writerow((row.means.policy, index, "" if label < 0 else label, count, row.unit))
+    write_whole(path, lambda file: file.write(text.getvalue().encode()))

@@ -6,20 +6,25 @@ In: an ensemble and a place: `host`, `qemu:BOARD`, a serial port, or `socket://H
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import asdict
 
 from ..codegen.layout import state_layout
 from ..deploy.boards import resolve_board
-from ..deploy.build import Firmware, build_firmware
+from ..deploy.build import Firmware, build_firmware, check_tools
 from ..deploy.export import export
 from ..deploy.targets import resolve_target
+from ..errors import SneError
+from ..files import workspace
 from ..ir.artifact import fingerprint
 from ..ir.ensemble import QuantEnsemble
+from ..ir.layers import SynapticLayer
 from .device import Device
-from .qemu import COMMAND
+from .qemu import COMMAND, check_emulator
+from .session import VERSION_HINT
+from .trace import FrameLog
+from .transport import BAUD, address, check_port
 
 DEFAULT_TARGET = "cortex-m"
 SERVER_BYTES = 4096  # more than firmware takes beside a model's memory
@@ -31,30 +36,77 @@ def default_emulator() -> str | None:
     return f"qemu:{target.board}" if shutil.which(target.cc) and shutil.which(COMMAND) else None
 
 
+def check_place(where: str) -> None:
+    """Raise `SneError` now where `connect` cannot find `where`; nothing is built, opened or started for that."""
+    if where == "host":
+        return
+    if where.startswith("qemu:"):
+        board = resolve_board(where.removeprefix("qemu:"))
+        check_emulator(board)
+        check_tools(resolve_target(board.target))
+    elif where.startswith("socket://"):
+        address(where)
+    else:
+        check_port(where)
+
+
 @contextmanager
 def connect(
-    ensemble: QuantEnsemble, where: str, progress: Callable[[str], None] = lambda text: None, trace: bool = False
+    ensemble: QuantEnsemble,
+    where: str,
+    progress: Callable[[str], None] = lambda text: None,
+    trace: bool = False,
+    *,
+    baud: int = BAUD,
+    log: FrameLog | None = None,
+    run_seconds: float = 30.0,
 ) -> Iterator[tuple[Device, Firmware | None]]:
     """The device at `where`, closed at the end, and the firmware built for it (None where it runs its own already).
 
-    `trace`: have firmware built here keep all membranes, where the board has room. Raises `SneError` where a tool is
-    missing, the model does not fit, or the device serves another model.
+    `trace`: have firmware built here keep all membranes, where the board has room; `baud`, `log`, `run_seconds`: see
+    `Device.open`.
+    Raises `SneError` where a tool is missing, the model does not fit, or the device serves another model.
     """
+    check_place(where)
     print_of_model = fingerprint(ensemble)
-    with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
+    with workspace() as work:
         image, firmware = None, None
         if where == "host":
             progress("compiling for this computer")
-            image = export(ensemble, "host", Path(folder) / "model")
+            image = export(ensemble, "host", work / "model")
         elif where.startswith("qemu:"):
             board = resolve_board(where.removeprefix("qemu:"))
             progress(f"building firmware for {board.name}")
-            directory = export(ensemble, board.target, Path(folder) / "model")
+            directory = export(ensemble, board.target, work / "model")
             layout = state_layout(ensemble)
             need = layout.bytes + layout.kept + ensemble.encoder.input_bytes + board.stack_bytes + SERVER_BYTES
             definitions = ("SNE_TRACE",) if trace and need <= board.ram_bytes else ()
-            firmware = build_firmware(directory, board.name, Path(folder) / "firmware", definitions=definitions)
+            firmware = build_firmware(directory, board.name, work / "firmware", definitions=definitions)
             image = firmware.elf
         progress(f"connecting to {where}")
-        with Device.open(where, image, fingerprint=print_of_model) as device:
+        with Device.open(
+            where, image, fingerprint=print_of_model, baud=baud, log=log, run_seconds=run_seconds
+        ) as device:
+            _check_serves(device, ensemble)
             yield device, firmware
+
+
+def _check_serves(device: Device, ensemble: QuantEnsemble) -> None:
+    """Its fingerprint is the model's; what it says of itself must be, too, or every later answer would be misread."""
+    info = asdict(device.info())
+    expected = {
+        "inputs": ensemble.encoder.size,
+        "classes": len(ensemble.classes),
+        "students": len(ensemble.students),
+        "layers": sum(isinstance(layer, SynapticLayer) for s in ensemble.students for layer in s.layers),
+        "spike_layers": len(ensemble.spike_layers),
+        "timesteps": ensemble.encoder.timesteps,
+        "stream": ensemble.encoder.kind == "events",
+        "routes": ensemble.routes is not None,
+        "input_bytes": ensemble.encoder.input_bytes,
+    }
+    for name, value in expected.items():
+        if info[name] != value:
+            raise SneError(
+                f"{device.where} says it serves this model, but with {name} {info[name]}, not {value}", VERSION_HINT
+            )

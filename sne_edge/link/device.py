@@ -8,10 +8,8 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
 
 import numpy as np
 
@@ -19,104 +17,24 @@ from ..deploy.host import Layer
 from ..errors import SneError
 from ..ir.policy import ActivationPolicy
 from ..ir.schedule import STOPS
-from .transport import LineError, Transport, open_transport
-from .wire import STATUSES, C, Frame, parse_reply, policy_body, request
+from .replies import (
+    DIFFERENCES,
+    MEMBRANES,
+    BenchResult,
+    Decoded,
+    DeviceInfo,
+    Reply,
+    RunResult,
+    VectorResult,
+    device_info,
+)
+from .session import Session
+from .trace import FrameLog
+from .transport import BAUD, Transport, open_transport
+from .wire import C, policy_body
 
-QUICK_SECONDS = 1.0  # for a request that computes nothing
-HELLO_SECONDS = 0.3  # for the first one: a board may still be starting, so ask again soon
-ATTEMPTS = 4
-HELLO_ATTEMPTS = 30
-SETTLE_SECONDS = 0.1  # for replies that are still on their way
 BENCH_SECONDS = 2.0  # one request's share of a benchmark
 BENCH_CHUNK = 10_000
-
-CounterKind = Literal["none", "instructions", "cycles"]
-_COUNTERS: tuple[CounterKind, ...] = ("none", "instructions", "cycles")  # sne_counter in sne_wire.h
-
-
-@dataclass(frozen=True)
-class DeviceInfo:
-    """What a device says of itself. Sizes in bytes, 0 where unknown; `stack_peak`: deepest use since power-on;
-    `clock_hz`: of the core where cycles are counted, otherwise 0; `max_body`: longest body of a request."""
-
-    protocol: int
-    counter: CounterKind
-    runtime_version: int
-    max_body: int
-    fingerprint: str
-    inputs: int
-    classes: int
-    students: int
-    layers: int
-    spike_layers: int
-    timesteps: int
-    stream: bool
-    traced: bool
-    routes: bool
-    input_bytes: int
-    state_bytes: int
-    vectors: int
-    flash_size: int
-    flash_used: int
-    ram_size: int
-    ram_used: int
-    stack_size: int
-    stack_peak: int
-    clock_hz: int
-    name: str
-    board: str
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """One inference; fields as sne_result in sne.h. `active`: mask of students; `stop`: why no further one ran."""
-
-    label: int
-    margin: int
-    active: int
-    students_run: int
-    stop: str
-    timesteps: int
-    synaptic_ops: int
-    macs: int
-    neuron_updates: int
-    logits: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class VectorResult:
-    """A stored vector against the reference. `differs`: what was different, of logits, active, spikes, ops;
-    `first_class` and `first_spike_layer`: where first, or None."""
-
-    index: int
-    differs: tuple[str, ...]
-    first_class: int | None
-    first_spike_layer: int | None
-
-    @property
-    def matches(self) -> bool:
-        """Whether everything was equal."""
-        return not self.differs
-
-
-@dataclass(frozen=True)
-class BenchResult:
-    """`runs` inferences of the loaded input. `total`, `min` and `max` count `unit` (per run, what counting itself costs
-    taken off: `overhead`); `stack_bytes`: deepest stack of an inference; `stack_peak`: of everything since power-on."""
-
-    runs: int
-    total: int
-    min: int
-    max: int
-    overhead: int
-    unit: CounterKind
-    stack_bytes: int
-    stack_peak: int
-
-    @property
-    def mean(self) -> float:
-        """Count per inference."""
-        return self.total / self.runs
 
 
 class Device:
@@ -126,17 +44,22 @@ class Device:
     """
 
     def __init__(
-        self, transport: Transport, where: str, *, fingerprint: str | None = None, run_seconds: float = 30.0
+        self,
+        transport: Transport,
+        where: str,
+        *,
+        fingerprint: str | None = None,
+        run_seconds: float = 30.0,
+        log: FrameLog | None = None,
     ) -> None:
         """Greet the device behind `transport`; `where` names it in errors. See `open`."""
         self.where = where
         self._transport = transport
+        self._session = Session(transport, where, log)
         self._run_seconds = run_seconds
-        self._received = b""
-        self._sequence = 0
         self._layers: list[Layer] | None = None
         try:
-            self._info = self._read_info(HELLO_SECONDS, HELLO_ATTEMPTS)
+            self._info = self._keep(self._session.hello())
             if fingerprint is not None and self._info.fingerprint != fingerprint:
                 raise SneError(
                     f"{where} runs {self._info.name} with fingerprint {self._info.fingerprint}, not {fingerprint}",
@@ -154,22 +77,25 @@ class Device:
         *,
         fingerprint: str | None = None,
         run_seconds: float = 30.0,
+        baud: int = BAUD,
+        log: FrameLog | None = None,
     ) -> Device:
         """Connect to `where`: a serial port, socket://HOST:PORT, qemu:BOARD (starts QEMU with `image`, an ELF), or host
         (compiles `image`, an exported directory).
 
-        `fingerprint`: refuse a device that serves another model; `run_seconds`: longest time one inference may take.
+        `fingerprint`: refuse a device that serves another model; `run_seconds`: longest time one inference may take;
+        `baud`: of a serial port; `log`: where every frame is written down.
         """
-        return cls(open_transport(where, image), where, fingerprint=fingerprint, run_seconds=run_seconds)
+        line = open_transport(where, image, baud)
+        return cls(line, where, fingerprint=fingerprint, run_seconds=run_seconds, log=log)
 
     def info(self) -> DeviceInfo:
         """Ask what the device is and what it serves."""
-        self._info = self._read_info(QUICK_SECONDS, ATTEMPTS)
-        return self._info
+        return self._keep(self._session.ask("INFO"))
 
     def reset(self) -> None:
         """Clear input, state and result, and end a stream."""
-        self._exchange("RESET")
+        self._session.ask("RESET")
 
     def load(self, data: bytes) -> None:
         """Load a whole input, `info().input_bytes` bytes."""
@@ -180,15 +106,15 @@ class Device:
             )
         step = self._info.max_body - 4
         for offset in range(0, len(data), step):
-            self._exchange("LOAD", struct.pack("<I", offset) + data[offset : offset + step])
+            self._session.ask("LOAD", struct.pack("<I", offset) + data[offset : offset + step])
 
     def run(self, policy: ActivationPolicy | None = None) -> RunResult:
         """Run the loaded input under `policy` (the model's own by default)."""
-        return self._result(self._exchange("RUN", policy_body(policy), self._run_seconds, attempts=2))
+        return self._computed("RUN", policy_body(policy))
 
     def result(self) -> RunResult:
         """The result of the last run once more."""
-        return self._result(self._exchange("RESULT", struct.pack("<H", 0)))
+        return self._result(self._session.ask("RESULT", struct.pack("<H", 0), most=self._info.classes))
 
     def run_vector(self, index: int) -> VectorResult:
         """Run stored vector `index` under the model's own policy; the device compares with the reference."""
@@ -196,23 +122,20 @@ class Device:
             raise SneError(
                 f"there is no vector {index}: {self._info.name} has {self._info.vectors}", "count from 0 below that"
             )
-        body = self._exchange("VECTOR", struct.pack("<I", index), self._run_seconds, attempts=2)
-        mask, first_class, first_layer = struct.unpack("<BHH", body)
-        differs = tuple(
-            name for name in ("logits", "active", "spikes", "ops") if mask & C[f"SNE_DIFFERS_{name.upper()}"]
-        )
+        found = self._session.ask("VECTOR", struct.pack("<I", index), timeout=self._run_seconds, attempts=2).values
+        differs = tuple(name for name in DIFFERENCES if found["differs"] & C[f"SNE_DIFFERS_{name.upper()}"])
         return VectorResult(
             index,
             differs,
-            first_class if "logits" in differs else None,
-            first_layer if "spikes" in differs else None,
+            found["first_class"] if "logits" in differs else None,
+            found["first_spike_layer"] if "spikes" in differs else None,
         )
 
     def bench(self, n: int = 1, policy: ActivationPolicy | None = None) -> BenchResult:
         """Run the loaded input `n` times (at least 1) and count; instructions in an emulator, cycles on hardware."""
         if n < 1:
             raise SneError(f"cannot benchmark {n} runs", "ask for at least 1")
-        parts: list[tuple[int, ...]] = []
+        parts: list[dict[str, int]] = []
         left, chunk = n, 1
         while left:
             started = time.monotonic()
@@ -220,27 +143,27 @@ class Device:
             body = struct.pack("<I", count) + policy_body(policy)
             # One run more than counted: the device watches its stack in a run of its own.
             timeout = self._run_seconds * 2 + BENCH_SECONDS * 5
-            parts.append(struct.unpack("<IQQQQII", self._exchange("BENCH", body, timeout, attempts=2)))
+            parts.append(self._session.ask("BENCH", body, timeout=timeout, attempts=2).values)
+            if parts[-1]["runs"] != count:
+                raise self._session.wrong("BENCH", f"{parts[-1]['runs']} runs, where {count} were asked for")
             per_run = (time.monotonic() - started) / (count + 1)
             chunk = max(1, min(BENCH_CHUNK, int(BENCH_SECONDS / max(per_run, 1e-6))))
             left -= count
         return BenchResult(
-            runs=sum(part[0] for part in parts),
-            total=sum(part[1] for part in parts),
-            min=min(part[2] for part in parts),
-            max=max(part[3] for part in parts),
-            overhead=parts[-1][4],
+            runs=sum(part["runs"] for part in parts),
+            total=sum(part["total"] for part in parts),
+            min=min(part["min"] for part in parts),
+            max=max(part["max"] for part in parts),
+            overhead=parts[-1]["overhead"],
             unit=self._info.counter,
-            stack_bytes=max(part[5] for part in parts),
-            stack_peak=parts[-1][6],
+            stack_bytes=max(part["stack_bytes"] for part in parts),
+            stack_peak=parts[-1]["stack_peak"],
         )
 
     def spikes(self) -> np.ndarray:
         """Spikes of every spiking layer in the last run, summed over timesteps: int64 [spike layers]."""
-        data = b""
-        while len(data) < 4 * self._info.spike_layers:
-            data += self._chunk("SPIKES", struct.pack("<H", len(data) // 4))
-        return np.frombuffer(data, dtype="<u4").astype(np.int64)
+        rows = self._list("SPIKES", b"", self._info.spike_layers)
+        return np.array([count for (count,) in rows], dtype=np.int64)
 
     def membranes(self, layer: int) -> np.ndarray:
         """Membranes of entry `layer` of `layers()` after the last run, int64 [neurons], where they are kept:
@@ -248,23 +171,22 @@ class Device:
         table = self.layers()
         if not 0 <= layer < len(table):
             raise SneError(f"there is no layer {layer}: {self._info.name} has {len(table)}", "see Device.layers()")
-        entry, data = table[layer], b""
-        width = entry.width // 8
-        while len(data) < width * entry.neurons:
-            data += self._chunk("MEMBRANES", struct.pack("<HH", layer, len(data) // width))
-        return np.frombuffer(data, dtype=f"<i{width}").astype(np.int64)
+        entry = table[layer]
+        rows = self._list("MEMBRANES", struct.pack("<H", layer), entry.neurons, MEMBRANES[entry.width])
+        return np.array([membrane for (membrane,) in rows], dtype=np.int64)
 
     def layers(self) -> list[Layer]:
         """Every layer that has membranes, readouts included."""
         if self._layers is None:
-            data = b""
-            while len(data) < 14 * self._info.layers:
-                data += self._chunk("LAYERS", struct.pack("<H", len(data) // 14))
-            rows = struct.iter_unpack("<HHHHBBI", data)
-            self._layers = [
-                Layer(student, layer, neurons, channels, width, bool(fires), at)
-                for student, layer, neurons, channels, width, fires, at in rows
+            rows = self._list("LAYERS", b"", self._info.layers)
+            made = [
+                Layer(student, layer, neurons, channels, width, bool(fires), offset)
+                for student, layer, neurons, channels, width, fires, offset in rows
             ]
+            strange = next((e for e in made if e.width not in MEMBRANES or e.neurons % e.channels), None)
+            if strange is not None:
+                raise self._session.wrong("LAYERS", f"a layer that cannot be: {strange}")
+            self._layers = made
         return self._layers
 
     def step(self, events: Sequence[int]) -> RunResult:
@@ -280,7 +202,7 @@ class Device:
         if any(not 0 <= event < self._info.inputs for event in events):
             raise SneError(f"events must be in 0..{self._info.inputs - 1}", "an event is the index of an input")
         body = struct.pack(f"<{len(events)}H", *events)
-        return self._result(self._exchange("STEP", body, self._run_seconds, attempts=1))
+        return self._computed("STEP", body, attempts=1)
 
     def close(self) -> None:
         """Give the line back, and end the emulator if it is ours. May be called again."""
@@ -294,161 +216,26 @@ class Device:
     ) -> None:
         self.close()
 
-    def _read_info(self, timeout: float, attempts: int) -> DeviceInfo:
-        body = self._exchange("INFO", b"", timeout, attempts)
-        if body[:1] != bytes([C["SNE_WIRE_PROTOCOL"]]):
-            raise SneError(
-                f"{self.where} speaks protocol {body[0] if body else '?'}, not {C['SNE_WIRE_PROTOCOL']}",
-                "build the firmware with this version of sne-edge",
-            )
-        layout = struct.Struct("<BBHH8s6HB10I")
-        fields = layout.unpack_from(body)
-        texts, rest = [], body[layout.size :]
-        for _ in range(2):
-            texts.append(rest[1 : 1 + rest[0]].decode("utf-8", errors="replace"))
-            rest = rest[1 + rest[0] :]
-        protocol, counter, runtime, max_body, fingerprint, *numbers = fields
-        shape, flags, sizes = numbers[:6], numbers[6], numbers[7:]
-        values: list[Any] = [
-            protocol,
-            _COUNTERS[counter],
-            runtime,
-            max_body,
-            fingerprint.hex(),
-            *shape,
-            bool(flags & 1),
-            bool(flags & 2),
-            bool(flags & 4),
-        ]
-        values += [*sizes, *texts]
-        return DeviceInfo(*values)
+    def _keep(self, answer: Decoded) -> DeviceInfo:
+        self._info = self._session.info = device_info(answer.values)
+        return self._info
 
-    def _result(self, body: bytes) -> RunResult:
-        label, margin, active, ran, stop, timesteps, synaptic_ops, macs, updates = struct.unpack_from("<Ii7I", body)
-        data = body[36:]
-        while len(data) < 4 * self._info.classes:
-            data += self._chunk("RESULT", struct.pack("<H", len(data) // 4), skip=36)
-        logits = struct.unpack(f"<{self._info.classes}i", data)
-        return RunResult(label, margin, active, ran, STOPS[stop], timesteps, synaptic_ops, macs, updates, logits)
+    def _computed(self, command: str, body: bytes, attempts: int = 2) -> RunResult:
+        """A command that computes, and its result."""
+        answer = self._session.ask(command, body, timeout=self._run_seconds, attempts=attempts, most=self._info.classes)
+        return self._result(answer)
 
-    def _chunk(self, command: str, body: bytes, skip: int = 0) -> bytes:
-        data = self._exchange(command, body)[skip:]
-        if not data:
-            raise SneError(f"{self.where} sent less than it announced", "build the firmware again and flash it")
-        return data
+    def _result(self, answer: Decoded) -> RunResult:
+        logits = [logit for (logit,) in answer.rows]
+        logits += [logit for (logit,) in self._list("RESULT", b"", self._info.classes, first=len(logits))]
+        return RunResult(**answer.values | {"stop": STOPS[answer.values["stop"]]}, logits=tuple(logits))
 
-    def _exchange(
-        self, command: str, body: bytes = b"", timeout: float = QUICK_SECONDS, attempts: int = ATTEMPTS
-    ) -> bytes:
-        """Send a request and return its reply's body.
-
-        A damaged request was not executed and goes out again; one without an answer only while `attempts` last, since
-        it may have been executed (repeating it is harmless but for STEP, which is tried once).
-        """
-        op = C[f"SNE_OP_{command}"]
-        if body and len(body) > self._info.max_body:
-            raise SneError(
-                f"{command} takes {len(body)} bytes, {self.where} at most {self._info.max_body}",
-                "build the firmware with a larger SNE_WIRE_MAX_BODY",
-            )
-        silent = rejected = 0
-        while silent < attempts and rejected < ATTEMPTS:
-            self._sequence = (self._sequence + 1) % 256
-            try:
-                self._transport.write(request(op, self._sequence, body), max(timeout, QUICK_SECONDS))
-                reply = self._reply(op, timeout, attempts > 1)
-            except TimeoutError:
-                silent += 1
-                continue
-            except LineError as error:
-                raise SneError(
-                    f"{self.where} went away during {command}: {error}", "check the cable and the board's power"
-                ) from None
-            if reply is None:
-                rejected += 1
-                continue
-            if reply.status:
-                name, meaning = STATUSES.get(reply.status, (f"status {reply.status}", "this version does not know it"))
-                raise SneError(f"{self.where} refused {command}: {meaning} ({name})", _hint(name))
-            return reply.body
-        if rejected:
-            raise SneError(
-                f"{self.where} received {rejected} damaged requests in a row",
-                "the line is too noisy, or set to another speed than 115200 baud",
-            )
-        raise SneError(
-            f"{self.where} did not answer {command} ({attempts} x {timeout:g} s)",
-            "is sne-edge firmware running there? reset the board, and check that nothing else uses the line",
-        )
-
-    def _reply(self, op: int, timeout: float, repeatable: bool) -> Frame | None:
-        """The reply to the last request, or None where that was rejected as damaged. `TimeoutError`: none came.
-
-        A rejection may be of earlier noise, so that the reply can still come; one that must not be repeated gets all
-        its time for that.
-        """
-        deadline, rejected = time.monotonic() + timeout, False
-        while True:
-            try:
-                frame = self._await(op, deadline, repeatable)
-            except TimeoutError:
-                if rejected:
-                    return None
-                raise
-            if frame.op != C["SNE_OP_REJECT"] or frame.status == C["SNE_E_COMMAND"]:
-                return frame
-            rejected = True
-            if repeatable:
-                deadline = min(deadline, time.monotonic() + SETTLE_SECONDS)
-
-    def _await(self, op: int, deadline: float, repeatable: bool) -> Frame:
-        """The reply to the last request. `TimeoutError`: none came in time, or a damaged one and it may be repeated."""
-        while True:
-            encoded, found, rest = self._received.partition(b"\0")
-            if not found:
-                left = deadline - time.monotonic()
-                data = self._transport.read(max(0.0, left))
-                if not data and time.monotonic() >= deadline - 0.001:
-                    raise TimeoutError
-                if not data and left > 0:
-                    time.sleep(min(0.01, left))
-                self._received += data
-                continue
-            self._received = rest
-            if not encoded:
-                continue
-            frame = parse_reply(encoded)
-            if frame is None:
-                if repeatable:
-                    raise TimeoutError
-            elif frame.op == C["SNE_OP_FAULT"]:
-                raise _fault(self.where, frame.body)
-            else:
-                ours = frame.sequence == self._sequence and frame.op in (op | C["SNE_OP_REPLY"], C["SNE_OP_REJECT"])
-                damaged = frame.op == C["SNE_OP_REJECT"] and frame.status != C["SNE_E_COMMAND"]
-                if ours or damaged:
-                    return frame
-
-
-def _fault(where: str, body: bytes) -> SneError:
-    exception, pc, lr, _, cfsr, hfsr, address = struct.unpack("<7I", body[:28].ljust(28, b"\0"))
-    kinds = {3: "hard fault", 4: "memory fault", 5: "bus fault", 6: "usage fault", 7: "security fault"}
-    kind = kinds.get(exception, f"exception {exception}")
-    return SneError(
-        f"{where}: device faulted at pc={pc:#010x} ({kind}, lr={lr:#010x}, cfsr={cfsr:#010x}, hfsr={hfsr:#010x}, "
-        f"address={address:#010x})",
-        "arm-none-eabi-addr2line -f -e firmware.elf names the function; reset the board to go on",
-    )
-
-
-def _hint(name: str) -> str:
-    hints = {
-        "SNE_E_COMMAND": "the firmware is of another version: build it again and flash it",
-        "SNE_E_LENGTH": "the firmware is of another version: build it again and flash it",
-        "SNE_E_POLICY": "`sne-edge inspect` shows the model's students, timesteps and own policy",
-        "SNE_E_NO_RESULT": "run an inference first",
-        "SNE_E_NO_STREAM": "only models of raw events take a stream; load an input and run it",
-        "SNE_E_NOT_KEPT": "build the firmware with SNE_TRACE, as `sne-edge verify --on qemu:BOARD` does",
-        "SNE_E_NO_COUNTER": "instructions are counted on qemu:BOARD, cycles on hardware",
-    }
-    return hints.get(name, "see docs/PROTOCOL.md")
+    def _list(
+        self, command: str, body: bytes, count: int, reply: Reply | None = None, first: int = 0
+    ) -> list[tuple[int, ...]]:
+        """Entries `first` to `count` of a list, as many at a time as fit in a reply."""
+        rows: list[tuple[int, ...]] = []
+        while (left := count - first - len(rows)) > 0:
+            at = struct.pack("<H", first + len(rows))
+            rows += self._session.ask(command, body + at, reply=reply, most=left).rows
+        return rows

@@ -9,20 +9,34 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from queue import Queue
+from typing import IO
 
-from ..deploy.boards import Board
+from ..deploy.boards import Board, Emulator
 from ..errors import SneError
 
 COMMAND = "qemu-system-arm"
 START_SECONDS = 20.0
+
+
+def check_emulator(board: Board) -> Emulator:
+    """The board's emulator. Raises `SneError` where it has none, or QEMU is missing."""
+    if board.emulator is None:
+        raise SneError(f"QEMU does not emulate {board.name}", "connect the board and give its serial port")
+    if shutil.which(COMMAND) is None:
+        raise SneError(f"{COMMAND} is not installed", "install it: apt-get install qemu-system-arm")
+    return board.emulator
 
 
 class Qemu:
@@ -32,27 +46,21 @@ class Qemu:
         """Start it. Raises `SneError` where QEMU is missing, the board has no emulator or the image is not there."""
         self.board = board
         elf = Path(elf)
-        if board.emulator is None:
-            raise SneError(f"QEMU does not emulate {board.name}", "connect the board and give its serial port")
+        emulator = check_emulator(board)
         if not elf.is_file():
             raise SneError(f"there is no firmware at {elf}", "build it with `sne-edge build`")
-        if shutil.which(COMMAND) is None:
-            raise SneError(f"{COMMAND} is not installed", "install it: apt-get install qemu-system-arm")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the emulator)
         # QEMU connects to us, not we to it: there is no port to guess and no moment to wait for.
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            self._process = subprocess.Popen(
+            self._process = _launch(
                 [
-                    *(COMMAND, "-M", board.emulator.machine, "-nographic", "-monitor", "none"),
-                    *("-icount", f"shift={board.emulator.icount_shift}"),
+                    *(COMMAND, "-M", emulator.machine, "-nographic", "-monitor", "none"),
+                    *("-icount", f"shift={emulator.icount_shift}"),
                     *("-serial", f"tcp:127.0.0.1:{port},nodelay=on"),
                     *("-kernel", str(elf)),
                 ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                preexec_fn=_die_with_parent(),
+                self._errors,
             )
             atexit.register(self.close)
             try:
@@ -101,6 +109,52 @@ class Qemu:
         raise SneError(
             f"QEMU did not start {self.board.name} within {START_SECONDS:.0f} s", "is the machine overloaded?"
         )
+
+
+def _launch(command: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a process that ends with this one, even where this one is killed and cannot end it.
+
+    On Linux the kernel sees to that, but it watches the *thread* that started it: so one that never ends starts them.
+    """
+
+    def start() -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=errors, preexec_fn=_die_with_parent())
+
+    if not sys.platform.startswith("linux"):
+        return start()
+    global _launcher
+    with _launcher_lock:
+        if _launcher is None:
+            _launcher = Queue()
+            threading.Thread(target=_launch_all, args=(_launcher,), name="launcher", daemon=True).start()
+    started: Future[subprocess.Popen[bytes]] = Future()
+    _launcher.put((start, started))
+    return started.result()
+
+
+_Job = tuple[Callable[[], "subprocess.Popen[bytes]"], "Future[subprocess.Popen[bytes]]"]
+_launcher: Queue[_Job] | None = None
+_launcher_lock = threading.Lock()
+
+
+def _launch_all(jobs: Queue[_Job]) -> None:
+    while True:
+        start, started = jobs.get()
+        try:
+            started.set_result(start())
+        except BaseException as error:  # the thread that waits for it raises it
+            started.set_exception(error)
+
+
+def _forget_launcher() -> None:
+    """A forked process has none of its parent's threads."""
+    global _launcher, _launcher_lock
+    _launcher, _launcher_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_launcher)
 
 
 def _die_with_parent() -> Callable[[], object] | None:

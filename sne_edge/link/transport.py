@@ -6,15 +6,18 @@ In and out: bytes. Every read and write is bounded in time.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
-import tempfile
+import stat
+import sys
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..deploy.boards import all_boards, resolve_board
-from ..errors import SneError
+from ..errors import SneError, nearest, shortened
+from .ports import serial_ports
 
 BAUD = 115200
 
@@ -39,9 +42,9 @@ class Transport(Protocol):
         ...
 
 
-def open_transport(where: str, image: Path | str | None) -> Transport:
-    """The transport that `where` names: a port, socket://HOST:PORT, qemu:BOARD (`image`: its ELF) or host (`image`: an
-    exported directory). Raises `SneError` where it cannot be opened."""
+def open_transport(where: str, image: Path | str | None, baud: int = BAUD) -> Transport:
+    """The transport that `where` names: a port (at `baud`), socket://HOST:PORT, qemu:BOARD (`image`: its ELF) or host
+    (`image`: an exported directory). Raises `SneError` where it cannot be opened."""
     if where == "host":
         if image is None:
             raise SneError("the host device needs an exported directory", "give the one that `sne-edge export` wrote")
@@ -52,17 +55,17 @@ def open_transport(where: str, image: Path | str | None) -> Transport:
         return EmulatorLine(where.removeprefix("qemu:"), Path(image))
     if where.startswith("socket://"):
         return SocketLine(_connect(where))
-    return SerialLine(where)
+    return SerialLine(where, baud)
 
 
 class SerialLine:
-    """A serial port, 115200 baud, 8N1."""
+    """A serial port, 8N1."""
 
-    def __init__(self, port: str) -> None:
+    def __init__(self, port: str, baud: int = BAUD) -> None:
         import serial
 
         try:
-            self._port = serial.Serial(port, BAUD, timeout=0.1, write_timeout=1.0, exclusive=True)
+            self._port = serial.Serial(port, baud, timeout=0.1, write_timeout=1.0, exclusive=True)
         except (OSError, ValueError) as error:  # SerialException is an OSError
             raise SneError(f"cannot open {port}: {_reason(error)}", _ports_hint(port)) from None
 
@@ -156,12 +159,13 @@ class HostLine:
 
         from ..deploy.build import render_served_model
         from ..deploy.library import build_library
+        from ..files import workspace
         from ..resources import FIRMWARE, RUNTIME
 
-        with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
-            served = render_served_model(directory, Path(folder))
+        with workspace() as work:
+            served = render_served_model(directory, work)
             extra = (RUNTIME / "sne_wire.c", FIRMWARE / "host.c", served)
-            library = build_library(directory, Path(folder) / "device.so", extra, ("SNE_TRACE",))
+            library = build_library(directory, work / "device.so", extra, ("SNE_TRACE",))
             ffi: Any = cffi.FFI()
             ffi.cdef(
                 "void sne_host_open(void);"
@@ -188,13 +192,40 @@ class HostLine:
         self._received.clear()
 
 
-def _connect(where: str) -> socket.socket:
+def address(where: str) -> tuple[str, int]:
+    """Host and port of socket://HOST:PORT. Raises `SneError` where it is no such address."""
     host, _, port = where.removeprefix("socket://").rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise SneError(f"{where} is not an address", "write it as socket://HOST:PORT, such as socket://127.0.0.1:5555")
+    if not host or len(host) > 255 or not (port.isascii() and port.isdecimal() and len(port) < 6 and int(port) < 65536):
+        raise SneError(
+            f"{shortened(where)} is not an address", "write it as socket://HOST:PORT, such as socket://127.0.0.1:5555"
+        )
+    return host.strip("[]"), int(port)
+
+
+def check_port(port: str) -> None:
+    """Raise `SneError` where there is no such serial port, or it is none. Nothing is opened: that may reset a board."""
+    if os.name != "posix":
+        if port not in (found.port for found in serial_ports()):
+            raise SneError(f"cannot open {shortened(port)}: there is no such port", _ports_hint(port))
+        return
     try:
-        line = socket.create_connection((host.strip("[]"), int(port)), timeout=5)
-    except OSError as error:
+        found = Path(port).stat()
+    except (OSError, ValueError) as error:
+        raise SneError(f"cannot open {shortened(port)}: {_reason(error)}", _ports_hint(port)) from None
+    memory = sys.platform.startswith("linux") and os.major(found.st_rdev) == 1  # /dev/null, /dev/full and the like
+    if memory or not stat.S_ISCHR(found.st_mode):
+        raise SneError(f"cannot open {shortened(port)}: it is not a serial port", _ports_hint(port))
+    if not os.access(port, os.R_OK | os.W_OK):
+        raise SneError(
+            f"cannot open {shortened(port)}: permission denied",
+            "join the port's group, on Debian `sudo adduser $USER dialout`, and log in again",
+        )
+
+
+def _connect(where: str) -> socket.socket:
+    try:
+        line = socket.create_connection(address(where), timeout=5)
+    except (OSError, UnicodeError) as error:
         raise SneError(
             f"cannot connect to {where}: {_reason(error)}", "is the emulator or the serial server running there?"
         ) from None
@@ -207,10 +238,12 @@ def _reason(error: Exception) -> str:
 
 
 def _ports_hint(port: str) -> str:
-    from serial.tools import list_ports
-
     if any(board.name == port for board in all_boards()):
         return f"to emulate that board, say qemu:{port}"
-
-    ports = [port.device for port in list_ports.comports()]
-    return f"ports here: {', '.join(ports)}" if ports else "no serial port is here; is the board plugged in?"
+    here = [found.port for found in serial_ports()]
+    say = nearest(port.rpartition("/")[2], ["host", *(f"qemu:{board.name}" for board in all_boards()), *here])
+    return say + (
+        f"ports here: {', '.join(here)}; `sne-edge ports` says more"
+        if here
+        else "no serial port is here; is the board plugged in?"
+    )

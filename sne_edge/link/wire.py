@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import deque
 from dataclasses import dataclass
 
 from cobs import cobs
@@ -43,6 +44,41 @@ class Frame:
     sequence: int
     status: int
     body: bytes
+
+
+class Deframer:
+    """Cuts what arrives at its zeros. It never keeps more than the longest frame and what one `feed` brought."""
+
+    _LONGEST = 66_000  # encoded: a body of 65,535 bytes, its header and checksum
+
+    def __init__(self) -> None:
+        self._whole: deque[bytes] = deque()
+        self._part = b""
+        self._skip = False  # the frame under way is longer than any can be
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame whose end has not come."""
+        return len(self._part)
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived."""
+        first, *others = data.split(b"\0")
+        self._part += first
+        for part in others:
+            self._end()
+            self._part = part
+        if len(self._part) > self._LONGEST:
+            self._part, self._skip = b"", True
+
+    def next(self) -> bytes | None:
+        """The encoded bytes of the next whole frame, or None."""
+        return self._whole.popleft() if self._whole else None
+
+    def _end(self) -> None:
+        if self._part and not self._skip:
+            self._whole.append(self._part)
+        self._skip = False
 
 
 def request(op: int, sequence: int, body: bytes = b"") -> bytes:

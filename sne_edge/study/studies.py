@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
 from ..data.dataset import Dataset
-from ..errors import SneError
+from ..errors import SneError, nearest
 from ..ir.artifact import fingerprint
 from ..ir.policy import ActivationPolicy
 from ..learn import baseline
@@ -368,10 +368,15 @@ Study = Callable[[Lab], Table]
 STUDIES: dict[str, Study] = {f.__name__: f for f in (ensemble, partition, cascade, noise, baselines, timesteps)}
 
 
+def check_study(name: str) -> None:
+    """Raise `SneError` where there is no such study."""
+    if name not in STUDIES:
+        raise SneError(f"there is no study {name[:80]!r}", f"{nearest(name, STUDIES)}studies: {', '.join(STUDIES)}")
+
+
 def run_study(name: str, lab: Lab, folder: Path) -> Table:
     """Run a study and write its table to `folder`. Raises `SneError` where something it needs is missing."""
-    if name not in STUDIES:
-        raise SneError(f"there is no study {name!r}", f"studies: {', '.join(STUDIES)}")
+    check_study(name)
     table = STUDIES[name](lab)
     lab.progress("study", 1, 1, "")
     write_table(name, table, lab, folder)

@@ -1,0 +1,5 @@
+"""`python -m sne_edge` is `sne-edge`."""
+
+from .cli import main
+
+main()
