@@ -1,4 +1,4 @@
-"""The one error type that users see, caught once, in `cli`; the one kind of warning; and the words that errors share."""
+"""The one error type that users see, caught once, in `cli`; the one kind of warning; words that errors share."""
 
 from __future__ import annotations
 
