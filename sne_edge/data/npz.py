@@ -58,7 +58,7 @@ def read_npz(path: Path, names: frozenset[str] | set[str]) -> dict[str, np.ndarr
 
 
 def _claimed(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> int:
-    """Bytes of an array by its header; `ValueError` where the archive says otherwise, or it is no numbers and no text."""
+    """Bytes of an array by its header; `ValueError` where the archive differs, or it is neither numbers nor text."""
     with archive.open(info) as file:
         _check_length(file, name)
     with archive.open(info) as file:
