@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 from models import tiny_ensemble
 
 from sne_edge.deploy.boards import resolve_board
@@ -16,9 +18,41 @@ from sne_edge.ir.ensemble import QuantEnsemble
 
 Build = Callable[..., Firmware]
 
+# For who only wants to know whether a test fails: --hypothesis-profile first-failure looks for no smaller example.
+settings.register_profile("first-failure", phases=[Phase.explicit, Phase.generate])
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-tools", action="store_true", help="fail, not skip, tests whose tools are missing")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "examines(**least): what the test counts in `examined`, and how much at least")
+
+
+@pytest.fixture
+def examined(request: pytest.FixtureRequest) -> Counter[str]:
+    """How often a test met what it is about, over all of its examples; `examines` says how often it must."""
+    marker = request.node.get_closest_marker("examines")
+    assert marker is not None and marker.kwargs, "say by @pytest.mark.examines(...) how much must be examined"
+    return Counter()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that passed without examining what `examines` promises: its cases came up empty."""
+    result = yield
+    marker = item.get_closest_marker("examines")
+    if marker is not None:
+        check_examined(marker.kwargs, item.funcargs["examined"])  # type: ignore[attr-defined]
+    return result
+
+
+def check_examined(least: dict[str, int], found: Counter[str]) -> None:
+    """Fail where something was met less often than it must be, or is counted but not promised."""
+    for name in sorted(least.keys() | found.keys()):
+        if name not in least or found[name] < least[name]:
+            pytest.fail(f"examined {found[name]} {name}, of at least {least.get(name, 'nothing')}", pytrace=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

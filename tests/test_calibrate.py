@@ -16,6 +16,7 @@ from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import NEVER, ActivationPolicy
 from sne_edge.quantize.calibrate import (
     Stages,
+    Work,
     best_order,
     calibrate,
     golden_vectors,
@@ -175,6 +176,37 @@ def test_the_first_student_is_the_one_that_is_best_alone(ensemble, inputs, label
         for k in range(len(ensemble.students))
     ]
     assert alone[calibrate(ensemble, inputs, labels).order[0]] == max(alone)
+
+
+@pytest.mark.examines(orders=40, unlike_alone=5)
+def test_each_next_student_makes_those_before_it_as_accurate_as_can_be(ensemble, examined):
+    classes, students = len(ensemble.classes), len(ensemble.students)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels, parts = rng.integers(0, classes, 60), rng.integers(-300, 300, (60, students, classes))
+        parts[np.arange(60), :, labels] += rng.integers(0, 200, (60, students))
+        order = best_order(ensemble, Work(parts, np.ones((60, students))), labels)
+
+        def right(members: tuple[int, ...], parts: np.ndarray = parts, labels: np.ndarray = labels) -> int:
+            told = [(ensemble.bias + part[list(members)].sum(axis=0)).tolist() for part in parts]
+            return sum(row.index(max(row)) == label for row, label in zip(told, labels.tolist(), strict=True))
+
+        for k in range(students):
+            assert right(order[: k + 1]) == max(right((*order[:k], other)) for other in order[k:])
+        examined["orders"] += 1
+        examined["unlike_alone"] += right(order[1:2]) < max(right((other,)) for other in order[2:])
+
+
+@pytest.mark.parametrize("cheap", [0, 1, 2])
+def test_of_equally_good_students_the_cheapest_comes_first(ensemble, cheap):
+    students = tuple(
+        msgspec.structs.replace(s, mean_ops=100 if k == cheap else 200 + k) for k, s in enumerate(ensemble.students)
+    )
+    rng = np.random.default_rng(0)
+    parts = np.repeat(rng.integers(-300, 300, (40, 1, len(ensemble.classes))), len(students), axis=1)
+    made = msgspec.structs.replace(ensemble, students=students)
+    order = best_order(made, Work(parts, np.ones((40, 3))), rng.integers(0, 4, 40))
+    assert order == tuple(sorted(range(3), key=lambda k: (k != cheap, k)))
 
 
 def test_a_single_student_needs_no_cascade(ensemble, inputs, labels):

@@ -50,14 +50,16 @@ def test_an_axis_seen_through_average_pooling_counts_every_spike_of_a_window(
     assert [sum(spikes[i] * weight[tap] for i, tap in row) for row in through_pool(above, pool, 0)] == want
 
 
+@pytest.mark.examines(products=40)
 @pytest.mark.parametrize("count", [1, 2, 1000, 4096, 65535])
-def test_division_by_a_constant_is_exact_in_32_bits(count: int) -> None:
+def test_division_by_a_constant_is_exact_in_32_bits(examined: Counter[str], count: int) -> None:
     rng = random.Random(count)
     i = np.arange(count, dtype=np.uint64)
     for divisor in {*range(1, 70), 641, 65535, 65534, 32768, 32767, *(rng.randint(1, 65535) for _ in range(60))}:
         multiplier, shift = divider(divisor, count)
         assert 0 <= shift < 32
         if multiplier:
+            examined["products"] += 1
             products = i * np.uint64(multiplier)
             assert int(products.max()) < 2**32
             np.testing.assert_array_equal(products >> np.uint64(shift), i // np.uint64(divisor))
@@ -94,9 +96,12 @@ def test_ram_is_within_a_tenth_of_the_lower_bound_and_a_word_for_each_timestep(e
     assert layout.lower_bound <= layout.bytes <= 1.1 * layout.lower_bound + padding
 
 
+@pytest.mark.examines(students=40)
 @examples(200)
 @given(ensembles())
-def test_what_steps_need_does_not_overlap_with_the_timesteps_that_wait(ensemble: QuantEnsemble) -> None:
+def test_what_steps_need_does_not_overlap_with_the_timesteps_that_wait(
+    examined: Counter[str], ensemble: QuantEnsemble
+) -> None:
     layout, kind = state_layout(ensemble), ensemble.encoder.kind
     assert bool(layout.early) == bool(ensemble.policy.early)
     ends = [stages[0].kept for stages in layout.stages[1:]] + [layout.kept]
@@ -108,6 +113,7 @@ def test_what_steps_need_does_not_overlap_with_the_timesteps_that_wait(ensemble:
         assert free[0] <= early.maps and early.kept + end - early.first <= free[1]
         assert early.maps + 2 * early.map_bytes <= early.rows
         assert early.rows + max(4 * stage.capacity for stage in steps) <= early.kept
+        examined["students"] += 1
 
 
 @pytest.mark.parametrize("outputs", [4, 8, 12, 16])

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sne_edge.codegen.layout import state_layout, through_pool, window_axis
-from strategies import REFUSED, ensembles, examples, proven, random_ensemble, traits
+from strategies import REFUSED, ensembles, examples, proven, random_ensemble, random_inputs, traits
 
+from sne_edge.check.reference import run_student
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Layer, Linear, MaxPool, SynapticLayer, window_out, window_taps
@@ -339,13 +340,32 @@ def test_arrays_are_read_only_once_a_model_holds_them() -> None:
         layer.weight[0, 0, 0, 0] = 3
 
 
+@pytest.mark.examines(layers=60, poolings=20)
 @examples(40)
 @given(ensembles())
-def test_random_ensembles_name_their_spiking_layers_in_order(made: QuantEnsemble) -> None:
-    assert made.spike_layers == sorted(made.spike_layers)
+def test_random_ensembles_name_their_spiking_layers_in_order(examined: Counter[str], made: QuantEnsemble) -> None:
+    places = [(s, n) for s, member in enumerate(made.students) for n in range(len(member.layers) - 1)]
+    poolings = [(s, n) for s, n in places if isinstance(made.students[s].layers[n], AvgPool | MaxPool)]
+    assert made.spike_layers == [place for place in places if place not in poolings]
+    examined["layers"] += len(made.spike_layers)
+    examined["poolings"] += len(poolings)
+
+
+@pytest.mark.examines(layers=100, reached=30)
+@examples(40)
+@given(ensembles(), st.integers(0, 2**32 - 1))
+def test_no_input_takes_more_operations_than_the_worst_and_the_first_layer_can_take_as_many(
+    examined: Counter[str], made: QuantEnsemble, seed: int
+) -> None:
+    inputs = random_inputs(random.Random(seed), made)  # among them all inputs at once
     for number, member in enumerate(made.students):
-        assert (number, len(member.layers) - 1) not in made.spike_layers
-        assert len(worst_ops(member, made.encoder)) == len(member.layers)
+        worst = worst_ops(member, made.encoder)
+        most = run_student(made, number, inputs).layer_ops.max(axis=0)
+        assert (most <= worst).all()
+        examined["layers"] += len(worst)
+        if made.encoder.kind != "rate" and isinstance(member.layers[0], SynapticLayer):
+            assert most[0] == worst[0]
+            examined["reached"] += 1
 
 
 @examples(200)

@@ -71,6 +71,7 @@ def proof(neuron: Neuron, weights: list[int], bias: int, threshold: int, steps: 
     return prove_bound(neuron, column[0], column[1], np.full((2, 1), bias, np.int64), column[2], steps)
 
 
+@pytest.mark.examines(neurons=300, endless=100)
 @examples(300)
 @given(
     neurons(),
@@ -80,7 +81,7 @@ def proof(neuron: Neuron, weights: list[int], bias: int, threshold: int, steps: 
     st.integers(1, 4),
 )
 def test_no_input_ever_leaves_the_bound(
-    neuron: Neuron, weights: list[int], bias: int, threshold: int, steps: int
+    examined: Counter[str], neuron: Neuron, weights: list[int], bias: int, threshold: int, steps: int
 ) -> None:
     low, high = every_membrane(neuron, weights, bias, threshold, steps)
     bound = proof(neuron, weights, bias, threshold, steps)
@@ -89,6 +90,8 @@ def test_no_input_ever_leaves_the_bound(
     assert high <= bound.high
     endless = proof(neuron, weights, bias, threshold, None)
     assert endless is None or (endless.low <= bound.low and bound.high <= endless.high)
+    examined["neurons"] += 1
+    examined["endless"] += endless is not None
 
 
 @pytest.mark.parametrize(

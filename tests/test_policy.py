@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,12 +14,15 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import examples, random_ensemble, random_routes
+from strategies import examples, proven, random_ensemble, random_routes
 
+from sne_edge.check import reference
+from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import ActivationPolicy, check_policy, format_policy, pair_row, parse_policy
-from sne_edge.ir.schedule import STOPS, decide, route_rows, schedule, top_two
+from sne_edge.ir.schedule import STOPS, Decisions, decide, route_rows, schedule, top_two
+from sne_edge.ir.vectors import no_vectors
 from sne_edge.resources import RUNTIME
 
 
@@ -191,3 +196,52 @@ def test_routes_name_every_student_once(three: QuantEnsemble) -> None:
     for routes in (np.zeros_like(three.routes), three.routes[:-1], three.routes[:, :-1], three.routes.astype(np.int8)):
         with pytest.raises(ValueError, match="routes"):
             msgspec.structs.replace(three, routes=routes)
+
+
+@pytest.mark.examines(margins=6, budgets=12)
+def test_c_decides_as_python_where_a_figure_is_just_met_and_just_not(
+    tiny: QuantEnsemble, examined: Counter[str]
+) -> None:
+    inputs = np.random.default_rng(3).integers(0, 256, (24, tiny.encoder.input_bytes), dtype=np.uint8)
+    prefixes = [reference.run(tiny, inputs, ActivationPolicy("first", students=k)) for k in (1, 2)]
+    spent = [prefix.synaptic_ops + prefix.macs for prefix in prefixes]
+    next_costs = [tiny.students[k].max_ops for k in tiny.order[1:]]
+    assert len(set(spent[0].tolist())) > 6
+    chosen = []
+    for sample, off in itertools.product(range(6), (0, 1)):
+        margins = tuple(int(prefix.decisions.margin[sample]) + off for prefix in prefixes)
+        chosen += [ActivationPolicy("cascade", margins=margins), ActivationPolicy("routed", margins=margins)]
+        examined["margins"] += off == 0 and min(margins) > 0
+        for before, cost in zip(spent, next_costs, strict=True):
+            chosen.append(ActivationPolicy("budget", max_ops=int(before[sample]) + cost - off))
+            examined["budgets"] += off == 0
+    chosen += [ActivationPolicy("mask", mask=mask) for mask in range(1, 8)]
+    chosen += [ActivationPolicy("routed", margins=(2**31 - 1,) * 2)]
+    assert_same_decisions(tiny, inputs, chosen)
+
+
+@pytest.mark.parametrize("bias", [(0, 0, 0, 0), (3, 9, 9, 1), (5, 7, 9, 9), (9, 1, 9, 9), (2, 7, 7, 9)], ids=str)
+def test_c_breaks_ties_as_python_does(bias: tuple[int, ...], tiny: QuantEnsemble) -> None:
+    """Students that say nothing, so that all logits are `bias` in the end."""
+    students = []
+    for student in tiny.students:
+        readout = student.readout
+        silent = {"weight": np.zeros_like(readout.weight), "bias": np.zeros_like(readout.bias)}
+        layer = proven(msgspec.structs.replace(readout, **silent), tiny.encoder, False)
+        fields = {"layers": (*student.layers[:-1], layer), "bias": np.zeros_like(student.bias)}
+        students.append(msgspec.structs.replace(student, **fields))
+    none = no_vectors(tiny.encoder, 4, students)
+    made = msgspec.structs.replace(tiny, students=tuple(students), bias=np.array(bias, np.int32), vectors=none)
+    policies = [ActivationPolicy(kind, margins=(1, 1)) for kind in ("cascade", "routed")]
+    found = assert_same_decisions(made, tiny.vectors.inputs, [ActivationPolicy("all"), *policies])
+    assert (found.label == bias.index(max(bias))).all()
+
+
+def assert_same_decisions(made: QuantEnsemble, inputs: np.ndarray, policies: list[ActivationPolicy]) -> Decisions:
+    """Host build and reference decide alike under each policy; the decisions under the last one."""
+    host = HostModel(made)
+    for policy in policies:
+        got, want = host.run(inputs, policy), reference.run(made, inputs, policy).decisions
+        for name in ("logits", "label", "margin", "active", "students_run", "stop", "timesteps"):
+            np.testing.assert_array_equal(getattr(got, name), getattr(want, name), err_msg=f"{name} under {policy}")
+    return want

@@ -207,6 +207,14 @@ def test_channels_with_tiny_or_no_weights_do_no_harm():
     assert all(x.width == 16 for x in made.students[0].layers[1:] if isinstance(x, SynapticLayer))
 
 
+def test_a_threshold_far_below_a_channels_weights_is_one_unit_of_its_membrane():
+    network = dense(leaky(), leaky())
+    network[2].weight.data[3] *= 1e6
+    made = quantize_network(network, "own", LINE, timesteps=4)
+    threshold = made.students[0].layers[1].threshold
+    assert threshold[3] == 1 and threshold.min() == 1 and threshold.max() > 1
+
+
 def test_gains_resolve_the_readouts_scales_and_logits_stay_in_range():
     network = dense(leaky())
     network[-1].weight.data *= torch.tensor([[1.0], [0.1], [0.02]])

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
+from models import proven, with_vectors
+from typer.testing import CliRunner
 
 from sne_edge.check import reference
 from sne_edge.check.verify import ReferenceEngine
-from sne_edge.data.dataset import Dataset
+from sne_edge.cli import app
+from sne_edge.data.dataset import Dataset, load_dataset
 from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
+from sne_edge.ir.artifact import load, save
 from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import Linear
+from sne_edge.ir.neuron import Neuron
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.schedule import STOPS
+from sne_edge.ir.vectors import no_vectors
 from sne_edge.pipeline.recalibrate import recalibrate
 from sne_edge.quantize.calibrate import measure
 
@@ -54,23 +63,36 @@ def test_everything_that_depends_on_the_policy_is_made_anew(kind: str, tiny: Qua
     assert made.students is tiny.students
 
 
+@pytest.fixture(scope="module")
+def adding(tiny: QuantEnsemble) -> QuantEnsemble:
+    """`tiny` with readouts that only add up, of small weights: with the exact rule there is something to end."""
+    students = []
+    for student in tiny.students:
+        readout = student.readout
+        fields = {name: getattr(readout, name) for name in readout.__struct_fields__ if name != "bound"}
+        fields |= {"weight": np.sign(readout.weight), "bias": np.zeros_like(readout.bias)}
+        made = proven(Linear, tiny.encoder, False, **fields | {"neuron": Neuron("li", reset="none")})
+        students.append(msgspec.structs.replace(student, layers=(*student.layers[:-1], made)))
+    vectors = no_vectors(tiny.encoder, len(tiny.classes), students)
+    return with_vectors(msgspec.structs.replace(tiny, students=tuple(students), vectors=vectors), tiny.vectors.inputs)
+
+
 @pytest.mark.parametrize("kind", ["cascade", "routed"])
 @pytest.mark.parametrize("rule", ["exact", "margin"])
-def test_early_stops_keep_their_promise(rule: str, kind: str, tiny: QuantEnsemble, dataset: Dataset) -> None:
+def test_early_stops_keep_their_promise(rule: str, kind: str, adding: QuantEnsemble, dataset: Dataset) -> None:
     drop = 40.0 if rule == "margin" else 2.0  # random weights have no good margins
-    plain, _ = recalibrate(tiny, dataset, drop, kind=kind)
-    made, promised = recalibrate(tiny, dataset, drop, kind=kind, early=rule)
+    plain, _ = recalibrate(adding, dataset, drop, kind=kind)
+    made, promised = recalibrate(adding, dataset, drop, kind=kind, early=rule)
     inputs = made.encoder.encode(dataset.x_val)
     got, want = reference.run(made, inputs), reference.run(plain, inputs)
     right, every = got.decisions.label == dataset.y_val, reference.run(made, inputs, ActivationPolicy("all"))
     assert promised.differing == ((every.decisions.label == dataset.y_val) != right).mean() <= drop / 100
     assert promised.operations == pytest.approx((got.synaptic_ops + got.macs).mean())
+    assert (got.decisions.stop == STOPS.index("early")).any()
+    assert promised.operations < (want.synaptic_ops + want.macs).mean()
     if rule == "exact":
         assert (got.decisions.label == want.decisions.label).all()
         assert (got.decisions.active == want.decisions.active).all()
-    else:
-        assert (got.decisions.stop == STOPS.index("early")).any()
-        assert promised.operations < (want.synaptic_ops + want.macs).mean()
 
 
 def test_early_stops_need_timesteps(tiny: QuantEnsemble, dataset: Dataset) -> None:
@@ -103,3 +125,24 @@ def test_data_of_more_classes_is_refused(tiny: QuantEnsemble, dataset: Dataset) 
 
     with pytest.raises(SneError, match="4 classes"):
         recalibrate(tiny, replace(dataset, y_val=dataset.y_val + 1))
+
+
+def test_calibrate_splits_data_as_the_models_training_did(tiny: QuantEnsemble, tmp_path: Path) -> None:
+    """Otherwise samples that it learnt from would choose its margins."""
+    rng = np.random.default_rng(0)
+    data = tmp_path / "own.npz"
+    np.savez(data, x_train=rng.normal(size=(200, *tiny.encoder.shape)), y_train=np.arange(200) % 4)
+    prints = {seed: load_dataset(data, seed).fingerprint for seed in (0, 3, 7)}
+    assert len(set(prints.values())) == 3
+    for provenance, options, seed in (
+        ({"config": {"seed": 7}}, [], 7),
+        ({"config": {"seed": 7}}, ["--seed", "3"], 3),
+        ({}, [], 0),
+    ):
+        save(msgspec.structs.replace(tiny, provenance=provenance), tmp_path / "model.sne")
+        made = tmp_path / "made.sne"
+        done = CliRunner().invoke(
+            app, ["calibrate", str(tmp_path / "model.sne"), "-o", str(made), "--data", str(data), *options]
+        )
+        assert done.exit_code == 0, done.output
+        assert load(made).provenance["calibration"]["dataset"]["fingerprint"] == prints[seed]

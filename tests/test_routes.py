@@ -114,6 +114,7 @@ def test_the_score_of_the_documented_formula(ensemble):
         mine = [i for i in used if set(pair[i].tolist()) == set(classes)]
         score = (gain[mine].sum(axis=0) + 50 * typical) / (len(mine) + 50)
         assert routes[row].tolist() == ([0, 2, 1] if score[2] > score[1] else [0, 1, 2])
+    assert len(np.unique(routes, axis=0)) == 2
 
 
 def test_routes_follow_the_chosen_order(ensemble):

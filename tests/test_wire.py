@@ -194,11 +194,13 @@ def test_nothing_is_reported_before_anything_ran(line: HostLine, name: str) -> N
 
 
 def test_a_request_whose_bytes_were_lost_is_forgotten_at_the_next_zero(line: HostLine) -> None:
-    whole = request(C["SNE_OP_LOAD"], 3, struct.pack("<I", 0) + bytes(range(28)))
+    whole, rejected = request(C["SNE_OP_LOAD"], 3, struct.pack("<I", 0) + bytes(range(28))), 0
     for lost in range(1, len(whole) - 1):
         frames = replies(line, whole[:lost] + whole[lost + 1 :])
         assert all(frame.status < 0 for frame in frames), lost
         assert still_serves(line)
+        rejected += len(frames)
+    assert rejected >= len(whole) - 3
 
 
 def test_frames_of_every_length_survive_the_stuffing(line: HostLine) -> None:
@@ -269,6 +271,18 @@ def test_a_stream_gives_what_a_raster_gives(tiny_events: QuantEnsemble, tmp_path
             for row in spikes:
                 last = device.step([int(i) for i in row.nonzero()[0]])
             assert last.logits == whole.logits and last.label == whole.label
+
+
+@pytest.mark.parametrize("command", ["RUN", "VECTOR", "RESET"])
+def test_a_stream_ends_with_what_is_not_a_step(command: str, tiny_events: QuantEnsemble, tmp_path: Path) -> None:
+    line = HostLine(export(tiny_events, "host", tmp_path / "events"))
+    spikes = tiny_events.encoder.spikes(tiny_events.vectors.inputs[:1])[:, 0].reshape(3, -1)
+    rows = [row.nonzero()[0].astype("<u2").tobytes() for row in spikes]
+    fresh = [ask(line, "STEP", row).body for row in rows]
+    assert len(set(fresh)) == 3
+    assert ask(line, command, struct.pack("<I", 0) if command == "VECTOR" else b"").status == 0
+    assert [ask(line, "STEP", row).body for row in rows] == fresh
+    line.close()
 
 
 @pytest.mark.parametrize("kind", ["direct", "events"])
