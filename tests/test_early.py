@@ -140,6 +140,16 @@ def pooled_pair() -> QuantEnsemble:
     )  # fmt: skip
 
 
+def test_a_cascade_of_one_timestep_has_nothing_to_end() -> None:
+    made = with_table(pooled_pair(), (0, 0, 0, 0))
+    inputs = made.encoder.encode(np.array([[2.0] * 8, [2.0] * 4 + [-2.0] * 4]))
+    policy = msgspec.structs.replace(made.policy, timesteps=1)
+    want = reference.run(made, inputs, msgspec.structs.replace(policy, early=())).decisions
+    for found in (reference.run(made, inputs, policy).decisions, HostModel(made).run(inputs, policy)):
+        assert found.timesteps.tolist() == [1, 1] and (found.stop == want.stop).all()
+        assert (found.logits == want.logits).all() and (found.active == want.active).all()
+
+
 def test_a_readout_that_leaks_or_clamps_has_no_exact_stop(tiny: QuantEnsemble) -> None:
     assert tiny.students[0].readout.neuron.decay.kind != "none"
     assert [turn(student) for student in tiny.students] == [NEVER] * 3

@@ -122,7 +122,7 @@ def schedule(
     elif policy.kind in ("cascade", "routed") and stages > 1:
         reasons[:, :-1][decide(logits[:, :-1])[1] >= np.array(policy.margins)] = STOPS.index("margin")
     timesteps = np.full((len(parts), stages), steps)
-    if policy.early:
+    if policy.early and steps > 1:  # of a single timestep there is nothing to end
         assert early is not None
         table = np.array(policy.early, dtype=np.int64).reshape(stages, -1)[:, : early.shape[2]]
         before = logits - np.take_along_axis(parts, running[:, :, None], axis=1)
