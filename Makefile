@@ -10,6 +10,8 @@ DEMO ?= demo
 SCHEME ?= disentangled
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+MUTANTS ?= 12
+MUTANTS_FLAGS ?=
 
 .DEFAULT_GOAL := help
 
@@ -27,6 +29,9 @@ demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemb
 
 test: tools test-tools $(VENV)/dev ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
+
+mutants: tools test-tools $(VENV)/dev ## Put small faults into the code and see whether the tests notice: a sample, or MUTANTS=all
+	$(BIN)/python tests/mutants/run.py --mutants $(MUTANTS) $(MUTANTS_FLAGS)
 
 bench: tools $(VENV)/train ## Measure the engine on every emulated core and compare with the baseline
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
@@ -77,4 +82,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test bench bench-host lint install clean tools test-tools
+.PHONY: help demo test mutants bench bench-host lint install clean tools test-tools
