@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from models import tiny_ensemble
 
-from sne_edge.check.reference import run
+from sne_edge.check.reference import run, run_student
 from sne_edge.check.verify import ReferenceEngine
 from sne_edge.errors import SneError
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -150,6 +150,8 @@ def test_calibration_fills_in_costs_order_and_margins(ensemble, inputs, labels):
     work = measure(ensemble, ReferenceEngine(ensemble), inputs)
     assert [s.mean_ops for s in made.students] == [round(float(m)) for m in work.ops.mean(axis=0)]
     assert [s.max_ops for s in made.students] == work.ops.max(axis=0).tolist()
+    by_layer = [run_student(ensemble, k, inputs).layer_ops.mean(axis=0).tolist() for k in range(len(made.students))]
+    assert [s.layer_ops for s in made.students] == [tuple(map(round, layers)) for layers in by_layer]
     assert made.order == best_order(ensemble, work, labels)
     assert made.policy.kind == "cascade" and len(made.policy.margins) == len(made.students) - 1
     whole = (run(made, inputs, ActivationPolicy("all")).decisions.label == labels).mean()

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from conftest import Build
 
+from sne_edge.check import reference
 from sne_edge.deploy.export import export
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
@@ -82,6 +83,18 @@ def test_the_host_is_a_device_like_any_other(tiny: QuantEnsemble, host_export: P
             assert device.spikes().tolist() == golden.spikes[index].tolist()
         assert [layer.neurons for layer in device.layers()] == [48, 12, 4] * 3
         assert [len(device.membranes(layer)) for layer in range(9)] == [48, 12, 4] * 3
+
+
+def test_membranes_come_over_the_line_as_the_reference_has_them(tiny: QuantEnsemble, host_export: Path) -> None:
+    inputs = tiny.vectors.inputs[:1]
+    with Device.open("host", host_export) as device:
+        device.load(inputs[0].tobytes())
+        layers = device.layers()
+        assert any(layer.channels % 4 for layer in layers if layer.neurons > layer.channels)  # padding in between
+        for student in range(len(tiny.students)):
+            device.run(ActivationPolicy("mask", mask=1 << student))
+            got = [device.membranes(n).tolist() for n, layer in enumerate(layers) if layer.student == student]
+            assert got == [m[0].tolist() for m in reference.run_student(tiny, student, inputs).membranes]
 
 
 def test_two_host_devices_do_not_share_state(tiny: QuantEnsemble, host_export: Path) -> None:
@@ -211,6 +224,24 @@ def test_damaged_replies_are_asked_for_again(server: Server) -> None:
 
         server.mangle = mangle
         assert device.info().name == "tiny-test"
+
+
+def test_an_answer_to_an_earlier_request_is_not_taken(server: Server, tiny: QuantEnsemble) -> None:
+    kept: list[bytes] = []
+
+    def keep(data: bytes) -> bytes:
+        kept.append(data)
+        return data
+
+    with Device.open(server.url) as device:
+        device.load(tiny.vectors.inputs[0].tobytes())
+        server.mangle = keep
+        earlier = device.run()
+        server.mangle = lambda data: data
+        device.load(tiny.vectors.inputs[1].tobytes())
+        server.mangle = lambda data: kept[-1] + data
+        later = device.run()
+    assert later != earlier and list(later.logits) == tiny.vectors.logits[1].tolist()
 
 
 def test_a_fault_report_ends_the_run(server: Server) -> None:

@@ -31,3 +31,23 @@ def test_large_folded_weights_move_by_the_rate():
     plan = Plan(1, batch=8, rate=1e-3, warm=0.0, folded=True)
     fit(net, lambda pick, generator: net(torch.ones(8, 4)).square().mean(), 8, plan, stage="net")
     assert np.allclose(0.5 - net.weight.detach().numpy(), 1e-3, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [((0.1, 0.2, 0.9, 0.5), 2), ((0.1, 0.5, 0.9, 0.9), 3), ((0.9, 0.1, 0.2, 0.3), 0), ((0.1, 0.9, 0.2, 0.3), 1)],
+    ids=str,
+)
+def test_the_best_epoch_is_kept_and_the_latest_of_equals(scores: tuple[float, ...], kept: int):
+    """The first score is that of the network as it was given."""
+    net, asked = nn.Linear(4, 1), list(scores)
+    seen: list[torch.Tensor] = []
+
+    def score() -> tuple[float, str]:
+        seen.append(net.weight.detach().clone())
+        return asked.pop(0), ""
+
+    plan = Plan(3, batch=8, rate=1e-2)
+    fit(net, lambda pick, generator: net(torch.ones(8, 4)).square().mean(), 16, plan, stage="net", score=score)
+    assert not asked and len({tuple(weight.flatten().tolist()) for weight in seen}) == 4
+    assert torch.equal(net.weight, seen[kept])

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import numpy as np
 import pytest
 from models import proven, with_vectors
-from typer.testing import CliRunner
 
 from sne_edge.check import reference
 from sne_edge.check.verify import ReferenceEngine
-from sne_edge.cli import app
-from sne_edge.data.dataset import Dataset, load_dataset
+from sne_edge.data.dataset import Dataset
 from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
-from sne_edge.ir.artifact import load, save
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import Linear
 from sne_edge.ir.neuron import Neuron
@@ -125,24 +120,3 @@ def test_data_of_more_classes_is_refused(tiny: QuantEnsemble, dataset: Dataset) 
 
     with pytest.raises(SneError, match="4 classes"):
         recalibrate(tiny, replace(dataset, y_val=dataset.y_val + 1))
-
-
-def test_calibrate_splits_data_as_the_models_training_did(tiny: QuantEnsemble, tmp_path: Path) -> None:
-    """Otherwise samples that it learnt from would choose its margins."""
-    rng = np.random.default_rng(0)
-    data = tmp_path / "own.npz"
-    np.savez(data, x_train=rng.normal(size=(200, *tiny.encoder.shape)), y_train=np.arange(200) % 4)
-    prints = {seed: load_dataset(data, seed).fingerprint for seed in (0, 3, 7)}
-    assert len(set(prints.values())) == 3
-    for provenance, options, seed in (
-        ({"config": {"seed": 7}}, [], 7),
-        ({"config": {"seed": 7}}, ["--seed", "3"], 3),
-        ({}, [], 0),
-    ):
-        save(msgspec.structs.replace(tiny, provenance=provenance), tmp_path / "model.sne")
-        made = tmp_path / "made.sne"
-        done = CliRunner().invoke(
-            app, ["calibrate", str(tmp_path / "model.sne"), "-o", str(made), "--data", str(data), *options]
-        )
-        assert done.exit_code == 0, done.output
-        assert load(made).provenance["calibration"]["dataset"]["fingerprint"] == prints[seed]

@@ -95,6 +95,16 @@ def test_a_single_sample_overturns_nothing_that_many_say(ensemble):
     assert routes[pair_row(2, 3)].tolist() == [0, 1, 2]
 
 
+def test_samples_whose_label_is_not_among_the_top_two_say_nothing(ensemble):
+    """Student 2 would be the better one for classes 0 and 1, by samples that are of neither."""
+    parts, labels = specialists(400)
+    stray = parts[labels < 2][:150].copy()
+    stray[:, 1], stray[:, 2] = 0, 0
+    stray[:, 2, [0, 1, 2]] = 5000
+    routes = find_routes(ensemble, np.concatenate([parts, stray]), np.append(labels, np.full(len(stray), 2)))
+    assert (routes == find_routes(ensemble, parts, labels)).all()
+
+
 def test_the_score_of_the_documented_formula(ensemble):
     parts, labels = specialists(60)
     logits = parts[:, 0]
