@@ -118,10 +118,12 @@ class HostModel:
         if policy is not None:
             check_fits(policy, self.ensemble)  # C believes that there are as many margins as it needs
         workers = max(1, min(threads or os.cpu_count() or 1, len(inputs) // 64))
+        if workers == 1:  # a pool costs more than a sample
+            return self._run(inputs, policy, states)
         parts = np.array_split(inputs, workers)
         with ThreadPoolExecutor(workers) as pool:  # cffi releases the GIL
             batches = list(pool.map(lambda part: self._run(part, policy, states), parts))
-        return batches[0] if workers == 1 else _concatenate(batches)
+        return _concatenate(batches)
 
     def membranes(self, batch: Batch) -> list[np.ndarray]:
         """Membranes of every layer of `layers` after each sample, int64 [N, neurons]; those of a student that did not
