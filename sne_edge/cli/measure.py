@@ -182,7 +182,9 @@ def bench(
     data_dir: DataDir = None,
     other_data: OtherData = False,
     policy: PolicyOption = None,
-    samples: Annotated[int, typer.Option(help="How many inputs to count on the device.", min=1)] = 32,
+    samples: Annotated[
+        int, typer.Option(help="How many inputs to count on the device, spread over the work they take.", min=1)
+    ] = 32,
     baud: Baud = 115200,
     trace: Trace = None,
     table: Annotated[
@@ -234,13 +236,17 @@ def bench(
     unit = rows[0].unit
     print_table(
         f"{ensemble.name} on {where} ({info.board}): {len(inputs):,} inputs, {unit} counted on {rows[0].samples}",
-        ["policy", "accuracy", "students", f"{unit}, mean", "min", "max", "operations", "of it MACs", "stack B"],
+        [
+            *("policy", "accuracy", "students", f"{unit}, mean", "± error", "min", "max"),
+            *("operations", "of it MACs", "stack B"),
+        ],
         [
             [
                 r.means.policy,
                 "-" if r.means.accuracy is None else f"{r.means.accuracy:.2%}",
                 f"{r.means.students_run:.2f}",
                 f"{r.count_mean:,.0f}",
+                "-" if r.count_error is None else f"{r.count_error:,.0f}",
                 f"{r.count_min:,}",
                 f"{r.count_max:,}",
                 f"{r.means.operations:,.0f}",

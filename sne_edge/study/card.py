@@ -29,7 +29,8 @@ from . import energy
 
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps3-an547")  # Cortex-M0, M3, M4, M55
 VERIFIED = 16  # inputs that every engine runs
-COUNTED = 16  # inputs whose instructions are counted
+FEWEST = 100  # inputs whose instructions are counted, where all of them are not
+EMULATED = 10**8  # operations up to which all inputs are counted; more take many minutes
 ALL = ActivationPolicy("all")
 Say = Callable[[str], None]
 
@@ -56,8 +57,10 @@ def measure(
     reference = expected_engine(ensemble, host)
     checks = verify.verify(ensemble, inputs[:VERIFIED], reference, [HostEngine(host)], progress)
     places = []
+    most = max(row.operations for row in rows)
+    count = len(inputs) if most * len(inputs) <= EMULATED else FEWEST
     for board in boards:
-        place, found = _on_board(ensemble, host, inputs, labels, board, progress)
+        place, found = _on_board(ensemble, host, inputs, labels, board, count, progress)
         places.append(place)
         checks += [check for check in found if check.engine != reference.name]
     wrong = next((c for c in checks if c.difference is not None), None)
@@ -96,16 +99,21 @@ def measure(
 
 
 def _on_board(
-    ensemble: QuantEnsemble, host: HostModel, inputs: np.ndarray, labels: np.ndarray, board: str, progress: Say
+    ensemble: QuantEnsemble,
+    host: HostModel,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    board: str,
+    count: int,
+    progress: Say,
 ) -> tuple[dict[str, Any], list[verify.Check]]:
-    """What an emulated board says: counts and memory, or why there are none; and its checks."""
+    """What an emulated board says of `count` inputs: counts and memory, or why there are none; and its checks."""
     where, target = f"qemu:{board}", resolve_board(board).target
     policies = list(dict.fromkeys([ALL, ensemble.policy]))
     try:
         with connect(ensemble, where, progress) as (device, _):
             info = device.info()
-            count = min(COUNTED, len(inputs))
-            rows = bench(host, device, inputs[:count], labels[:count], policies, count, progress)
+            rows = bench(host, device, inputs, labels, policies, count, progress)
         with connect(ensemble, where, progress, trace=True) as (device, _):
             engine = DeviceEngine(device, where)
             reference = expected_engine(ensemble, host)
@@ -116,6 +124,7 @@ def _on_board(
         "board": board,
         "target": target,
         "instructions": {row.means.policy: round(row.count_mean) for row in rows},
+        "errors": {row.means.policy: round(row.count_error or 0) for row in rows},
         "unit": rows[0].unit,
         "samples": rows[0].samples,
         "flash_bytes": info.flash_used,
@@ -244,8 +253,14 @@ def _boards(record: dict[str, Any]) -> list[str]:
             f"| {row['target']} | {row['board']} | {counts[0]:,} | {counts[-1]:,} | {row['flash_bytes']:,} "
             f"| {row['ram_bytes']:,} | {row['stack_bytes']:,} |"
         )
-    counted = [row["samples"] for row in record["boards"] if "samples" in row]
-    return [*lines, "", f"Means over {counted[0]} test samples."] if counted else lines
+    counted = [row for row in record["boards"] if "samples" in row]
+    if not counted:
+        return lines
+    samples, error = counted[0]["samples"], max(max(row["errors"].values()) for row in counted)
+    if samples == record["samples"]:
+        return [*lines, "", f"Means over all {samples:,} test samples."]
+    spread = f"spread over the work they take; standard errors at most {error:,}"
+    return [*lines, "", f"Means over {samples:,} of {record['samples']:,} test samples, {spread}."]
 
 
 def _limits(record: dict[str, Any]) -> list[str]:
