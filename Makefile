@@ -39,6 +39,9 @@ bench: tools $(VENV)/train ## Measure the engine on every emulated core and comp
 bench-host: tools $(VENV)/train ## Compare the host build's speed with snnTorch's, on one thread
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/host.py
 
+bench-cnn: tools $(VENV)/train ## Hold the ensembles against int8 CNNs; CMSIS_NN=PATH CMSIS_CORE=PATH measures these
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cnn.py $(if $(CMSIS_NN),--cmsis-nn $(CMSIS_NN) --cmsis-core $(CMSIS_CORE)) $(BENCH_FLAGS)
+
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -82,4 +85,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants bench bench-host lint install clean tools test-tools
+.PHONY: help demo test mutants bench bench-host bench-cnn lint install clean tools test-tools

@@ -3,13 +3,46 @@
 #include "bare_metal.h"
 #include "port.h"
 
-enum { SYS_WRITE0 = 0x04, SYS_EXIT = 0x18, ADP_STOPPED_APPLICATION_EXIT = 0x20026, ADP_STOPPED_RUNTIME_ERROR = 0x20023 };
+enum { SYS_OPEN = 0x01, SYS_WRITE0 = 0x04, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_EXIT = 0x18, ADP_STOPPED_APPLICATION_EXIT = 0x20026, ADP_STOPPED_RUNTIME_ERROR = 0x20023 };
+enum { OPEN_READ = 1, OPEN_WRITE = 5 }; /* as fopen's "rb" and "wb" */
 
-static void semihosting(uint32_t operation, uintptr_t argument)
+static uint32_t semihosting(uint32_t operation, uintptr_t argument)
 {
     register uint32_t r0 __asm__("r0") = operation;
     register uintptr_t r1 __asm__("r1") = argument;
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+    return r0;
+}
+
+static int open_file(const char *name, uintptr_t mode)
+{
+    uintptr_t arguments[3] = {(uintptr_t)name, mode, 0};
+    while (name[arguments[2]]) {
+        arguments[2]++;
+    }
+    return (int)semihosting(SYS_OPEN, (uintptr_t)arguments);
+}
+
+int open_input(const char *name)
+{
+    return open_file(name, OPEN_READ);
+}
+
+int open_output(const char *name)
+{
+    return open_file(name, OPEN_WRITE);
+}
+
+int read_file(int file, void *data, uint32_t bytes)
+{
+    uintptr_t arguments[3] = {(uintptr_t)file, (uintptr_t)data, bytes};
+    return semihosting(SYS_READ, (uintptr_t)arguments) == 0;
+}
+
+int write_file(int file, const void *data, uint32_t bytes)
+{
+    uintptr_t arguments[3] = {(uintptr_t)file, (uintptr_t)data, bytes};
+    return semihosting(SYS_WRITE, (uintptr_t)arguments) == 0;
 }
 
 void print_text(const char *text)

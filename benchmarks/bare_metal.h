@@ -12,6 +12,13 @@ void print_text(const char *text);
 void print_number(int64_t number);
 void print_line(const char *name, int64_t number); /* "name number\n" */
 
+/* Files of this computer, in the folder of the program's ELF. `open_*` return a handle, or -1; `read_file` and
+ * `write_file` whether all bytes were there, or written. */
+int open_input(const char *name);
+int open_output(const char *name);
+int read_file(int file, void *data, uint32_t bytes);
+int write_file(int file, const void *data, uint32_t bytes);
+
 /* Instructions of work(argument), exact to the instruction: an empty call's are taken off. */
 uint64_t count_instructions(void (*work)(void *argument), void *argument);
 

@@ -54,15 +54,17 @@ def build_program(
 
 
 def emulate(board_name: str, elf: Path, *flags: str, seconds: float = 120) -> str:
-    """Run a program in a board's emulator, with further flags of QEMU's; its output. Raises where it fails."""
+    """Run a program in a board's emulator, in the folder where it lies, with further flags of QEMU's; its output.
+    Raises where it fails."""
     board = resolve_board(board_name)
     assert board.emulator is not None
     done = subprocess.run(
         [
             *(COMMAND, "-M", board.emulator.machine, "-nographic", "-monitor", "none", "-serial", "none"),
             *("-icount", f"shift={board.emulator.icount_shift}", *flags),
-            *("-semihosting-config", "enable=on,target=native", "-kernel", str(elf)),
+            *("-semihosting-config", "enable=on,target=native", "-kernel", str(elf.resolve())),
         ],
+        cwd=elf.parent,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

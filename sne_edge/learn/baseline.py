@@ -1,11 +1,13 @@
-"""The baseline to be held against: a convolutional network with int8 weights and activations, taught as students are.
+"""The baseline to be held against: convolutional networks with int8 weights and activations, taught as students are.
 
-In: a data set, a teacher's logits, sizes. Out: a module that computes with the roundings of int8, and its cost. It is
-simulated, not generated: its instructions are its MACs times what Arm's CMSIS-NN was measured to take.
+In: a design, a data set's views, a teacher's logits on them. Out: a torch module that learns with the roundings of
+int8, and from it a `QuantCnn`: integers alone, in the arithmetic of Arm's CMSIS-NN (weights by channel, activations
+with a scale and a zero point; that of TensorFlow Lite).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,84 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import SneError
+from ..ir.encoder import Shape
 from .fit import Plan, Progress, distillation_loss, fit, quiet
 from .student import Body, fake_quantize, fold_batch_norm, through
-from .teacher import count_macs, to_torch
+from .teacher import accuracy, to_torch
 
-CONVOLUTION, LINEAR = 2.1, 1.94  # instructions for each MAC, measured: CMSIS-NN's int8 layers, emulated Cortex-M4
+LOW, HIGH = -128, 127  # an activation
+KINDS = ("conv", "depthwise", "average", "dense")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a design. `kind`: conv, depthwise (its channels are its input's), average (over the whole map) or
+    dense. A kernel and a stride span an axis only where the map has more than one value along it. Convolutions pad with
+    zeros to ceil(size / stride) outputs, the odd one behind, and each layer but average ends in a ReLU."""
+
+    kind: str
+    channels: int = 0
+    kernel: int = 1
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise SneError(f"there is no layer {self.kind!r} in a CNN", f"layers: {', '.join(KINDS)}")
+
+
+Design = tuple[Layer, ...]  # what comes before the linear classifier
+
+
+def student_design(body: Body) -> Design:
+    """A student's layers, with ReLUs in place of neurons."""
+    sizes = zip(body.channels, body.kernels, body.strides, strict=True)
+    return (*(Layer("conv", *size) for size in sizes), *(Layer("dense", width) for width in body.dense))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A layer's map: heights, widths and channels before and behind, kernel and stride (height, width), padding (top,
+    bottom, left, right)."""
+
+    in_shape: Shape
+    out_shape: Shape
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+def geometry(layer: Layer, shape: Shape) -> Geometry:
+    """Of a layer on a map `shape`, (height, width, channels)."""
+    height, width, channels = shape
+    if layer.kind == "average":
+        return Geometry(shape, (1, 1, channels), (height, width), (height, width))
+    if layer.kind == "dense":
+        return Geometry(shape, (1, 1, layer.channels), (height, width))
+    sizes = (height, width)
+    kernel_h, kernel_w = (layer.kernel if n > 1 else 1 for n in sizes)
+    stride_h, stride_w = (layer.stride if n > 1 else 1 for n in sizes)
+    out_h, out_w = -(-height // stride_h), -(-width // stride_w)
+    spare_h = max(0, (out_h - 1) * stride_h + kernel_h - height)
+    spare_w = max(0, (out_w - 1) * stride_w + kernel_w - width)
+    padding = (spare_h // 2, spare_h - spare_h // 2, spare_w // 2, spare_w - spare_w // 2)
+    made = channels if layer.kind == "depthwise" else layer.channels
+    return Geometry(shape, (out_h, out_w, made), (kernel_h, kernel_w), (stride_h, stride_w), padding)
+
+
+class Int8Input(nn.Module):
+    """Inputs rounded to 256 levels from the lowest to the highest that training showed; zero is one of them."""
+
+    def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(max(max(high, 0) - min(low, 0), 1e-6) / 255))
+        self.register_buffer("zero", torch.round(LOW - min(low, 0) / self.scale).clamp(LOW, HIGH))
+
+    scale: Tensor
+    zero: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((torch.round(x / self.scale) + self.zero).clamp(LOW, HIGH) - self.zero) * self.scale
 
 
 class Int8ReLU(nn.Module):
@@ -30,6 +105,11 @@ class Int8ReLU(nn.Module):
         self.register_buffer("highest", torch.zeros(()))
         self.rounded = False
 
+    @property
+    def scale(self) -> Tensor:
+        """The value of one step."""
+        return self.highest.clamp_min(1e-6) / 255
+
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(x)
         if self.training:
@@ -37,8 +117,7 @@ class Int8ReLU(nn.Module):
             self.highest.copy_(top if self.highest == 0 else 0.95 * self.highest + 0.05 * top)
         if not self.rounded:
             return x
-        scale = self.highest.clamp_min(1e-6) / 255
-        return through(x, torch.round(x / scale).clamp(0, 255) * scale)
+        return through(x, torch.round(x / self.scale).clamp(0, 255) * self.scale)
 
 
 class Int8Layer(nn.Module):
@@ -53,25 +132,45 @@ class Int8Layer(nn.Module):
         weight = fake_quantize(layer.weight.flatten(1)).reshape(layer.weight.shape)
         if isinstance(layer, nn.Linear):
             return functional.linear(x, weight, layer.bias)
-        return functional.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
+        return functional.conv2d(x, weight, layer.bias, layer.stride, groups=layer.groups)
 
 
-def build_cnn(shape: tuple[int, int, int], body: Body, classes: int) -> nn.Sequential:
-    """A student's layers with ReLUs in place of neurons, and a linear classifier."""
-    from .student import LIF, Student
+def build_cnn(shape: Shape, design: Design, classes: int, low: float = -1.0, high: float = 1.0) -> nn.Sequential:
+    """The network of a design on maps `shape` whose values lie in low..high, with a linear classifier."""
+    layers: list[nn.Module] = [Int8Input(low, high)]
+    flat = False
+    for layer in design:
+        place = geometry(layer, shape)
+        channels, made = place.in_shape[2], place.out_shape[2]
+        top, bottom, left, right = place.padding
+        if layer.kind == "average":
+            layers.append(nn.AvgPool2d(place.kernel))
+        elif layer.kind == "dense":
+            layers += [] if flat else [nn.Flatten()]
+            flat = True
+            layers += [nn.Linear(int(np.prod(shape)), made), nn.BatchNorm1d(made), Int8ReLU()]
+        else:
+            groups = channels if layer.kind == "depthwise" else 1
+            layers += [
+                nn.ZeroPad2d((left, right, top, bottom)),
+                nn.Conv2d(channels, made, place.kernel, place.stride, groups=groups),
+                nn.BatchNorm2d(made),
+                Int8ReLU(),
+            ]
+        shape = place.out_shape
+    layers += [] if flat else [nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(int(np.prod(shape)), classes))
 
-    student = Student(shape, body, classes)
-    layers = [Int8ReLU() if isinstance(layer, LIF) else layer for layer in student.body]
-    return nn.Sequential(*layers, student.readout)
 
-
-def cost(shape: tuple[int, int, int], body: Body, classes: int) -> tuple[int, int]:
-    """MACs of the CNN of a body, and the instructions that they take on a Cortex-M4."""
-    net = build_cnn(shape, body, classes)
-    macs, last = count_macs(net, shape), net[-1]
-    assert isinstance(last, nn.Linear)
-    linear = last.weight.numel()
-    return macs, round(CONVOLUTION * (macs - linear) + LINEAR * linear)
+def count_macs(shape: Shape, design: Design, classes: int) -> int:
+    """Multiply-accumulates of one inference, padding included."""
+    macs = 0
+    for layer in design:
+        place = geometry(layer, shape)
+        each = int(np.prod(place.kernel)) * (1 if layer.kind == "depthwise" else place.in_shape[2])
+        macs += 0 if layer.kind == "average" else int(np.prod(place.out_shape)) * each
+        shape = place.out_shape
+    return macs + int(np.prod(shape)) * classes
 
 
 def train_cnn(
@@ -79,15 +178,19 @@ def train_cnn(
     x: np.ndarray,
     logits: np.ndarray,
     labels: np.ndarray,
+    x_val: np.ndarray,
+    y_val: np.ndarray,
     *,
     epochs: int,
     rounded: int,
+    batch: int,
     rate: float,
     seed: int = 0,
     checkpoint: Path | None = None,
     progress: Progress = quiet,
 ) -> nn.Sequential:
-    """The trained network in its int8 form.
+    """The trained network in its int8 form: of `epochs` as float and `rounded` in int8, each time the best by
+    validation accuracy.
 
     Views x [views, N, height, width, channels], the teacher's logits on them [views, N, classes], labels [N]. The loss
     is the students' of the teacher's logits and the labels.
@@ -98,11 +201,15 @@ def train_cnn(
         out, target = net(to_torch(x[view, pick])), torch.from_numpy(logits[view, pick])
         return distillation_loss(out, target, torch.from_numpy(labels[pick]))
 
-    plan = Plan(epochs, 128, rate)
-    fit(net, loss, len(labels), plan, stage="CNN", seed=seed, checkpoint=checkpoint, progress=progress)
+    def score() -> tuple[float, str]:
+        share = accuracy(net, x_val, y_val)
+        return share, f"validation {share:.1%}"
+
+    plan = Plan(epochs, batch, rate)
+    fit(net, loss, len(labels), plan, stage="CNN", seed=seed, score=score, checkpoint=checkpoint, progress=progress)
     net = int8_form(net)
-    plan = Plan(rounded, 128, rate / 8, warm=0.0, folded=True)
-    fit(net, loss, len(labels), plan, stage="CNN in int8", seed=seed, progress=progress)
+    plan = Plan(rounded, batch, rate / 8, warm=0.0, folded=True)
+    fit(net, loss, len(labels), plan, stage="CNN in int8", seed=seed, score=score, progress=progress)
     return net.eval()
 
 
@@ -115,3 +222,168 @@ def int8_form(net: nn.Sequential) -> nn.Sequential:
         if isinstance(module, Int8ReLU):
             module.rounded = True
     return made
+
+
+@dataclass(frozen=True, eq=False)
+class QuantLayer:
+    """A layer in integers: out = clamp(requantize(bias + sum weight (in - in_zero)) + out_zero, -128, 127).
+
+    Behind a ReLU out_zero is -128, so that the clamp is the ReLU.
+
+    weight       int8 [out channels, kernel height, kernel width, in channels]; [1, ..., channels] of a depthwise
+                 convolution; empty of an average
+    bias         int32 [out channels]
+    multiplier, shift   int32 [out channels], see `requantize`
+    """
+
+    kind: str
+    place: Geometry
+    weight: np.ndarray
+    bias: np.ndarray
+    multiplier: np.ndarray
+    shift: np.ndarray
+    in_zero: int
+    out_zero: int
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """Outputs int8 [N, height, width, channels] of inputs int8 [N, height, width, channels]."""
+        if self.kind == "average":
+            return _average(x)
+        found: np.ndarray
+        if self.kind == "dense":
+            total = x.reshape(len(x), -1).astype(np.int64) - self.in_zero
+            found = (total @ self.weight.reshape(len(self.weight), -1).T.astype(np.int64))[:, None, None]
+        else:
+            found = self._convolve(x)
+        found = requantize(found + self.bias, self.multiplier, self.shift) + self.out_zero
+        out: np.ndarray = found.clip(LOW, HIGH).astype(np.int8)
+        return out
+
+    def _convolve(self, x: np.ndarray) -> np.ndarray:
+        """Sums int64 [N, height, width, channels], in float64, which is exact below 2^53."""
+        top, bottom, left, right = self.place.padding
+        depthwise = self.kind == "depthwise"
+        weight = torch.from_numpy(self.weight.astype(np.float64))
+        weight = weight.permute(3, 0, 1, 2) if depthwise else weight.permute(0, 3, 1, 2)
+        moved = torch.from_numpy(x.astype(np.float64) - self.in_zero).permute(0, 3, 1, 2)
+        padded = functional.pad(moved, (left, right, top, bottom))
+        groups = x.shape[3] if depthwise else 1
+        out = functional.conv2d(padded, weight, stride=self.place.stride, groups=groups)
+        sums: np.ndarray = out.permute(0, 2, 3, 1).round().numpy().astype(np.int64)
+        return sums
+
+
+def _average(x: np.ndarray) -> np.ndarray:
+    """Means over the map, halves away from zero, int8 [N, 1, 1, channels]."""
+    total, count = x.sum(axis=(1, 2), keepdims=True, dtype=np.int64), x.shape[1] * x.shape[2]
+    mean: np.ndarray = np.sign(total) * ((np.abs(total) + count // 2) // count)
+    return mean.astype(np.int8)
+
+
+def requantize(total: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """total x multiplier / 2^31 x 2^shift, rounded twice as `arm_nn_requantize` does: to the nearest, halves up, then
+    after a right shift to the nearest, halves away from zero. `total` int64 [..., channels] within int32."""
+    high = ((total << np.maximum(shift, 0)) * multiplier.astype(np.int64) + 2**30) >> 31
+    right = np.maximum(-shift, 0)
+    mask = (np.int64(1) << right) - 1
+    short = high >> right
+    result: np.ndarray = short + ((high & mask) > (mask >> 1) + (short < 0))
+    return result
+
+
+def fixed_point(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers in 2^30..2^31 and shifts, both int32, that stand for positive factors."""
+    part, power = np.frexp(factor)
+    multiplier = np.rint(part * 2.0**31).astype(np.int64)
+    over = multiplier == 2**31
+    multiplier, power = np.where(over, 2**30, multiplier), np.where(over, power + 1, power)
+    return multiplier.astype(np.int32), power.astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantCnn:
+    """A CNN in integers. `scale`, `zero`: an input x becomes round(x / scale) + zero, clamped to int8."""
+
+    layers: tuple[QuantLayer, ...]
+    scale: float
+    zero: int
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """Samples [N, height, width, channels] as int8."""
+        whole: np.ndarray = (np.rint(x / np.float32(self.scale)) + self.zero).clip(LOW, HIGH).astype(np.int8)
+        return whole
+
+    def run(self, inputs: np.ndarray) -> list[np.ndarray]:
+        """The int8 outputs of every layer, logits last, of encoded inputs int8 [N, height, width, channels]."""
+        outputs = []
+        for layer in self.layers:
+            inputs = layer.run(inputs)
+            outputs.append(inputs)
+        return outputs
+
+    def accuracy(self, x: np.ndarray, labels: np.ndarray) -> float:
+        """Share of samples labelled right, 0..1; the first of equal logits wins."""
+        logits = self.run(self.encode(x))[-1].reshape(len(x), -1)
+        return float((logits.argmax(axis=1) == labels).mean())
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Weights, biases, multipliers and shifts."""
+        return sum(a.nbytes for q in self.layers for a in (q.weight, q.bias, q.multiplier, q.shift))
+
+
+def quantize_cnn(net: nn.Sequential, shape: Shape, design: Design, x: np.ndarray) -> QuantCnn:
+    """The integers of a network in its int8 form; training samples x [N, height, width, channels] say how far logits
+    reach."""
+    first = net[0]
+    assert isinstance(first, Int8Input)
+    with torch.no_grad():
+        logits = net.eval()(to_torch(x))
+    low, high = min(0.0, float(logits.min())), max(0.0, float(logits.max()))
+    classes = logits.shape[1]
+    modules = iter(list(net)[1:])
+    scale, zero = float(first.scale), int(first.zero)
+    layers = []
+    for layer in (*design, Layer("dense", classes)):
+        place = geometry(layer, shape)
+        if layer.kind == "average":
+            none = np.zeros(0, np.int32)
+            layers.append(QuantLayer("average", place, none.astype(np.int8), none, none, none, zero, zero))
+            shape = place.out_shape
+            continue
+        linear = next(m.layer for m in modules if isinstance(m, Int8Layer))
+        last = len(layers) == len(design)
+        if last:
+            out_scale = max(high - low, 1e-6) / 255
+            out_zero = int(np.clip(round(LOW - low / out_scale), LOW, HIGH))
+        else:
+            relu = next(m for m in modules if isinstance(m, Int8ReLU))
+            out_scale, out_zero = float(relu.scale), LOW
+        layers.append(_quantized(layer.kind, place, linear, scale, zero, out_scale, out_zero))
+        shape, scale, zero = place.out_shape, out_scale, out_zero
+    return QuantCnn(tuple(layers), float(first.scale), int(first.zero))
+
+
+def _quantized(
+    kind: str,
+    place: Geometry,
+    layer: nn.Conv2d | nn.Linear,
+    scale: float,
+    zero: int,
+    out_scale: float,
+    out_zero: int,
+) -> QuantLayer:
+    """One layer's integers; torch keeps weights channels first, `QuantLayer` last."""
+    real = layer.weight.detach().numpy().astype(np.float64)
+    units = np.maximum(np.abs(real.reshape(len(real), -1)).max(axis=1), 1e-12) / 127
+    whole = np.rint(real / units.reshape(-1, *[1] * (real.ndim - 1))).astype(np.int8)
+    if kind == "dense":
+        height, width, channels = place.in_shape
+        whole = whole.reshape(-1, channels, height, width)
+    whole = whole.transpose(1, 2, 3, 0) if kind == "depthwise" else whole.transpose(0, 2, 3, 1)
+    bias = np.zeros(len(real)) if layer.bias is None else layer.bias.detach().numpy().astype(np.float64)
+    multiplier, shift = fixed_point(units * scale / out_scale)
+    return QuantLayer(
+        kind, place, np.ascontiguousarray(whole), np.rint(bias / (units * scale)).astype(np.int32), multiplier, shift,
+        zero, out_zero,
+    )  # fmt: skip

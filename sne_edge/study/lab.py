@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from torch import nn
 
 from ..check.evaluation import evaluate
 from ..check.verify import ReferenceEngine
@@ -33,7 +34,7 @@ from ..ir.schedule import schedule
 from ..learn import baseline
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
 from ..learn.partition import SCHEMES
-from ..learn.teacher import TeacherNet, accuracy, extract, views
+from ..learn.teacher import TeacherNet, extract, views
 from ..pipeline.config import TrainConfig, model_key
 from ..pipeline.presets import preset
 from ..pipeline.stages import calibration_samples
@@ -43,8 +44,8 @@ from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy
 from .report import Picture, draw_picture
 
-BOARD = "mps2-an386"  # a Cortex-M4
-COUNTED = 16  # inputs whose instructions are counted
+BOARDS = {"M0": "microbit", "M3": "mps2-an385", "M4": "mps2-an386", "M55": "mps3-an547"}  # by core
+COUNTED = 1000  # inputs whose instructions are counted: all, or so many that stand for more
 WEIGHED = energy.SAMPLES  # inputs whose energy is estimated
 WIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # of int8 CNNs, in channels of a student
 
@@ -62,12 +63,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Cnn:
-    """An int8 CNN: its accuracy, 0..1, on validation and test samples, MACs, and instructions on a Cortex-M4."""
+    """An int8 CNN's accuracy, 0..1, on validation and test samples."""
 
     validation: float
     test: float
-    macs: int
-    instructions: int
 
 
 @dataclass(frozen=True)
@@ -117,46 +116,63 @@ class Lab:
         """The preset's ensemble with a seed and changes, and its data."""
         return Held(self, self.config(seed, **changes))
 
-    def net(self, config: TrainConfig) -> Any:
-        """An int8 network with the layers of a config's student; trained as long as students are."""
-        dataset, recipe = self.data(config.seed), config.recipe
-        net = baseline.build_cnn(dataset.shape, config.body, len(dataset.classes))
-        path = self.cache / f"cnn-{model_key(config, dataset)}.pt"
+    def net(self, seed: int, design: baseline.Design) -> nn.Sequential:
+        """The network of a design in its int8 form: taught as students are, in the same views, for twice their epochs,
+        the best of which is chosen on validation samples."""
+        config, data = self.config(seed), self.data(seed)
+        recipe = config.recipe
+        x = views(data.x_train, config.views, config.seed, data.mirrored)
+        net = baseline.build_cnn(data.shape, design, len(data.classes), float(x.min()), float(x.max()))
+        path = self.cache / f"cnn-{self.design_key(seed, design)}.pt"
         kept = read_checkpoint(path)
         if kept is not None:
             made = baseline.int8_form(net)
             made.load_state_dict(kept)
             return made.eval()
-        x = views(dataset.x_train, config.views, config.seed, dataset.mirrored)
-        taught = extract(self.teacher(config.seed), x, self.cache)
+        taught = extract(self.teacher(seed), x, self.cache)
         made = baseline.train_cnn(
-            net, x, taught.logits, dataset.y_train, epochs=recipe.alone + recipe.joint, rounded=recipe.rounded,
-            rate=4e-3, seed=config.seed, checkpoint=path.with_suffix(".run.pt"), progress=self.progress,
+            net, x, taught.logits, data.y_train, data.x_val, data.y_val, epochs=2 * (recipe.alone + recipe.joint),
+            rounded=2 * recipe.rounded, batch=recipe.batch, rate=recipe.rate, seed=seed,
+            checkpoint=path.with_suffix(".run.pt"), progress=self.progress,
         )  # fmt: skip
         write_checkpoint(path, made.state_dict())
         path.with_suffix(".run.pt").unlink(missing_ok=True)
         return made
 
-    def cnn(self, config: TrainConfig) -> Cnn:
-        """What the int8 network of a config can do and costs."""
-        data = self.data(config.seed)
+    def quantized(self, seed: int, design: baseline.Design) -> baseline.QuantCnn:
+        """The network of a design in integers."""
+        data = self.data(seed)
+        return baseline.quantize_cnn(self.net(seed, design), data.shape, design, data.x_train)
+
+    def cnn(self, seed: int, design: baseline.Design) -> Cnn:
+        """What the integer network of a design can do."""
+        data = self.data(seed)
 
         def make() -> list[Any]:
-            net = self.net(config)
-            own = [accuracy(net, x, y) for x, y in ((data.x_val, data.y_val), (data.x_test, data.y_test))]
-            return [*own, *baseline.cost(data.shape, config.body, len(data.classes))]
+            made = self.quantized(seed, design)
+            return [made.accuracy(data.x_val, data.y_val), made.accuracy(data.x_test, data.y_test)]
 
-        return Cnn(*self.remember(("cnn", model_key(config, data)), make))
+        found = self.remember(("int8 cnn", self.design_key(seed, design)), make)
+        return Cnn(*found)
 
     def equal_cnn(self, wanted: float) -> dict[float, list[Cnn]]:
-        """The int8 CNNs by width and by seed, up to the narrowest of `WIDTHS` at which their mean validation accuracy
-        is at least `wanted`, or all."""
+        """The int8 CNNs of the student's layers by width and by seed, up to the narrowest of `WIDTHS` at which their
+        mean validation accuracy is at least `wanted`, or all."""
         found: dict[float, list[Cnn]] = {}
         for width in WIDTHS:
-            found[width] = [self.cnn(scaled(self.config(seed), width)) for seed in self.seeds]
+            found[width] = [self.cnn(seed, self.like_student(width)) for seed in self.seeds]
             if np.mean([c.validation for c in found[width]]) >= wanted:
                 break
         return found
+
+    def like_student(self, width: float) -> baseline.Design:
+        """A student's layers with `width` times its channels, as a CNN."""
+        return baseline.student_design(scaled(self.config(self.seeds[0]), width).body)
+
+    def design_key(self, seed: int, design: baseline.Design) -> str:
+        """16 hex digits over everything that a CNN's training depends on."""
+        parts = (model_key(self.config(seed), self.data(seed)), [vars(layer) for layer in design])
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def remember(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         """What `make` measured, JSON-able: made once for a key, then kept, for this code alone."""
@@ -268,20 +284,23 @@ class Held:
         active = schedule(made, policy, self.weighed.parts, self.weighed.ops).active
         return energy.estimate_runs(made, self.weighed, active, policy)
 
-    def instructions(self, policy: ActivationPolicy) -> int:
-        """Mean instructions of an inference on an emulated Cortex-M4, over the first `COUNTED` test samples."""
+    def instructions(
+        self, policies: Sequence[ActivationPolicy], core: str = "M4", samples: int = COUNTED
+    ) -> list[tuple[int, int]]:
+        """Instructions of an inference under each policy on an emulated core of `BOARDS`: the mean of all test samples,
+        or of as many that stand for all, and its standard error. Raises `SneError` where the model does not fit."""
         from ..link.bench import bench
         from ..link.connect import connect
 
-        def make() -> int:
-            unknown = np.full(COUNTED, -1)
-            with connect(self.model, f"qemu:{BOARD}") as (device, _):
-                inputs = self.inputs[:COUNTED]
-                row = bench(self.host, device, inputs, unknown[: len(inputs)], [policy], COUNTED)[0]
-            return round(row.count_mean)
+        def make() -> list[list[int]]:
+            unknown = np.full(len(self.inputs), -1)
+            with connect(self.model, f"qemu:{BOARDS[core]}") as (device, _):
+                rows = bench(self.host, device, self.inputs, unknown, policies, samples)
+            return [[round(row.count_mean), round(row.count_error or 0)] for row in rows]
 
-        key = ("instructions", fingerprint(self.model), format_policy(policy), self.data.fingerprint)
-        return int(self.lab.remember(key, make))
+        parts = fingerprint(self.model), *map(format_policy, policies), self.data.fingerprint
+        found = self.lab.remember(("instructions", core, str(samples), *parts), make)
+        return [(mean, error) for mean, error in found]
 
 
 @lru_cache(maxsize=4)

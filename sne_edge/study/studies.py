@@ -18,14 +18,13 @@ from ..data.dataset import Dataset
 from ..errors import SneError, nearest
 from ..ir.artifact import fingerprint
 from ..ir.policy import ActivationPolicy
-from ..learn import baseline
 from ..learn.teacher import accuracy
 from ..learn.teacher import fingerprint as print_of
-from ..pipeline.config import TrainConfig, model_key
+from ..pipeline.config import TrainConfig
 from ..pipeline.presets import SHORT, shortened
 from ..quantize.calibrate import stages
 from .energy import Estimate, estimate_dense
-from .lab import COUNTED, WEIGHED, Cnn, Held, Lab, Table, percent, scaled, write_table
+from .lab import COUNTED, WEIGHED, Held, Lab, Table, percent, scaled, write_table
 from .report import Picture, Point
 
 ALL = ActivationPolicy("all")
@@ -240,7 +239,7 @@ def _conditions(data: Dataset) -> Iterator[tuple[str, Any]]:
 def _under(held: Held, width: float, kind: str, strength: Any) -> list[float]:
     """Accuracy, 0..1, of teacher, CNN, ensemble and cascade under a corruption; students and operations it takes."""
     lab, data, seed = held.lab, held.data, held.config.seed
-    teacher, config = lab.teacher(seed), scaled(held.config, width)
+    teacher, design = lab.teacher(seed), lab.like_student(width)
 
     def make() -> list[float]:
         x = data.x_test
@@ -251,15 +250,16 @@ def _under(held: Held, width: float, kind: str, strength: Any) -> list[float]:
             x = data.frontend.apply(audio).astype(np.float32)
         inputs = held.model.encoder.encode(x)
         own, every = held.run(held.model.policy, inputs), held.run(ALL, inputs)
-        nets = [accuracy(net, x, data.y_test) for net in (teacher, lab.net(config))]
+        nets = [accuracy(net, x, data.y_test) for net in (teacher, lab.net(seed, design))]
         return [*nets, every.accuracy, own.accuracy, own.students_run, own.operations]
 
-    key = ("noise", kind, str(strength), fingerprint(held.model), print_of(teacher), model_key(config, data))
+    key = ("noise", kind, str(strength), fingerprint(held.model), print_of(teacher), lab.design_key(seed, design))
     return list(lab.remember(key, make))
 
 
 def baselines(lab: Lab) -> Table:
-    """At the ensemble's cost: one large SNN, students without a partition, and int8 CNNs."""
+    """Spiking networks against one another: the ensemble, its cascade, one student, one large one of the ensemble's
+    cost, and students without a partition. `make bench-cnn` holds ensembles against CNNs."""
     large = lab.config(0).students ** 0.5  # weights and operations grow with the square of the channels
     rows: list[list[Any]] = []
     kinds: list[tuple[str, list[TrainConfig]]] = [
@@ -268,45 +268,29 @@ def baselines(lab: Lab) -> Table:
         ("one large student", [scaled(lab.config(s), large, students=1) for s in lab.seeds]),
         ("ensemble without a partition", [lab.config(s, scheme="whole") for s in lab.seeds]),
     ]
-    widths = (0.5, 1.0, large)
     for number, (name, configs) in enumerate(kinds):
-        lab.progress("study", number, len(kinds) + len(widths), name)
+        lab.progress("study", number, len(kinds), name)
         helds = [Held(lab, config) for config in configs]
         rows.append(_baseline(name, helds, ALL))
         if name == "ensemble":
             rows.append(_baseline("its cascade", helds, None))
-    for number, width in enumerate(widths, start=len(kinds)):
-        lab.progress("study", number, len(kinds) + len(widths), f"CNN, {width:.3g} x channels")
-        nets = [lab.cnn(scaled(lab.config(seed), width)) for seed in lab.seeds]
-        rows.append(
-            [f"int8 CNN, {width:.3g} x channels", percent([n.test for n in nets]), *_costs(nets)],
-        )
-    columns = ("", "accuracy, %", "operations", "instructions, M4")
-    return Table(f"Baselines on {lab.label}", columns, rows, [_counted()])
+    return Table(f"Spiking baselines on {lab.label}", ("", "accuracy, %", "operations"), rows)
 
 
 def _baseline(name: str, helds: Sequence[Held], policy: ActivationPolicy | None) -> list[Any]:
     """A row: of a policy, or of each model's own."""
-    chosen = [policy or held.model.policy for held in helds]
-    found = [held.figures(p) for held, p in zip(helds, chosen, strict=True)]
-    counts = [held.instructions(p) for held, p in zip(helds, chosen, strict=True)]
-    return [name, percent([f.accuracy for f in found]), [round(f.operations) for f in found], counts]
+    found = [held.figures(policy or held.model.policy) for held in helds]
+    return [name, percent([f.accuracy for f in found]), [round(f.operations) for f in found]]
 
 
-def _costs(nets: Sequence[Cnn]) -> tuple[list[int], list[int]]:
-    return [n.macs for n in nets], [n.instructions for n in nets]
-
-
-def _counted() -> str:
-    return (
-        f"Instructions: counted in QEMU on {COUNTED} test samples; a CNN's are an **estimate**, {baseline.CONVOLUTION} "
-        f"for each MAC of a convolution and {baseline.LINEAR} of a linear layer, measured with CMSIS-NN."
-    )
+def _counted(lab: Lab) -> str:
+    samples = len(lab.data(lab.seeds[0]).y_test)
+    which = f"all {samples:,}" if samples <= COUNTED else f"{COUNTED:,} of {samples:,}, spread over the work they take:"
+    return f"Instructions: counted in QEMU, means of {which} test samples."
 
 
 def timesteps(lab: Lab) -> Table:
-    """Timesteps and target spike rates: accuracy and instructions on a Cortex-M4 of all students and of the cascade,
-    beside an int8 CNN as accurate as the cascade."""
+    """Timesteps and target spike rates: accuracy and instructions on a Cortex-M4 of all students and of the cascade."""
     usual = lab.config(0)
     settings = [("timesteps", steps, usual.recipe) for steps in TIMESTEPS]
     strict = [replace(usual.recipe, spikes=STRICT, target=target) for target in TARGETS]
@@ -314,54 +298,30 @@ def timesteps(lab: Lab) -> Table:
     rows: list[list[Any]] = []
     curves: dict[str, list[Point]] = {}
     labels: dict[str, list[str]] = {}
-    ladder: dict[float, list[Cnn]] = {}
     for number, (swept, steps, recipe) in enumerate(settings):
         lab.progress("study", number, len(settings), f"{steps} timesteps, target rate {recipe.target:g}")
         helds = [lab.held(seed, timesteps=steps, recipe=recipe) for seed in lab.seeds]
-        every, own = _baseline("", helds, ALL), _baseline("", helds, None)
-        wanted = _validation(helds)
-        found = lab.equal_cnn(wanted)
-        ladder |= found
         asked = f"{recipe.target:g}, weight {recipe.spikes:g}"
         rates = [round(held.spike_rate(), 3) for held in helds]
-        rows.append([steps, asked, rates, *every[1::2], *own[1::2], *_beside(found, wanted, own[3])])
+        cells = []
+        for policies in ([ALL] * len(helds), [held.model.policy for held in helds]):
+            pairs = list(zip(helds, policies, strict=True))
+            cells.append(percent([held.figures(policy).accuracy for held, policy in pairs]))
+            cells.append([held.instructions([policy])[0][0] for held, policy in pairs])
+        rows.append([steps, asked, rates, *cells])
         name = f"cascade, {swept}"
-        curves.setdefault(name, []).append(_point(own[3], own[1]))
+        curves.setdefault(name, []).append(_point(cells[3], cells[2]))
         labels.setdefault(name, []).append(f"T = {steps}" if swept == "timesteps" else f"{recipe.target:g}")
-    curves["int8 CNN"] = [
-        _point([n.instructions for n in row], percent([n.test for n in row])) for row in ladder.values()
-    ]
-    labels["int8 CNN"] = [f"{w:g} x" for w in ladder]
     columns = (
-        "timesteps", "target rate", "spikes per neuron and timestep", "all, %", "instructions", "cascade, %",
-        "instructions, cascade", "CNN: x channels", "CNN, %", "instructions, CNN", "CNN / cascade, equal accuracy",
+        "timesteps", "target rate", "spikes per neuron and timestep", "all, %", "instructions, M4", "cascade, %",
+        "instructions, M4, cascade",
     )  # fmt: skip
     notes = [
-        _counted(),
-        "The CNN is the narrowest of "
-        + ", ".join(f"{w:g}" for w in ladder)
-        + " x a student's channels whose validation accuracy is at least the cascade's (too few: none is; the ratio is "
-        "then at least that). CNN / cascade takes the CNN's instructions on a straight line between that width and the "
-        "one before, where it is just as accurate.",
+        _counted(lab),
         "Training adds, for each layer, the weight times what its spike rate is above the target.",
     ]
     picture = Picture("instructions on a Cortex-M4", "test accuracy, %", curves, {}, {}, labels)
     return Table(f"Timesteps and spike rates on {lab.label}", columns, rows, notes, picture)
-
-
-def _beside(found: dict[float, list[Cnn]], wanted: float, counts: Sequence[int]) -> list[Any]:
-    """Cells: the last width of CNNs, its accuracy and instructions, and how many times `counts` a CNN takes whose
-    validation accuracy is `wanted`."""
-    width, nets = list(found.items())[-1]
-    best = np.maximum.accumulate([np.mean([n.validation for n in row]) for row in found.values()])
-    equal = cost_at(wanted, best, np.array([row[0].instructions for row in found.values()]))
-    name = f"{width:g}" if best[-1] >= wanted else f"{width:g}, too few"
-    return [
-        name,
-        percent([n.test for n in nets]),
-        [n.instructions for n in nets],
-        [round(equal / c, 2) for c in counts],
-    ]
 
 
 Study = Callable[[Lab], Table]

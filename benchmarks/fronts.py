@@ -1,0 +1,278 @@
+"""CNNs and ensembles in one table and one picture: test accuracy over seeds against instructions.
+
+In: what `cnn.py` measured. Out: `cnn-DATASET.md` and `.png`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sne_edge.files import write_whole
+from sne_edge.study.lab import cell
+from sne_edge.study.studies import cost_at
+
+CNN, SPIKING, CASCADE = "#2563a8", "#d9691c", "#8a3d0a"  # told apart by their marks, too
+RADII = (9, 18, 28, 40, 54, 70)  # points from a mark to its name, nearest first
+AROUND = (
+    (1, 0, "left", "center"), (0, 1, "center", "bottom"), (0, -1, "center", "top"), (-1, 0, "right", "center"),
+    (0.7, 0.7, "left", "bottom"), (0.7, -0.7, "left", "top"), (-0.7, 0.7, "right", "bottom"),
+    (-0.7, -0.7, "right", "top"),
+)  # fmt: skip
+Point = tuple[str, list[float], list[float]]  # name; by seed, test accuracy in percent and instructions
+
+
+def cnn_points(record: dict[str, Any], core: str) -> list[Point]:
+    """The CNNs on a core."""
+    return [(c["name"], c["test"], [c["cores"][core]["instructions"]]) for c in record["cnns"]]
+
+
+def spiking_points(record: dict[str, Any], core: str) -> list[Point]:
+    """The spiking networks that fit a core."""
+    found = [(row["name"], row["test"], row["cores"][core]) for row in record["spiking"]]
+    return [point for point in found if point[2] is not None]
+
+
+def front(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """Mean instructions and mean accuracy of the points that no cheaper one reaches, cheapest first."""
+    best: list[tuple[float, float]] = []
+    for x, y in sorted(_middle(point) for point in points):
+        if not best or y > best[-1][1]:
+            best.append((x, y))
+    return best
+
+
+def rivals(record: dict[str, Any], core: str) -> list[Point]:
+    """The CNNs of as many seeds as the ensembles."""
+    return [point for point in cnn_points(record, core) if len(point[1]) == len(record["seeds"])]
+
+
+def markdown(record: dict[str, Any], folder: Path) -> Path:
+    """Write both tables; returns the file."""
+    dataset, cores = record["dataset"], record["cores"]
+    heads = ["test accuracy, %", *(f"instructions, {core}" for core in cores)]
+    lines = [f"# Small int8 CNNs and spiking ensembles on {dataset}", ""]
+    lines += _table(
+        ["int8 CNN, on CMSIS-NN", *heads, "MACs", *(f"a MAC, {core}" for core in cores), "bytes of parameters"],
+        [
+            [c["name"], c["test"], *(c["cores"][core]["instructions"] for core in cores), c["macs"],
+             *(round(c["cores"][core]["instructions"] / c["macs"], 2) for core in cores),
+             c["parameter_bytes"]]
+            for c in record["cnns"]
+        ],
+    )  # fmt: skip
+    lines += ["", *_table(
+        ["students of the ensemble", *heads, "operations", *(f"CNN / it, {core}" for core in cores)],
+        [
+            [row["name"], row["test"], *(row["cores"][core] or "does not fit" for core in cores), row["operations"],
+             *(_ratio(record, core, row) for core in cores)]
+            for row in record["spiking"]
+        ],
+    )]  # fmt: skip
+    seeds = ", ".join(map(str, record["seeds"]))
+    lines += [
+        "",
+        f"Seeds {seeds}; mean ± standard deviation. Instructions are counted in QEMU: means of all "
+        f"{record['samples']:,} test samples. A cascade's number is the points of validation accuracy that its margins "
+        "may cost. CNN / it: instructions that a CNN takes for the same mean test accuracy, on straight lines between "
+        "the CNNs that no cheaper one reaches, over the spiking network's: above 1 the spiking network is cheaper "
+        "(<, >: at most, at least: less or more accurate than all of them). CNNs without ± have one seed and are not "
+        "in it.",
+        "",
+        *_how(record),
+        "",
+        f"![Accuracy against instructions](cnn-{dataset}.png)",
+        "",
+        "`make bench-cnn CMSIS_NN=PATH CMSIS_CORE=PATH` measures this, `make bench-cnn` writes it from what is stored.",
+    ]
+    path = folder / f"cnn-{dataset}.md"
+    write_whole(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))
+    return path
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    return [
+        "| " + " | ".join(heads) + " |",
+        "|---" * len(heads) + "|",
+        *("| " + " | ".join(cell(value) for value in row) + " |" for row in rows),
+    ]
+
+
+def _ratio(record: dict[str, Any], core: str, row: dict[str, Any]) -> str:
+    counts = row["cores"][core]
+    if counts is None:
+        return ""
+    costs, accuracies = zip(*front(rivals(record, core)), strict=True)
+    wanted, own = float(np.mean(row["test"])), float(np.mean(counts))
+    ratio = cost_at(wanted, np.array(accuracies), np.array(costs)) / own
+    bound = "> " if wanted > accuracies[-1] else "< " if wanted < accuracies[0] else ""
+    return f"{bound}{ratio:.2f}"
+
+
+def _how(record: dict[str, Any]) -> list[str]:
+    """How CNNs were trained and counted, and which kernels were wrong."""
+    samples = record["samples"]
+    spread = max(
+        c["cores"][core]["most"] / c["cores"][core]["least"] - 1 for c in record["cnns"] for core in record["cores"]
+    )
+    wrong = [
+        f"{c['name']}: layer {number} on {core}"
+        for c in record["cnns"]
+        for core in record["cores"]
+        for number, ways in enumerate(c["cores"][core]["wrong"])
+        if "wrapper" in ways
+    ]
+    lines = [
+        "The CNNs are taught as students are: the same teacher's logits and labels, the same views, twice the epochs, "
+        "the best of which validation data chooses. Weights are int8 by channel, activations int8. Both kinds were "
+        "sized with test accuracy of earlier runs in sight.",
+        "",
+        f"CMSIS-NN {record['cmsis_nn']}, CMSIS Core {record['cmsis_core']}, {record['compiler']}. Each layer runs in "
+        "the cheaper of two ways, the wrapper function and `arm_nn_mat_mult_nt_t_s8` straight on a padded map, with "
+        "the requantisation in C or in assembler, whichever is cheaper. Counted in QEMU on all "
+        f"{samples:,} test samples of the first seed's network; counts of one network differ by at most {spread:.2%}. "
+        "Every logit of every input is the integer reference's, on every core, and so is every layer's output on the "
+        f"first {record['probed']} inputs. Accuracies are the reference's.",
+    ]
+    if wrong:
+        lines += [
+            "",
+            "The wrapper function's outputs are **not** the reference's, and the other way was taken, for "
+            + "; ".join(wrong)
+            + ".",
+        ]
+    layers = "; ".join(f"`{c['name']}` {_spelled(c['layers'])}" for c in record["cnns"])
+    return [*lines, "", f"Layers (channels k kernel s stride): {layers}; then a linear classifier."]
+
+
+def _spelled(layers: Sequence[dict[str, Any]]) -> str:
+    words = []
+    for layer in layers:
+        size = f"k{layer['kernel']} s{layer['stride']}"
+        if layer["kind"] == "conv":
+            words.append(f"{layer['channels']} {size}")
+        else:
+            words.append(layer["kind"] if layer["kind"] == "average" else f"{layer['kind']} {size}")
+    return ", ".join(words)
+
+
+def draw(record: dict[str, Any], folder: Path) -> Path:
+    """Draw accuracy against instructions, a panel for each core; returns the file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6 * len(record["cores"]), 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(record["cores"]), sharey=True, squeeze=False)[0]
+    labels: list[tuple[Any, list[tuple[str, float, float, str]]]] = []
+    for axes, core in zip(panels, record["cores"], strict=True):
+        cnn, own = cnn_points(record, core), spiking_points(record, core)
+        cascades = [point for point in own if "cascade" in point[0]]
+        fixed = [point for point in own if point not in cascades]
+        axes.set_xscale("log")
+        for points, colour, mark, name in (
+            (cnn, CNN, "o", "int8 CNN, CMSIS-NN"),
+            (fixed, SPIKING, "s", "spiking, fixed number of students"),
+            (cascades, CASCADE, "*", "spiking, cascade"),
+        ):
+            x, y, spread = _means(points)
+            axes.errorbar(x, y, yerr=spread, fmt=mark, color=colour, label=name, capsize=2, linewidth=1,
+                          markersize=11 if mark == "*" else 6)  # fmt: skip
+        _front(axes, rivals(record, core), CNN)
+        _front(axes, own, SPIKING)
+        axes.set_title(f"Cortex-{core}", loc="left", weight="bold")
+        axes.set_xlabel("instructions per inference, mean of all test samples")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g} k")
+        axes.xaxis.set_minor_formatter(lambda value, _: f"{value / 1000:g} k" if f"{value:e}"[0] in "25" else "")
+        axes.grid(color="#e5e7eb", which="both")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.12, y=0.1)
+        named = [(points, colour) for points, colour in ((cnn, CNN), (fixed, SPIKING), (cascades, CASCADE))]
+        labels.append((axes, [(p[0], *_middle(p), colour) for points, colour in named for p in points]))
+    panels[0].set_ylabel("test accuracy, %")
+    panels[-1].legend(loc="lower right", frameon=False)
+    figure.suptitle(f"{record['dataset']}: test accuracy, mean of {len(record['seeds'])} seeds ± standard deviation, "
+                    "against instructions in QEMU", fontsize=12)  # fmt: skip
+    figure.canvas.draw()
+    for axes, texts in labels:
+        _place(figure, axes, texts)
+    path = folder / f"cnn-{record['dataset']}.png"
+    write_whole(path, lambda file: figure.savefig(file, dpi=130, format="png", metadata={"Software": None}))
+    return path
+
+
+def _middle(point: Point) -> tuple[float, float]:
+    return float(np.mean(point[2])), float(np.mean(point[1]))
+
+
+def _means(points: Sequence[Point]) -> tuple[list[float], list[float], list[float]]:
+    middles = [_middle(point) for point in points]
+    spread = [float(np.std(p[1], ddof=1)) if len(p[1]) > 1 else 0.0 for p in points]
+    return [x for x, _ in middles], [y for _, y in middles], spread
+
+
+def _front(axes: Any, points: Sequence[Point], colour: str) -> None:
+    """A staircase through the points that no cheaper one reaches."""
+    best = front(points)
+    axes.step([x for x, _ in best], [y for _, y in best], where="post", color=colour, linewidth=1.2, alpha=0.5)
+
+
+def _place(
+    figure: Any, axes: Any, texts: Sequence[tuple[str, float, float, str]]
+) -> list[tuple[float, float, float, float]]:
+    """Write each name near its point, where it covers neither another name nor a point; returns the names' boxes."""
+    from matplotlib.patheffects import withStroke
+
+    renderer = figure.canvas.get_renderer()
+    centres = [axes.transData.transform((x, y)) for _, x, y, _ in texts]
+    marks = [(cx - 7, cy - 7, cx + 7, cy + 7) for cx, cy in centres]
+    legend = axes.get_legend()
+    taken = [*marks, *([legend.get_window_extent(renderer).extents] if legend else [])]
+    frame = axes.get_window_extent(renderer).extents
+    boxes = []
+    for name, x, y, colour in texts:
+        best, least = None, float("inf")
+        for radius, (dx, dy, ha, va) in product(RADII, AROUND):
+            text = axes.annotate(
+                name, (x, y), xytext=(radius * dx, radius * dy), textcoords="offset points", ha=ha, va=va,
+                color=colour, fontsize=7.5, path_effects=[withStroke(linewidth=2.5, foreground="white")],
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6},
+            )  # fmt: skip
+            box = _box(text, renderer)
+            clash = sum(_overlap(box, other) for other in taken) + _outside(box, frame)
+            if clash < least:
+                if best is not None:
+                    best[0].remove()
+                best, least = (text, box), clash
+            else:
+                text.remove()
+            if least == 0:
+                break
+        assert best is not None
+        taken.append(best[1])
+        boxes.append(best[1])
+    return boxes
+
+
+def _box(text: Any, renderer: Any) -> tuple[float, float, float, float]:
+    """Of the words alone, without their line."""
+    from matplotlib.text import Text
+
+    text.update_positions(renderer)
+    x0, y0, x1, y1 = Text.get_window_extent(text, renderer).extents
+    return x0 - 1, y0 - 1, x1 + 1, y1 + 1
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Area that two boxes share."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _outside(box: Sequence[float], frame: Sequence[float]) -> float:
+    """Area of a box that is not in a frame."""
+    return (box[2] - box[0]) * (box[3] - box[1]) - _overlap(box, frame)
