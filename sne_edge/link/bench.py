@@ -20,7 +20,8 @@ from ..deploy.engine import HostEngine
 from ..deploy.host import Batch, HostModel
 from ..files import write_whole
 from ..ir.policy import ActivationPolicy
-from .device import BenchResult, Device
+from .device import Device
+from .replies import BenchResult
 
 
 @dataclass(frozen=True)
