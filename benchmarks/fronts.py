@@ -17,6 +17,7 @@ from sne_edge.study.lab import cell
 from sne_edge.study.studies import cost_at
 
 CNN, SPIKING, CASCADE = "#2563a8", "#d9691c", "#8a3d0a"  # told apart by their marks, too
+ROUNDED = 0.006  # points: what rounding to hundredths adds to an equal mean
 RADII = (9, 18, 28, 40, 54, 70)  # points from a mark to its name, nearest first
 AROUND = (
     (1, 0, "left", "center"), (0, 1, "center", "bottom"), (0, -1, "center", "top"), (-1, 0, "right", "center"),
@@ -109,7 +110,7 @@ def _ratio(record: dict[str, Any], core: str, row: dict[str, Any]) -> str:
     costs, accuracies = zip(*front(rivals(record, core)), strict=True)
     wanted, own = float(np.mean(row["test"])), float(np.mean(counts))
     ratio = cost_at(wanted, np.array(accuracies), np.array(costs)) / own
-    bound = "> " if wanted > accuracies[-1] else "< " if wanted < accuracies[0] else ""
+    bound = "> " if wanted > accuracies[-1] + ROUNDED else "< " if wanted < accuracies[0] - ROUNDED else ""
     return f"{bound}{ratio:.2f}"
 
 
