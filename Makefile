@@ -63,7 +63,7 @@ test-tools: proof-tools
 	@$(call ensure,clang:clang g++:g++)
 
 proof-tools:
-	@$(call ensure,frama-c:frama-c-base why3:why3 cvc4:cvc4 z3:z3)
+	@$(call ensure,frama-c:frama-c-base why3:why3 cvc4:cvc4)
 
 apt = if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 -o -n "$$(command -v sudo)" ]; then \
 	    echo "installing $(1)"; run=""; [ "$$(id -u)" = 0 ] || run=sudo; \

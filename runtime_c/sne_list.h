@@ -12,6 +12,10 @@ typedef struct {
 } sne_view;
 
 /* The taps low .. high - 1 that lie within an axis where the first one lies at `first`. */
+/*@ requires 1 <= kernel <= 65535 && 1 <= length <= 65535 && -65535 <= first < length && first + kernel > 0;
+    requires \valid(low) && \valid(high) && \separated(low, high);
+    assigns *low, *high;
+    ensures 0 <= *low < *high <= kernel && 0 <= first + *low && first + *high <= length; */
 SNE_INLINE void sne_clip(int32_t first, uint32_t kernel, uint32_t length, uint32_t *low, uint32_t *high)
 {
     const uint32_t room = (uint32_t)((int32_t)length - first);

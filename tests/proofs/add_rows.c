@@ -1,12 +1,8 @@
-/* Rows of weights, and one row, added to membranes in portable C: from 0 on, ROWS rows of any weights fit. */
+/* Rows of weights, and one row, added to membranes in portable C: from 0 on, 256 rows of any weights fit. */
 #include "lanes.h"
 #include "sne_accumulate_portable.h"
 
-#ifndef ROWS
-#define ROWS 256
-#endif
-
-/*@ requires 1 <= n <= ROWS && stride % 4 == 0 && stride <= 1024;
+/*@ requires 1 <= n <= 256 && stride % 4 == 0 && stride <= 1024;
     requires \valid(v + (0 .. stride - 1)) && \valid_read(rows + (0 .. n - 1));
     requires \separated(v + (0 .. stride - 1), rows + (0 .. n - 1));
     requires \forall uint32_t *r; rows <= r < rows + n && \valid_read(r) ==> \valid_read(weight + (*r .. *r + stride - 1));
