@@ -33,6 +33,9 @@ test: tools test-tools $(VENV)/dev ## Run all tests
 mutants: tools test-tools $(VENV)/dev ## Put small faults into the code and see whether the tests notice: a sample, or MUTANTS=all
 	$(BIN)/python tests/mutants/run.py --mutants $(MUTANTS) $(MUTANTS_FLAGS)
 
+proofs: tools proof-tools $(VENV)/dev ## Prove the contracts of the portable C with Frama-C
+	$(BIN)/python -m pytest -q --require-tools tests/test_proofs.py
+
 bench: tools $(VENV)/train ## Measure the engine on every emulated core and compare with the baseline
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 
@@ -59,8 +62,11 @@ tools:
 	    qemu-system-arm:qemu-system-arm)
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { $(call apt,python3-venv); }
 
-test-tools:
+test-tools: proof-tools
 	@$(call ensure,clang:clang g++:g++)
+
+proof-tools:
+	@$(call ensure,frama-c:frama-c-base why3:why3 cvc4:cvc4)
 
 apt = if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 -o -n "$$(command -v sudo)" ]; then \
 	    echo "installing $(1)"; run=""; [ "$$(id -u)" = 0 ] || run=sudo; \
@@ -85,4 +91,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants bench bench-host bench-cnn lint install clean tools test-tools
+.PHONY: help demo test mutants proofs bench bench-host bench-cnn lint install clean tools test-tools proof-tools

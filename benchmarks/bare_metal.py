@@ -39,7 +39,7 @@ def build_program(
     """Compile and link `sources` for a board in the folder `work`; returns the ELF."""
     board = resolve_board(board_name)
     target = resolve_target(board.target)
-    render_board(board, "*program", work)  # a pattern: the linker would look for an object of a plain name
+    render_board(board, "program", work)
     port = [FIRMWARE / f"{name}.c" for name in ("startup", "counter", "stack", f"uart_{board.uart.driver}")]
     files = [*sources, HERE / "bare_metal.c", *port, RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
     folders = [f"-I{path}" for path in (work, *includes, HERE, RUNTIME, FIRMWARE)]

@@ -28,28 +28,7 @@
 #endif
 
 #if defined(SNE_ADD)
-/* Int32 membranes: sums of up to 255 weights fit in 16 bits. */
-SNE_OUTLINE void sne_add_rows_32(int32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                 size_t stride)
-{
-    union {
-        uint32_t words[16];
-        int16_t lanes[32];
-    } sums;
-    while (stride) {
-        const size_t count = stride < 32 ? stride : 32;
-        size_t j;
-        for (j = 0; j < count / 2; j++) {
-            sums.words[j] = 0;
-        }
-        SNE_ADD(sne_add_rows)(sums.words, weight, rows, end, count, 0);
-        for (j = 0; j < count; j++) {
-            *v++ += sums.lanes[j];
-        }
-        weight += count;
-        stride -= count;
-    }
-}
+#include "sne_accumulate_lanes.h"
 #else
 SNE_OUTLINE void sne_add_rows_16(void *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
                                  size_t stride)

@@ -38,12 +38,24 @@ typedef struct {
     uint16_t width;
 } sne_neurons;
 
-/* Membranes are int16_t or int32_t; `width` says which. */
+/* Membranes are int16_t or int32_t; `width` says which.
+ *
+ * Comments that start with @ are contracts: what holds before and after a call. tests/proofs proves them, for one width at a
+ * time: sne_lane is its type, and sne_room(a, n) says that `a` has room for n weights. */
+/*@ requires width == SNE_LANE_BITS;
+    requires \valid_read((sne_lane *)array + i);
+    assigns \nothing;
+    ensures \result == ((sne_lane *)array)[i]; */
 SNE_INLINE int32_t sne_get(const void *array, size_t i, int width)
 {
     return width == 16 ? ((const int16_t *)array)[i] : ((const int32_t *)array)[i];
 }
 
+/*@ requires width == SNE_LANE_BITS;
+    requires \valid((sne_lane *)array + i);
+    requires SNE_LANE_MIN <= value <= SNE_LANE_MAX;
+    assigns ((sne_lane *)array)[i];
+    ensures ((sne_lane *)array)[i] == value; */
 SNE_INLINE void sne_put(void *array, size_t i, int32_t value, int width)
 {
     if (width == 16) {

@@ -2,10 +2,24 @@
  * sne_edge/ir/schedule.py takes the same decisions. */
 #include "sne_model.h"
 
-/* Fill in label and margin; return the class of the second highest logit, the lowest such class on a tie. */
+/* Fill in label and margin; return the class of the second highest logit, the lowest such class on a tie. Comments that start
+ * with @ are contracts, which tests/proofs proves. */
+/*@ requires 2 <= n <= 65535;
+    requires \valid_read(logits + (0 .. n - 1)) && \valid(result) && \separated(logits + (0 .. n - 1), result);
+    requires \forall integer i, j; 0 <= i < n && 0 <= j < n ==> logits[i] - logits[j] <= 2147483647;
+    assigns result->label, result->margin;
+    ensures 0 <= \result < n && result->label < n && \result != result->label && result->margin >= 0;
+    ensures \forall integer i; 0 <= i < n ==> logits[i] <= logits[result->label];
+    ensures \forall integer i; 0 <= i < n && i != result->label ==> logits[i] <= logits[\result];
+    ensures result->margin == logits[result->label] - logits[\result]; */
 static size_t decide(const int32_t *logits, size_t n, sne_result *result)
 {
     size_t c, best = 0, second = 0; /* equal: none yet */
+    /*@ loop invariant 1 <= c <= n && 0 <= best < c && 0 <= second < c && (second == best ==> c == 1);
+        loop invariant \forall integer i; 0 <= i < c ==> logits[i] <= logits[best];
+        loop invariant \forall integer i; 0 <= i < c && i != best ==> logits[i] <= logits[second];
+        loop assigns c, best, second;
+        loop variant n - c; */
     for (c = 1; c < n; c++) {
         if (logits[c] > logits[best]) {
             second = best;
@@ -35,12 +49,20 @@ static uint32_t next_student(const sne_model *model, size_t one, size_t other, u
     return *route;
 }
 
+/*@ requires events == \null || \valid_read(events + (0 .. n - 1));
+    assigns \nothing;
+    ensures \result == SNE_OK ==>
+            (\forall integer i; 0 <= i < n ==> events[i] < inputs && (i > 0 ==> events[i - 1] < events[i])); */
 sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs)
 {
     size_t i;
     if (!events && n) {
         return SNE_E_ARGUMENT;
     }
+    /*@ loop invariant 0 <= i <= n;
+        loop invariant \forall integer k; 0 <= k < i ==> events[k] < inputs && (k > 0 ==> events[k - 1] < events[k]);
+        loop assigns i;
+        loop variant n - i; */
     for (i = 0; i < n; i++) {
         if (events[i] >= inputs || (i > 0 && events[i] <= events[i - 1])) {
             return SNE_E_EVENT;
@@ -49,11 +71,18 @@ sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs)
     return SNE_OK;
 }
 
+/*@ requires \valid_read(p);
+    assigns \nothing; */
 static int is_cascade(const sne_policy *p)
 {
     return p->kind == SNE_POLICY_CASCADE || p->kind == SNE_POLICY_ROUTED;
 }
 
+/*@ requires \valid_read(model) && \valid_read(p) && 1 <= model->n_students <= 32 && \valid_read(model->students);
+    requires margins == \null || \valid_read(margins + (0 .. model->n_students - 2));
+    assigns \nothing;
+    ensures \result && p->kind == SNE_POLICY_FIRST ==> 1 <= p->students <= model->n_students;
+    ensures \result && p->kind == SNE_POLICY_MASK ==> p->mask != 0; */
 static int fits(const sne_model *model, const sne_policy *p, const int32_t *margins)
 {
     uint32_t stage;
@@ -71,6 +100,9 @@ static int fits(const sne_model *model, const sne_policy *p, const int32_t *marg
             (p->early && !model->students->run_early)) {
             return 0;
         }
+        /*@ loop invariant 0 <= stage <= model->n_students - 1;
+            loop assigns stage;
+            loop variant model->n_students - stage; */
         for (stage = 0; stage + 1u < model->n_students; stage++) {
             if (margins[stage] < 0) {
                 return 0;

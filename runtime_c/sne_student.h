@@ -125,4 +125,14 @@ SNE_INLINE uint32_t sne_run_until(const sne_layers *p, const uint32_t *in, size_
     return t;
 }
 
+/* A student's part of the logits. */
+SNE_INLINE void sne_head(int32_t *logits, const void *readout, const int32_t *gain, const int32_t *bias, size_t n,
+                         int width)
+{
+    size_t c;
+    for (c = 0; c < n; c++) {
+        logits[c] += bias[c] + gain[c] * sne_get(readout, c, width);
+    }
+}
+
 #endif

@@ -52,6 +52,10 @@ SNE_INLINE int32_t sne_weight_at(const sne_weight *row, size_t i)
 }
 
 /* Weight `k` (0 .. 3, a constant) of the four at `w`. */
+/*@ requires 0 <= k <= 3;
+    requires \valid_read(w + (0 .. 3));
+    assigns \nothing;
+    ensures -128 <= \result <= 127; */
 SNE_INLINE int32_t sne_weight_of_four(const sne_weight *w, int k)
 {
     return (int32_t)w[k == 1 ? SNE_WEIGHT_SECOND : k == 2 ? 3 - SNE_WEIGHT_SECOND : k] - SNE_WEIGHT_OFFSET;

@@ -6,7 +6,6 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,9 +29,10 @@ from strategies import (
 )
 
 from sne_edge.check import reference
-from sne_edge.deploy import host
-from sne_edge.deploy.export import export
+from sne_edge.deploy import host, library
+from sne_edge.deploy.export import render
 from sne_edge.deploy.host import HostModel
+from sne_edge.deploy.targets import Target
 from sne_edge.errors import SneError
 from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -595,11 +595,11 @@ FAULTS = {
     "a neuron fires at its threshold": ("sne_neuron.h", r"m > threshold", "m >= threshold"),
     "the leak rounds toward zero": ("sne_neuron.h", r"v - \(v >> value\)", "v - v / (1 << value)"),
     "the reset forgets what is left": ("sne_neuron.h", r": m - threshold", ": 0"),
-    "one timestep too few": ("sne_kernels.h", r"t < job->timesteps", "t + 1 < job->timesteps"),
+    "one timestep too few": ("sne_layer.h", r"t < job->timesteps", "t + 1 < job->timesteps"),
     "a tie of margins goes on": ("sne_schedule.c", r"r.margin >= margins", "r.margin > margins"),
     "the last of equal logits wins": ("sne_schedule.c", r"logits\[c\] > logits\[best", "logits[c] >= logits[best"),
     "an operation is not counted": (
-        "sne_kernels.h",
+        "sne_layer.h",
         r"SNE_DEPTHWISE \? rows : rows",
         "SNE_DEPTHWISE ? rows : 1u + rows",
     ),
@@ -612,17 +612,16 @@ def test_an_injected_fault_is_seen(
 ) -> None:
     require_tool("cc")
 
-    def faulty(ensemble: QuantEnsemble, target: str, directory: Path) -> Path:
-        folder = export(ensemble, target, directory)
+    def faulty(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
+        files = render(ensemble, target)
         if fault is not None:
             name, pattern, replacement = FAULTS[fault]
-            path = folder / name.format(id=ensemble.identifier)
-            text, count = re.subn(pattern, replacement, path.read_text(), count=1)  # type: ignore[call-overload]
+            name = name.format(id=ensemble.identifier)
+            files[name], count = re.subn(pattern, replacement, files[name], count=1)  # type: ignore[call-overload]
             assert count == 1, "the fault was not injected"
-            path.write_text(text)
-        return folder
+        return files
 
-    monkeypatch.setattr(host, "export", faulty)
+    monkeypatch.setattr(library, "render", faulty)
     encoder = Encoder("rate", (1, 1, 6), 4)
     wide, readout = linear(encoder, True, encoder.shape, 8, LIF), linear(encoder, False, (1, 1, 8), 2, READOUT)
     small = msgspec.structs.replace(
@@ -666,16 +665,14 @@ def test_no_kernel_adds_more_rows_at_once_than_lanes_can_sum(
     """The C itself, which here drops a list that is too long, on networks that spike as much as they can."""
     require_tool("cc")
 
-    def dropping(ensemble: QuantEnsemble, target: str, directory: Path) -> Path:
-        folder = export(ensemble, target, directory)
-        path = folder / "sne_nibbles.h"
+    def dropping(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
+        files = render(ensemble, target)
         line = "const size_t n = (size_t)(end - rows);\n"
-        text = path.read_text()
-        assert text.count(line) == 1
-        path.write_text(text.replace(line, f"{line}    if (n > {MAX_ROWS}) return;\n"))
-        return folder
+        assert files["sne_nibbles.h"].count(line) == 1
+        files["sne_nibbles.h"] = files["sne_nibbles.h"].replace(line, f"{line}    if (n > {MAX_ROWS}) return;\n")
+        return files
 
-    monkeypatch.setattr(host, "export", dropping)
+    monkeypatch.setattr(library, "render", dropping)
     kernels = Counter[str]()
     models = [random_ensemble(random.Random(seed)) for seed in range(4)]
     models += [swept(149, 447), swept(149, 447, 4), swept(120, 1000), pooling_chain(), depthwise(6, pooled=True)]
@@ -704,15 +701,14 @@ def test_an_injected_fault_in_routing_is_seen(
     """Four students of small weights, so that logits tie often, and every pair of classes has a route of its own."""
     require_tool("cc")
 
-    def faulty(ensemble: QuantEnsemble, target: str, directory: Path) -> Path:
-        path = export(ensemble, target, directory) / "sne_schedule.c"
+    def faulty(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
+        files = render(ensemble, target)
         if fault is not None:
-            text, count = re.subn(*ROUTE_FAULTS[fault], path.read_text())
+            files["sne_schedule.c"], count = re.subn(*ROUTE_FAULTS[fault], files["sne_schedule.c"])
             assert count == 1, "the fault was not injected"
-            path.write_text(text)
-        return path.parent
+        return files
 
-    monkeypatch.setattr(host, "export", faulty)
+    monkeypatch.setattr(library, "render", faulty)
     rng, encoder = np.random.default_rng(0), Encoder("rate", (1, 1, 6), 2)
     students: list[list[Layer]] = []
     for _ in range(4):

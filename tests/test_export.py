@@ -386,6 +386,26 @@ def test_another_runtime_version_is_refused_by_the_header(require_tool: Callable
     assert "export it again" in done.stderr
 
 
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_a_caller_needs_no_header_but_sne_h(
+    language: str, exported: Callable[[str], Path], require_tool: Callable[..., None]
+) -> None:
+    require_tool("gcc", "g++")
+    header = (exported("fixed") / "sne.h").read_text(encoding="utf-8")
+    assert not re.search(r"#include \"|sne_layer_info|sne_vectors|sne_student|SNE_TRACE", header)
+    source = """#include "sne.h"
+    extern const sne_model some_model;
+    sne_status call(void *state, const int8_t *input, sne_result *result)
+    {
+        const sne_policy policy = {SNE_POLICY_FIRST, 1, 0, 0, 0, NULL, NULL};
+        return sne_run(&some_model, state, input, &policy, result);
+    }
+    """
+    command = ["gcc", "-x", language, "-Wall", "-Wextra", "-Werror", f"-I{exported('fixed')}", "-fsyntax-only", "-"]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("model", ["fixed", "random, events"])
 def test_the_readmes_example_compiles(
     model: str, exported: Callable[[str], Path], require_tool: Callable[..., None], tmp_path: Path

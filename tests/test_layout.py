@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sne_edge.codegen.layout import Stage, divider, from_inputs, pack_nibbles, state_layout, through_pool, window_axis
+from sne_edge.codegen.layout import (
+    MAX_ROWS,
+    Stage,
+    divider,
+    from_inputs,
+    pack_nibbles,
+    state_layout,
+    through_pool,
+    window_axis,
+)
 from strategies import ensembles, examples
 
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool
+from sne_edge.resources import RUNTIME
 
 
 @examples(300)
@@ -48,6 +59,11 @@ def test_an_axis_seen_through_average_pooling_counts_every_spike_of_a_window(
     counts = [sum(spikes[i] for i, _ in row) for row in window_axis(length, kernel, stride, padding)]
     want = [sum(counts[i] * weight[tap] for i, tap in row) for row in above]
     assert [sum(spikes[i] * weight[tap] for i, tap in row) for row in through_pool(above, pool, 0)] == want
+
+
+def test_no_list_of_rows_is_longer_than_the_contract_of_lanes_allows() -> None:
+    header = (RUNTIME / "sne_accumulate_lanes.h").read_text(encoding="utf-8")
+    assert re.findall(r"SNE_MOST_ROWS (\d+)u", header) == [str(MAX_ROWS)]
 
 
 @pytest.mark.examines(products=40)

@@ -66,12 +66,14 @@ def test_a_core_that_is_not_a_cortex_m_in_its_own_state_gets_the_portable_build(
 
 
 def test_a_compiler_that_is_not_gcc_or_clang_gets_the_portable_build(models: list[Path]) -> None:
-    flags = (*resolve_target("m4").cflags, "-U__GNUC__", "-ffreestanding")
+    # Not all is inlined then, and GCC no longer sees that what it warns of is set wherever it is read.
+    quiet = ("-Wno-unused-function", "-Wno-maybe-uninitialized")
+    flags = (*resolve_target("m4").cflags, "-U__GNUC__", "-ffreestanding", *quiet)
     for model in models:
-        text = compiled(model, *flags, "-Wno-unused-function", kind="-E")
+        text = compiled(model, *flags, kind="-E")
         assert not ASSEMBLER.search(text)
         assert "__attribute__" not in text.split("sne.h", 1)[1].replace("__attribute__ ((__mode__", "")
-        assert compiled(model, *flags, "-Wno-unused-function")
+        assert compiled(model, *flags)
 
 
 @pytest.mark.parametrize(

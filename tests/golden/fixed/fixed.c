@@ -154,7 +154,8 @@ SNE_OUTLINE size_t layer_collect_i32_none_delayed_fire(const sne_neurons *neuron
 
 static uint32_t layer_collect_i32_none_delayed(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost)
 {
-    return sne_layer((const sne_synapses *)layer, neurons, job, cost, SNE_COLLECT, 8, layer_collect_i32_none_delayed_fire, 32, SNE_DECAY_NONE, neurons->decay, SNE_RESET_DELAYED, 0);
+    const sne_kind kind = {SNE_COLLECT, 8, 32, SNE_DECAY_NONE, neurons->decay, SNE_RESET_DELAYED, 0};
+    return sne_layer((const sne_synapses *)layer, neurons, job, cost, layer_collect_i32_none_delayed_fire, kind);
 }
 SNE_OUTLINE size_t layer_gather_i16_q15_zero_clamp_fire(const sne_neurons *neurons, void *v, const void *drive, size_t positions, uint32_t *bits, size_t first)
 {
@@ -163,7 +164,8 @@ SNE_OUTLINE size_t layer_gather_i16_q15_zero_clamp_fire(const sne_neurons *neuro
 
 static uint32_t layer_gather_i16_q15_zero_clamp(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost)
 {
-    return sne_layer((const sne_synapses *)layer, neurons, job, cost, SNE_GATHER, 8, layer_gather_i16_q15_zero_clamp_fire, 16, SNE_DECAY_Q15, neurons->decay, SNE_RESET_ZERO, 1);
+    const sne_kind kind = {SNE_GATHER, 8, 16, SNE_DECAY_Q15, neurons->decay, SNE_RESET_ZERO, 1};
+    return sne_layer((const sne_synapses *)layer, neurons, job, cost, layer_gather_i16_q15_zero_clamp_fire, kind);
 }
 SNE_OUTLINE size_t layer_gather_i16_shift_2_subtract_fire(const sne_neurons *neurons, void *v, const void *drive, size_t positions, uint32_t *bits, size_t first)
 {
@@ -172,11 +174,13 @@ SNE_OUTLINE size_t layer_gather_i16_shift_2_subtract_fire(const sne_neurons *neu
 
 static uint32_t layer_gather_i16_shift_2_subtract(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost)
 {
-    return sne_layer((const sne_synapses *)layer, neurons, job, cost, SNE_GATHER, 8, layer_gather_i16_shift_2_subtract_fire, 16, SNE_DECAY_SHIFT, 2, SNE_RESET_SUBTRACT, 0);
+    const sne_kind kind = {SNE_GATHER, 8, 16, SNE_DECAY_SHIFT, 2, SNE_RESET_SUBTRACT, 0};
+    return sne_layer((const sne_synapses *)layer, neurons, job, cost, layer_gather_i16_shift_2_subtract_fire, kind);
 }
 static uint32_t layer_gather_readout_i16_q15(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost)
 {
-    return sne_layer((const sne_synapses *)layer, neurons, job, cost, SNE_GATHER, 8, NULL, 16, SNE_DECAY_Q15, neurons->decay, SNE_RESET_SUBTRACT, 0);
+    const sne_kind kind = {SNE_GATHER, 8, 16, SNE_DECAY_Q15, neurons->decay, SNE_RESET_SUBTRACT, 0};
+    return sne_layer((const sne_synapses *)layer, neurons, job, cost, NULL, kind);
 }
 static uint32_t layer_maxpool(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost)
 {
