@@ -284,7 +284,7 @@ def test_a_hostile_argument_is_one_error_and_one_hint_and_leaves_nothing(
     code = run(shlex.split(line))
     seconds = time.monotonic() - started
     said = capfd.readouterr()
-    lines = [line for line in said.err.splitlines() if not line.startswith(("note: ", "teacher: "))]
+    lines = [line for line in said.err.splitlines() if not line.startswith(("note: ", "samples: ", "teacher: "))]
     if line != "":  # without arguments: the help
         assert [line.partition(":")[0] for line in lines] == ["error", "hint"], said.err
         assert all(len(line) > 7 and line.isprintable() and len(line) < 1000 for line in lines)

@@ -232,7 +232,7 @@ REPLIES: dict[str, Reply] = {
             Field("channels", "u16", low=1),
             Field("width", "u8", low=16, high=32),
             Field("spiking", "u8", high=1),
-            Field("offset", "u32", high=lambda info: info.state_bytes),
+            Field("offset", "u32", high=lambda info: info.state_bytes if info.traced else 2**32 - 1),
         )
     ),
     "STEP": _RESULT,
