@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sne_edge.check.verify import ReferenceEngine
 from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
 from sne_edge.ir.ensemble import LOGIT_LIMIT, QuantEnsemble
+from sne_edge.ir.graph import INPUT, Graph
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, SynapticLayer, size, window_out
 from sne_edge.ir.neuron import INT16, INT32, Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy, pair_row
@@ -190,8 +191,8 @@ def random_inputs(rng: random.Random, ensemble: QuantEnsemble, count: int = 8) -
 
 def worst_inputs(ensemble: QuantEnsemble, student: int) -> list[np.ndarray]:
     """Two samples that drive one neuron of a student's first layer as high and as low as they can."""
-    encoder, layer = ensemble.encoder, ensemble.students[student].layers[0]
-    if not isinstance(layer, SynapticLayer):
+    encoder, layer = ensemble.encoder, _first_weights(ensemble.students[student])
+    if layer is None:
         return []
     received = np.zeros(encoder.size, dtype=np.int64)  # what the middle neuron's weight on each input is
     if isinstance(layer, Linear):
@@ -212,6 +213,15 @@ def worst_inputs(ensemble: QuantEnsemble, student: int) -> list[np.ndarray]:
         else:
             samples.append(np.where(wanted, 127, -128).astype(np.int8).view(np.uint8))
     return samples
+
+
+def _first_weights(student: QuantStudent) -> Linear | Conv | None:
+    """What meets the input, where no pooling is in between."""
+    if isinstance(student.graph, Graph):
+        projections = [q for p in student.graph.populations for q in p.projections]
+        met = [q.synapses for q in projections if q.source == INPUT and not q.pools and q.op != "identity"]
+        return met[0] if met else None
+    return student.layers[0] if isinstance(student.layers[0], Linear | Conv) else None
 
 
 def with_vectors(ensemble: QuantEnsemble, inputs: np.ndarray) -> QuantEnsemble:

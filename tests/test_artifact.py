@@ -147,7 +147,7 @@ def test_noise_inside_a_file_changes_nothing_unseen(
     assert artifact.dumps(loaded) == data
 
 
-@pytest.mark.parametrize("version", [[2, 0], [0, 9], [10**30, 0]])
+@pytest.mark.parametrize("version", [[3, 0], [0, 9], [10**30, 0]])
 def test_another_major_version_is_refused_with_a_hint(model: QuantEnsemble, version: list[int]) -> None:
     error = refused(forge(model, version=version))
     assert "format version" in error.message

@@ -6,45 +6,24 @@ taken in float64, whose integers are exact up to 2^53; proven bounds stay far be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import SneError
-from ..ir.encoder import Shape
 from ..ir.ensemble import QuantEnsemble
-from ..ir.layers import AvgPool, Conv, Layer, Linear, MaxPool, SynapticLayer
+from ..ir.graph import Graph
+from ..ir.layers import SynapticLayer
 from ..ir.policy import ActivationPolicy, check_fits
 from ..ir.schedule import Decisions, schedule
+from .graph_reference import run_graph
+from .synapses import current_of, pooled, work_of
+from .trace import StudentTrace, Watch
 
 BATCH = 256
-# Shown each timestep of a layer with neurons: timestep, layer, its input int64 [N, ...] (None where it has none, or was
-# added as a constant), its membranes after the reset and before the next leak, int64 [N, *out_shape].
-Watch = Callable[[int, int, Tensor | None, Tensor], None]
-
-
-@dataclass(frozen=True)
-class StudentTrace:
-    """One student on N samples.
-
-    readout int64 [N, classes]: membranes of the readout after the last timestep; part int64 [N, classes]: its share
-    of the logits; spikes int64 [N, spiking layers]; membranes: per layer with neurons, int64 [N, neurons], charged
-    (readout: as it stands); layer_ops int64 [N, layers]: synaptic operations or MACs by layer, 0 for pooling;
-    synaptic_ops, macs int64 [N]; neuron_updates: int.
-    """
-
-    readout: np.ndarray
-    part: np.ndarray
-    spikes: np.ndarray
-    membranes: tuple[np.ndarray, ...]
-    layer_ops: np.ndarray
-    synaptic_ops: np.ndarray
-    macs: np.ndarray
-    neuron_updates: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +57,7 @@ def run_early(
 ) -> list[StudentTrace]:
     """A student's traces where it ends after 1, 2, ... of `timesteps`, but for the last; `whole` is that one's."""
     traces = [run_student(ensemble, student, inputs, t) for t in range(1, timesteps)]
-    if ensemble.encoder.kind != "direct":
+    if ensemble.encoder.kind != "direct" or isinstance(ensemble.students[student].graph, Graph):
         return traces
     first = ensemble.students[student].layers[0]  # it has run through all timesteps
     assert isinstance(first, SynapticLayer)
@@ -214,6 +193,8 @@ def _run_batch(
     ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timesteps: int, watch: Watch | None = None
 ) -> StudentTrace:
     encoder, student, count = ensemble.encoder, ensemble.students[number], len(inputs)
+    if isinstance(student.graph, Graph):
+        return run_graph(ensemble, number, inputs, timesteps, watch)
     direct = encoder.kind == "direct"
     raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
     neurons: dict[int, _Neurons] = {}
@@ -224,8 +205,8 @@ def _run_batch(
             current = None
             if direct and index == 0:
                 analog = torch.from_numpy(encoder.analog(inputs).astype(np.int64))
-                current = _current(layer, analog)
-                ops[:, 0] = _work(layer, analog != 0)
+                current = current_of(layer, analog)
+                ops[:, 0] = work_of(layer, analog != 0)
             neurons[index] = _Neurons(layer, count, current)
             totals[index] = torch.zeros(count, dtype=torch.int64)
     for t in range(timesteps):
@@ -233,12 +214,12 @@ def _run_batch(
         for index, layer in enumerate(student.layers):
             if not isinstance(layer, SynapticLayer):
                 assert x is not None
-                x = _pool(layer, x)
+                x = pooled(layer, x)
                 continue
             came, incoming = x, None
             if x is not None:
-                incoming = _current(layer, x)
-                ops[:, index] += _work(layer, x)
+                incoming = current_of(layer, x)
+                ops[:, index] += work_of(layer, x)
             if layer.neuron.kind == "li":
                 neurons[index].integrate(incoming)
             else:
@@ -258,38 +239,3 @@ def _run_batch(
         macs=ops[:, : int(direct)].sum(dim=1).numpy(),
         neuron_updates=timesteps * sum(layer.neurons for layer in student.layers if isinstance(layer, SynapticLayer)),
     )
-
-
-def _nchw(x: Tensor, shape: Shape) -> Tensor:
-    return x.reshape(len(x), *shape).permute(0, 3, 1, 2).to(torch.float64)
-
-
-def _current(layer: Layer, x: Tensor) -> Tensor:
-    """Weighted sums of integer inputs, int64 [N, *out_shape]."""
-    if isinstance(layer, Linear):
-        weight = torch.from_numpy(layer.weight.astype(np.float64))
-        total = x.reshape(len(x), -1).to(torch.float64) @ weight.T
-        return total.to(torch.int64).reshape(len(x), *layer.out_shape)
-    assert isinstance(layer, Conv)
-    weight = torch.from_numpy(layer.weight.astype(np.float64))
-    groups = layer.in_shape[2] // layer.depth
-    image = _nchw(x, layer.in_shape)
-    total = functional.conv2d(image, weight, stride=layer.stride, padding=layer.padding, groups=groups)
-    return total.permute(0, 2, 3, 1).round().to(torch.int64)
-
-
-def _work(layer: SynapticLayer, x: Tensor) -> Tensor:
-    """Weights that meet a spike (or a non-zero value), int64 [N]."""
-    fan_out = torch.from_numpy(layer.fan_out().reshape(-1).copy())
-    return (x.reshape(len(x), -1).to(torch.int64) * fan_out).sum(dim=1)
-
-
-def _pool(layer: AvgPool | MaxPool, x: Tensor) -> Tensor:
-    """Spikes in each window, counted (average) or any (max), int64 [N, *out_shape]."""
-    channels = layer.in_shape[2]
-    ones = torch.ones(channels, 1, *layer.kernel, dtype=torch.float64)
-    counts = functional.conv2d(
-        _nchw(x, layer.in_shape), ones, stride=layer.stride, padding=layer.padding, groups=channels
-    )
-    counts = counts.permute(0, 2, 3, 1).round().to(torch.int64)
-    return counts if isinstance(layer, AvgPool) else (counts > 0).to(torch.int64)

@@ -24,6 +24,7 @@ FORMAT = "sne-edge ensemble"
 # 1.1 adds front ends and routes, 1.2 weights of 4 bits, 1.3 early stops; a reader refuses newer major versions, not
 # newer minor ones
 VERSION = (1, 3)
+GRAPH_VERSION = (2, 0)  # of a file in which a student is a graph; chains go on as they are
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -61,7 +62,7 @@ def dumps(ensemble: QuantEnsemble) -> bytes:
     content, tensors = _content(ensemble)
     manifest = {
         "format": FORMAT,
-        "version": list(VERSION),
+        "version": list(_version(content)),
         "fingerprint": _digest(content, tensors),
         "ensemble": content,
     }
@@ -86,11 +87,12 @@ def loads(data: bytes, source: str = "the data") -> QuantEnsemble:
     version = manifest.get("version")
     if not (isinstance(version, list) and len(version) == 2 and all(type(part) is int for part in version)):
         raise SneError(f"{source} has no valid format version: {version!r}", damaged)
-    if version[0] != VERSION[0]:
+    if not VERSION[0] <= version[0] <= GRAPH_VERSION[0]:
+        known = f"{VERSION[0]} and {GRAPH_VERSION[0]}"
         raise SneError(
-            f"{source} has format version {version[0]}.{version[1]}; this sne-edge reads version {VERSION[0]}",
+            f"{source} has format version {version[0]}.{version[1]}; this sne-edge reads versions {known}",
             "update sne-edge with `pip install -U sne-edge`"
-            if version[0] > VERSION[0]
+            if version[0] > GRAPH_VERSION[0]
             else "make the file again with this sne-edge",
         )
     content = manifest.get("ensemble")
@@ -108,6 +110,8 @@ def loads(data: bytes, source: str = "the data") -> QuantEnsemble:
         ensemble = msgspec.convert(content, QuantEnsemble, dec_hook=decode)
     except (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise SneError(f"{source} holds an invalid ensemble: {error}", damaged) from None
+    if version[0] != _version(content)[0]:
+        raise SneError(f"{source} has format version {version[0]}, which is not that of its students", damaged)
     if used != tensors.keys():
         raise SneError(f"{source} holds tensors that nothing uses: {', '.join(sorted(tensors.keys() - used))}", damaged)
     return ensemble
@@ -150,6 +154,11 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
     if not ensemble.policy.early:
         del content["policy"]["early"]  # likewise, as before version 1.3
     return name(content, ""), tensors
+
+
+def _version(content: dict[str, Any]) -> tuple[int, int]:
+    """The version of the format that holds an ensemble's content."""
+    return GRAPH_VERSION if any("graph" in student for student in content["students"]) else VERSION
 
 
 def _digest(content: Any, tensors: dict[str, np.ndarray]) -> str:

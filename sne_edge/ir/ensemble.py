@@ -14,6 +14,8 @@ from ..errors import shortened
 from .checks import check, check_array
 from .encoder import Encoder
 from .frontend import LogMel
+from .graph import Graph
+from .graph_proof import check_graph
 from .layers import Depthwise, Linear, MaxPool, SynapticLayer, size
 from .limits import MAX_MEMBRANE_BYTES, check_limits, kept_bytes
 from .policy import ActivationPolicy, check_policy, pair_row
@@ -50,7 +52,8 @@ def check_name(name: str) -> None:
 class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     """A quantised spiking ensemble: all that `export` needs.
 
-    logits = bias + sum over active students of (their bias + gain * readout membrane after the last timestep)
+    logits = bias + sum over active students of (their bias + gain * readout membrane after the last timestep;
+    of a graph, gain * the totals of its decoder)
 
     bias         int32 [classes]
     order        the order in which policies wake students
@@ -97,8 +100,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         check(kept <= MAX_MEMBRANE_BYTES, f"membranes of {kept} bytes are more than {MAX_MEMBRANE_BYTES}")
         worst = sum(sum(worst_ops(student, self.encoder)) for student in self.students)
         check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")
-        neurons = sum(x.neurons for s in self.students for x in s.layers if isinstance(x, SynapticLayer))
-        updates = neurons * self.encoder.timesteps
+        updates = sum(student.neurons for student in self.students) * self.encoder.timesteps
         check(updates < 2**32, f"an inference takes {updates} neuron updates, more than a 32-bit counter holds")
         for number, student in enumerate(self.students):  # after the counters: proofs are exact in 64 bits below them
             try:
@@ -110,7 +112,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         self._check_routes()
         check_policy(self.policy, len(self.students), self.encoder.timesteps, self.routes is not None)
         check(
-            not self.policy.early or all(len(student.layers) > 1 for student in self.students),
+            not self.policy.early or all(len(s.layers) > 1 or isinstance(s.graph, Graph) for s in self.students),
             f"policy {self.policy.kind}: a student of a readout alone cannot end early",
         )
         self._check_vectors()
@@ -118,6 +120,9 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     def _check_student(self, student: QuantStudent) -> None:
         check(student.classes == len(self.classes), f"{student.classes} outputs for {len(self.classes)} classes")
+        if isinstance(student.graph, Graph):
+            check_graph(student.graph, self.encoder)
+            return
         first = student.layers[0]
         same = (
             size(first.in_shape) == self.encoder.size

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .encoder import Encoder
+from .graph import Graph
+from .graph_proof import worst_graph_ops
 from .layers import AvgPool, Layer, SynapticLayer
 from .neuron import Bound, prove_bound
 from .student import QuantStudent
@@ -20,7 +22,10 @@ def multiplicities(layers: tuple[Layer, ...]) -> list[int]:
 
 
 def worst_ops(student: QuantStudent, encoder: Encoder) -> list[int]:
-    """Most operations each layer can do in one inference: every input spiking at every timestep; 0 for pooling."""
+    """Most operations each layer, or population of a graph, can do in one inference: every input spiking at every
+    timestep; 0 for pooling."""
+    if isinstance(student.graph, Graph):
+        return worst_graph_ops(student.graph, encoder)
     worst = []
     for number, (layer, multiplicity) in enumerate(zip(student.layers, multiplicities(student.layers), strict=True)):
         if not isinstance(layer, SynapticLayer):

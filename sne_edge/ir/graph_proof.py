@@ -1,0 +1,267 @@
+"""What is proven of a graph before it runs: the range of every state, and the most operations it can do.
+
+A population's currents come from all its projections. A spike is 0 or 1 wherever it comes from, so the negative and the
+positive weights of a neuron's whole fan-in, times the spikes that a place can bring, bound what a timestep adds, in any
+order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from .checks import check
+from .encoder import Encoder
+from .graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection, grid
+from .layers import Depthwise, size
+from .neuron import Bound, Neuron, prove_bound
+
+BEYOND = 2**40  # states that grow so far fit in nothing
+STEPS_TRIED = 4096  # of a stream without end, before an interval is looked for that leads into itself
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A population's bounds; None where a state can grow without limit. `current`: also None where there is none."""
+
+    membrane: Bound | None
+    current: Bound | None
+
+
+@dataclass(frozen=True)
+class Arriving:
+    """What a timestep adds: sums of negative and of positive terms, and the range of the current that is there at every
+    timestep; int64 [1, channels] or [positions, channels]."""
+
+    negative: np.ndarray
+    positive: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def analog(projection: Projection, encoder: Encoder) -> bool:
+    """Does the projection take a direct input's values, and not spikes?"""
+    return projection.source == INPUT and encoder.kind == "direct"
+
+
+def projection_range(projection: Projection, encoder: Encoder, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest current that a projection can bring in a timestep, int64 [1, channels] or [positions,
+    channels] for a population of so many channels."""
+    weight = projection.synapses.fan_in() * projection.multiplicity
+    negative, positive = np.minimum(weight, 0).sum(axis=1), np.maximum(weight, 0).sum(axis=1)
+    if analog(projection, encoder):
+        negative, positive = 127 * negative - 128 * positive, 127 * positive - 128 * negative
+    return negative.reshape(-1, channels), positive.reshape(-1, channels)
+
+
+def arriving(population: Population, encoder: Encoder) -> Arriving:
+    """What a timestep can add to a population's currents."""
+    bias = grid(population.bias, population.channels)
+    low, high = bias, bias
+    negative = positive = np.zeros((1, population.channels), np.int64)
+    for projection in population.projections:
+        least, most = projection_range(projection, encoder, population.channels)
+        if analog(projection, encoder):
+            low, high = low + least, high + most
+        else:
+            negative, positive = negative + least, positive + most
+    return Arriving(negative, positive, low, high)
+
+
+def prove_population(population: Population, encoder: Encoder) -> Proof:
+    """Bound a population's states by interval arithmetic, whatever the input; exact sums of projections before it.
+
+    The stored bounds are not looked at. A current that fits in no 32 bits leaves the membrane unproven.
+    """
+    steps = None if encoder.kind == "events" else encoder.timesteps
+    given, neuron = arriving(population, encoder), population.neuron
+    threshold = None
+    if isinstance(population.threshold, np.ndarray):
+        threshold = grid(population.threshold, population.channels)
+    if not isinstance(neuron.current_leak, Leak):
+        return Proof(_prove(neuron, given, threshold, steps), None)
+    passive = Cell(neuron.current_leak, spikes=False, reset="none")
+    intervals: list[tuple[np.ndarray, np.ndarray]] = []
+    current = _prove(passive, given, None, steps, lambda low, high: intervals.append((low, high)))
+    if current is None or current.width > 32:
+        return Proof(None, current)
+    low, high = intervals[-1]
+    still = np.zeros_like(low)
+    membrane = _prove(neuron, Arriving(np.minimum(low, 0), np.maximum(high, 0), still, still), threshold, steps)
+    return Proof(membrane, current)
+
+
+def _prove(
+    neuron: Cell,
+    given: Arriving,
+    threshold: np.ndarray | None,
+    steps: int | None,
+    found: Callable[[np.ndarray, np.ndarray], None] = lambda low, high: None,
+) -> Bound | None:
+    """The range of one state, in all neurons; `found` is shown it neuron by neuron."""
+    shape = np.broadcast_shapes(
+        given.low.shape,
+        given.negative.shape,
+        *([threshold.shape] if threshold is not None else []),
+        *([grid(neuron.leak.value, given.low.shape[-1]).shape] if neuron.leak.value.size > 1 else []),
+    )
+    low = np.broadcast_to(given.low, shape)
+    high = np.broadcast_to(given.high, shape)
+    if neuron.clamp is not None:
+        low, high = np.minimum(low, neuron.clamp[0]), np.maximum(high, neuron.clamp[1])
+        next_low, next_high = _charge(neuron, *_clamps(neuron, shape), given, threshold)
+        low, high = np.minimum(low, next_low), np.maximum(high, next_high)
+    seen_low, seen_high = np.minimum(low, 0), np.maximum(high, 0)
+
+    def step(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Charged states after a timestep from charged states in a range, and the range itself."""
+        next_low, next_high = _charge(
+            neuron, *_reset(neuron, low + given.negative, high + given.positive, threshold), given, threshold
+        )
+        return np.minimum(next_low, low), np.maximum(next_high, high)
+
+    for _ in range(STEPS_TRIED if steps is None else steps):
+        seen_low = np.minimum(seen_low, low + given.negative)
+        seen_high = np.maximum(seen_high, high + given.positive)
+        next_low, next_high = step(low, high)
+        converged = bool((next_low == low).all() and (next_high == high).all())
+        low, high = next_low, next_high
+        seen_low, seen_high = np.minimum(seen_low, low), np.maximum(seen_high, high)
+        if converged or int(seen_high.max()) > BEYOND or int(seen_low.min()) < -BEYOND:
+            break
+    else:
+        if steps is None:
+            enclosed = _enclosed(neuron, given, low, high)
+            if enclosed is None:
+                return None
+            wide_low, wide_high = enclosed
+            next_low, next_high = step(wide_low, wide_high)
+            if (next_low < wide_low).any() or (next_high > wide_high).any():
+                return None
+            seen_low = np.minimum(seen_low, wide_low + given.negative)
+            seen_high = np.maximum(seen_high, wide_high + given.positive)
+    found(seen_low, seen_high)
+    return Bound(int(seen_low.min()), int(seen_high.max()))
+
+
+def _clamps(neuron: Cell, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    assert neuron.clamp is not None
+    return np.full(shape, neuron.clamp[0], np.int64), np.full(shape, neuron.clamp[1], np.int64)
+
+
+def _charge(
+    neuron: Cell, low: np.ndarray, high: np.ndarray, given: Arriving, threshold: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Charged states, of settled ones in low..high."""
+    after_low, after_high = neuron.leak.apply(low), neuron.leak.apply(high)
+    if neuron.reset_delay:
+        assert threshold is not None
+        quiet = neuron.leak.apply(np.minimum(high, np.maximum(threshold, low)))
+        if neuron.reset == "subtract":  # a neuron above its threshold loses it now
+            fired = neuron.leak.apply(np.minimum(threshold + 1, high)) - threshold
+            after_high = np.maximum(quiet, after_high - threshold)
+            after_low = np.minimum(after_low, fired)
+        else:
+            after_low, after_high = np.minimum(after_low, 0), np.maximum(after_high, 0)
+    return after_low + given.low, after_high + given.high
+
+
+def _reset(
+    neuron: Cell, low: np.ndarray, high: np.ndarray, threshold: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Settled states, of those with their currents in low..high."""
+    if threshold is not None and neuron.reset != "none" and not neuron.reset_delay:
+        quiet = np.minimum(high, np.maximum(threshold, low))
+        if neuron.reset == "subtract":
+            high = np.maximum(quiet, high - threshold)
+        else:
+            low, high = np.minimum(low, 0), np.maximum(quiet, 0)
+    if neuron.clamp is not None:
+        low, high = np.clip(low, *neuron.clamp), np.clip(high, *neuron.clamp)
+    return low, high
+
+
+def _enclosed(neuron: Cell, given: Arriving, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """A range that might lead into itself: what arrives, over what a leak takes; None without a leak."""
+    if neuron.leak.kind == "none":
+        return None
+    kept = grid(neuron.leak.value, low.shape[-1]) if neuron.leak.kind == "q15" else None
+    loss = 2**15 - kept if kept is not None else np.full((1, 1), 2 ** (15 - int(neuron.leak.value[0])), np.int64)
+    most = np.maximum(given.high + given.positive, 0)
+    least = np.minimum(given.low + given.negative, 0) - 1  # a leak floors
+    wide_high = np.maximum(high, (most * 2**15 + loss - 1) // loss)
+    wide_low = np.minimum(low, -((-least * 2**15 + loss - 1) // loss))
+    return wide_low, wide_high
+
+
+def prove_decoder(decoder: Decoder, last: Population, encoder: Encoder) -> Bound | None:
+    """The range of a decoder's totals; None where they can grow without limit."""
+    low, high = last.bound.low, last.bound.high
+    if decoder.kind == "first":
+        return Bound(0, encoder.timesteps)
+    if not decoder.sums:
+        return Bound(min(low, 0), max(high, 0))
+    if decoder.kind == "count":
+        low, high = 0, 1
+    neuron = Neuron("li", decoder.leak, reset="none", clamp=decoder.clamp)
+    none = np.zeros(1, np.int64)
+    negative, positive = np.array([min(low, 0)]), np.array([max(high, 0)])
+    steps = None if encoder.kind == "events" else encoder.timesteps
+    return prove_bound(neuron, negative, positive, np.stack([none, none]), none, steps)
+
+
+def proven(graph: Graph, encoder: Encoder) -> Graph:
+    """The graph with the bounds that are proved for it. Raises `ValueError` where there is none in 32 bits."""
+    populations = []
+    for number, population in enumerate(graph.populations):
+        proof = prove_population(population, encoder)
+        check(proof.membrane is not None, f"population {number}: its states can grow without limit; declare a clamp")
+        bounds = {"bound": proof.membrane}
+        if proof.current is not None:
+            bounds["current_bound"] = proof.current
+        populations.append(msgspec.structs.replace(population, **bounds))
+    bound = prove_decoder(graph.decoder, populations[-1], encoder)
+    check(bound is not None, "the decoder's totals can grow without limit; declare a leak or a clamp")
+    decoder = msgspec.structs.replace(graph.decoder, bound=bound)
+    return Graph(tuple(populations), decoder)
+
+
+def check_graph(graph: Graph, encoder: Encoder) -> None:
+    """Whether a graph fits its input, and its stored bounds are the proven ones; `ValueError` where not."""
+    for number, population in enumerate(graph.populations):
+        for projection in population.projections:
+            if projection.source != INPUT:
+                continue
+            where = f"population {number}, from the input"
+            same = size(projection.in_shape) == encoder.size
+            check(same, f"{where}: {projection.in_shape} does not hold an input of {encoder.shape}")
+            if analog(projection, encoder):
+                check(projection.delay == 0, f"{where}: a direct input is the same at every timestep, and has no delay")
+                check(not projection.pools, f"{where}: a direct input is not pooled")
+                plain = not isinstance(projection.synapses, Depthwise) and projection.bits == 8
+                check(plain, f"{where}: a direct input is multiplied, by linear or conv weights of 8 bits")
+        proof = prove_population(population, encoder)
+        check(proof.membrane is not None, f"population {number}: its states can grow without limit; declare a clamp")
+        bounds = tuple(bound for bound in (proof.membrane, proof.current) if bound is not None)
+        check(
+            bounds == population.bounds,
+            f"population {number}: the stored bounds {population.bounds} are not the proven ones, {bounds}",
+        )
+    bound = prove_decoder(graph.decoder, graph.populations[-1], encoder)
+    check(bound is not None, "the decoder's totals can grow without limit; declare a leak or a clamp")
+    check(bound == graph.decoder.bound, f"the decoder's bound {graph.decoder.bound} is not the proven one, {bound}")
+
+
+def worst_graph_ops(graph: Graph, encoder: Encoder) -> list[int]:
+    """Most operations each population can do in one inference: every input spiking at every timestep."""
+    worst = []
+    for population in graph.populations:
+        ops = 0
+        for projection in population.projections:
+            times = 1 if analog(projection, encoder) else projection.multiplicity * encoder.timesteps
+            ops += int(projection.synapses.fan_out().sum()) * times
+        worst.append(ops)
+    return worst
