@@ -12,10 +12,11 @@ from sne_edge.codegen import frontend, layout
 
 from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.graph import Graph
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, SynapticLayer, size
 from sne_edge.ir.limits import UINT16, padded
 from sne_edge.ir.neuron import INT16, INT32
-from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.student import QuantStudent, states
 
 RUNTIME_VERSION = 5  # of the runtime these templates are written for; checked by the generated header
 
@@ -23,7 +24,7 @@ RUNTIME_VERSION = 5  # of the runtime these templates are written for; checked b
 def build(ensemble: QuantEnsemble) -> dict[str, Any]:
     """The context of every template."""
     state = layout.state_layout(ensemble)
-    tables = _Tables()
+    tables = Tables()
     students = [_student(ensemble, number, state, tables) for number in range(len(ensemble.students))]
     policy = ensemble.policy
     return {
@@ -64,7 +65,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
         "tables": tables,
         "wide": any(sum(map(len, axis)) > UINT16 for axis in tables.axes),
         "spike_layers": len(ensemble.spike_layers),
-        "neuron_layers": sum(layer["kind"] != "pool" for student in students for layer in student["layers"]),
+        "neuron_layers": len(states(ensemble.students)),
         "vectors": {
             "count": len(ensemble.vectors.inputs),
             "inputs": numbers(ensemble.vectors.inputs),
@@ -81,7 +82,7 @@ def numbers(array: np.ndarray) -> list[int]:
     return [int(value) for value in np.asarray(array).reshape(-1)]
 
 
-class _Tables:
+class Tables:
     """Const arrays and the specialised functions a model needs, each once."""
 
     def __init__(self) -> None:
@@ -99,7 +100,7 @@ class _Tables:
         return name
 
 
-def _student(ensemble: QuantEnsemble, number: int, state: layout.StateLayout, tables: _Tables) -> dict[str, Any]:
+def _student(ensemble: QuantEnsemble, number: int, state: layout.StateLayout, tables: Tables) -> dict[str, Any]:
     student = ensemble.students[number]
     direct = ensemble.encoder.kind == "direct"
     spike_index = {layer: i for i, (owner, layer) in enumerate(ensemble.spike_layers) if owner == number}
@@ -117,20 +118,21 @@ def _student(ensemble: QuantEnsemble, number: int, state: layout.StateLayout, ta
             entry |= _synaptic(layer, direct and stage.layer == 0, stage, tables)
         else:
             assert isinstance(layer, MaxPool)
-            entry |= _pool(layer, stage, tables)
+            entry |= pooling(layer, stage.pools, tables) | {"function": tables.function(kernel="maxpool")}
         layers.append(entry)
     return {
         "number": number,
         "layers": layers,
-        "readout": layers[-1],
+        "graph": None,  # see graph.py
+        "readout": layers[-1] if layers else None,
         "gain": numbers(student.gain),
         "bias": numbers(student.bias),
         "max_ops": student.max_ops,
-        "updates": sum(layer.neurons for layer in student.layers if isinstance(layer, SynapticLayer)),
+        "updates": student.neurons,
     }
 
 
-def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _Tables) -> dict[str, Any]:
+def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: Tables) -> dict[str, Any]:
     width, neuron = layer.width, layer.neuron
     low, high = INT16 if width == 16 else INT32
     readout = neuron.kind == "li"
@@ -172,54 +174,54 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: _
             reset="" if readout else "delayed" if neuron.reset_delay else neuron.reset,
             clamp="clamp" if neuron.clamp is not None else "",
         ),
-        "input": (1, 1, size(layer.in_shape)) if linear and not stage.pools else stage_input(layer, stage),
+        "input": (1, 1, size(layer.in_shape)) if linear and not stage.pools else stage_input(layer, stage.pools),
         "output": layer.out_shape[:2],
         "kernel": window.kernel if window else layer.in_shape[:2] if stage.pools else (1, 1),
         "stride": window.stride if window else (1, 1),
         "padding": window.padding if window else (0, 0),
-        "axes": None if kernel in ("gather", "sweep", "mac") else _axes(layer, stage, tables),
-        "divide": _divide(stage_input(layer, stage)),
+        "axes": None if kernel in ("gather", "sweep", "mac") else axes_through(layer, stage.pools, tables),
+        "divide": divide_by_channels(stage_input(layer, stage.pools)),
     }
 
 
-def stage_input(layer: SynapticLayer | MaxPool, stage: layout.Stage) -> tuple[int, int, int]:
+def stage_input(layer: SynapticLayer | MaxPool, pools: tuple[AvgPool, ...]) -> tuple[int, int, int]:
     """The map whose spikes a layer takes: that before the average poolings in front of it."""
-    return stage.pools[0].in_shape if stage.pools else layer.in_shape
+    return pools[0].in_shape if pools else layer.in_shape
 
 
-def _axes(layer: Linear | Conv, stage: layout.Stage, tables: _Tables) -> tuple[str, str]:
+def axes_through(layer: Linear | Conv, pools: tuple[AvgPool, ...], tables: Tables) -> tuple[str, str]:
     """Input rows by output row, output columns by input column, poolings in between seen through."""
-    rows, columns = (_pairs(layer, stage, axis) for axis in (0, 1))
-    width = stage_input(layer, stage)[1]
+    rows, columns = (_pairs(layer, pools, axis) for axis in (0, 1))
+    width = stage_input(layer, pools)[1]
     return tables.axis(rows), tables.axis(layout.from_inputs(columns, width))
 
 
-def _pairs(layer: Linear | Conv | MaxPool, stage: layout.Stage, axis: int) -> layout.Pairs:
+def _pairs(layer: Linear | Conv | MaxPool, pools: tuple[AvgPool, ...], axis: int) -> layout.Pairs:
     """By output position of one axis, the input positions that it meets before the average poolings in front of it."""
     length = layer.in_shape[axis]
     if isinstance(layer, Linear):
         pairs = [[(position, position) for position in range(length)]]
     else:
         pairs = layout.window_axis(length, layer.kernel[axis], layer.stride[axis], layer.padding[axis])
-    for pool in reversed(stage.pools):
+    for pool in reversed(pools):
         pairs = layout.through_pool(pairs, pool, axis)
     return pairs
 
 
-def _divide(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+def divide_by_channels(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return (*layout.divider(shape[2], size(shape)), shape[2])
 
 
-def _pool(layer: MaxPool, stage: layout.Stage, tables: _Tables) -> dict[str, Any]:
-    shape = stage_input(layer, stage)
-    axes = [tables.axis(layout.from_inputs(_pairs(layer, stage, axis), shape[axis])) for axis in (0, 1)]
+def pooling(layer: MaxPool, pools: tuple[AvgPool, ...], tables: Tables) -> dict[str, Any]:
+    """A maximum of spikes, average poolings in front of it seen through."""
+    shape = stage_input(layer, pools)
+    axes = [tables.axis(layout.from_inputs(_pairs(layer, pools, axis), shape[axis])) for axis in (0, 1)]
     return {
         "kind": "pool",
-        "function": tables.function(kernel="maxpool"),
         "input": shape,
         "output": layer.out_shape[:2],
         "axes": tuple(axes),
-        "divide": _divide(shape),
+        "divide": divide_by_channels(shape),
     }
 
 
@@ -244,4 +246,6 @@ def describe(layer: Linear | Conv | AvgPool | MaxPool) -> str:
 
 def weight_bytes(student: QuantStudent) -> int:
     """Bytes of a student's packed weights, without what fills rows up."""
+    if isinstance(student.graph, Graph):
+        return sum(q.weight.size * q.bits // 8 for p in student.graph.populations for q in p.projections)
     return sum(layer.weight.size * layer.bits // 8 for layer in student.layers if isinstance(layer, SynapticLayer))

@@ -6,30 +6,23 @@ In: parts of a `QuantEnsemble`. Out: plain Python numbers and lists in the order
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
+from sne_edge.codegen.graph_layout import GraphLayout, plan_graph
+from sne_edge.codegen.sizes import Kernel, kept_entries, listed_rows, words
 
 from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.graph import Graph
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, SynapticLayer, size
 from sne_edge.ir.limits import MAX_PAIRS, UINT16, axis_pairs, padded
 from sne_edge.ir.student import QuantStudent
 
-# How a layer meets its spikes; sne_kernels.h explains each.
-Kernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise"]
 # Where fewer inputs than this share spike in a timestep, a convolution takes them one by one. Measured with a 3 x 3
 # kernel and 32 channels, sweeping and scattering cost the same at 4.1 % (Cortex-M3, M55) and 6.1 % (M4), with 16 or 64
 # channels at 2.2 % or more; Cortex-M0 has no kernel of its own for this, and would rather sweep from 1.5 % on.
 SCATTER_BELOW = 0.025
 SCATTER_BELOW_OTHERWISE = 0.01  # where some other core has none either: `scatters_well`
-ROWS = 160  # that a list has room for, where a window has as many
-MAX_ROWS = 256  # that may ever be added at once: so many times -128 is the least that 16-bit lanes hold
 Pairs = list[list[tuple[int, int]]]
-
-
-def words(bits: int) -> int:
-    """32-bit words that hold so many bits."""
-    return -(-bits // 32)
 
 
 def window_axis(length: int, kernel: int, stride: int, padding: int) -> Pairs:
@@ -167,7 +160,8 @@ class StateLayout:
     kept         all membranes of all students (streaming)
     step         spikes in, two maps of spikes and rows of one timestep (streaming)
     stages       by student
-    early        by student, where the model's own policy may end them early
+    early        by student, where the model's own policy may end them early (a graph: none, it runs in steps anyway)
+    graphs       by student; none for a chain
     """
 
     head: int
@@ -176,7 +170,8 @@ class StateLayout:
     kept: int
     step: tuple[int, int, int]
     stages: list[list[Stage]]
-    early: list[EarlyLayout]
+    early: list[EarlyLayout | None]
+    graphs: list[GraphLayout | None]
 
     @property
     def bytes(self) -> int:
@@ -184,9 +179,14 @@ class StateLayout:
         return self.head + self.arena
 
     @property
+    def graph_work(self) -> int:
+        """Of all graphs' work, which a stream keeps."""
+        return sum(graph.work for graph in self.graphs if graph is not None)
+
+    @property
     def stream_bytes(self) -> int:
         """Of the state of streaming."""
-        return self.head + self.kept + self.step[0] + 2 * self.step[1] + self.step[2]
+        return self.head + self.kept + self.graph_work + self.step[0] + 2 * self.step[1] + self.step[2]
 
 
 def state_layout(ensemble: QuantEnsemble) -> StateLayout:
@@ -198,26 +198,37 @@ def state_layout(ensemble: QuantEnsemble) -> StateLayout:
     """
     head = 4 * (len(ensemble.classes) + max(1, len(ensemble.spike_layers)))
     drafts, kept, ends = [], 0, []
+    graphs: list[GraphLayout | None] = []
     for student in ensemble.students:
-        stages, kept = _draft(ensemble, student, kept)
+        graph, stages = None, []
+        if isinstance(student.graph, Graph):
+            graph = plan_graph(student.graph, ensemble.encoder, kept, sum(g.work for g in graphs if g is not None))
+            kept += graph.kept
+        else:
+            stages, kept = _draft(ensemble, student, kept)
+        graphs.append(graph)
         drafts.append(stages)
         ends.append(kept)
     stages = [stage for draft in drafts for stage in draft]
-    arena = max(stage.below + stage.above for stage in stages)
+    present = [graph for graph in graphs if graph is not None]
+    arena = max([stage.below + stage.above for stage in stages] + [graph.bytes for graph in present])
     step = (
         4 * words(ensemble.encoder.size),
-        max((4 * words(size(student.layers[n].out_shape)) for student, n in _firing(ensemble)), default=0),
-        max(4 * stage.capacity for stage in stages),
+        max([4 * words(size(s.layers[n].out_shape)) for s, n in _firing(ensemble)] + [4 for _ in present], default=0),
+        max([4 * stage.capacity for stage in stages] + [graph.scratch for graph in present]),
     )
-    live = max(stage.live for stage in stages)
-    early = []
+    live = max([stage.live for stage in stages] + [graph.live for graph in present])
+    early: list[EarlyLayout | None] = []
     if ensemble.policy.early:
         for student, draft, end in zip(ensemble.students, drafts, ends, strict=True):
+            if not draft:
+                early.append(None)
+                continue
             place, needed, least = _early(ensemble, student, draft, end)
             early.append(place)
             arena, live = max(arena, needed), max(live, least)
     settled = [[_settled(s, arena) for s in draft] for draft in drafts]
-    return StateLayout(head, arena, head + live, kept, step, settled, early)
+    return StateLayout(head, arena, head + live, kept, step, settled, early, graphs)
 
 
 def _early(
@@ -318,34 +329,6 @@ def _settled(stage: Stage, arena: int) -> Stage:
     )
 
 
-def listed_rows(layer: SynapticLayer, kernel: Kernel) -> int:
-    """Rows of weights that a kernel lists before they are added, never more than lanes can sum; 0 where none waits.
-
-    Room for all that a window can bring, and for what a word of spikes overshoots by; in a sweep, for as many more as
-    there are columns that no position sees.
-    """
-    rows = min(window_inputs(layer) + 31, ROWS)
-    if kernel == "sweep" and isinstance(layer, Conv):
-        unseen = layer.in_shape[1] + 2 * layer.padding[1] - _seen_columns(layer)
-        return min(rows + unseen, MAX_ROWS)
-    return rows if kernel in ("gather", "collect") else 0
-
-
-def _seen_columns(layer: Conv) -> int:
-    """Input columns that any position sees, padding included: `span` in sne_sweep."""
-    return (layer.out_shape[1] - 1) * layer.stride[1] + layer.kernel[1]
-
-
-def kept_entries(layer: SynapticLayer, kernel: Kernel, pools: tuple[AvgPool, ...]) -> int:
-    """What else a kernel keeps in its list of rows. `sweep`: where each seen column's rows start, and the last one's
-    end; `scatter`: a sne_reach for each input column, and a turned drive."""
-    if kernel == "sweep" and isinstance(layer, Conv):
-        return _seen_columns(layer) + 1
-    if kernel == "scatter":
-        return 3 * (pools[0].in_shape if pools else layer.in_shape)[1] + padded(layer.channels) // 2
-    return 0
-
-
 def choose_kernel(student: QuantStudent, number: int, pools: tuple[AvgPool, ...], timesteps: int) -> Kernel:
     """Which kernel a layer gets: see sne_kernels.h."""
     layer = student.layers[number]
@@ -379,10 +362,3 @@ def scatters_well(layer: Conv) -> bool:
     lanes = layer.bits == 8 and layer.width == 16 and padded(layer.channels) % 16 == 0
     leaks = neuron.decay.kind == "none" or (neuron.decay.kind == "shift" and neuron.decay.value < 8)
     return lanes and leaks and neuron.clamp is None and not neuron.reset_delay
-
-
-def window_inputs(layer: SynapticLayer) -> int:
-    """Inputs that one output position sees."""
-    if isinstance(layer, Conv):
-        return layer.kernel[0] * layer.kernel[1] * layer.in_shape[2]
-    return size(layer.in_shape)

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..ir.ensemble import QuantEnsemble
-from ..ir.layers import SynapticLayer
 from ..ir.policy import ActivationPolicy
+from ..ir.student import states
 
 FIELDS = (
     "label",
@@ -168,11 +168,11 @@ def _check_engine(
 
 def _compare(ensemble: QuantEnsemble, got: Outcome, want: Outcome, student: int | None) -> str | None:
     if student is not None and got.membranes and want.membranes:
-        numbers = [n for n, x in enumerate(ensemble.students[student].layers) if isinstance(x, SynapticLayer)]
-        for number, mine, theirs in zip(numbers, got.membranes, want.membranes, strict=True):
-            found = _first("membrane", mine, theirs)
+        kept = [state for state in states(ensemble.students) if state.student == student]
+        for state, mine, theirs in zip(kept, got.membranes, want.membranes, strict=True):
+            found = _first("current" if state.current else "membrane", mine, theirs)
             if found:
-                return f"student {student}, layer {number}, {found}"
+                return f"student {student}, layer {state.layer}, {found}"
     for name in FIELDS:
         found = _first(name, got.values[name], want.values[name])
         if found:

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.context import describe
+from ..codegen.graph import describe_population
+from ..codegen.graph_layout import GraphLayout, ProjectionPlan, target_width
 from ..codegen.layout import state_layout
 from ..ir.ensemble import QuantEnsemble
+from ..ir.graph import Graph, Leak, Population
 from ..ir.layers import Layer, SynapticLayer
 from ..ir.limits import padded, row_bytes
 from ..ir.proof import worst_ops
+from ..ir.student import QuantStudent
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer. Bytes of flash are its weights, biases and thresholds; of RAM, all that exists
-    while it runs: spikes in and out, the membranes of a tile, the list of rows.
+    """One layer, or population of a graph. Bytes of flash are its weights, biases and thresholds; of RAM, all that
+    exists while it runs: spikes in and out, the membranes of a tile, the list of rows; a population's, what it keeps.
 
     `mean_ops`: measured at calibration, None where the model was never measured; `max_ops`: every input spiking.
     """
@@ -65,6 +69,9 @@ def analyze(ensemble: QuantEnsemble) -> ModelReport:
     reports = []
     for number, student in enumerate(ensemble.students):
         worst = worst_ops(student, ensemble.encoder)
+        plan = layout.graphs[number]
+        if isinstance(student.graph, Graph) and plan is not None:
+            reports += _populations(number, student, student.graph, plan, worst)
         for index, layer in enumerate(student.layers):
             reports.append(
                 LayerReport(
@@ -96,6 +103,63 @@ def analyze(ensemble: QuantEnsemble) -> ModelReport:
         policy=ensemble.policy.kind,
         layers=reports,
     )
+
+
+def _populations(
+    number: int, student: QuantStudent, graph: Graph, plan: GraphLayout, worst: list[int]
+) -> list[LayerReport]:
+    """A graph's rows, one a population: RAM is what lasts, its states, spikes and constant currents."""
+    return [
+        LayerReport(
+            student=number,
+            layer=index,
+            description=f"{population.name}: {describe_population(population)}",
+            neuron=cell_text(population),
+            parameters=sum(q.weight.size for q in population.projections) + np.count_nonzero(population.bias),
+            flash_bytes=_population_flash(population, plan.plans[index]),
+            ram_bytes=plan.population_bytes(index, population),
+            membrane_bits=population.width,
+            bound=(population.bound.low, population.bound.high),
+            mean_ops=student.layer_ops[index] if student.layer_ops else None,
+            max_ops=worst[index],
+        )
+        for index, population in enumerate(graph.populations)
+    ]
+
+
+def cell_text(population: Population) -> str:
+    """A population's neurons in a few words."""
+    cell = population.neuron
+
+    def leak_text(leak: Leak) -> str:
+        if leak.decay is None:
+            return f"{leak.value.min() / 2**15:.4f}..{leak.value.max() / 2**15:.4f}"
+        return f"1-2^-{leak.decay.value}" if leak.kind == "shift" else f"{leak.decay.beta:.4f}"
+
+    kind = "li" if not cell.spikes else "if" if cell.leak.kind == "none" else "lif"
+    if isinstance(cell.current_leak, Leak):
+        kind = f"cuba {kind}, current decay {leak_text(cell.current_leak)}"
+    decay = "" if cell.leak.kind == "none" else f", decay {leak_text(cell.leak)}"
+    reset = f", reset {cell.reset}{' (delayed)' if cell.reset_delay else ''}" if cell.spikes else ""
+    return kind + decay + reset
+
+
+def _population_flash(population: Population, plans: list[ProjectionPlan]) -> int:
+    rows = 0
+    for projection, plan in zip(population.projections, plans, strict=True):
+        count = projection.weight.size // projection.weight.shape[0]
+        rows += count * (plan.stride if projection.bits == 8 else -(-plan.stride // 8) * 4)
+    places, channels = population.positions * padded(population.channels), padded(population.channels)
+
+    def table(values: int, width: int) -> int:
+        return width // 8 * (places if population.channels < values == population.neurons else channels)
+
+    cell = population.neuron
+    threshold = np.size(population.threshold) if cell.spikes else population.channels
+    tables = table(threshold, population.width) + table(population.bias.size, target_width(population))
+    for leak in (cell.leak, cell.current_leak):
+        tables += table(leak.value.size, 16) if isinstance(leak, Leak) and leak.value.size > 1 else 0
+    return rows + tables
 
 
 def neuron_text(layer: Layer) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import jinja2
 
-from ..codegen import context
+from ..codegen import context, graph
 from ..errors import SneError, shortened
 from ..files import read_file
 from ..ir.ensemble import QuantEnsemble
@@ -136,11 +136,15 @@ def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
 def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
     """The exported files, name -> text."""
     model = context.build(ensemble)
+    graph.extend(model, ensemble)
     name = model["id"]
     sources = [f"{name}.c", f"{name}_selftest.c", f"{name}_vectors.c", *RUNTIME_SOURCES]
     headers = [f"{name}.h", *RUNTIME_HEADERS]
     templates = dict(TEMPLATE_FILES)
     runtime = [*RUNTIME_SOURCES, *RUNTIME_HEADERS]
+    if model["graph_functions"]:
+        headers.append(graph.RUNTIME_HEADER)
+        runtime.append(graph.RUNTIME_HEADER)
     if model["frontend"]:
         sources += [f"{name}_frontend.c", f"{name}_frontend_selftest.c", FRONTEND_SOURCE]
         headers += [f"{name}_frontend.h", FRONTEND_HEADER]

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
-from ..ir.layers import SynapticLayer
 from ..ir.policy import ActivationPolicy, check_fits
+from ..ir.student import states
 from ..resources import RUNTIME
 from .library import open_library
 
@@ -87,7 +87,7 @@ class HostModel:
         self._ffi = cffi.FFI()
         self._ffi.cdef(declarations("sne.h", "sne_model.h", "sne_verify.h", "sne_batch.h"))
         name = ensemble.identifier
-        count = sum(isinstance(layer, SynapticLayer) for s in ensemble.students for layer in s.layers)
+        count = len(states(ensemble.students))
         self._ffi.cdef(f"extern sne_model {name}_model; extern sne_layer_info {name}_layers[{count}];")
         self._lib: Any = open_library(ensemble, self._ffi.dlopen, definitions)
         self._model = getattr(self._lib, f"{name}_model")

@@ -254,8 +254,8 @@ class Decoder(msgspec.Struct, frozen=True):
     membrane   final: v after the last timestep; highest: the largest v; mean: total = leak(total) + v, the sum
     first      timesteps of the model less those before the first spike; 0 where there is none: the earlier, the more
 
-    `v` as `Cell` leaves it; totals are 0 at first. Sums may have a `leak` and a `clamp`, total = min(max(total, clamp[0]),
-    clamp[1]); a stream without end needs one of them. `bound`: the proven range. Of equal logits the lowest class wins.
+    `v` as `Cell` leaves it; totals are 0 at first. Sums may have a `leak` and a `clamp`, as a membrane has; a stream
+    without end needs one of them. `bound`: the proven range. Of equal logits the lowest class wins.
     """
 
     kind: Literal["current", "count", "membrane", "first"] = "current"

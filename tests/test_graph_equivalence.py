@@ -1,0 +1,125 @@
+"""Graphs in C: every state, spike count, logit and decision is the reference's, on the host and on emulated cores."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graph_strategies import EVERY_FEATURE, features, random_graph_ensemble
+from strategies import ENCODERS, random_inputs
+from test_equivalence import Stream, assert_host
+from test_equivalence_qemu import BOARDS, assert_device
+
+from sne_edge.check import reference
+from sne_edge.check.verify import ReferenceEngine, verify
+from sne_edge.deploy.analysis import analyze
+from sne_edge.deploy.engine import HostEngine
+from sne_edge.deploy.host import HostModel
+from sne_edge.ir import artifact
+from sne_edge.ir.encoder import EncoderKind
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.graph import Graph
+from sne_edge.ir.policy import ActivationPolicy
+
+MANY = 10  # students of one model, since compiling takes longer than running
+
+
+def graphs_of(ensemble: QuantEnsemble) -> int:
+    return sum(isinstance(student.graph, Graph) for student in ensemble.students)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_host_c_equals_the_reference_at_every_timestep(kind: EncoderKind, require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    met: Counter[str] = Counter()
+    graphs = 0
+    for seed in range(4):
+        rng = random.Random(f"{kind} {seed}")
+        ensemble = random_graph_ensemble(rng, kind=kind, students=MANY, chains=seed == 0)
+        met, graphs = met + features(ensemble), graphs + graphs_of(ensemble)
+        portable = seed % 2 == 1
+        assert_host(ensemble, HostModel(ensemble, portable=portable), random_inputs(rng, ensemble, 8), rng, portable)
+    assert graphs >= 30
+    assert met.keys() >= EVERY_FEATURE, EVERY_FEATURE - met.keys()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_streaming_step_by_step_equals_running_the_raster(seed: int, require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    rng = random.Random(seed)
+    ensemble = random_graph_ensemble(rng, kind="events", students=1 + 3 * seed)
+    model = Stream(HostModel(ensemble))
+    encoder = ensemble.encoder
+    for row in random_inputs(rng, ensemble):
+        model.stream.reset(model.state)
+        raster = encoder.spikes(row[None]).reshape(encoder.timesteps, encoder.size)
+        for t in range(encoder.timesteps):
+            assert model.step(np.flatnonzero(raster[t]).tolist()) == 0
+            want = reference.run(ensemble, row[None], ActivationPolicy("all", timesteps=t + 1))
+            result = model.read()
+            assert model.logits() == want.decisions.logits[0].tolist()
+            assert (result.label, result.margin) == (want.decisions.label[0], want.decisions.margin[0])
+            assert model.spikes() == want.spikes[0].tolist()
+        traces = [reference.run_student(ensemble, k, row[None]) for k in range(len(ensemble.students))]
+        assert model.membranes() == [kept[0].tolist() for trace in traces for kept in trace.membranes]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_random_graphs_are_exact_on_every_core(
+    kind: EncoderKind, board: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    rng = random.Random(f"{kind} {board}")
+    ensemble = random_graph_ensemble(rng, kind=kind, students=4)
+    assert graphs_of(ensemble) >= 1
+    assert_device(ensemble, board, tmp_path, rng, samples=3)
+
+
+def test_verify_names_the_population_at_which_engines_differ(require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    rng = random.Random(5)
+    ensemble = random_graph_ensemble(rng, kind="rate", students=2, chains=False)
+    inputs = random_inputs(rng, ensemble, 6)
+    checks = verify(ensemble, inputs, ReferenceEngine(ensemble), [HostEngine(HostModel(ensemble))])
+    assert [check.difference for check in checks] == [None] * len(checks)
+    assert sum(check.compared for check in checks) > 1000
+
+    class Wrong(ReferenceEngine):
+        name = "wrong"
+
+        def run(self, inputs, policy, student):  # type: ignore[no-untyped-def]
+            outcome = super().run(inputs, policy, student)
+            if student == 1:
+                outcome.membranes[-1][0, 0] += 1
+            return outcome
+
+    checks = verify(ensemble, inputs, ReferenceEngine(ensemble), [Wrong(ensemble)])
+    last = len(ensemble.students[1].graph.populations) - 1  # type: ignore[union-attr]
+    assert f"student 1, layer {last}, input 0: " in (checks[-1].difference or "")
+
+
+def test_analysis_has_a_row_for_every_population_and_the_bytes_that_the_compiler_finds(
+    require_tool: Callable[..., None],
+) -> None:
+    require_tool("cc")
+    for seed in range(20):
+        ensemble = random_graph_ensemble(random.Random(seed), chains=False)
+        report = analyze(ensemble)
+        rows = [(n, k) for n, s in enumerate(ensemble.students) for k, _ in enumerate(s.graph.populations)]  # type: ignore[union-attr]
+        assert [(row.student, row.layer) for row in report.layers] == rows
+        assert report.lower_bound <= report.state_bytes
+    HostModel(ensemble)  # compiles only where the state has the bytes that were planned
+
+
+def test_a_graph_survives_its_file() -> None:
+    for seed in range(40):
+        made = random_graph_ensemble(random.Random(seed))
+        data = artifact.dumps(made)
+        assert artifact._manifest(data)["version"] == [2, 0]
+        assert artifact.dumps(artifact.loads(data)) == data
+        assert artifact.fingerprint(artifact.loads(data)) == artifact.fingerprint(made)
