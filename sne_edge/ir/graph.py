@@ -317,8 +317,8 @@ class Graph(msgspec.Struct, frozen=True, eq=False, dict=True):
         )
         plain = not last.spikes and last.leak.kind == "none" and last.current_leak is msgspec.UNSET
         check(
-            self.decoder.kind != "current" or (plain and last.clamp is None),
-            "a decoder current needs a last population of li neurons without leak and clamp",
+            self.decoder.kind != "current" or plain,
+            "a decoder current needs a last population of li neurons without leak",
         )
 
     @property

@@ -1,0 +1,349 @@
+"""Quantisation of graphs: a float graph becomes integer populations, every state's bound proved.
+
+In: a `FloatGraph`. Out: a `QuantEnsemble` of one student. All projections into a population, its biases and thresholds
+share the unit of its channels, so that adding is all there is to do; leaks are multiples of 2^-15.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..check.verify import ReferenceEngine
+from ..errors import SneError
+from ..ir.encoder import Encoder, Shape
+from ..ir.ensemble import QuantEnsemble
+from ..ir.graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection
+from ..ir.graph_proof import prove_decoder, prove_population
+from ..ir.layers import AvgPool, MaxPool, Pair
+from ..ir.neuron import CLAMP_INT32, Bound
+from ..ir.policy import ActivationPolicy
+from ..ir.student import QuantStudent
+from ..ir.vectors import no_vectors
+from ..learn.graph import INPUT as FLOAT_INPUT
+from ..learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
+from ..learn.student import membrane_unit, nearest_decay, weight_limit
+from .calibrate import golden_vectors, measure, with_costs
+from .quantize import GAIN_MAX, REACH_MAX, _integer_labels, make_encoder
+
+SUM_CLAMP = 2**26  # of a decoder's sums over a stream without end, and of a readout that fits nowhere else
+PROVED_WIDE = 2**28  # a readout's bound beyond which logits have no room
+
+
+def quantize_graph(
+    graph: FloatGraph,
+    name: str,
+    calibration: np.ndarray,
+    *,
+    timesteps: int,
+    labels: np.ndarray | None = None,
+    encoder: Encoder | None = None,
+    classes: tuple[str, ...] | None = None,
+) -> QuantEnsemble:
+    """A float graph as an ensemble of one student, measured, with golden vectors.
+
+    calibration  float samples [N, length], [N, height, width] or [N, height, width, channels] (channel last); for an
+                 encoder of raw events 0/1 [N, timesteps, ...]. They set the input's scale where no encoder is given,
+                 and cost is measured on them; no state's bound depends on them.
+    labels       int [N], stored with the golden vectors
+    encoder      default: `direct`, the same input at every timestep, the largest calibration value at 127
+    classes      names, default "0", "1", ...
+
+    The provenance holds `agreement`, the share of calibration samples that the float graph labels likewise.
+    Raises `SneError` on what cannot be deployed.
+    """
+    encoder = encoder or make_encoder("direct", calibration, timesteps)
+    inputs = encoder.encode(calibration)
+    names = classes or tuple(str(c) for c in range(graph.classes))
+    if len(names) != graph.classes:
+        raise SneError(f"{len(names)} class names for {graph.classes} outputs", "give one name for each output")
+    try:
+        made = _ensemble(graph, name, encoder, names)
+    except ValueError as error:
+        raise SneError(
+            f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
+        ) from None
+    agreement = float((float_labels(graph, encoder, inputs) == _integer_labels(made, inputs)).mean())
+    made = msgspec.structs.replace(made, provenance={"source": "quantize_graph", "agreement": agreement})
+    made = with_costs(made, measure(made, ReferenceEngine(made), inputs))
+    vectors = golden_vectors(ReferenceEngine(made), inputs[:32], None if labels is None else np.asarray(labels)[:32])
+    return msgspec.structs.replace(made, vectors=vectors)
+
+
+def float_inputs(encoder: Encoder, inputs: np.ndarray) -> Tensor:
+    """Device bytes as the float graph takes them, float64 [T, N, height, width, channels]: spikes, or the real values
+    that a direct input's integers stand for."""
+    if encoder.kind == "direct":
+        values = torch.from_numpy(encoder.analog(inputs) * encoder.scale)
+        return values.expand(encoder.timesteps, *values.shape)
+    return torch.from_numpy(encoder.spikes(inputs).astype(np.float64))
+
+
+def float_labels(graph: FloatGraph, encoder: Encoder, inputs: np.ndarray) -> np.ndarray:
+    """Labels [N] that the float graph gives encoded inputs; of equal logits the lowest class, as on the device."""
+    logits = graph.simulate(float_inputs(encoder, inputs)).logits.numpy()
+    labels: np.ndarray = logits.argmax(axis=1)
+    return labels
+
+
+def integer_graph(graph: FloatGraph, encoder: Encoder) -> Graph:
+    """The graph in integers, with proven bounds. Raises `SneError` or `ValueError` on what cannot be deployed."""
+    if graph.input_shape != encoder.shape:
+        raise SneError(
+            f"the network takes {graph.input_shape} (height, width, channels), but the input is {encoder.shape}",
+            "give samples, or an encoder, of the network's shape",
+        )
+    if encoder.kind == "direct" and encoder.offset != 0:
+        raise SneError("a direct input's encoder has an offset", "shift the data instead, or fold it into the biases")
+    numbers = {FLOAT_INPUT: INPUT} | {p.name: n for n, p in enumerate(graph.populations)}
+    populations = []
+    for number, population in enumerate(graph.populations):
+        last = number + 1 == len(graph.populations)
+        populations.append(_population(graph, population, encoder, numbers, last))
+    return Graph(tuple(populations), _decoder(graph.decoder, populations[-1], encoder))
+
+
+def _ensemble(graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...]) -> QuantEnsemble:
+    made = integer_graph(graph, encoder)
+    worth = _worth(made, encoder)
+    bound = made.decoder.bound
+    reach = float(worth.max()) * max(-bound.low, bound.high, 1)
+    scale = max(float(worth.max()) / (1 if np.ptp(worth) == 0 else GAIN_MAX), reach / REACH_MAX)
+    gain = np.maximum(1, np.rint(worth / scale)).astype(np.int32)
+    student = QuantStudent((), (), gain, np.zeros(len(classes), np.int32), graph=made)
+    return QuantEnsemble(
+        name=name,
+        encoder=encoder,
+        students=(student,),
+        bias=np.zeros(len(classes), np.int32),
+        order=(0,),
+        classes=classes,
+        logit_scale=scale,
+        policy=ActivationPolicy("all"),
+        vectors=no_vectors(encoder, len(classes), [student]),
+    )
+
+
+def _worth(graph: Graph, encoder: Encoder) -> np.ndarray:
+    """What one unit of each class's total is worth, float64 [classes]."""
+    last, decoder = graph.populations[-1], graph.decoder
+    if not decoder.sees_membranes:
+        return np.ones(graph.classes)
+    units = np.tile(last.scale, last.positions)
+    return units / encoder.timesteps if decoder.kind == "current" or decoder.take == "mean" else units
+
+
+def _population(
+    graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers: dict[str, int], last: bool
+) -> Population:
+    channels = p.shape[2]
+    drafts = []
+    for q in p.projections:
+        try:
+            drafts.append(_draft(q, graph.shapes[q.source], encoder, numbers[q.source]))
+        except ValueError as error:
+            raise ValueError(f"{p.name}, from {q.source or 'the input'}: {error}") from None
+    bias = grid_of(p.bias, p.shape)
+    threshold = None if p.threshold is None else grid_of(p.threshold, p.shape)
+    unit = _unit(drafts, bias, threshold, channels)
+    projections = tuple(_integer(draft, unit, channels) for draft in drafts)
+    cell = Cell(
+        leak=leak_of(p.beta, p.shape),
+        spikes=threshold is not None,
+        reset=p.reset,
+        reset_delay=p.reset_delay,
+        current_leak=msgspec.UNSET if p.alpha is None else leak_of(p.alpha, p.shape),
+    )
+    made = Population(
+        name=p.name[:64],
+        shape=p.shape,
+        projections=projections,
+        neuron=cell,
+        bias=_whole(f"a bias of {p.name}", bias / unit),
+        scale=unit,
+        bound=Bound(0, 0),
+        threshold=msgspec.UNSET
+        if threshold is None
+        else np.maximum(1, _whole(f"a threshold of {p.name}", threshold / unit)).astype(np.int32),
+        current_bound=msgspec.UNSET if p.alpha is None else Bound(0, 0),
+    )
+    return _bounded(made, encoder, last)
+
+
+class _Draft(msgspec.Struct, frozen=True, eq=False):
+    """A projection that waits for its unit: `weight` in real values of one unit of its source."""
+
+    op: str
+    weight: np.ndarray
+    bits: int
+    fields: dict[str, Any]
+
+
+def _draft(q: FloatProjection, source: Shape, encoder: Encoder, number: int) -> _Draft:
+    values = number == INPUT and encoder.kind == "direct"
+    op, weight, stride, padding, bits = q.op, q.weight.astype(np.float64), q.stride, q.padding, q.bits
+    pools, worth = _spike_pools(q, source, values)
+    if op == "identity" and (values or q.current_pool is not None):
+        op, weight = "depthwise", weight.reshape(-1, 1, 1, 1)
+    if op == "depthwise" and values:  # values are multiplied by dense weights
+        dense = np.zeros((len(weight), len(weight), *weight.shape[2:]))
+        dense[np.arange(len(weight)), np.arange(len(weight))] = weight[:, 0]
+        op, weight = "conv", dense
+    largest: MaxPool | msgspec.UnsetType = msgspec.UNSET
+    if q.current_pool is not None and q.current_pool.kind == "average":
+        weight, stride = _averaged(q.current_pool, weight, stride, op)
+    elif q.current_pool is not None:
+        shape = q.current_shape(source)
+        pool = q.current_pool
+        largest = MaxPool(shape, pool.out(shape), pool.kernel, pool.stride, pool.padding)
+    if values or op in ("depthwise", "identity"):
+        bits = 8
+    if values:
+        if q.delay:
+            raise ValueError("a direct input is the same at every timestep, and cannot be late")
+        worth *= encoder.scale
+    fields: dict[str, Any] = {
+        "source": number,
+        "in_shape": source,
+        "pools": pools,
+        "delay": q.delay,
+        "largest": largest,
+    }
+    if op in ("conv", "depthwise"):
+        fields |= {"stride": stride, "padding": padding}
+    return _Draft(op, weight * worth, bits, fields)
+
+
+def _spike_pools(q: FloatProjection, source: Shape, values: bool) -> tuple[tuple[AvgPool | MaxPool, ...], float]:
+    """Poolings of spikes, and what a spike is worth behind them."""
+    if q.pools and values:
+        raise ValueError("values are pooled; pool the data before it comes in, or convolve it first")
+    pools: tuple[AvgPool | MaxPool, ...] = ()
+    worth, shape = 1.0, source
+    for pool in q.pools:
+        out = pool.out(shape)
+        kind = AvgPool if pool.kind == "average" else MaxPool
+        if kind is MaxPool and any(isinstance(before, AvgPool) for before in pools):
+            raise ValueError("a maximum follows an average of spikes; pool the other way round")
+        pools += (kind(shape, out, pool.kernel, pool.stride, pool.padding),)
+        worth /= pool.kernel[0] * pool.kernel[1] if kind is AvgPool else 1
+        shape = out
+    return pools, worth
+
+
+def _averaged(pool: FloatPool, weight: np.ndarray, stride: Pair, op: str) -> tuple[np.ndarray, Pair]:
+    """A kernel with the average of its currents folded in, and its stride: exact, since both are sums of products."""
+    if op == "linear":
+        raise ValueError("the currents of a linear layer are no map to pool")
+    if pool.padding != (0, 0):
+        raise ValueError("an average of currents has padding; use a pooling without")
+    height, width = weight.shape[2:]
+    tall, wide = (pool.kernel[0] - 1) * stride[0] + height, (pool.kernel[1] - 1) * stride[1] + width
+    folded = np.zeros((*weight.shape[:2], tall, wide))
+    for y in range(pool.kernel[0]):
+        for x in range(pool.kernel[1]):
+            top, left = y * stride[0], x * stride[1]
+            folded[:, :, top : top + height, left : left + width] += weight
+    return folded / (pool.kernel[0] * pool.kernel[1]), (stride[0] * pool.stride[0], stride[1] * pool.stride[1])
+
+
+def _by_channel(draft: _Draft, channels: int) -> np.ndarray:
+    """Weights by output channel, float64 [channels, ...]; a linear projection's outputs are positions x channels."""
+    if draft.op != "linear":
+        return draft.weight.reshape(channels, -1)
+    return draft.weight.reshape(-1, channels, draft.weight.shape[1]).transpose(1, 0, 2).reshape(channels, -1)
+
+
+def _unit(drafts: list[_Draft], bias: np.ndarray, threshold: np.ndarray | None, channels: int) -> np.ndarray:
+    """Real value of one unit of a population's states, float64 [channels]: the finest that all projections allow."""
+    most_bias = np.abs(bias).max(axis=0)
+    groups = []
+    for bits in (8, 4):
+        weights = [_by_channel(draft, channels) for draft in drafts if draft.bits == bits]
+        if weights:
+            groups.append((bits, np.concatenate(weights, axis=1)))
+    if threshold is None:
+        units = [np.abs(weight).max(axis=1) / weight_limit(bits) for bits, weight in groups]
+        return np.maximum(np.max([*units, most_bias / 2**20], axis=0), 1e-12)
+    groups = groups or [(8, np.zeros((channels, 1)))]
+    level, constant = (
+        torch.from_numpy(np.broadcast_to(a, (channels,)).copy()) for a in (threshold.max(axis=0), most_bias)
+    )
+    units = [membrane_unit(torch.from_numpy(weight), constant, level, 1.0, bits).numpy() for bits, weight in groups]
+    unit: np.ndarray = np.max(units, axis=0)
+    return unit
+
+
+def _integer(draft: _Draft, unit: np.ndarray, channels: int) -> Projection:
+    limit = weight_limit(draft.bits)
+    if draft.op == "linear":
+        scaled = draft.weight / np.tile(unit, len(draft.weight) // channels)[:, None]
+    else:
+        scaled = draft.weight / unit.reshape(-1, *[1] * (draft.weight.ndim - 1))
+    weight = np.clip(np.rint(scaled), -limit, limit).astype(np.int8)
+    return Projection(op=draft.op, weight=weight, bits=draft.bits, **draft.fields)  # type: ignore[arg-type]
+
+
+def grid_of(values: np.ndarray, shape: Shape) -> np.ndarray:
+    """Float parameters as [1, channels], or where neurons differ within a channel [positions, channels]."""
+    wide = np.broadcast_to(values, shape).reshape(-1, shape[2]).astype(np.float64)
+    same = bool((wide == wide[:1]).all())
+    return wide[:1] if same else wide
+
+
+def leak_of(factor: np.ndarray, shape: Shape) -> Leak:
+    """The nearest integer leak: one for all where the factors are the same, else one for each channel or neuron."""
+    wide = grid_of(factor, shape)
+    if bool((wide == wide[0, 0]).all()):
+        decay = nearest_decay(float(wide[0, 0]))
+        return Leak(decay.kind, np.array([decay.value], np.int32))
+    return Leak("q15", np.clip(np.rint(wide * 2**15), 0, 2**15 - 1).astype(np.int32).reshape(-1))
+
+
+def _whole(what: str, values: np.ndarray) -> np.ndarray:
+    rounded = np.rint(values)
+    if not np.isfinite(rounded).all() or np.abs(rounded).max(initial=0) >= 2**30:
+        raise ValueError(f"{what} reaches {np.abs(values).max():.3g} units of its channel, more than 2^30")
+    whole: np.ndarray = rounded.astype(np.int32).reshape(-1)
+    return whole
+
+
+def _bounded(made: Population, encoder: Encoder, last: bool) -> Population:
+    """The population with its proven bounds; where weights alone give none that fits, with a clamp, in 16 bits if that
+    leaves four thresholds of room. A readout's clamp is far from what it reaches."""
+    room = 4 * int(made.threshold.max()) if isinstance(made.threshold, np.ndarray) else SUM_CLAMP
+    clamps = [None, *((-(2**k), 2**k) for k in (14, 13, 12)), (-SUM_CLAMP, SUM_CLAMP), CLAMP_INT32]
+    for clamp in clamps:
+        if clamp is not None and clamp[1] < min(room, SUM_CLAMP):
+            continue
+        held = msgspec.structs.replace(made, neuron=msgspec.structs.replace(made.neuron, clamp=clamp))
+        proof = prove_population(held, encoder)
+        if proof.membrane is None:
+            continue
+        narrow = clamp is not None and clamp[1] <= 2**14
+        wide = last and not made.neuron.spikes and max(-proof.membrane.low, proof.membrane.high) > PROVED_WIDE
+        if proof.membrane.width <= (16 if narrow else 32) and not wide:
+            bounds: dict[str, Any] = {"bound": proof.membrane}
+            bounds |= {} if proof.current is None else {"current_bound": proof.current}
+            return msgspec.structs.replace(held, **bounds)
+    raise ValueError(
+        f"the states of {made.name} cannot be kept in 32 bits: a current without a leak, or too many weights"
+    )
+
+
+def _decoder(decoder: FloatDecoder, last: Population, encoder: Encoder) -> Decoder:
+    made = Decoder(decoder.kind, decoder.take if decoder.kind == "membrane" else "final")
+    clamps: list[tuple[int, int] | None] = [None]
+    if made.sums:
+        made = msgspec.structs.replace(made, leak=nearest_decay(decoder.leak))
+        clamps += [(-SUM_CLAMP, SUM_CLAMP)]
+    for clamp in clamps:
+        held = msgspec.structs.replace(made, clamp=clamp)
+        bound = prove_decoder(held, last, encoder)
+        if bound is not None and max(-bound.low, bound.high) <= PROVED_WIDE:
+            return msgspec.structs.replace(held, bound=bound)
+    raise ValueError("the decoder's totals cannot be kept in 32 bits; take a leak, or fewer timesteps")
