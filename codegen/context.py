@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sne_edge.codegen import frontend, layout
+from sne_edge.codegen.sizes import padded, words
 
 from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -38,7 +39,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
             "size": ensemble.encoder.size,
             "shape": ensemble.encoder.shape,
             "bytes": ensemble.encoder.input_bytes,
-            "words": layout.words(ensemble.encoder.size),
+            "words": words(ensemble.encoder.size),
             "row_bytes": ensemble.encoder.row_bytes,
             "timesteps": ensemble.encoder.timesteps,
             "seed": ensemble.encoder.seed,

@@ -17,6 +17,7 @@ from sne_edge.codegen.graph_layout import (
     spread,
     target_width,
 )
+from sne_edge.codegen.sizes import padded
 
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import INPUT, Decoder, Graph, Leak, Population, Projection, grid
@@ -96,7 +97,7 @@ class _Made:
             "positions": p.positions,
             "channels": p.channels,
             "neurons": p.neurons,
-            "padded": layout.padded(p.channels),
+            "padded": padded(p.channels),
             "width": width,
             "current_width": p.current_width,
             "target": target,
@@ -106,8 +107,8 @@ class _Made:
             "current_leak": leaks.get("current_leak", []),
             "each_threshold": int(p.channels < p.neurons and threshold.size == p.neurons),
             "each_bias": int(p.channels < p.neurons and p.bias.size == p.neurons),
-            "each_leak": int(len(leaks["leak"]) > layout.padded(p.channels)),
-            "each_current_leak": int(len(leaks.get("current_leak", [])) > layout.padded(p.channels)),
+            "each_leak": int(len(leaks["leak"]) > padded(p.channels)),
+            "each_current_leak": int(len(leaks.get("current_leak", [])) > padded(p.channels)),
             "clamp": clamp,
             "decay": int(neuron.leak.value[0]) if neuron.leak.value.size == 1 else 0,
             "membranes": self.plan.membranes[n],
@@ -130,7 +131,7 @@ class _Made:
         each_drive = has_values(p, self.encoder) or (p.channels < p.neurons and p.bias.size == p.neurons)
         seen = n + 1 == len(self.graph.populations) and self.graph.decoder.sees_membranes
         usual = (neuron.reset == "subtract" or (neuron.reset == "zero" and not neuron.reset_delay)) and neuron.spikes
-        by_channel = np.size(p.threshold) == p.channels
+        by_channel = isinstance(p.threshold, np.ndarray) and p.threshold.size == p.channels
         plain = usual and by_channel and leak is not None and not p.current_width and not seen
         reset = {"subtract": "RESET_SUBTRACT", "zero": "RESET_ZERO", "none": "NO_RESET"}[neuron.reset]
         if neuron.reset_delay:
@@ -212,7 +213,7 @@ def _packed(layer: Linear | Conv, p: Population) -> np.ndarray:
         return layout.pack_conv(layer)
     if p.positions == 1:
         return layout.pack_linear(layer)
-    rows = np.zeros((size(layer.in_shape), p.positions, layout.padded(p.channels)), np.int8)
+    rows = np.zeros((size(layer.in_shape), p.positions, padded(p.channels)), np.int8)
     rows[:, :, : p.channels] = layer.weight.T.reshape(-1, p.positions, p.channels)
     return rows.reshape(len(rows), -1)
 
@@ -220,7 +221,7 @@ def _packed(layer: Linear | Conv, p: Population) -> np.ndarray:
 def _rows(values: np.ndarray, p: Population, fill: int) -> list[int]:
     """Parameters of channels or neurons, padded as positions are."""
     wide = grid(values, p.channels)
-    rows = np.full((len(wide), layout.padded(p.channels)), fill, np.int64)
+    rows = np.full((len(wide), padded(p.channels)), fill, np.int64)
     rows[:, : p.channels] = wide
     return context.numbers(rows)
 

@@ -200,7 +200,7 @@ def state_layout(ensemble: QuantEnsemble) -> StateLayout:
     drafts, kept, ends = [], 0, []
     graphs: list[GraphLayout | None] = []
     for student in ensemble.students:
-        graph, stages = None, []
+        graph, stages = None, list[Stage]()
         if isinstance(student.graph, Graph):
             graph = plan_graph(student.graph, ensemble.encoder, kept, sum(g.work for g in graphs if g is not None))
             kept += graph.kept

@@ -155,7 +155,7 @@ def _population_flash(population: Population, plans: list[ProjectionPlan]) -> in
         return width // 8 * (places if population.channels < values == population.neurons else channels)
 
     cell = population.neuron
-    threshold = np.size(population.threshold) if cell.spikes else population.channels
+    threshold = population.threshold.size if isinstance(population.threshold, np.ndarray) else population.channels
     tables = table(threshold, population.width) + table(population.bias.size, target_width(population))
     for leak in (cell.leak, cell.current_leak):
         tables += table(leak.value.size, 16) if isinstance(leak, Leak) and leak.value.size > 1 else 0

@@ -156,7 +156,7 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
     return name(content, ""), tensors
 
 
-def _version(content: dict[str, Any]) -> tuple[int, int]:
+def _version(content: Any) -> tuple[int, int]:
     """The version of the format that holds an ensemble's content."""
     return GRAPH_VERSION if any("graph" in student for student in content["students"]) else VERSION
 

@@ -7,7 +7,7 @@ channels), channel last; flattening is in that order. Every type checks itself o
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -44,11 +44,12 @@ class Leak(msgspec.Struct, frozen=True, eq=False):
 
     def apply(self, v: np.ndarray) -> np.ndarray:
         """Leaked states, int64, exact; `v` int64 [..., channels], or [positions, channels] where neurons differ."""
+        leaked: np.ndarray = v
         if self.kind == "shift":
-            return v - (v >> int(self.value[0]))
+            leaked = v - (v >> int(self.value[0]))
         if self.kind == "q15":
-            return (v * grid(self.value, v.shape[-1])) >> 15
-        return v
+            leaked = (v * grid(self.value, v.shape[-1])) >> 15
+        return leaked
 
 
 class Cell(msgspec.Struct, frozen=True, eq=False):
@@ -131,7 +132,7 @@ class Projection(msgspec.Struct, frozen=True, eq=False, dict=True):
         check(self.weight.ndim == axes, f"{self.op} weights have {axes} axes, not {self.weight.ndim}")
         channels = self.weight.shape[0]
         check(channels >= 1, "a projection has weights")
-        bare = {
+        bare: dict[str, Any] = {
             "in_shape": shape,
             "bias": np.zeros(channels, np.int32),
             "threshold": np.ones(channels, np.int32),

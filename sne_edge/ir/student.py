@@ -78,15 +78,20 @@ class QuantStudent(msgspec.Struct, frozen=True, eq=False, dict=True):
     @property
     def neurons(self) -> int:
         """Of all layers or populations."""
-        if isinstance(self.graph, Graph):
-            return sum(population.neurons for population in self.graph.populations)
-        return sum(layer.neurons for layer in self.layers if isinstance(layer, SynapticLayer))
+        return sum(map(self.neurons_of, range(self.stages)))
 
     @property
     def readout(self) -> Linear:
         readout = self.layers[-1]
         assert isinstance(readout, Linear)
         return readout
+
+    def neurons_of(self, stage: int) -> int:
+        """Of one layer or population."""
+        if isinstance(self.graph, Graph):
+            return self.graph.populations[stage].neurons
+        layer = self.layers[stage]
+        return layer.neurons if isinstance(layer, SynapticLayer) else 0
 
     def logit_range(self) -> np.ndarray:
         """int64 [classes]: the largest magnitude its part of each logit can have."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
+from ..ir.graph import Graph
 from ..ir.policy import NEVER, ActivationPolicy
 from ..ir.proof import multiplicities
 from ..ir.schedule import decide, schedule
@@ -63,6 +64,8 @@ def exact_table(ensemble: QuantEnsemble) -> tuple[int, ...]:
 
 def turn(student: QuantStudent) -> int:
     """The most by which one timestep can lower the difference of two logits; `NEVER` where it has no such bound."""
+    if isinstance(student.graph, Graph):
+        return NEVER  # what comes back, or late, is not in a readout's weights
     readout, most = student.readout, multiplicities(student.layers)[-1]
     if readout.neuron.decay.kind != "none" or readout.neuron.clamp is not None:
         return NEVER

@@ -253,9 +253,11 @@ def _averaged(pool: FloatPool, weight: np.ndarray, stride: Pair, op: str) -> tup
 
 def _by_channel(draft: _Draft, channels: int) -> np.ndarray:
     """Weights by output channel, float64 [channels, ...]; a linear projection's outputs are positions x channels."""
-    if draft.op != "linear":
-        return draft.weight.reshape(channels, -1)
-    return draft.weight.reshape(-1, channels, draft.weight.shape[1]).transpose(1, 0, 2).reshape(channels, -1)
+    weight = draft.weight
+    if draft.op == "linear":
+        weight = weight.reshape(-1, channels, weight.shape[1]).transpose(1, 0, 2)
+    rows: np.ndarray = weight.reshape(channels, -1)
+    return rows
 
 
 def _unit(drafts: list[_Draft], bias: np.ndarray, threshold: np.ndarray | None, channels: int) -> np.ndarray:
@@ -268,7 +270,8 @@ def _unit(drafts: list[_Draft], bias: np.ndarray, threshold: np.ndarray | None, 
             groups.append((bits, np.concatenate(weights, axis=1)))
     if threshold is None:
         units = [np.abs(weight).max(axis=1) / weight_limit(bits) for bits, weight in groups]
-        return np.maximum(np.max([*units, most_bias / 2**20], axis=0), 1e-12)
+        coarse: np.ndarray = np.maximum(np.max([*units, most_bias / 2**20], axis=0), 1e-12)
+        return coarse
     groups = groups or [(8, np.zeros((channels, 1)))]
     level, constant = (
         torch.from_numpy(np.broadcast_to(a, (channels,)).copy()) for a in (threshold.max(axis=0), most_bias)

@@ -44,7 +44,10 @@ import numpy as np
 
 from ..deploy.analysis import analyze
 from ..errors import SneError
+from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
+from ..ir.graph import Graph, Leak
+from ..ir.graph_proof import analog
 from ..ir.layers import Conv, Depthwise, Linear, SynapticLayer
 from ..ir.policy import ActivationPolicy
 from ..quantize.calibrate import Work
@@ -122,9 +125,14 @@ class Account:
 def account(ensemble: QuantEnsemble, inputs: np.ndarray, policies: Sequence[ActivationPolicy]) -> list[Account]:
     """What each policy costs on inputs uint8 [N, input_bytes], by the reference in torch.
 
-    Raises `SneError` for a policy with early stops, whose timesteps differ by student."""
+    Raises `SneError` for a policy with early stops, whose timesteps differ by student, and for graphs."""
     if any(policy.early for policy in policies):
         raise SneError("energy is not estimated under early stops", "give a policy without +early")
+    if any(isinstance(student.graph, Graph) for student in ensemble.students):
+        raise SneError(
+            f"{ensemble.name} holds a graph, whose connections NeuroBench's counts have no place for",
+            "leave --energy out; `sne-edge inspect` estimates the energy of all its students",
+        )
     ledgers = [_Ledger(ensemble, policy) for policy in policies]
     for start in range(0, len(inputs), BATCH):
         seen: dict[int, list[_Seen]] = {}
@@ -258,6 +266,10 @@ def estimate(
     report = analyze(ensemble)
     arithmetic, weights, state = 0.0, 0.0, 0.0
     for student, share, by_layer in zip(ensemble.students, runs, layer_ops, strict=True):
+        if isinstance(student.graph, Graph):
+            parts = _estimate_graph(student.graph, ensemble.encoder, share, by_layer, steps)
+            arithmetic, weights, state = (a + b for a, b in zip((arithmetic, weights, state), parts, strict=True))
+            continue
         for number, (layer, ops) in enumerate(zip(student.layers, by_layer, strict=True)):
             if not isinstance(layer, SynapticLayer):
                 continue
@@ -270,6 +282,26 @@ def estimate(
             state += updates * (4 * width + (2 / 8 if _fires(layer) else 0.0))
     memory = weights * access(report.table_bytes) + state * access(report.state_bytes)
     return Estimate(float(arithmetic), float(memory), float(weights), float(state))
+
+
+def _estimate_graph(
+    graph: Graph, encoder: Encoder, share: float, by_population: Sequence[float], steps: int
+) -> tuple[float, float, float]:
+    """Arithmetic (pJ), bytes of weights read and of states moved, of a student that is a graph; of the operations of a
+    population that takes a direct input's values, as many are MACs as it has weights on them."""
+    arithmetic = weights = state = 0.0
+    for population, ops in zip(graph.populations, by_population, strict=True):
+        projections = [q for q in population.projections if analog(q, encoder)]
+        macs = min(ops, share * sum(int(q.synapses.fan_out().sum()) for q in projections))
+        added, updates = ops - macs, share * steps * population.neurons
+        widths = [width / 8 for width in (population.width, population.current_width) if width]
+        leaks = [leak for leak in (population.neuron.leak, population.neuron.current_leak) if isinstance(leak, Leak)]
+        each = len(widths) * ADDITIONS * ADD_INT32 + sum(MULTIPLY_INT32 for leak in leaks if leak.kind == "q15")
+        arithmetic += ops * ADD_INT32 + macs * MULTIPLY_INT8 + updates * each
+        weights += macs / TILE + added
+        state += macs / TILE + added * 2 * widths[-1]
+        state += updates * (4 * sum(widths) + (2 / 8 if population.neuron.spikes else 0.0))
+    return arithmetic, weights, state
 
 
 def estimate_runs(

@@ -28,7 +28,6 @@ from ..deploy.host import HostModel
 from ..files import write_whole
 from ..ir.artifact import fingerprint, load, save
 from ..ir.ensemble import QuantEnsemble
-from ..ir.layers import SynapticLayer
 from ..ir.policy import ActivationPolicy, format_policy
 from ..ir.schedule import schedule
 from ..learn import baseline
@@ -273,8 +272,7 @@ class Held:
 
         def make() -> float:
             spikes = self.host.run(self.inputs[:WEIGHED], ActivationPolicy("all")).spikes.sum(axis=1).mean()
-            layers = (model.students[student].layers[layer] for student, layer in model.spike_layers)
-            neurons = sum(layer.neurons for layer in layers if isinstance(layer, SynapticLayer))
+            neurons = sum(model.students[student].neurons_of(layer) for student, layer in model.spike_layers)
             return float(spikes) / (neurons * model.encoder.timesteps)
 
         return float(self.lab.remember(("spike rate", fingerprint(model), self.data.fingerprint), make))
