@@ -19,7 +19,6 @@ from sne_edge.check.verify import ReferenceEngine, verify
 from sne_edge.deploy.analysis import analyze
 from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
-from sne_edge.ir import artifact
 from sne_edge.ir.encoder import EncoderKind
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
@@ -114,12 +113,3 @@ def test_analysis_has_a_row_for_every_population_and_the_bytes_that_the_compiler
         assert [(row.student, row.layer) for row in report.layers] == rows
         assert report.lower_bound <= report.state_bytes
     HostModel(ensemble)  # compiles only where the state has the bytes that were planned
-
-
-def test_a_graph_survives_its_file() -> None:
-    for seed in range(40):
-        made = random_graph_ensemble(random.Random(seed))
-        data = artifact.dumps(made)
-        assert artifact._manifest(data)["version"] == [2, 0]
-        assert artifact.dumps(artifact.loads(data)) == data
-        assert artifact.fingerprint(artifact.loads(data)) == artifact.fingerprint(made)
