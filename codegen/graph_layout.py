@@ -88,7 +88,7 @@ class GraphLayout:
 
 def has_values(population: Population, encoder: Encoder) -> bool:
     """Does a direct input's constant current flow into it?"""
-    return any(analog(projection, encoder) for projection in population.projections)
+    return encoder.kind == "direct" and any(analog(projection, encoder) for projection in population.projections)
 
 
 def target_width(population: Population) -> int:
@@ -149,7 +149,7 @@ def plan_graph(graph: Graph, encoder: Encoder, first: int, stream: int) -> Graph
         kept += places * p.width // 8
         currents.append(kept if p.current_width else 0)
         kept += places * p.current_width // 8
-    lengths = [0 if encoder.kind == "direct" else 1] + [int(p.neuron.spikes) for p in graph.populations]
+    lengths = [int(not encoder.multiplies)] + [int(p.neuron.spikes) for p in graph.populations]
     for p in graph.populations:
         for projection in p.projections:
             if not analog(projection, encoder):

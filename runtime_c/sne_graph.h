@@ -56,7 +56,7 @@ typedef uint32_t (*sne_cells_function)(const sne_cells *cells, void *v, void *cu
 typedef struct {
     sne_cells_function fire;
     const sne_cells *cells;
-    const sne_projection *projections; /* those of a direct input's values first */
+    const sne_projection *projections; /* those of an input's values first */
     uint32_t membranes, currents;      /* places, in words from the start of the kept states */
     uint32_t drive;                    /* place in the work of a constant current for every neuron; 0: biases alone */
     uint16_t n_projections;
@@ -179,7 +179,7 @@ SNE_INLINE int sne_target_width(const sne_cells *cells)
     return cells->current_width ? cells->current_width : cells->neurons.width;
 }
 
-/* At rest: nothing has spiked, and states are charged. `values`: a direct input, or null. */
+/* At rest: nothing has spiked, and states are charged. `values`: those that stay the same, or null. */
 SNE_INLINE void sne_rest_graph(const sne_graph *g, const int8_t *values, const sne_graph_room *room, sne_cost *cost)
 {
     const sne_population *p = g->populations, *const end = p + g->n_populations;
@@ -198,7 +198,7 @@ SNE_INLINE void sne_rest_graph(const sne_graph *g, const int8_t *values, const s
             const void *bias = (const uint32_t *)cells->neurons.bias + i * step * (size_t)width / 32u;
             sne_charge_fresh(sne_at(drive, i * stride, width), bias, stride, width, 0);
         }
-        for (i = 0; i < p->n_values; i++) {
+        for (i = 0; values && i < p->n_values; i++) {
             cost->macs += sne_project(g, p->projections + i, values, drive, width, room->scratch);
         }
         for (i = 0; p->drive && i < cells->positions; i++) {
@@ -218,8 +218,9 @@ SNE_INLINE uint32_t *sne_begin_graph(const sne_graph *g, const sne_graph_room *r
     return g->rings->length ? room->work + g->rings->place + room->work[1] * g->rings->words : NULL;
 }
 
-/* The rest of it. */
-SNE_INLINE void sne_step_graph(const sne_graph *g, const sne_graph_room *room, uint32_t *spikes, sne_cost *cost)
+/* The rest of it. `values`: those of this timestep, or null where they are constant or there are none. */
+SNE_INLINE void sne_step_graph(const sne_graph *g, const int8_t *values, const sne_graph_room *room, uint32_t *spikes,
+                               sne_cost *cost)
 {
     const sne_population *p = g->populations, *const end = p + g->n_populations;
     const uint32_t *newest = room->work + 2;
@@ -231,14 +232,18 @@ SNE_INLINE void sne_step_graph(const sne_graph *g, const sne_graph_room *room, u
         uint32_t *const v = room->kept + p->membranes, *const current = room->kept + p->currents;
         int32_t *const settled = p + 1 == end ? (int32_t *)(room->scratch + g->settled) : NULL;
         const void *const drive = p->drive ? (const void *)(room->work + p->drive) : cells->neurons.bias;
+        uint32_t *const target = cells->current_width ? current : v;
         uint32_t i, fired;
+        for (i = 0; values && i < p->n_values; i++) {
+            cost->macs += sne_project(g, p->projections + i, values, target, width, room->scratch);
+        }
         for (i = p->n_values; i < p->n_projections; i++) {
             const sne_projection *const from = p->projections + i;
             const sne_ring *const source = g->rings + from->ring;
             uint32_t at = room->work[1u + from->ring];
             at = at >= from->delay ? at - from->delay : at + source->length - from->delay;
-            cost->synaptic_ops += sne_project(g, from, room->work + source->place + at * source->words,
-                                              cells->current_width ? current : v, width, room->scratch);
+            cost->synaptic_ops += sne_project(g, from, room->work + source->place + at * source->words, target, width,
+                                              room->scratch);
         }
         bits = room->work + ring->place + *newest * ring->words;
         if (ring->length) {
@@ -259,27 +264,46 @@ SNE_INLINE void sne_step_graph(const sne_graph *g, const sne_graph_room *room, u
 /* Makes a timestep's map of spikes of a buffered input. */
 typedef void (*sne_input_function)(const void *input, uint32_t t, uint32_t *bits);
 
-/* A buffered input; `take` is null where its values are constant. */
-SNE_INLINE void sne_run_graph(const sne_graph *g, const void *input, sne_input_function take, const sne_graph_room *room,
-                              uint32_t *spikes, uint32_t timesteps, sne_cost *cost)
+/* A buffered input: spikes that `take` makes; or, where that is null, values, `frame_bytes` a timestep, or the same at
+ * every timestep where those are 0. */
+typedef struct {
+    const void *input;
+    sne_input_function take;
+    size_t frame_bytes;
+} sne_feed;
+
+SNE_INLINE void sne_rest_fed(const sne_graph *g, const sne_feed *feed, const sne_graph_room *room, sne_cost *cost)
+{
+    sne_rest_graph(g, feed->take || feed->frame_bytes ? NULL : (const int8_t *)feed->input, room, cost);
+}
+
+/* Timestep `t` of a buffered input. */
+SNE_INLINE void sne_step_fed(const sne_graph *g, const sne_feed *feed, uint32_t t, const sne_graph_room *room,
+                             uint32_t *spikes, sne_cost *cost)
+{
+    uint32_t *const bits = sne_begin_graph(g, room);
+    if (bits) {
+        feed->take(feed->input, t, bits);
+    }
+    sne_step_graph(g, feed->frame_bytes ? (const int8_t *)feed->input + t * feed->frame_bytes : NULL, room, spikes, cost);
+}
+
+SNE_INLINE void sne_run_graph(const sne_graph *g, const sne_feed *feed, const sne_graph_room *room, uint32_t *spikes,
+                              uint32_t timesteps, sne_cost *cost)
 {
     uint32_t t;
-    sne_rest_graph(g, take ? NULL : (const int8_t *)input, room, cost);
+    sne_rest_fed(g, feed, room, cost);
     for (t = 0; t < timesteps; t++) {
-        uint32_t *const bits = sne_begin_graph(g, room);
-        if (bits) {
-            take(input, t, bits);
-        }
-        sne_step_graph(g, room, spikes, cost);
+        sne_step_fed(g, feed, t, room, spikes, cost);
     }
 }
 
 /* The same until the margin of `n` logits suffices: see sne_policy.early. `before`: n words. Returns how many timesteps it
  * took. */
-SNE_INLINE uint32_t sne_run_graph_until(const sne_graph *g, const void *input, sne_input_function take,
-                                        const sne_graph_room *room, uint32_t *spikes, uint32_t timesteps,
-                                        const int32_t *early, void (*head)(const uint32_t *totals, int32_t *logits),
-                                        int32_t *logits, int32_t *before, size_t n, sne_cost *cost)
+SNE_INLINE uint32_t sne_run_graph_until(const sne_graph *g, const sne_feed *feed, const sne_graph_room *room,
+                                        uint32_t *spikes, uint32_t timesteps, const int32_t *early,
+                                        void (*head)(const uint32_t *totals, int32_t *logits), int32_t *logits,
+                                        int32_t *before, size_t n, sne_cost *cost)
 {
     sne_result now;
     uint32_t t = 0;
@@ -287,13 +311,9 @@ SNE_INLINE uint32_t sne_run_graph_until(const sne_graph *g, const void *input, s
     for (c = 0; c < n; c++) {
         before[c] = logits[c];
     }
-    sne_rest_graph(g, take ? NULL : (const int8_t *)input, room, cost);
+    sne_rest_fed(g, feed, room, cost);
     do {
-        uint32_t *const bits = sne_begin_graph(g, room);
-        if (bits) {
-            take(input, t, bits);
-        }
-        sne_step_graph(g, room, spikes, cost);
+        sne_step_fed(g, feed, t, room, spikes, cost);
         for (c = 0; c < n; c++) {
             logits[c] = before[c];
         }

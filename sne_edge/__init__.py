@@ -20,14 +20,21 @@ if TYPE_CHECKING:
     from .ir.encoder import Encoder
     from .ir.ensemble import QuantEnsemble
     from .ir.policy import ActivationPolicy
+    from .learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
     from .link.device import Device
     from .pipeline.config import TrainConfig
     from .pipeline.train import train as train_ensemble
+    from .quantize.graph import quantize_graph
 
 __all__ = [
     "ActivationPolicy",
     "Device",
     "Encoder",
+    "FloatDecoder",
+    "FloatGraph",
+    "FloatPool",
+    "FloatPopulation",
+    "FloatProjection",
     "HostModel",
     "QuantEnsemble",
     "SneError",
@@ -35,6 +42,7 @@ __all__ = [
     "export_model",
     "load",
     "load_dataset",
+    "quantize_graph",
     "quantize_network",
     "save",
     "train_ensemble",
@@ -45,6 +53,11 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "ActivationPolicy": ("ir.policy", "ActivationPolicy"),
     "Device": ("link.device", "Device"),
     "Encoder": ("ir.encoder", "Encoder"),
+    "FloatDecoder": ("learn.graph", "FloatDecoder"),
+    "FloatGraph": ("learn.graph", "FloatGraph"),
+    "FloatPool": ("learn.graph", "FloatPool"),
+    "FloatPopulation": ("learn.graph", "FloatPopulation"),
+    "FloatProjection": ("learn.graph", "FloatProjection"),
     "HostModel": ("deploy.host", "HostModel"),
     "QuantEnsemble": ("ir.ensemble", "QuantEnsemble"),
     "SneError": ("errors", "SneError"),
@@ -52,6 +65,7 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "export_model": ("deploy.export", "export"),
     "load": ("ir.artifact", "load"),
     "load_dataset": ("data.dataset", "load_dataset"),
+    "quantize_graph": ("quantize.graph", "quantize_graph"),
     "quantize_network": ("interchange.torch", "quantize_network"),
     "save": ("ir.artifact", "save"),
     "train_ensemble": ("pipeline.train", "train"),

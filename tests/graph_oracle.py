@@ -23,6 +23,7 @@ class Step:
     spikes: list[int] = field(default_factory=list)
     states: list[list[int]] = field(default_factory=list)
     ops: list[int] = field(default_factory=list)
+    macs: int = 0
     totals: list[int] = field(default_factory=list)
 
 
@@ -32,7 +33,6 @@ class Trace:
 
     steps: list[Step]
     part: list[int]
-    macs: int
     seen: set[str]
 
 
@@ -148,7 +148,7 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
     for n, population in enumerate(graph.populations):
         constant = [0] * population.neurons
         for k, projection in enumerate(population.projections):
-            if direct and projection.source < 0:
+            if direct and projection.source < 0:  # the same at every timestep
                 terms = terms_of(projection, [signed(byte) for byte in data], meets[n, k], True)
                 macs += sum(map(len, terms))
                 first_ops[n] += sum(map(len, terms))
@@ -159,8 +159,10 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
     totals = [0] * graph.classes
     steps = []
     for t in range(timesteps):
-        step = Step(ops=list(first_ops) if t == 0 else [0] * len(first_ops))
-        if not direct:
+        step = Step(ops=list(first_ops), macs=macs) if t == 0 else Step(ops=[0] * len(first_ops))
+        if encoder.kind == "frames":
+            past[0].append([signed(byte) for byte in data[t * encoder.size : (t + 1) * encoder.size]])
+        elif not direct:
             past[0].append(encoded(encoder, data, t))
         for n, population in enumerate(graph.populations):
             arriving: list[list[int]] = [[] for _ in range(population.neurons)]
@@ -168,8 +170,10 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
                 when = t - projection.delay
                 if when < 0 or (direct and projection.source < 0):
                     continue
-                terms = terms_of(projection, past[projection.source + 1][when], meets[n, k], False)
+                values = encoder.kind == "frames" and projection.source < 0
+                terms = terms_of(projection, past[projection.source + 1][when], meets[n, k], values)
                 step.ops[n] += sum(map(len, terms))
+                step.macs += sum(map(len, terms)) if values else 0
                 if any(terms):
                     seen.add(f"{projection.op} spikes arrive")
                     if projection.delay:
@@ -194,7 +198,7 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
         step.totals = totals
         steps.append(step)
     part = [b + g * total for b, g, total in zip(student.bias.tolist(), student.gain.tolist(), totals, strict=True)]
-    return Trace(steps, part, macs, seen)
+    return Trace(steps, part, seen)
 
 
 def decoded(decoder: Decoder, total: int, spike: int, v: int, t: int, timesteps: int) -> int:

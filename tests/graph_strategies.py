@@ -32,6 +32,7 @@ from sne_edge.ir.student import QuantStudent
 from sne_edge.ir.vectors import no_vectors
 
 replace = msgspec.structs.replace
+GRAPH_ENCODERS: tuple[EncoderKind, ...] = (*ENCODERS, "frames")
 DECODERS = [("current", "final"), ("count", "final"), ("first", "final")] + [
     ("membrane", take) for take in ("final", "highest", "mean")
 ]
@@ -48,12 +49,15 @@ def random_graph_ensemble(
 ) -> QuantEnsemble:
     """One valid ensemble of graphs, and with `chains` perhaps of chains too."""
     encoder = Encoder(
-        kind or rng.choice(ENCODERS), _shape(rng), rng.choice((1, 2, 3, 5, 6)), seed=rng.choice((0, 12345, 2**32 - 1))
+        kind or rng.choice(GRAPH_ENCODERS),
+        _shape(rng),
+        rng.choice((1, 2, 3, 5, 6)),
+        seed=rng.choice((0, 12345, 2**32 - 1)),
     )
     classes, count = rng.choice((2, 3, 7, 10)), students or rng.choice((1, 1, 2, 3))
     members = [graph_student(rng, encoder, classes, count)]
     while len(members) < count:
-        chain = chains and rng.random() < 0.4
+        chain = chains and encoder.kind != "frames" and rng.random() < 0.4
         members.append((_chain if chain else graph_student)(rng, encoder, classes, count))
     rng.shuffle(members)
     ensemble = QuantEnsemble(
@@ -135,7 +139,7 @@ def _source_shape(encoder: Encoder, source: int, shapes: list[Shape]) -> Shape:
 def _main(rng: random.Random, encoder: Encoder, n: int, shapes: list[Shape]) -> Projection:
     """The projection that says which shape a population has, from the input or an earlier population."""
     source = INPUT if n == 0 else rng.choice([INPUT, *range(n), n - 1, n - 1])
-    analog = source == INPUT and encoder.kind == "direct"
+    analog = source == INPUT and encoder.multiplies
     delay = 0 if analog else rng.choice((0, 0, 0, 1, 2, 4))
     shape = in_shape = _source_shape(encoder, source, shapes)
     pools: tuple[AvgPool | MaxPool, ...] = ()
@@ -166,7 +170,7 @@ def _extra(rng: random.Random, encoder: Encoder, n: int, shapes: list[Shape], sp
     shape = shapes[n]
     later = [source for source in (n, n, *range(n, len(shapes))) if spiking[source]]
     source = rng.choice([INPUT, *range(n), *later])
-    analog = source == INPUT and encoder.kind == "direct"
+    analog = source == INPUT and encoder.multiplies
     delay = 0 if analog else rng.choice((1, 1, 3) if source >= n else (0, 0, 1, 3))
     given = _source_shape(encoder, source, shapes)
     ops = ["linear"]
@@ -207,7 +211,7 @@ def _population(
 ) -> Population:
     channels, neurons = shape[2], size(shape)
     numbers = np.random.default_rng(rng.getrandbits(32))
-    analog = encoder.kind == "direct" and any(p.source == INPUT for p in projections)
+    analog = encoder.multiplies and any(p.source == INPUT for p in projections)
     last = not spikes and readout
     reset = rng.choice(("subtract", "subtract", "zero", "none")) if spikes else "none"
     leak = Leak("none", np.zeros(1, np.int32)) if last else _leak(rng, channels, neurons)

@@ -211,7 +211,8 @@ def worst_inputs(ensemble: QuantEnsemble, student: int) -> list[np.ndarray]:
         if encoder.kind == "events":
             samples.append(encoder.encode(np.broadcast_to(wanted, (1, encoder.timesteps, encoder.size)))[0])
         else:
-            samples.append(np.where(wanted, 127, -128).astype(np.int8).view(np.uint8))
+            frames = encoder.input_bytes // encoder.size
+            samples.append(np.tile(np.where(wanted, 127, -128).astype(np.int8).view(np.uint8), frames))
     return samples
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graph_strategies import EVERY_FEATURE, features, random_graph_ensemble
-from strategies import ENCODERS, random_inputs
+from graph_strategies import EVERY_FEATURE, GRAPH_ENCODERS, features, random_graph_ensemble
+from strategies import random_inputs
 from test_equivalence import Stream, assert_host
 from test_equivalence_qemu import BOARDS, assert_device
 
@@ -31,7 +31,7 @@ def graphs_of(ensemble: QuantEnsemble) -> int:
     return sum(isinstance(student.graph, Graph) for student in ensemble.students)
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", GRAPH_ENCODERS)
 def test_host_c_equals_the_reference_at_every_timestep(kind: EncoderKind, require_tool: Callable[..., None]) -> None:
     require_tool("cc")
     met: Counter[str] = Counter()
@@ -43,7 +43,8 @@ def test_host_c_equals_the_reference_at_every_timestep(kind: EncoderKind, requir
         portable = seed % 2 == 1
         assert_host(ensemble, HostModel(ensemble, portable=portable), random_inputs(rng, ensemble, 8), rng, portable)
     assert graphs >= 30
-    assert met.keys() >= EVERY_FEATURE, EVERY_FEATURE - met.keys()
+    absent = {"chain beside"} if kind == "frames" else set()
+    assert met.keys() >= EVERY_FEATURE - absent, EVERY_FEATURE - met.keys()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -68,7 +69,7 @@ def test_streaming_step_by_step_equals_running_the_raster(seed: int, require_too
 
 
 @pytest.mark.parametrize("board", BOARDS)
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", GRAPH_ENCODERS)
 def test_random_graphs_are_exact_on_every_core(
     kind: EncoderKind, board: str, require_tool: Callable[..., None], tmp_path: Path
 ) -> None:

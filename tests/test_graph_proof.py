@@ -130,7 +130,7 @@ def test_no_attack_leaves_a_bound_and_many_reach_it() -> None:
             examined[f"{name} reached"] += low == bounds[name].low and high == bounds[name].high
     names = ("membrane stream", "membrane steps", "current stream", "current steps")
     assert min(examined[name] for name in names) > 40, examined
-    assert examined["current reached"] > 40 and examined["membrane reached"] > 40, examined
+    assert examined["current reached"] > 30 and examined["membrane reached"] > 30, examined
 
 
 def test_a_bound_that_a_stream_only_nears_is_found() -> None:

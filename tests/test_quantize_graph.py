@@ -84,14 +84,15 @@ def whole_graph(rng: random.Random, encoder: Encoder) -> FloatGraph:
 def test_whole_weights_without_leaks_lose_nothing() -> None:
     examined: Counter[str] = Counter()
     fired = 0
-    for seed in range(60):
+    for seed in range(80):
         rng = random.Random(seed)
-        kind = rng.choice(("direct", "rate", "events"))
+        kind = rng.choice(("direct", "rate", "events", "frames"))
         encoder = Encoder(kind, (4, 4, rng.choice((1, 2))), 5)
         graph = whole_graph(rng, encoder)
         numbers = np.random.default_rng(seed)
-        x = numbers.integers(0, 2, (6, 5, 32 * encoder.shape[2] // 2)) if kind == "events" else None
-        x = numbers.integers(-3, 90, (6, encoder.size)).astype(np.float64) if x is None else x[..., : encoder.size]
+        steps = (5,) if kind in ("events", "frames") else ()
+        low, high = (0, 2) if kind == "events" else (-3, 90)
+        x = numbers.integers(low, high, (6, *steps, encoder.size)).astype(np.float64)
         made = quantize_graph(graph, "whole", x, timesteps=5, encoder=encoder)
         inputs = encoder.encode(x)
         trace = graph.simulate(float_inputs(encoder, inputs))
@@ -109,7 +110,19 @@ def test_whole_weights_without_leaks_lose_nothing() -> None:
         examined.update([kind, graph.decoder.kind, *(["cuba"] if cuba else [])])
         examined.update(q.current_pool.kind for q in graph.populations[0].projections if q.current_pool)
     assert fired > 10_000
-    names = ("direct", "rate", "events", "current", "count", "membrane", "first", "cuba", "average", "maximum")
+    names = (
+        "direct",
+        "rate",
+        "events",
+        "frames",
+        "current",
+        "count",
+        "membrane",
+        "first",
+        "cuba",
+        "average",
+        "maximum",
+    )
     assert min(examined[name] for name in names) >= 6, examined
 
 

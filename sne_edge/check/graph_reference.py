@@ -30,15 +30,19 @@ def run_graph(
     graph = student.graph
     assert isinstance(graph, Graph)
     direct = encoder.kind == "direct"
-    raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
-    values = torch.from_numpy(encoder.analog(inputs).astype(np.int64)) if direct else None
+    raster = values = None  # [T, N, ...], a direct input's [N, ...]
+    if encoder.multiplies:
+        values = torch.from_numpy(encoder.analog(inputs).astype(np.int64))
+        values = values if direct else values.transpose(0, 1)
+    else:
+        raster = torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
     ops = torch.zeros((count, len(graph.populations)), dtype=torch.int64)
     macs = torch.zeros(count, dtype=torch.int64)
     cells = []
     for n, population in enumerate(graph.populations):
         constant = torch.zeros((count, *population.shape), dtype=torch.int64)
         for projection in population.projections:
-            if analog(projection, encoder):
+            if direct and analog(projection, encoder):
                 assert values is not None
                 current, work = _bring(projection, values, values != 0)
                 constant += current.reshape(constant.shape)
@@ -54,6 +58,11 @@ def run_graph(
         for n, population in enumerate(graph.populations):
             current = torch.zeros((count, *population.shape), dtype=torch.int64)
             for projection in population.projections:
+                if values is not None and not direct and analog(projection, encoder):
+                    brought, work = _bring(projection, values[t], values[t] != 0)
+                    current += brought.reshape(current.shape)
+                    ops[:, n] += work
+                    macs += work
                 # What this timestep's spikes of a later population, or its own, will be is not there yet.
                 back = projection.delay - (projection.source >= n)
                 if t >= projection.delay and not analog(projection, encoder):

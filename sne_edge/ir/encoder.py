@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import SneError
 
 Shape = tuple[int, int, int]  # (height, width, channels), channel last; 1-D data has height 1
-EncoderKind = Literal["direct", "rate", "events"]
+EncoderKind = Literal["direct", "rate", "events", "frames"]
 
 MAX_NEURONS = 65535  # event indices are uint16
 RATE_SCALE = 1 / 128  # of a rate whose inputs are probabilities
@@ -30,6 +30,8 @@ class Encoder(msgspec.Struct, frozen=True):
             offset an input is its probability of a spike in each timestep, 0..1.
     events  the input is a binary raster [timesteps, inputs], one bit an input, least significant first,
             each timestep padded to whole 32-bit words.
+    frames  values as of `direct`, others at every timestep, [timesteps, inputs]; with scale 1 also counts of events.
+            For graphs.
     """
 
     kind: EncoderKind
@@ -57,23 +59,28 @@ class Encoder(msgspec.Struct, frozen=True):
     @property
     def input_bytes(self) -> int:
         """Bytes of one sample as the device receives it."""
-        return self.timesteps * self.row_bytes if self.kind == "events" else self.size
+        return self.timesteps * self.row_bytes if self.kind in ("events", "frames") else self.size
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one timestep of a raster (`events`)."""
-        return -(-self.size // 32) * 4
+        """Bytes of one timestep of a raster (`events`) or of frames."""
+        return self.size if self.kind == "frames" else -(-self.size // 32) * 4
+
+    @property
+    def multiplies(self) -> bool:
+        """Does an input hold values that weights are multiplied by, and no spikes?"""
+        return self.kind in ("direct", "frames")
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Samples to device bytes, uint8 [N, input_bytes].
 
-        `x`: float [N, ...] (`direct`, `rate`), or 0/1 [N, timesteps, ...] (`events`), a sample being height, width,
-        channels, or channels, height, width (told apart by their sizes; of equal ones the former), axes of size 1 left
-        out or not, or `size` values in the former order. Raises `SneError` on another shape, NaN, or a raster that is
-        not binary.
+        `x`: float [N, ...] (`direct`, `rate`) or [N, timesteps, ...] (`frames`), or 0/1 [N, timesteps, ...] (`events`),
+        a sample being height, width, channels, or channels, height, width (told apart by their sizes; of equal ones the
+        former), axes of size 1 left out or not, or `size` values in the former order. Raises `SneError` on another
+        shape, NaN, or a raster that is not binary.
         """
         x = np.asarray(x)
-        if self.kind == "events":
+        if self.kind in ("events", "frames"):
             want: tuple[int, ...] = (self.timesteps, self.size)
         else:
             want = (self.size,)
@@ -96,12 +103,12 @@ class Encoder(msgspec.Struct, frozen=True):
         if not np.isfinite(x).all():
             raise SneError("the input holds NaN or infinite values", "clean the data before encoding it")
         q = np.clip(np.rint((x - self.offset) / self.scale), -128, 127).astype(np.int8)
-        return q.view(np.uint8)
+        return q.reshape(count, -1).view(np.uint8)
 
     def _channel_last(self, x: np.ndarray) -> np.ndarray:
         """Samples [N, ...] of the right size with their channels last."""
         height, width, channels = self.shape
-        leading = 2 if self.kind == "events" and x.ndim > 2 and x.shape[1] == self.timesteps else 1
+        leading = 2 if self.kind in ("events", "frames") and x.ndim > 2 and x.shape[1] == self.timesteps else 1
         given = [n for n in x.shape[leading:] if n > 1]
         flat = int(np.prod(x.shape[leading:])) != self.size or len(given) < 2
         if flat or given == [n for n in self.shape if n > 1]:
@@ -114,8 +121,10 @@ class Encoder(msgspec.Struct, frozen=True):
         return np.moveaxis(x.reshape(*x.shape[:leading], channels, height, width), leading, -1)
 
     def analog(self, data: np.ndarray) -> np.ndarray:
-        """Device bytes of a `direct` or `rate` input as int8 [N, height, width, channels]."""
-        return np.ascontiguousarray(data).view(np.int8).reshape(len(data), *self.shape)
+        """Device bytes of a `direct` or `rate` input as int8 [N, height, width, channels]; those of `frames` as
+        [N, timesteps, height, width, channels]."""
+        steps = (self.timesteps,) if self.kind == "frames" else ()
+        return np.ascontiguousarray(data).view(np.int8).reshape(len(data), *steps, *self.shape)
 
     def spikes(self, data: np.ndarray) -> np.ndarray:
         """Input spikes of a `rate` or `events` input, uint8 0/1 [timesteps, N, height, width, channels]."""

@@ -123,6 +123,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         if isinstance(student.graph, Graph):
             check_graph(student.graph, self.encoder)
             return
+        check(self.encoder.kind != "frames", "a chain takes no frames; make it a graph")
         first = student.layers[0]
         same = (
             size(first.in_shape) == self.encoder.size
@@ -173,7 +174,10 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             check(self.audio is msgspec.UNSET, "there is audio, but no front end")
             return
         shape = self.frontend.shape
-        check(self.encoder.kind != "events", "a front end makes values, but the input is events")
+        check(
+            self.encoder.kind not in ("events", "frames"),
+            f"a front end makes one map of values, but the input is {self.encoder.kind}",
+        )
         check(self.encoder.shape == shape, f"the front end makes {shape}, but the input is {self.encoder.shape}")
         if isinstance(self.audio, np.ndarray):
             count = len(self.audio)

@@ -43,8 +43,8 @@ class Arriving:
 
 
 def analog(projection: Projection, encoder: Encoder) -> bool:
-    """Does the projection take a direct input's values, and not spikes?"""
-    return projection.source == INPUT and encoder.kind == "direct"
+    """Does the projection take an input's values, and not spikes?"""
+    return projection.source == INPUT and encoder.multiplies
 
 
 def projection_range(projection: Projection, encoder: Encoder, channels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,7 @@ def arriving(population: Population, encoder: Encoder) -> Arriving:
     negative = positive = np.zeros((1, population.channels), np.int64)
     for projection in population.projections:
         least, most = projection_range(projection, encoder, population.channels)
-        if analog(projection, encoder):
+        if analog(projection, encoder) and encoder.kind == "direct":
             low, high = low + least, high + most
         else:
             negative, positive = negative + least, positive + most
@@ -239,10 +239,10 @@ def check_graph(graph: Graph, encoder: Encoder) -> None:
             same = size(projection.in_shape) == encoder.size
             check(same, f"{where}: {projection.in_shape} does not hold an input of {encoder.shape}")
             if analog(projection, encoder):
-                check(projection.delay == 0, f"{where}: a direct input is the same at every timestep, and has no delay")
-                check(not projection.pools, f"{where}: a direct input is not pooled")
+                check(projection.delay == 0, f"{where}: an input's values have no delay")
+                check(not projection.pools, f"{where}: an input's values are not pooled")
                 plain = not isinstance(projection.synapses, Depthwise) and projection.bits == 8
-                check(plain, f"{where}: a direct input is multiplied, by linear or conv weights of 8 bits")
+                check(plain, f"{where}: an input's values are multiplied, by linear or conv weights of 8 bits")
         proof = prove_population(population, encoder)
         check(proof.membrane is not None, f"population {number}: its states can grow without limit; declare a clamp")
         bounds = tuple(bound for bound in (proof.membrane, proof.current) if bound is not None)
@@ -261,7 +261,8 @@ def worst_graph_ops(graph: Graph, encoder: Encoder) -> list[int]:
     for population in graph.populations:
         ops = 0
         for projection in population.projections:
-            times = 1 if analog(projection, encoder) else projection.multiplicity * encoder.timesteps
+            once = analog(projection, encoder) and encoder.kind == "direct"
+            times = 1 if once else projection.multiplicity * encoder.timesteps
             ops += int(projection.synapses.fan_out().sum()) * times
         worst.append(ops)
     return worst

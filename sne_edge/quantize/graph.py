@@ -47,8 +47,8 @@ def quantize_graph(
     """A float graph as an ensemble of one student, measured, with golden vectors.
 
     calibration  float samples [N, length], [N, height, width] or [N, height, width, channels] (channel last); for an
-                 encoder of raw events 0/1 [N, timesteps, ...]. They set the input's scale where no encoder is given,
-                 and cost is measured on them; no state's bound depends on them.
+                 encoder of raw events 0/1, of frames values, [N, timesteps, ...]. They set the input's scale where no
+                 encoder is given, and cost is measured on them; no state's bound depends on them.
     labels       int [N], stored with the golden vectors
     encoder      default: `direct`, the same input at every timestep, the largest calibration value at 127
     classes      names, default "0", "1", ...
@@ -77,9 +77,9 @@ def quantize_graph(
 def float_inputs(encoder: Encoder, inputs: np.ndarray) -> Tensor:
     """Device bytes as the float graph takes them, float64 [T, N, height, width, channels]: spikes, or the real values
     that a direct input's integers stand for."""
-    if encoder.kind == "direct":
+    if encoder.multiplies:
         values = torch.from_numpy(encoder.analog(inputs) * encoder.scale)
-        return values.expand(encoder.timesteps, *values.shape)
+        return values.transpose(0, 1) if encoder.kind == "frames" else values.expand(encoder.timesteps, *values.shape)
     return torch.from_numpy(encoder.spikes(inputs).astype(np.float64))
 
 
@@ -97,8 +97,10 @@ def integer_graph(graph: FloatGraph, encoder: Encoder) -> Graph:
             f"the network takes {graph.input_shape} (height, width, channels), but the input is {encoder.shape}",
             "give samples, or an encoder, of the network's shape",
         )
-    if encoder.kind == "direct" and encoder.offset != 0:
-        raise SneError("a direct input's encoder has an offset", "shift the data instead, or fold it into the biases")
+    if encoder.multiplies and encoder.offset != 0:
+        raise SneError(
+            "the encoder of an input's values has an offset", "shift the data instead, or fold it into the biases"
+        )
     numbers = {FLOAT_INPUT: INPUT} | {p.name: n for n, p in enumerate(graph.populations)}
     populations = []
     for number, population in enumerate(graph.populations):
@@ -184,7 +186,7 @@ class _Draft(msgspec.Struct, frozen=True, eq=False):
 
 
 def _draft(q: FloatProjection, source: Shape, encoder: Encoder, number: int) -> _Draft:
-    values = number == INPUT and encoder.kind == "direct"
+    values = number == INPUT and encoder.multiplies
     op, weight, stride, padding, bits = q.op, q.weight.astype(np.float64), q.stride, q.padding, q.bits
     pools, worth = _spike_pools(q, source, values)
     if op == "identity" and (values or q.current_pool is not None):
@@ -204,7 +206,7 @@ def _draft(q: FloatProjection, source: Shape, encoder: Encoder, number: int) -> 
         bits = 8
     if values:
         if q.delay:
-            raise ValueError("a direct input is the same at every timestep, and cannot be late")
+            raise ValueError("an input's values cannot be late; shift the data")
         worth *= encoder.scale
     fields: dict[str, Any] = {
         "source": number,

@@ -292,7 +292,8 @@ def _estimate_graph(
     arithmetic = weights = state = 0.0
     for population, ops in zip(graph.populations, by_population, strict=True):
         projections = [q for q in population.projections if analog(q, encoder)]
-        macs = min(ops, share * sum(int(q.synapses.fan_out().sum()) for q in projections))
+        times = share if encoder.kind == "direct" else share * steps
+        macs = min(ops, times * sum(int(q.synapses.fan_out().sum()) for q in projections))
         added, updates = ops - macs, share * steps * population.neurons
         widths = [width / 8 for width in (population.width, population.current_width) if width]
         leaks = [leak for leak in (population.neuron.leak, population.neuron.current_leak) if isinstance(leak, Leak)]
