@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from sne_edge.codegen import frontend, layout
-from sne_edge.codegen.sizes import padded, words
+from sne_edge.codegen.sizes import words
 
 from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble

@@ -17,12 +17,12 @@ from sne_edge.codegen.graph_layout import (
     spread,
     target_width,
 )
-from sne_edge.codegen.sizes import padded
 
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import INPUT, Decoder, Graph, Leak, Population, Projection, grid
 from sne_edge.ir.graph_proof import analog
 from sne_edge.ir.layers import Conv, Linear, MaxPool, size
+from sne_edge.ir.limits import UINT16, padded
 from sne_edge.ir.neuron import INT16, INT32
 
 RUNTIME_HEADER = "sne_graph.h"
@@ -35,6 +35,7 @@ def extend(model: dict[str, Any], ensemble: QuantEnsemble) -> None:
         if isinstance(student.graph, Graph):
             made = _Made(ensemble, number, student.graph, model["state"].graphs[number], model["tables"], functions)
             model["students"][number]["graph"] = made.context()
+    model["wide"] = any(sum(map(len, axis)) > UINT16 for axis in model["tables"].axes)
     model["graph_functions"] = functions if functions.fires else None
     model["chains"] = not all(student["graph"] for student in model["students"])
 
@@ -167,8 +168,6 @@ class _Made:
         weight = _packed(layer, p)
         if q.bits == 4:
             weight = layout.pack_nibbles(weight)
-        if weight.size >= 1 << 24:
-            raise ValueError(f"{weight.size} bytes of weights in one projection are more than the runtime can address")
         if values:
             weight = layout.pack_pairs(weight)
         window = layer if isinstance(layer, Conv) else None
@@ -196,7 +195,7 @@ class _Made:
             "capacity": plan.capacity,
             "position": plan.stride,
             "cost": 1 if plan.kernel == "depthwise" else layer.channels,
-            "pools": [context.pooling(pool, self.tables) for pool in q.pools if isinstance(pool, MaxPool)],
+            "pools": [context.pooling(pool, (), self.tables) for pool in q.pools if isinstance(pool, MaxPool)],
             "largest": q.largest if isinstance(q.largest, MaxPool) else None,
             "width": width,
             "bring": self.functions.add(self.functions.brings, choices, printed),

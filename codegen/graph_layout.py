@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sne_edge.codegen.sizes import MAX_ROWS, padded, window_inputs, words
+from sne_edge.codegen.sizes import Kernel, kept_entries, listed_rows, words
 
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.graph import Graph, Population, Projection
 from sne_edge.ir.graph_proof import analog, projection_range
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, size
+from sne_edge.ir.limits import UINT16, padded
 from sne_edge.ir.neuron import Bound
 
-GraphKernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise", "mac"]
+GraphKernel = Kernel | Literal["mac"]
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,7 @@ def plan_projection(projection: Projection, population: Population, encoder: Enc
     """Choose the kernel of a projection, and what it needs."""
     layer, pools = projection.synapses, spread(projection.pools)
     values = analog(projection, encoder)
-    listed = min(window_inputs(layer) + 31, MAX_ROWS)
-    kernel, capacity = _kernel(layer, pools, values), listed
-    if kernel == "sweep" and isinstance(layer, Conv):
-        capacity = listed + layer.in_shape[1] + 2 * layer.padding[1] + 1
-    elif kernel == "scatter":
-        capacity = 3 * (pools[0].in_shape if pools else layer.in_shape)[1]
-    elif kernel in ("overlap", "depthwise"):
-        capacity = 0
+    kernel: Kernel = "gather" if values else _kernel(layer, pools)
     channels = padded(population.channels)
     stride = channels * population.positions if projection.op == "linear" else channels
     maxima = [pool for pool in projection.pools if isinstance(pool, MaxPool)]
@@ -122,21 +116,31 @@ def plan_projection(projection: Projection, population: Population, encoder: Enc
         width = Bound(int(low.min()), int(high.max())).width
         current_bytes = layer.out_shape[0] * layer.out_shape[1] * channels * width // 8
     return ProjectionPlan(
-        kernel, stride, capacity, max((words(size(p.out_shape)) for p in maxima), default=0), width, current_bytes
+        kernel="mac" if values else kernel,
+        stride=stride,
+        capacity=_capacity(layer, kernel, pools),
+        pooled_words=max((words(size(pool.out_shape)) for pool in maxima), default=0),
+        current_width=width,
+        current_bytes=current_bytes,
     )
 
 
-def _kernel(layer: Linear | Conv, pools: tuple[AvgPool, ...], values: bool) -> GraphKernel:
-    if values:
-        return "mac"
+def _capacity(layer: Linear | Conv, kernel: Kernel, pools: tuple[AvgPool, ...]) -> int:
+    """Words of a kernel's list of rows."""
+    return listed_rows(layer, kernel) + kept_entries(layer, kernel, pools)
+
+
+def _kernel(layer: Linear | Conv, pools: tuple[AvgPool, ...]) -> Kernel:
+    """The kernel that brings spikes, as `layout.choose_kernel` chooses it for layers without a measured cost."""
     if isinstance(layer, Linear):
         return "collect" if pools else "gather"
     if isinstance(layer, Depthwise):
         return "depthwise"
     if pools:
-        return "overlap" if any(pool.kernel[1] > pool.stride[1] for pool in pools) else "scatter"
-    overlaps = layer.kernel[1] > layer.stride[1] and layer.out_shape[:2] != (1, 1) and layer.out_shape[0] > 1
-    return "sweep" if overlaps else "gather"
+        meets = any(pool.kernel[1] > pool.stride[1] for pool in pools)
+        return "overlap" if meets or _capacity(layer, "scatter", pools) > UINT16 else "scatter"
+    overlaps = layer.kernel[1] > layer.stride[1] and layer.out_shape[0] > 1
+    return "sweep" if overlaps and _capacity(layer, "sweep", pools) <= UINT16 else "gather"
 
 
 def plan_graph(graph: Graph, encoder: Encoder, first: int, stream: int) -> GraphLayout:
