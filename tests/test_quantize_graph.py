@@ -14,6 +14,7 @@ from torch import nn
 
 from sne_edge.check import reference
 from sne_edge.errors import SneError
+from sne_edge.interchange.torch import quantize_network
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.graph import Graph
 from sne_edge.learn.graph import (
@@ -26,7 +27,6 @@ from sne_edge.learn.graph import (
     channel_last,
 )
 from sne_edge.quantize.graph import float_inputs, quantize_graph
-from sne_edge.quantize.quantize import quantize_network
 
 
 def whole(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray:
@@ -93,7 +93,7 @@ def test_whole_weights_without_leaks_lose_nothing() -> None:
         steps = (5,) if kind in ("events", "frames") else ()
         low, high = (0, 2) if kind == "events" else (-3, 90)
         x = numbers.integers(low, high, (6, *steps, encoder.size)).astype(np.float64)
-        made = quantize_graph(graph, "whole", x, timesteps=5, encoder=encoder)
+        made = quantize_graph(graph, "whole", encoder, x)
         inputs = encoder.encode(x)
         trace = graph.simulate(float_inputs(encoder, inputs))
         got = reference.run_student(made, 0, inputs)
@@ -162,7 +162,7 @@ def test_a_chain_as_a_graph_makes_the_chains_own_spikes_and_labels() -> None:
             reset="none",
         ),
     )
-    made = quantize_graph(FloatGraph((1, 10, 2), populations), "graph", x, timesteps=6)
+    made = quantize_graph(FloatGraph((1, 10, 2), populations), "graph", chain.encoder, x)
     inputs = chain.encoder.encode(x)
     want, got = reference.run(chain, inputs), reference.run(made, inputs)
     assert want.spikes.sum() > 1000
@@ -195,7 +195,7 @@ def test_leaks_by_neuron_and_recurrence_agree_with_the_float_graph() -> None:
         "out", (1, 1, 3), (FloatProjection("hidden", "linear", rng.normal(size=(3, 24))),), np.array(0.9), np.array(1.0)
     )
     graph = FloatGraph((1, 1, 12), (hidden, out), FloatDecoder("count"))
-    made = quantize_graph(graph, "net", x, timesteps=20, encoder=encoder)
+    made = quantize_graph(graph, "net", encoder, x)
     integers = made.students[0].graph
     assert isinstance(integers, Graph) and integers.populations[0].neuron.leak.value.size == 24
     assert made.provenance["agreement"] >= 0.9
@@ -224,7 +224,7 @@ def test_what_no_integer_graph_holds_is_refused_by_name(projection: FloatProject
     population = FloatPopulation("cells", shape, (projection,), np.array(0.5), np.array(1.0))
     graph = FloatGraph((1, 4, 1), (population,), FloatDecoder("count"))
     with pytest.raises(SneError, match=words) as caught:
-        quantize_graph(graph, "net", np.ones((2, 4)), timesteps=3)
+        quantize_graph(graph, "net", Encoder("direct", (1, 4, 1), 3), np.ones((2, 4)))
     assert "cells, from the input" in caught.value.message and caught.value.hint
 
 
@@ -232,5 +232,5 @@ def test_a_current_without_leak_in_a_stream_is_refused() -> None:
     into = FloatProjection(INPUT, "linear", np.ones((3, 4)))
     population = FloatPopulation("cells", (1, 1, 3), (into,), np.array(0.5), np.array(1.0), alpha=np.array(1.0))
     graph = FloatGraph((1, 1, 4), (population,), FloatDecoder("count"))
-    with pytest.raises(SneError, match="a current without a leak"):
-        quantize_graph(graph, "net", np.ones((2, 3, 4)), timesteps=3, encoder=Encoder("events", (1, 1, 4), 3))
+    with pytest.raises(SneError, match="stream's current without a leak"):
+        quantize_graph(graph, "net", Encoder("events", (1, 1, 4), 3), np.ones((2, 3, 4)))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..check.reference import run_student
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
+from ..ir.graph import Graph
 from ..ir.layers import SynapticLayer
 from ..ir.schedule import decide
 
@@ -71,11 +72,19 @@ def compare(
     made: QuantEnsemble, inputs: np.ndarray, expected: np.ndarray, labels: np.ndarray | None = None
 ) -> Comparison:
     """An ensemble of one student, on inputs uint8 [N, input_bytes], against what the network says, [N, classes]."""
-    held = {
-        index: layer.neuron.clamp
-        for index, layer in enumerate(made.students[0].layers)
-        if isinstance(layer, SynapticLayer) and layer.neuron.clamp is not None
-    }
+    student = made.students[0]
+    if isinstance(student.graph, Graph):
+        neurons = {
+            n: (population.name, population.neuron.clamp) for n, population in enumerate(student.graph.populations)
+        }
+    else:
+        last = len(student.layers) - 1
+        neurons = {
+            n: ("the readout" if n == last else f"layer {n}", layer.neuron.clamp)
+            for n, layer in enumerate(student.layers)
+            if isinstance(layer, SynapticLayer)
+        }
+    held = {index: clamp for index, (_, clamp) in neurons.items() if clamp is not None}
     at = dict.fromkeys(held, 0)
     seen = dict.fromkeys(held, 0)
 
@@ -87,13 +96,12 @@ def compare(
 
     logits = run_student(made, 0, inputs, watch=watch).part + made.bias.astype(np.int64)
     label, own = decide(logits)[0], expected.argmax(axis=1)
-    last = len(made.students[0].layers) - 1
     return Comparison(
         agreement=float((label == own).mean()),
         accuracy=None if labels is None else float((own == labels).mean()),
         integers=None if labels is None else float((label == labels).mean()),
         correlation=_correlation(logits.astype(np.float64), expected),
-        saturated={"the readout" if i == last else f"layer {i}": at[i] / seen[i] for i in held if at[i]},
+        saturated={neurons[i][0]: at[i] / seen[i] for i in held if at[i]},
     )
 
 

@@ -15,7 +15,7 @@ from .checks import check, check_array
 from .encoder import Encoder
 from .frontend import LogMel
 from .graph import Graph
-from .graph_proof import check_graph
+from .graph_proof import check_graph, kept_graph_bytes
 from .layers import Depthwise, Linear, MaxPool, SynapticLayer, size
 from .limits import MAX_MEMBRANE_BYTES, check_limits, kept_bytes
 from .policy import ActivationPolicy, check_policy, pair_row
@@ -97,6 +97,7 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             except ValueError as error:
                 raise ValueError(f"student {number}: {error}") from None
         kept = sum(kept_bytes(student.layers) for student in self.students)
+        kept += sum(kept_graph_bytes(student.graph) for student in self.students if isinstance(student.graph, Graph))
         check(kept <= MAX_MEMBRANE_BYTES, f"membranes of {kept} bytes are more than {MAX_MEMBRANE_BYTES}")
         worst = sum(sum(worst_ops(student, self.encoder)) for student in self.students)
         check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 
 from .checks import check
-from .encoder import Encoder
+from .encoder import MAX_NEURONS, Encoder
 from .graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection, grid
-from .layers import Depthwise, size
+from .layers import AvgPool, Depthwise, MaxPool, size
+from .limits import MAX_ROW, check_layer, padded
 from .neuron import Bound, Neuron, prove_bound
 
 BEYOND = 2**40  # states that grow so far fit in nothing
@@ -71,12 +72,13 @@ def arriving(population: Population, encoder: Encoder) -> Arriving:
     return Arriving(negative, positive, low, high)
 
 
-def prove_population(population: Population, encoder: Encoder) -> Proof:
-    """Bound a population's states by interval arithmetic, whatever the input; exact sums of projections before it.
+def prove_population(population: Population, encoder: Encoder, *, buffered: bool = False) -> Proof:
+    """Bound a population's states by interval arithmetic, whatever the input.
 
-    The stored bounds are not looked at. A current that fits in no 32 bits leaves the membrane unproven.
+    The stored bounds are not looked at. A current that fits in no 32 bits leaves the membrane unproven. Raw events may
+    come as a stream without end; `buffered`: over the encoder's timesteps alone, as one raster has.
     """
-    steps = None if encoder.kind == "events" else encoder.timesteps
+    steps = None if encoder.kind == "events" and not buffered else encoder.timesteps
     given, neuron = arriving(population, encoder), population.neuron
     threshold = None
     if isinstance(population.threshold, np.ndarray):
@@ -233,6 +235,10 @@ def check_graph(graph: Graph, encoder: Encoder) -> None:
     """Whether a graph fits its input, and its stored bounds are the proven ones; `ValueError` where not."""
     for number, population in enumerate(graph.populations):
         for projection in population.projections:
+            try:
+                _check_limits(projection, population)
+            except ValueError as error:
+                raise ValueError(f"population {number}, from {projection.source}: {error}") from None
             if projection.source != INPUT:
                 continue
             where = f"population {number}, from the input"
@@ -253,6 +259,32 @@ def check_graph(graph: Graph, encoder: Encoder) -> None:
     bound = prove_decoder(graph.decoder, graph.populations[-1], encoder)
     check(bound is not None, "the decoder's totals can grow without limit; declare a leak or a clamp")
     check(bound == graph.decoder.bound, f"the decoder's bound {graph.decoder.bound} is not the proven one, {bound}")
+
+
+def _check_limits(projection: Projection, population: Population) -> None:
+    """What generated C can hold: `limits` says why."""
+    averages = tuple(pool for pool in projection.pools if isinstance(pool, AvgPool))
+    for pool in projection.pools:
+        if isinstance(pool, MaxPool):
+            check_layer(pool, ())
+    check_layer(projection.synapses, averages)
+    if projection.op == "linear":
+        row = population.positions * padded(population.channels)
+        check(row <= MAX_ROW, f"a row of {row} weights, one for each neuron, is longer than {MAX_ROW}")
+
+
+def kept_graph_bytes(graph: Graph) -> int:
+    """The most that the states and the spikes of all populations can take."""
+    depths: dict[int, int] = {}
+    for population in graph.populations:
+        for projection in population.projections:
+            depths[projection.source] = max(depths.get(projection.source, 1), projection.delay + 1)
+    total = 0
+    for number, population in enumerate(graph.populations):
+        places = population.positions * padded(population.channels)
+        total += places * (2 * population.current_width + 2 * population.width) // 8  # a constant current, too
+        total += depths.get(number, 1) * (population.neurons // 8 + 4)
+    return total + depths.get(INPUT, 0) * (MAX_NEURONS // 8 + 4)
 
 
 def worst_graph_ops(graph: Graph, encoder: Encoder) -> list[int]:

@@ -69,13 +69,14 @@ def check_limits(layers: Sequence[Layer]) -> None:
             pools += (layer,)
             continue
         try:
-            _check_layer(layer, pools)
+            check_layer(layer, pools)
         except ValueError as error:
             raise ValueError(f"layer {number}: {error}") from None
         pools = ()
 
 
-def _check_layer(layer: Layer, pools: tuple[AvgPool, ...]) -> None:
+def check_layer(layer: Layer, pools: tuple[AvgPool, ...]) -> None:
+    """Raise `ValueError` where one layer, average poolings in front of it, is more than generated C holds."""
     if isinstance(layer, SynapticLayer):
         check(
             layer.channels <= MAX_ROW,

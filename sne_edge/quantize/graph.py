@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..check.reference import run
 from ..check.verify import ReferenceEngine
 from ..errors import SneError
 from ..ir.encoder import Encoder, Shape
@@ -28,57 +29,61 @@ from ..learn.graph import INPUT as FLOAT_INPUT
 from ..learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
 from ..learn.student import membrane_unit, nearest_decay, weight_limit
 from .calibrate import golden_vectors, measure, with_costs
-from .quantize import GAIN_MAX, REACH_MAX, _integer_labels, make_encoder
+from .chain import CLAMPS_INT16, READOUT_LEAST, READOUT_MOST
+from .quantize import GAIN_MAX, REACH_MAX
 
-SUM_CLAMP = 2**26  # of a decoder's sums over a stream without end, and of a readout that fits nowhere else
-PROVED_WIDE = 2**28  # a readout's bound beyond which logits have no room
+SUMS_MOST = 2**28  # what a decoder's sums may reach: far inside the logits' limit
 
 
 def quantize_graph(
     graph: FloatGraph,
     name: str,
+    encoder: Encoder,
     calibration: np.ndarray,
     *,
-    timesteps: int,
     labels: np.ndarray | None = None,
-    encoder: Encoder | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> QuantEnsemble:
     """A float graph as an ensemble of one student, measured, with golden vectors.
 
-    calibration  float samples [N, length], [N, height, width] or [N, height, width, channels] (channel last); for an
-                 encoder of raw events 0/1, of frames values, [N, timesteps, ...]. They set the input's scale where no
-                 encoder is given, and cost is measured on them; no state's bound depends on them.
+    encoder      how samples become the input; its timesteps are the model's
+    calibration  samples [N, ...] as `encoder.encode` takes them: cost is measured on them; no bound depends on them
     labels       int [N], stored with the golden vectors
-    encoder      default: `direct`, the same input at every timestep, the largest calibration value at 127
     classes      names, default "0", "1", ...
 
     The provenance holds `agreement`, the share of calibration samples that the float graph labels likewise.
     Raises `SneError` on what cannot be deployed.
     """
-    encoder = encoder or make_encoder("direct", calibration, timesteps)
+    made = assemble_graph(graph, name, encoder, classes)
     inputs = encoder.encode(calibration)
-    names = classes or tuple(str(c) for c in range(graph.classes))
-    if len(names) != graph.classes:
-        raise SneError(f"{len(names)} class names for {graph.classes} outputs", "give one name for each output")
-    try:
-        made = _ensemble(graph, name, encoder, names)
-    except ValueError as error:
-        raise SneError(
-            f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
-        ) from None
-    agreement = float((float_labels(graph, encoder, inputs) == _integer_labels(made, inputs)).mean())
+    integers = run(made, inputs).decisions.label
+    agreement = float((float_labels(graph, encoder, inputs) == integers).mean())
     made = msgspec.structs.replace(made, provenance={"source": "quantize_graph", "agreement": agreement})
     made = with_costs(made, measure(made, ReferenceEngine(made), inputs))
     vectors = golden_vectors(ReferenceEngine(made), inputs[:32], None if labels is None else np.asarray(labels)[:32])
     return msgspec.structs.replace(made, vectors=vectors)
 
 
+def assemble_graph(
+    graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...] | None = None
+) -> QuantEnsemble:
+    """The ensemble of `quantize_graph`, not measured: without costs, golden vectors and provenance."""
+    names = classes or tuple(str(c) for c in range(graph.classes))
+    if len(names) != graph.classes:
+        raise SneError(f"{len(names)} class names for {graph.classes} outputs", "give one name for each output")
+    try:
+        return _ensemble(graph, name, encoder, names)
+    except ValueError as error:
+        raise SneError(
+            f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
+        ) from None
+
+
 def float_inputs(encoder: Encoder, inputs: np.ndarray) -> Tensor:
     """Device bytes as the float graph takes them, float64 [T, N, height, width, channels]: spikes, or the real values
     that a direct input's integers stand for."""
     if encoder.multiplies:
-        values = torch.from_numpy(encoder.analog(inputs) * encoder.scale)
+        values = torch.from_numpy(encoder.analog(inputs) * encoder.scale + encoder.offset)
         return values.transpose(0, 1) if encoder.kind == "frames" else values.expand(encoder.timesteps, *values.shape)
     return torch.from_numpy(encoder.spikes(inputs).astype(np.float64))
 
@@ -96,10 +101,6 @@ def integer_graph(graph: FloatGraph, encoder: Encoder) -> Graph:
         raise SneError(
             f"the network takes {graph.input_shape} (height, width, channels), but the input is {encoder.shape}",
             "give samples, or an encoder, of the network's shape",
-        )
-    if encoder.multiplies and encoder.offset != 0:
-        raise SneError(
-            "the encoder of an input's values has an offset", "shift the data instead, or fold it into the biases"
         )
     numbers = {FLOAT_INPUT: INPUT} | {p.name: n for n, p in enumerate(graph.populations)}
     populations = []
@@ -150,6 +151,10 @@ def _population(
         except ValueError as error:
             raise ValueError(f"{p.name}, from {q.source or 'the input'}: {error}") from None
     bias = grid_of(p.bias, p.shape)
+    for draft in drafts:  # an input's value is scale * q + offset
+        if draft.fields["source"] == INPUT and encoder.multiplies and encoder.offset:
+            sums = draft.weight.reshape(len(draft.weight), -1).sum(axis=1) * (encoder.offset / encoder.scale)
+            bias = bias + sums.reshape(-1, channels)
     threshold = None if p.threshold is None else grid_of(p.threshold, p.shape)
     unit = _unit(drafts, bias, threshold, channels)
     projections = tuple(_integer(draft, unit, channels) for draft in drafts)
@@ -208,6 +213,10 @@ def _draft(q: FloatProjection, source: Shape, encoder: Encoder, number: int) -> 
         if q.delay:
             raise ValueError("an input's values cannot be late; shift the data")
         worth *= encoder.scale
+        if encoder.offset and op == "conv" and padding != (0, 0):
+            raise ValueError(
+                "the encoder has an offset, and a padding's zeros would need it too; shift the data instead"
+            )
     fields: dict[str, Any] = {
         "source": number,
         "in_shape": source,
@@ -318,26 +327,30 @@ def _whole(what: str, values: np.ndarray) -> np.ndarray:
 
 
 def _bounded(made: Population, encoder: Encoder, last: bool) -> Population:
-    """The population with its proven bounds; where weights alone give none that fits, with a clamp, in 16 bits if that
-    leaves four thresholds of room. A readout's clamp is far from what it reaches."""
-    room = 4 * int(made.threshold.max()) if isinstance(made.threshold, np.ndarray) else SUM_CLAMP
-    clamps = [None, *((-(2**k), 2**k) for k in (14, 13, 12)), (-SUM_CLAMP, SUM_CLAMP), CLAMP_INT32]
-    for clamp in clamps:
-        if clamp is not None and clamp[1] < min(room, SUM_CLAMP):
-            continue
+    """The population with its proven bounds, and with a clamp where weights alone give none that fits, or none at all:
+    as in chains, no clamp is met within the encoder's timesteps unless states of 32 bits need it."""
+    readout = last and not made.neuron.spikes
+    within = prove_population(made, encoder, buffered=True)
+    if within.membrane is None:
+        raise ValueError(f"the currents of {made.name} do not fit in 32 bits: take a leak, or fewer timesteps")
+    reach = max(-within.membrane.low, within.membrane.high)
+    threshold = int(made.threshold.max()) if isinstance(made.threshold, np.ndarray) else 0
+    sides: list[int | None] = [None]
+    if readout:
+        sides += [min(max(reach, READOUT_LEAST), READOUT_MOST)]
+    else:
+        sides += [side for side in CLAMPS_INT16 if side >= max(reach, 4 * threshold)] + [CLAMP_INT32[1]]
+    for side in sides:
+        clamp = None if side is None else (-side, side)
         held = msgspec.structs.replace(made, neuron=msgspec.structs.replace(made.neuron, clamp=clamp))
         proof = prove_population(held, encoder)
-        if proof.membrane is None:
+        if proof.membrane is None or (side is None and readout and reach > READOUT_MOST):
             continue
-        narrow = clamp is not None and clamp[1] <= 2**14
-        wide = last and not made.neuron.spikes and max(-proof.membrane.low, proof.membrane.high) > PROVED_WIDE
-        if proof.membrane.width <= (16 if narrow else 32) and not wide:
+        if proof.membrane.width <= (16 if side in CLAMPS_INT16 else 32):
             bounds: dict[str, Any] = {"bound": proof.membrane}
             bounds |= {} if proof.current is None else {"current_bound": proof.current}
             return msgspec.structs.replace(held, **bounds)
-    raise ValueError(
-        f"the states of {made.name} cannot be kept in 32 bits: a current without a leak, or too many weights"
-    )
+    raise ValueError(f"the states of {made.name} cannot be kept in 32 bits: a stream's current without a leak?")
 
 
 def _decoder(decoder: FloatDecoder, last: Population, encoder: Encoder) -> Decoder:
@@ -345,10 +358,10 @@ def _decoder(decoder: FloatDecoder, last: Population, encoder: Encoder) -> Decod
     clamps: list[tuple[int, int] | None] = [None]
     if made.sums:
         made = msgspec.structs.replace(made, leak=nearest_decay(decoder.leak))
-        clamps += [(-SUM_CLAMP, SUM_CLAMP)]
+        clamps += [(-READOUT_MOST, READOUT_MOST)]
     for clamp in clamps:
         held = msgspec.structs.replace(made, clamp=clamp)
         bound = prove_decoder(held, last, encoder)
-        if bound is not None and max(-bound.low, bound.high) <= PROVED_WIDE:
+        if bound is not None and max(-bound.low, bound.high) <= SUMS_MOST:
             return msgspec.structs.replace(held, bound=bound)
     raise ValueError("the decoder's totals cannot be kept in 32 bits; take a leak, or fewer timesteps")
