@@ -15,7 +15,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sne_edge.codegen.layout import MAX_ROWS, state_layout
+from sne_edge.codegen.layout import state_layout
+from sne_edge.codegen.sizes import MAX_ROWS
 from strategies import (
     ENCODERS,
     ensembles,

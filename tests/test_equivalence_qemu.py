@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from sne_edge.codegen.layout import MAX_ROWS, state_layout
+from sne_edge.codegen.layout import state_layout
+from sne_edge.codegen.sizes import MAX_ROWS
 from strategies import ENCODERS, every_policy, proven, random_ensemble, random_inputs, with_early
 from test_equivalence import audio, depthwise, ensemble_of, linear, seldom, swept
 
