@@ -331,6 +331,21 @@ SNE_INLINE int32_t sne_leaked(int32_t v, int decay, int32_t factor, const uint16
     return sne_decayed(v, table ? (int32_t)table[i] : factor, table ? SNE_DECAY_Q15 : decay, width);
 }
 
+/* A synaptic current's leak, which rounds towards 0. */
+SNE_INLINE int32_t sne_faded(int32_t i, int decay, int32_t factor, const uint16_t *table, size_t at)
+{
+    const uint32_t most = i < 0 ? 0u - (uint32_t)i : (uint32_t)i;
+    uint32_t left = most;
+    if (table || decay == SNE_DECAY_Q15) {
+        left = (uint32_t)(((uint64_t)most * (table ? table[at] : (uint32_t)factor)) >> 15);
+    } else if (decay == SNE_DECAY_SHIFT) {
+        left = most - ((most + ((uint32_t)1 << factor) - 1u) >> factor);
+    } else {
+        return i;
+    }
+    return i < 0 ? -(int32_t)left : (int32_t)left;
+}
+
 /* Any neurons, in portable C. All but the first six arguments are constants of the caller's. */
 SNE_INLINE uint32_t sne_fire_cells(const sne_cells *p, void *v, void *current, const void *drive, uint32_t *bits,
                                    int32_t *settled, int spiking, int width, int decay, int32_t factor, int reset, int clamp,
@@ -351,8 +366,8 @@ SNE_INLINE uint32_t sne_fire_cells(const sne_cells *p, void *v, void *current, c
                 const int32_t i = sne_get(current, first + c, current_width);
                 m += i;
                 sne_put(current, first + c,
-                        sne_leaked(i, current_decay, current_factor, p->current_leak,
-                                   p->each_current_leak ? first + c : c, current_width) + charge, current_width);
+                        sne_faded(i, current_decay, current_factor, p->current_leak,
+                                  p->each_current_leak ? first + c : c) + charge, current_width);
             }
             fired = spiking && m > threshold;
             if (fired) {

@@ -55,6 +55,15 @@ class Leaky:
         return v * self.values[j] // 2**15 if self.kind == "q15" else v
 
 
+class Fading(Leaky):
+    """The leak of a current: int() cuts towards 0."""
+
+    def __call__(self, j: int, v: int) -> int:
+        whole = {"none": 1, "shift": 2 ** min(self.values[j], 15), "q15": 2**15}[self.kind]
+        kept = {"none": 1, "shift": whole - 1, "q15": self.values[j]}[self.kind]
+        return abs(v) * kept // whole * (1 if v >= 0 else -1)
+
+
 class Cells:
     """Neurons of one population: i, v and whether each fired a timestep ago."""
 
@@ -64,7 +73,7 @@ class Cells:
         self.leak = Leaky(self.neuron.leak, population)
         self.current_leak = None
         if isinstance(self.neuron.current_leak, Leak):
-            self.current_leak = Leaky(self.neuron.current_leak, population)
+            self.current_leak = Fading(self.neuron.current_leak, population)
         self.threshold = spread(population.threshold.tolist(), population) if self.neuron.spikes else []
         self.i = [0] * population.neurons
         self.v = [0] * population.neurons

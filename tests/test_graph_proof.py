@@ -83,7 +83,7 @@ def attack(population: Population, steps: int, rng: random.Random) -> dict[str, 
         mixed = (spikes * weight).sum(axis=2)
         brought = np.where((styles == 4) & (coin < 0.3), mixed, np.where(up, positive, negative))
         if isinstance(neuron.current_leak, Leak):
-            charged = neuron.current_leak.apply(i) + bias
+            charged = neuron.current_leak.fade(i) + bias
             i = charged + brought
             look("current", charged, charged + negative, charged + positive, i)
             arriving = i
@@ -151,3 +151,14 @@ def test_a_bound_that_a_stream_only_nears_is_found() -> None:
     for _ in range(400_000):
         v = v * 32767 // 32768 + 127
     assert 0.9 * proof.membrane.high < v <= proof.membrane.high
+
+
+def test_an_inhibited_neurons_current_ends() -> None:
+    """A floored current of 0.9 would stay at -9 for ever, and hold the membrane far below rest."""
+    slow = Leak("q15", np.array([29491], np.int32))
+    for leak in (slow, Leak("shift", np.array([3], np.int32))):
+        i = np.array([-5000, 5000, -1, 1, 0])
+        for _ in range(200):
+            i = leak.fade(i)
+        assert not i.any()
+    assert (slow.apply(np.array([-9])) == -9).all()

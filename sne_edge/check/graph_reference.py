@@ -143,6 +143,16 @@ def _leaked(leak: Leak, v: Tensor) -> Tensor:
     return (v * _spread(leak.value, v) >> 15) if leak.kind == "q15" else v
 
 
+def _faded(leak: Leak, i: Tensor) -> Tensor:
+    most = i.abs()
+    if leak.kind == "shift":
+        shift = int(leak.value[0])
+        most = most - (most + 2**shift - 1 >> shift)
+    if leak.kind == "q15":
+        most = most * _spread(leak.value, i) >> 15
+    return i.sign() * most
+
+
 def _spread(values: np.ndarray, like: Tensor) -> Tensor:
     """Parameters as they meet states [N, height, width, channels]."""
     wide = torch.from_numpy(grid(values, like.shape[-1]))
@@ -176,7 +186,7 @@ class _Cells:
         if isinstance(neuron.current_leak, Leak):
             assert self.current is not None
             arriving = self.current + arriving
-            self.current = _leaked(neuron.current_leak, arriving) + self.constant
+            self.current = _faded(neuron.current_leak, arriving) + self.constant
         v = self.v + arriving
         fired = torch.zeros_like(v) if self.threshold is None else (v > self.threshold).to(torch.int64)
         if not neuron.reset_delay:

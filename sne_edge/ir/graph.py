@@ -51,11 +51,22 @@ class Leak(msgspec.Struct, frozen=True, eq=False):
             leaked = (v * grid(self.value, v.shape[-1])) >> 15
         return leaked
 
+    def fade(self, i: np.ndarray) -> np.ndarray:
+        """Leaked currents, int64, exact: as `apply`, but rounded towards 0."""
+        most = np.abs(i)
+        if self.kind == "shift":
+            shift = int(self.value[0])
+            most = most - ((most + 2**shift - 1) >> shift)
+        if self.kind == "q15":
+            most = (most * grid(self.value, i.shape[-1])) >> 15
+        faded: np.ndarray = np.sign(i) * most
+        return faded
+
 
 class Cell(msgspec.Struct, frozen=True, eq=False):
     """One timestep of a neuron, for J, the bias and what its population's projections bring:
 
-        i = current_leak(i) + J;  J = i                         (cuba: where there is a `current_leak`)
+        i = fade(i) + J;  J = i                                 (cuba: where there is a `current_leak`)
         v = leak(v) + J                                         (no reset, or at once)
         v = leak(v) - s_prev * threshold + J                    (`subtract`, `reset_delay`)
         v = leak(s_prev ? 0 : v) + J                            (`zero`, `reset_delay`)
@@ -63,9 +74,10 @@ class Cell(msgspec.Struct, frozen=True, eq=False):
         v = v - s * threshold  |  v = s ? 0 : v                 (`subtract` | `zero`, at once)
         v = min(max(v, clamp[0]), clamp[1])                     (where a clamp is declared)
 
-    States are 0 at first. What an engine keeps between timesteps are the *charged* states: i is current_leak(i) + bias,
-    and v is leak(v) less a late reset, with the bias where there is no i; a direct input's constant current counts to
-    the bias. What a decoder sees is v as the last line leaves it.
+    fade is the `current_leak`, rounded towards 0 where `leak` floors: a current ends, and does not stay below 0 for
+    ever and hold the membrane down. States are 0 at first. What an engine keeps between timesteps are the *charged*
+    states: i is fade(i) + bias, and v is leak(v) less a late reset, with the bias where there is no i; a direct
+    input's constant current counts to the bias. What a decoder sees is v as the last line leaves it.
     """
 
     leak: Leak

@@ -84,16 +84,16 @@ def prove_population(population: Population, encoder: Encoder, *, buffered: bool
     if isinstance(population.threshold, np.ndarray):
         threshold = grid(population.threshold, population.channels)
     if not isinstance(neuron.current_leak, Leak):
-        return Proof(_prove(neuron, given, threshold, steps), None)
+        return Proof(_prove(neuron, given, threshold, steps, neuron.leak.apply), None)
     passive = Cell(neuron.current_leak, spikes=False, reset="none")
     intervals: list[tuple[np.ndarray, np.ndarray]] = []
-    current = _prove(passive, given, None, steps, lambda low, high: intervals.append((low, high)))
+    current = _prove(passive, given, None, steps, neuron.current_leak.fade, lambda *range_: intervals.append(range_))
     if current is None or current.width > 32:
         return Proof(None, current)
     low, high = intervals[-1]
     still = np.zeros_like(low)
-    membrane = _prove(neuron, Arriving(np.minimum(low, 0), np.maximum(high, 0), still, still), threshold, steps)
-    return Proof(membrane, current)
+    driven = Arriving(np.minimum(low, 0), np.maximum(high, 0), still, still)
+    return Proof(_prove(neuron, driven, threshold, steps, neuron.leak.apply), current)
 
 
 def _prove(
@@ -101,9 +101,10 @@ def _prove(
     given: Arriving,
     threshold: np.ndarray | None,
     steps: int | None,
+    leak: Callable[[np.ndarray], np.ndarray],
     found: Callable[[np.ndarray, np.ndarray], None] = lambda low, high: None,
 ) -> Bound | None:
-    """The range of one state, in all neurons; `found` is shown it neuron by neuron."""
+    """The range of one state, in all neurons, that `leak`s by `neuron.leak`; `found` is shown it neuron by neuron."""
     shape = np.broadcast_shapes(
         given.low.shape,
         given.negative.shape,
@@ -114,14 +115,14 @@ def _prove(
     high = np.broadcast_to(given.high, shape)
     if neuron.clamp is not None:
         low, high = np.minimum(low, neuron.clamp[0]), np.maximum(high, neuron.clamp[1])
-        next_low, next_high = _charge(neuron, *_clamps(neuron, shape), given, threshold)
+        next_low, next_high = _charge(neuron, leak, *_clamps(neuron, shape), given, threshold)
         low, high = np.minimum(low, next_low), np.maximum(high, next_high)
     seen_low, seen_high = np.minimum(low, 0), np.maximum(high, 0)
 
     def step(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Charged states after a timestep from charged states in a range, and the range itself."""
         next_low, next_high = _charge(
-            neuron, *_reset(neuron, low + given.negative, high + given.positive, threshold), given, threshold
+            neuron, leak, *_reset(neuron, low + given.negative, high + given.positive, threshold), given, threshold
         )
         return np.minimum(next_low, low), np.maximum(next_high, high)
 
@@ -155,15 +156,20 @@ def _clamps(neuron: Cell, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarra
 
 
 def _charge(
-    neuron: Cell, low: np.ndarray, high: np.ndarray, given: Arriving, threshold: np.ndarray | None
+    neuron: Cell,
+    leak: Callable[[np.ndarray], np.ndarray],
+    low: np.ndarray,
+    high: np.ndarray,
+    given: Arriving,
+    threshold: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Charged states, of settled ones in low..high."""
-    after_low, after_high = neuron.leak.apply(low), neuron.leak.apply(high)
+    after_low, after_high = leak(low), leak(high)
     if neuron.reset_delay:
         assert threshold is not None
-        quiet = neuron.leak.apply(np.minimum(high, np.maximum(threshold, low)))
         if neuron.reset == "subtract":  # a neuron above its threshold loses it now
-            fired = neuron.leak.apply(np.minimum(threshold + 1, high)) - threshold
+            quiet = leak(np.minimum(high, np.maximum(threshold, low)))
+            fired = leak(np.minimum(threshold + 1, high)) - threshold
             after_high = np.maximum(quiet, after_high - threshold)
             after_low = np.minimum(after_low, fired)
         else:
