@@ -26,26 +26,33 @@ from sne_edge.ir.graph import Graph
 from sne_edge.ir.policy import ActivationPolicy
 
 MANY = 10  # students of one model, since compiling takes longer than running
+SEEDS = (0, 1)
 
 
 def graphs_of(ensemble: QuantEnsemble) -> int:
     return sum(isinstance(student.graph, Graph) for student in ensemble.students)
 
 
+def many(kind: EncoderKind, seed: int) -> tuple[random.Random, QuantEnsemble]:
+    """Many graphs in one model, and what else of them is drawn by."""
+    rng = random.Random(f"{kind} {seed}")
+    return rng, random_graph_ensemble(rng, kind=kind, students=MANY, chains=seed == 0)
+
+
+def test_the_graphs_that_the_host_runs_have_every_feature() -> None:
+    drawn = [many(kind, seed)[1] for kind in GRAPH_ENCODERS for seed in SEEDS]
+    assert sum(map(graphs_of, drawn)) >= 70
+    met = sum(map(features, drawn), Counter[str]())
+    assert met.keys() >= EVERY_FEATURE, EVERY_FEATURE - met.keys()
+
+
 @pytest.mark.parametrize("kind", GRAPH_ENCODERS)
 def test_host_c_equals_the_reference_at_every_timestep(kind: EncoderKind, require_tool: Callable[..., None]) -> None:
     require_tool("cc")
-    met: Counter[str] = Counter()
-    graphs = 0
-    for seed in range(2):
-        rng = random.Random(f"{kind} {seed}")
-        ensemble = random_graph_ensemble(rng, kind=kind, students=MANY, chains=seed == 0)
-        met, graphs = met + features(ensemble), graphs + graphs_of(ensemble)
+    for seed in SEEDS:
+        rng, ensemble = many(kind, seed)
         portable = seed % 2 == 1
         assert_host(ensemble, HostModel(ensemble, portable=portable), random_inputs(rng, ensemble, 8), rng, portable)
-    assert graphs >= 14
-    absent = {"chain beside"} if kind == "frames" else set()
-    assert met.keys() >= EVERY_FEATURE - absent, EVERY_FEATURE - met.keys()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -88,7 +95,7 @@ def test_verify_names_the_population_at_which_engines_differ(require_tool: Calla
     inputs = random_inputs(rng, ensemble, 6)
     checks = verify(ensemble, inputs, ReferenceEngine(ensemble), [HostEngine(HostModel(ensemble))])
     assert [check.difference for check in checks] == [None] * len(checks)
-    assert sum(check.compared for check in checks) > 1000
+    assert sum(check.compared for check in checks) > 500
 
     class Wrong(ReferenceEngine):
         name = "wrong"
