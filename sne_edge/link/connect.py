@@ -19,7 +19,7 @@ from ..errors import SneError
 from ..files import workspace
 from ..ir.artifact import fingerprint
 from ..ir.ensemble import QuantEnsemble
-from ..ir.layers import SynapticLayer
+from ..ir.student import states
 from .device import Device
 from .qemu import COMMAND, check_emulator
 from .session import VERSION_HINT
@@ -98,7 +98,7 @@ def _check_serves(device: Device, ensemble: QuantEnsemble) -> None:
         "inputs": ensemble.encoder.size,
         "classes": len(ensemble.classes),
         "students": len(ensemble.students),
-        "layers": sum(isinstance(layer, SynapticLayer) for s in ensemble.students for layer in s.layers),
+        "layers": len(states(ensemble.students)),
         "spike_layers": len(ensemble.spike_layers),
         "timesteps": ensemble.encoder.timesteps,
         "stream": ensemble.encoder.kind == "events",
