@@ -10,20 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graph_strategies import EVERY_FEATURE, GRAPH_ENCODERS, features, random_graph_ensemble
+from sne_edge.codegen.layout import state_layout
 from strategies import random_inputs, with_vectors
-from test_equivalence import Stream, assert_host
+from test_equivalence import LIF, READOUT, Stream, assert_host, ensemble_of, linear
 from test_equivalence_qemu import BOARDS, assert_device
 from test_sanitizers import run_harness
 
 from sne_edge.check import reference
 from sne_edge.check.verify import ReferenceEngine, verify
 from sne_edge.deploy.analysis import analyze
+from sne_edge.deploy.boards import resolve_board
+from sne_edge.deploy.build import build_firmware
 from sne_edge.deploy.engine import HostEngine
+from sne_edge.deploy.export import export
 from sne_edge.deploy.host import HostModel
-from sne_edge.ir.encoder import EncoderKind
+from sne_edge.ir import artifact
+from sne_edge.ir.encoder import Encoder, EncoderKind
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
 from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.link.device import Device
 
 MANY = 10  # students of one model, since compiling takes longer than running
 SEEDS = (0, 1)
@@ -136,3 +142,20 @@ def test_graphs_are_clean_under_the_sanitizers(
     assert graphs_of(ensemble) >= 1
     done = run_harness(ensemble, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_device_lists_membranes_that_lie_beyond_the_state_of_untraced_firmware(
+    require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    """A chain's tiles share their place, where no membranes are kept; where they are listed to lie is further on."""
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    encoder = Encoder("rate", (1, 1, 10), 2)
+    hidden = [linear(encoder, n == 0, (1, 1, 10 if n == 0 else 60), 60, LIF) for n in range(6)]
+    ensemble = ensemble_of(encoder, [[*hidden, linear(encoder, False, (1, 1, 60), 3, READOUT)]])
+    layout = state_layout(ensemble)
+    assert layout.head + layout.stages[0][-1].kept > layout.bytes
+    board = "mps2-an386"
+    directory = export(ensemble, resolve_board(board).target, tmp_path / "export")
+    image = build_firmware(directory, board, tmp_path / "firmware")
+    with Device.open(f"qemu:{board}", image.elf, fingerprint=artifact.fingerprint(ensemble)) as device:
+        assert [layer.neurons for layer in device.layers()] == [*[60] * 6, 3]
