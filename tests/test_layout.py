@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sne_edge.codegen.layout import (
-    MAX_ROWS,
     Stage,
     divider,
     from_inputs,
@@ -20,6 +19,7 @@ from sne_edge.codegen.layout import (
     through_pool,
     window_axis,
 )
+from sne_edge.codegen.sizes import MAX_ROWS
 from strategies import ensembles, examples
 
 from sne_edge.ir.ensemble import QuantEnsemble
