@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .deploy.export import export as export_model
     from .deploy.host import HostModel
     from .errors import SneError
+    from .interchange.graphs import quantize_nir
     from .interchange.torch import quantize_network
     from .ir.artifact import load, save
     from .ir.encoder import Encoder
@@ -44,6 +45,7 @@ __all__ = [
     "load_dataset",
     "quantize_graph",
     "quantize_network",
+    "quantize_nir",
     "save",
     "train_ensemble",
 ]
@@ -66,6 +68,7 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "load": ("ir.artifact", "load"),
     "load_dataset": ("data.dataset", "load_dataset"),
     "quantize_graph": ("quantize.graph", "quantize_graph"),
+    "quantize_nir": ("interchange.graphs", "quantize_nir"),
     "quantize_network": ("interchange.torch", "quantize_network"),
     "save": ("ir.artifact", "save"),
     "train_ensemble": ("pipeline.train", "train"),

@@ -15,7 +15,9 @@ from sne_edge.ir.artifact import load
 CHECKOUT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize(("document", "agreement"), [("README.md", 0.9), ("docs/GRAPHS.md", 0.85)])
+@pytest.mark.parametrize(
+    ("document", "agreement"), [("README.md", 0.9), ("docs/GRAPHS.md", 0.85), ("docs/NETWORKS.md", 0.95)]
+)
 def test_the_example_runs(document: str, agreement: float, tmp_path: Path, require_tool: Callable[..., None]) -> None:
     require_tool("cc", "make")
     block = re.search(r"```python\n(.*?)```", (CHECKOUT / document).read_text(encoding="utf-8"), flags=re.S)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import SneError, shortened
 
@@ -155,3 +155,12 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
         raise SneError(
             f"{option} is {shortened(text)!r}", "give whole numbers separated by commas, such as 8,32,40"
         ) from None
+
+
+def reset_kind(text: str) -> Literal["zero", "subtract"]:
+    """The reset of a NIR file's neurons that an option names."""
+    if text == "zero":
+        return "zero"
+    if text == "subtract":
+        return "subtract"
+    raise SneError(f"--reset is {text!r}", "give zero or subtract")

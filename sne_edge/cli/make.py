@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import SneError
 from .app import app
-from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers
+from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers, reset_kind
 from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
 from .output import bars, print_json, print_table, warned
 
@@ -147,7 +147,9 @@ def train(
 
 @app.command()
 def quantize(
-    network: Annotated[str, typer.Argument(help="FILE.py:NAME, a torch.nn.Sequential or a function that returns one.")],
+    network: Annotated[
+        str, typer.Argument(help="FILE.py:NAME, a torch.nn.Module or a function that returns one; or FILE.nir.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
     data: Annotated[
         str, typer.Option(help="A data set or .npz; on its validation part scales are set and the network is run.")
@@ -156,7 +158,10 @@ def quantize(
     weights: Annotated[Path | None, typer.Option(help="A safetensors file of the network's state_dict.")] = None,
     encoder: Annotated[
         str,
-        typer.Option(help="direct; rate: inputs 0..1 are a spike's probability in each timestep; events: 0/1 rasters."),
+        typer.Option(
+            help="direct; rate: inputs 0..1 are a spike's probability in each timestep; events: 0/1 rasters; frames: "
+            "values that change at every timestep."
+        ),
     ] = "direct",
     layout: Layout = None,
     shape: Annotated[
@@ -174,6 +179,22 @@ def quantize(
         str,
         typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
     ] = "8",
+    decode: Annotated[
+        str | None,
+        typer.Option(
+            help="What becomes of the outputs: count, current, first, membrane (its mean), membrane-final or "
+            "membrane-highest. Default: as the network returns them."
+        ),
+    ] = None,
+    dt: Annotated[
+        float | None, typer.Option(help="Seconds of a timestep of a NIR file (snnTorch writes 1e-4).")
+    ] = None,
+    reset: Annotated[
+        str, typer.Option(help="What a spike does in a NIR file: zero, as NIR has it, or subtract (snnTorch, sinabs).")
+    ] = "zero",
+    late_reset: Annotated[
+        bool, typer.Option("--late-reset", help="A NIR file's resets take effect a timestep later (snnTorch).")
+    ] = False,
     seed: Annotated[
         int,
         typer.Option(help="Seed of the split; of `load_dataset`, if the network was trained on its samples.", min=0),
@@ -187,7 +208,7 @@ def quantize(
     data_dir: DataDir = None,
     force: Force = False,
 ) -> None:
-    """Quantise a network of your own, torch.nn.Sequential with snnTorch neurons, and hold it against the network.
+    """Quantise a network of your own, of torch and snnTorch or from a NIR file, and hold it against the network.
 
     FILE.py is run: name one you trust. The network takes torch's order, channels first, whatever the data's.
     """
@@ -200,21 +221,42 @@ def quantize(
     need_training()
     check_output(output, force)
     check_name(name or output.stem.lower())
+    from ..interchange import graphs
+    from ..interchange.from_nir import Reading
+    from ..interchange.graphs import channels_first
     from ..interchange.inputs import make_encoder
+    from ..interchange.modules import is_plain_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout, quantize_network
 
     size = None if shape is None else numbers("--shape", shape)
     widths = numbers("--bits", bits)
-    own = load_network(network, weights)
-    dataset = load_dataset(data, seed, data_dir, layout=layout, finder=input_layout(own, encoder, size))
+    reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
+    own = None if network.endswith(".nir") else load_network(network, weights)
+    chain = own is not None and is_plain_chain(own)
+    finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
+    dataset = load_dataset(data, seed, data_dir, layout=layout, **finder)
+    common: dict[str, Any] = {
+        "timesteps": timesteps, "labels": dataset.y_val, "classes": dataset.classes, "warn_below": warn_below,
+        "fail_below": fail_below,
+    }  # fmt: skip
+    title, x = name or output.stem.lower(), dataset.x_val
+    if not chain and (widths != (8,) or offset):
+        raise SneError("a graph has weights of 8 bits and an input without offset", "leave --bits and --offset out")
     with warned():
-        given = make_encoder(encoder, dataset.x_val, timesteps, size or dataset.shape, scale=scale, offset=offset)
-        made = quantize_network(
-            own, name or output.stem.lower(), dataset.x_val, timesteps=timesteps, labels=dataset.y_val, encoder=given,
-            classes=dataset.classes, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
-            warn_below=warn_below, fail_below=fail_below,
-        )  # fmt: skip
+        if own is None:
+            made = graphs.quantize_nir(
+                network, title, channels_first(x), reading=reading, encoder=encoder, scale=scale, **common
+            )
+        elif chain:
+            given = make_encoder(encoder, x, timesteps, size or dataset.shape, scale=scale, offset=offset)
+            made = quantize_network(
+                own, title, x, encoder=given, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
+                **common,
+            )  # fmt: skip
+        else:
+            fitting = graphs.samples_for(own, x, encoder, timesteps, decode)
+            made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, scale=scale, **common)
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
     save(msgspec.structs.replace(made, provenance=provenance), output)
     right, count = made.provenance["accuracy"], f"{len(dataset.y_val):,} validation samples"

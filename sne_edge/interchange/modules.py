@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from itertools import pairwise
 
 import snntorch as snn
 import torch
@@ -27,6 +28,17 @@ NEURONS = (snn.Leaky, LIF)
 WEIGHTS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d)
 READ = (*WEIGHTS, *NEURONS, *POOLS, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten)
+
+
+def is_plain_chain(network: nn.Module) -> bool:
+    """Whether a network is an `nn.Sequential` of layers that a chain of the representation can be: a `Linear` last, and
+    neurons right after weights. Everything else is read by following it (`trace`)."""
+    if not _is_chain(network):
+        return False
+    flat = [m for m in network.modules() if type(m) is not nn.Sequential and type(m) not in IDLE]
+    plain = [m for m in flat if isinstance(m, READ)]
+    pooled = any(type(a) in WEIGHTS and type(b) in POOLS for a, b in pairwise(plain))
+    return not (plain and isinstance(plain[-1], NEURONS)) and not pooled
 
 
 def permanent_copy(network: nn.Module) -> nn.Sequential:

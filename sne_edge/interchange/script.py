@@ -1,6 +1,6 @@
 """Networks from a user's own Python file.
 
-In: `FILE.py:NAME`, and weights as safetensors. Out: the `torch.nn.Sequential` that NAME is or returns.
+In: `FILE.py:NAME`, and weights as safetensors. Out: the module that NAME is or returns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..files import open_file, read_file
 MAX_BYTES = 2**31  # of a file of weights
 
 
-def load_network(where: str, weights: Path | None) -> nn.Sequential:
+def load_network(where: str, weights: Path | None) -> nn.Module:
     """The network that `where` names, with `weights` (a safetensors file of its state_dict) loaded where given.
 
     The file is run: only name one you trust. Raises `SneError` where it, the name or the weights do not fit.
@@ -29,14 +29,14 @@ def load_network(where: str, weights: Path | None) -> nn.Sequential:
         raise SneError(f"{where!r} does not name a network", "write FILE.py:NAME, NAME being a network or making one")
     network = getattr(_run(Path(path)), name, None)
     if network is None:
-        raise SneError(f"{path} has no {name!r}", "NAME is a torch.nn.Sequential, or a function that returns one")
+        raise SneError(f"{path} has no {name!r}", "NAME is a torch.nn.Module, or a function that returns one")
     if not isinstance(network, nn.Module):
         try:
             network = network()
         except Exception as error:
             raise SneError(f"{name}() in {path} failed: {error!r}", "it must take no arguments") from error
-    if not isinstance(network, nn.Sequential):
-        raise SneError(f"{where} is a {type(network).__name__}", "chain its layers in torch.nn.Sequential")
+    if not isinstance(network, nn.Module):
+        raise SneError(f"{where} is a {type(network).__name__}", "NAME is a torch.nn.Module, or returns one")
     if weights is not None:
         _load(network, weights)
     return network
@@ -58,7 +58,7 @@ def _run(path: Path) -> object:
     return module
 
 
-def _load(network: nn.Sequential, weights: Path) -> None:
+def _load(network: nn.Module, weights: Path) -> None:
     hint = "save them with safetensors.torch.save_file(network.state_dict(), FILE)"
     try:
         tensors = safetensors.torch.load(read_file(weights, MAX_BYTES, hint=hint))

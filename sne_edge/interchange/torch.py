@@ -6,7 +6,6 @@ the network itself (`witness`).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 
 from ..check.verify import ReferenceEngine
-from ..errors import SneError, SneWarning
+from ..errors import SneError
 from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
 from ..ir.layout import LayoutFinder, describe, sample_shape, stated_layout, to_samples
@@ -24,16 +23,16 @@ from ..learn.student import fold_batch_norm
 from ..quantize.calibrate import golden_vectors, measure, with_costs
 from ..quantize.quantize import assemble
 from . import witness
+from .graphs import quantize_traced
 from .inputs import beyond, fit_to, layout_for, make_encoder, network_input
-from .modules import modules, permanent_copy
+from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, judge, known_labels
+from .modules import is_plain_chain, modules, permanent_copy
 
-WARN_BELOW = 0.95
-FAIL_BELOW = 0.8
 BATCH = 256
 
 
 def quantize_network(
-    network: nn.Sequential,
+    network: nn.Module,
     name: str,
     calibration: Any,
     *,
@@ -45,12 +44,15 @@ def quantize_network(
     layout: str | None = None,
     scale: float | None = None,
     offset: float = 0.0,
+    decode: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
 ) -> QuantEnsemble:
     """A trained spiking network of one's own as an ensemble of one student, measured, with golden vectors.
 
-    network      layers in order (`chain.SUPPORTED`), a `Linear` last: its outputs, averaged over time, are the logits.
+    network      a `nn.Sequential` of layers in order (`chain.SUPPORTED`), a `Linear` last: its outputs, averaged over
+                 time, are the logits. Any other module is read by what its forward does, as a graph: see
+                 `graphs.quantize_traced`, which takes samples as the network does, without bits, layout and offset.
                  Of any floating-point type, on any device, with parametrisations and pruning masks or not; it is left
                  as it is. `snn.Leaky` with either order of reset; `student.LIF` has exactly the deployed order for
                  immediate resets.
@@ -67,6 +69,7 @@ def quantize_network(
     layout       of the calibration samples (`ir.layout`: "NCHW", "NHWC", "NTCHW", ...), where it is not torch's own
                  order or cannot be told from the network's first layer; they are turned to torch's order
     scale        of one step of the int8 input, and its `offset`: q = (x - offset) / scale; see `inputs.make_encoder`
+    decode       of a graph: what becomes of its outputs, a name in `graphs.DECODERS`
     warn_below   share of the samples that the integers must label like the network, run by its own code on the samples
                  themselves (of rates and events: on their spikes); a `SneWarning` below it, below `fail_below` an error
 
@@ -75,9 +78,12 @@ def quantize_network(
     may go on for longer, until readouts, which only add, hold at theirs (2^22 or more).
     Raises `SneError` on a module, setting, shape or value that cannot be deployed.
     """
-    for bound in (warn_below, fail_below):
-        if not 0 <= bound <= 1:
-            raise SneError(f"an agreement of {bound} cannot be asked for", "give shares in 0..1: 0.95 and 0.8, say")
+    check_shares(warn_below, fail_below)
+    if not is_plain_chain(network):
+        return quantize_traced(
+            network, name, calibration, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
+            decode=decode, scale=scale, warn_below=warn_below, fail_below=fail_below,
+        )  # fmt: skip
     own = permanent_copy(network)
     read = modules(own)
     last = read[-1] if read else None
@@ -91,10 +97,10 @@ def quantize_network(
     if len(names) != last.out_features:
         raise SneError(f"{len(names)} class names for {last.out_features} outputs", "give one name for each output")
 
-    samples, understood = _samples(_array(calibration), first, encoder, layout)
+    samples, understood = _samples(array_of(calibration), first, encoder, layout)
     encoder = _encoder(encoder, samples, timesteps, scale, offset)
     samples = fit_to(encoder, samples, first)
-    known = _labels(labels, len(samples), len(names))
+    known = known_labels(labels, len(samples), len(names))
     inputs = encoder.encode(samples)
 
     folded = list(fold_batch_norm(nn.Sequential(*read)))
@@ -108,16 +114,12 @@ def quantize_network(
     expected = witness.outputs(own, _batches(samples, inputs, encoder, first), timesteps if constant else None)
     found = witness.compare(made, inputs, expected, known)
     clipped = beyond(encoder, samples)
-    _judge(found, encoder, clipped, np.abs(samples).max(), known, len(samples), warn_below, fail_below)
-    provenance = {
+    judge(found, encoder, clipped, np.abs(samples).max(), known, len(samples), warn_below, fail_below)
+    provenance = found.record() | {
         "source": "quantize_network",
         "samples": len(samples),
         "input": understood,
-        "agreement": found.agreement,
-        "correlation": round(found.correlation, 4),
-        "accuracy": None if found.accuracy is None else {"float": found.accuracy, "integer": found.integers},
         "clipped": sum(clipped),
-        "saturated": found.saturated,
     }
     made = msgspec.structs.replace(made, provenance=provenance)
     made = with_costs(made, measure(made, ReferenceEngine(made), inputs))
@@ -134,20 +136,6 @@ def input_layout(network: nn.Module, encoder: str, shape: tuple[int, ...] | None
         raise SneError(problem, "give HEIGHT,WIDTH,CHANNELS of the input, and layers in nn.Sequential")
     known = None if shape is None else (shape[0], shape[1], shape[2])
     return layout_for(read[0], encoder == "events", known)
-
-
-def _array(values: Any) -> np.ndarray:
-    """An array or tensor, wherever it lies, as numbers."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.dtype == torch.bfloat16 else values
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise SneError(f"the samples make no array: {error}", "give samples of one shape") from None
-    if array.dtype.kind not in "fiub" or array.ndim < 2 or array.size == 0:
-        raise SneError(f"the samples are {array.dtype}{list(array.shape)}", "give numbers [N, ...]")
-    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _samples(
@@ -187,58 +175,3 @@ def _encoder(
         steps = samples.shape[1] if encoder.kind == "events" else encoder.timesteps
         raise SneError(f"{timesteps} timesteps are asked for, but the input has {steps}", "give the same number")
     return encoder
-
-
-def _labels(labels: Any, count: int, classes: int) -> np.ndarray | None:
-    if labels is None:
-        return None
-    array = np.asarray(labels.detach().cpu() if isinstance(labels, torch.Tensor) else labels)
-    if array.shape != (count,) or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= classes:
-        raise SneError(
-            f"labels are {array.dtype}{list(array.shape)}, for {count} samples of {classes} classes",
-            f"give one whole number in 0..{classes - 1} for each sample",
-        )
-    return array.astype(np.int64)
-
-
-def _judge(
-    found: witness.Comparison,
-    encoder: Encoder,
-    clipped: tuple[float, float],
-    largest: float,
-    labels: np.ndarray | None,
-    count: int,
-    warn_below: float,
-    fail_below: float,
-) -> None:
-    """Warnings of all that a user should know, and an error where the integers are not the network."""
-    below, above = clipped
-    if encoder.kind == "rate" and below:
-        _warn(f"{below:.2%} of the values are negative as rates, and never spike; shift or scale the samples")
-        below = 0.0
-    if below + above:
-        _warn(
-            f"{below + above:.2%} of the values are beyond what the input holds and are clipped: the largest magnitude "
-            f"is {largest:.4g}, a step of int8 {encoder.scale:.4g}; a scale of your own changes that"
-        )
-    for layer, share in found.saturated.items():
-        _warn(f"{share:.2%} of the membranes of {layer} are at their clamp: they hold less than the network's")
-    if labels is not None and found.accuracy is not None:
-        chance = float(np.bincount(labels).max()) / count
-        if found.accuracy <= 1.2 * chance and len(np.unique(labels)) > 1:
-            _warn(
-                f"the network itself is right on {found.accuracy:.1%} of the samples, where the commonest class makes "
-                f"{chance:.1%}: are layout, scaling and labels those it was trained with?"
-            )
-    if found.agreement < fail_below:
-        raise SneError(
-            f"the integers label {found.agreement:.2%} of {count} samples like the network itself, less than "
-            f"{fail_below:.0%}",
-            "check the samples' layout and scale, and bits; fail_below=0 (--fail-below 0) makes the model all the same",
-        )
-    if found.agreement < warn_below:
-        _warn(f"the integers label {found.agreement:.2%} of {count} samples like the network itself")
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, SneWarning, stacklevel=4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import snntorch as snn
@@ -38,6 +39,15 @@ class Comparison:
     integers: float | None
     correlation: float
     saturated: dict[str, float]
+
+    def record(self) -> dict[str, Any]:
+        """As a model's provenance holds it."""
+        return {
+            "agreement": self.agreement,
+            "correlation": round(self.correlation, 4),
+            "accuracy": None if self.accuracy is None else {"float": self.accuracy, "integer": self.integers},
+            "saturated": self.saturated,
+        }
 
 
 def outputs(network: nn.Module, parts: Iterable[Tensor], timesteps: int | None) -> np.ndarray:

@@ -1,0 +1,265 @@
+"""Networks that are no chain, from torch or NIR, as an ensemble of one student that runs a graph.
+
+In: a module or a `.nir` file, and typical samples as the network takes them. Out: a measured `QuantEnsemble` with
+golden vectors, held against the network's own forward (`trace`), or, of NIR, against the file's equations in floating
+point or a network of the writer's framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..check.verify import ReferenceEngine
+from ..errors import SneError
+from ..ir.encoder import Encoder, Shape
+from ..ir.ensemble import QuantEnsemble
+from ..learn.graph import FloatDecoder, FloatGraph
+from ..quantize.calibrate import golden_vectors, measure, with_costs
+from ..quantize.graph import assemble_graph
+from . import witness
+from .from_nir import Reading, read_nir
+from .inputs import beyond, make_encoder
+from .judge import FAIL_BELOW, WARN_BELOW, array_of, judge, known_labels
+from .trace import Traced, trace
+
+BATCH = 64
+DECODERS = {
+    "count": FloatDecoder("count"),
+    "current": FloatDecoder("current"),
+    "first": FloatDecoder("first"),
+    "membrane": FloatDecoder("membrane", "mean"),
+    "membrane-final": FloatDecoder("membrane", "final"),
+    "membrane-highest": FloatDecoder("membrane", "highest"),
+}
+
+
+def decoder(text: str | None) -> FloatDecoder | None:
+    """The decoder of a name in `DECODERS`; None leaves it to the network."""
+    if text is None or text in DECODERS:
+        return None if text is None else DECODERS[text]
+    raise SneError(f"there is no decoder {text!r}", f"give one of: {', '.join(DECODERS)}")
+
+
+def quantize_traced(
+    network: nn.Module,
+    name: str,
+    calibration: Any,
+    *,
+    timesteps: int,
+    labels: Any = None,
+    encoder: Encoder | str | None = None,
+    classes: tuple[str, ...] | None = None,
+    decode: str | None = None,
+    scale: float | None = None,
+    warn_below: float = WARN_BELOW,
+    fail_below: float = FAIL_BELOW,
+) -> QuantEnsemble:
+    """A trained network of torch and snnTorch, whatever its forward does (`trace.SUPPORTED`), measured.
+
+    calibration  samples as the network's forward takes them, [N, ...]; of rasters and frames [N, timesteps, ...], which
+                 a forward may take with time first as well
+    encoder      `direct`: the same sample at every timestep; `events`: rasters of 0 and 1; `frames`: values that
+                 change; `rate`: values are a spike's probability
+    decode       a name in `DECODERS`; by default what the forward returns says it: spikes are counted, membranes and
+                 currents averaged
+
+    The rest is as for `torch.quantize_network`, with the same provenance and the same judgement. Raises `SneError`
+    where the network cannot be deployed, or its integers are not the network.
+    """
+    samples = array_of(calibration)
+    kind = encoder.kind if isinstance(encoder, Encoder) else encoder or "direct"
+    timed = kind in ("events", "frames", "rate")
+    read, axis = _follow(network, samples, kind, timesteps, decoder(decode))
+    maps = as_maps(samples, read.graph.input_shape, kind in ("events", "frames"))
+    made, inputs = _quantized(read.graph, name, maps, encoder or kind, timesteps, scale, classes)
+
+    def asked(rows: slice) -> Tensor:
+        """The network's own answer, to what it was trained with: of rates, to their spikes."""
+        given = samples[rows]
+        if kind == "rate":
+            spikes = made.encoder.spikes(inputs[rows]).swapaxes(0, 1)  # [n, timesteps, height, width, channels]
+            given = np.moveaxis(spikes, -1, 2).reshape(*spikes.shape[:2], *samples.shape[1:])
+        x = torch.from_numpy(np.ascontiguousarray(given, np.float32))
+        return read.witness(x.movedim(1, axis) if timed and axis is not None else x)
+
+    return _measured(made, inputs, samples, asked, labels, warn_below, fail_below, "quantize_network")
+
+
+def quantize_nir(
+    file: Path | str,
+    name: str,
+    calibration: Any,
+    *,
+    timesteps: int,
+    reading: Reading | None = None,
+    own: Callable[[Tensor], Tensor] | None = None,
+    encoder: Encoder | str | None = None,
+    **rest: Any,
+) -> QuantEnsemble:
+    """The network of a `.nir` file, measured; `reading` says what the file leaves open.
+
+    calibration  samples in NIR's order, channels first: [N, ...], or [N, timesteps, ...] for `events` and `frames`
+    own          the network in the framework that wrote it, from a batch of these samples to logits [n, classes]: the
+                 witness; by default the file's equations in double precision
+
+    `rest`: labels, classes, scale, warn_below, fail_below, as for `torch.quantize_network`.
+    """
+    graph = read_nir(file, reading or Reading())
+    kind = encoder.kind if isinstance(encoder, Encoder) else encoder or "direct"
+    samples = array_of(calibration)
+    maps = as_maps(samples, graph.input_shape, kind in ("events", "frames"))
+
+    def asked(rows: slice) -> Tensor:
+        assert own is not None
+        return own(torch.from_numpy(np.ascontiguousarray(samples[rows], np.float32)))
+
+    return _from_graph(
+        graph, name, maps, timesteps, encoder, None if own is None else asked, "quantize_nir", **rest
+    )  # fmt: skip
+
+
+def _from_graph(
+    graph: FloatGraph,
+    name: str,
+    maps: np.ndarray,
+    timesteps: int,
+    encoder: Encoder | str | None,
+    own: Callable[[slice], Tensor] | None,
+    origin: str,
+    *,
+    labels: Any = None,
+    classes: tuple[str, ...] | None = None,
+    scale: float | None = None,
+    warn_below: float = WARN_BELOW,
+    fail_below: float = FAIL_BELOW,
+) -> QuantEnsemble:
+    """Of maps in the package's order; `own` answers for rows of the samples, by default the graph does."""
+    made, inputs = _quantized(graph, name, maps, encoder, timesteps, scale, classes)
+    kind = made.encoder.kind
+
+    def simulated(rows: slice) -> Tensor:
+        given = made.encoder.spikes(inputs[rows]) if kind == "rate" else maps[rows]
+        x = torch.from_numpy(np.ascontiguousarray(given, np.float64))
+        if kind == "direct":
+            return graph.simulate(x, timesteps).logits
+        return graph.simulate(x if kind == "rate" else x.transpose(0, 1)).logits
+
+    return _measured(made, inputs, maps, own or simulated, labels, warn_below, fail_below, origin)
+
+
+def channels_first(samples: np.ndarray) -> np.ndarray:
+    """Samples [..., height, width, channels] as [..., channels, height, width]."""
+    moved: np.ndarray = np.moveaxis(samples, -1, -3)
+    return moved
+
+
+def samples_for(
+    network: nn.Module, samples: np.ndarray, encoder: str, timesteps: int, decode: str | None = None
+) -> np.ndarray:
+    """Samples in the package's order, [N, height, width, channels] or of rasters [N, timesteps, ...], in the form that
+    a network's forward takes: channels first, without a height of 1, without a single channel, or flat.
+
+    Raises `SneError` where it takes none of these.
+    """
+    timed = encoder in ("events", "frames")
+    first = channels_first(samples)
+    leading, (channels, height, width) = first.shape[: 1 + timed], first.shape[-3:]
+    forms: list[tuple[int, ...]] = [(channels, height, width)]
+    forms += [(channels, width)] if height == 1 else []
+    forms += [(height, width)] if channels == 1 and height > 1 else []
+    forms += [(channels * height * width,)]
+    refused = None
+    for form in forms:
+        made = first.reshape(*leading, *form)
+        try:
+            _follow(network, made, encoder, timesteps, decoder(decode))
+            return made
+        except SneError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _follow(
+    network: nn.Module, samples: np.ndarray, kind: str, timesteps: int, decode: FloatDecoder | None
+) -> tuple[Traced, int | None]:
+    """The network, followed on a few samples, and the axis of time that it takes."""
+    few = torch.from_numpy(np.ascontiguousarray(samples[:2], np.float32))
+    if kind == "direct":
+        return trace(network, few, timesteps, decode=decode), None
+    if kind == "rate":
+        few = few[:, None].expand(len(few), timesteps, *few.shape[1:])
+    refused = None
+    for axis in (0, 1):  # snnTorch's order, then that of tonic's batches
+        try:
+            return trace(network, few.movedim(1, axis).contiguous(), timesteps, time_axis=axis, decode=decode), axis
+        except SneError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _quantized(
+    graph: FloatGraph,
+    name: str,
+    maps: np.ndarray,
+    encoder: Encoder | str | None,
+    timesteps: int,
+    scale: float | None,
+    classes: tuple[str, ...] | None,
+) -> tuple[QuantEnsemble, np.ndarray]:
+    """The integers, and samples [N, (timesteps,) height, width, channels] as device bytes."""
+    if not isinstance(encoder, Encoder):
+        encoder = make_encoder(encoder or "direct", maps, timesteps, graph.input_shape, scale=scale)
+    if encoder.timesteps != timesteps or (encoder.kind in ("events", "frames") and maps.shape[1] != timesteps):
+        raise SneError(f"{timesteps} timesteps are asked for, but the input has others", "give the same number")
+    return assemble_graph(graph, name, encoder, classes), encoder.encode(maps)
+
+
+def as_maps(samples: np.ndarray, shape: Shape, timed: bool) -> np.ndarray:
+    """Samples in torch's order, channels first, as [N, height, width, channels], with `timed` [N, timesteps, ...]."""
+    height, width, channels = shape
+    leading = samples.shape[: 1 + timed]
+    if int(np.prod(samples.shape[1 + timed :])) != height * width * channels:
+        raise SneError(
+            f"samples of shape {list(samples.shape[1 + timed :])} do not fit the network's input {shape}, (height, "
+            "width, channels)",
+            "give samples as the network takes them",
+        )
+    maps: np.ndarray = np.moveaxis(samples.reshape(*leading, channels, height, width), -3, -1)
+    return maps
+
+
+def _measured(
+    made: QuantEnsemble,
+    inputs: np.ndarray,
+    samples: np.ndarray,
+    asked: Callable[[slice], Tensor],
+    labels: Any,
+    warn_below: float,
+    fail_below: float,
+    origin: str,
+) -> QuantEnsemble:
+    """The integers held against the network, with costs and golden vectors."""
+
+    def answers() -> Iterator[np.ndarray]:
+        for start in range(0, len(samples), BATCH):
+            yield asked(slice(start, start + BATCH)).double().numpy()
+
+    known = known_labels(labels, len(samples), len(made.classes))
+    found = witness.compare(made, inputs, np.concatenate(list(answers())), known)
+    clipped = beyond(made.encoder, samples)
+    judge(found, made.encoder, clipped, float(np.abs(samples).max()), known, len(samples), warn_below, fail_below)
+    provenance = found.record() | {"source": origin, "samples": len(samples), "clipped": sum(clipped)}
+    made = msgspec.structs.replace(made, provenance=provenance)
+    engine = ReferenceEngine(made)
+    made = with_costs(made, measure(made, engine, inputs))
+    vectors = golden_vectors(ReferenceEngine(made), inputs[:32], None if known is None else known[:32])
+    return msgspec.structs.replace(made, vectors=vectors)

@@ -1,0 +1,93 @@
+"""What users bring, checked, and how what was made of it is judged: the same for chains and graphs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import SneError, SneWarning
+from ..ir.encoder import Encoder
+from . import witness
+
+WARN_BELOW = 0.95
+FAIL_BELOW = 0.8
+
+
+def check_shares(*shares: float) -> None:
+    """Raise `SneError` where an agreement is asked for that cannot be."""
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise SneError(f"an agreement of {share} cannot be asked for", "give shares in 0..1: 0.95 and 0.8, say")
+
+
+def array_of(values: Any) -> np.ndarray:
+    """An array or tensor, wherever it lies, as numbers."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise SneError(f"the samples make no array: {error}", "give samples of one shape") from None
+    if array.dtype.kind not in "fiub" or array.ndim < 2 or array.size == 0:
+        raise SneError(f"the samples are {array.dtype}{list(array.shape)}", "give numbers [N, ...]")
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def known_labels(labels: Any, count: int, classes: int) -> np.ndarray | None:
+    """A user's labels as int64 [count], or None; `SneError` where they are not one of `classes` for each sample."""
+    if labels is None:
+        return None
+    array = np.asarray(labels.detach().cpu() if isinstance(labels, torch.Tensor) else labels)
+    if array.shape != (count,) or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= classes:
+        raise SneError(
+            f"labels are {array.dtype}{list(array.shape)}, for {count} samples of {classes} classes",
+            f"give one whole number in 0..{classes - 1} for each sample",
+        )
+    return array.astype(np.int64)
+
+
+def judge(
+    found: witness.Comparison,
+    encoder: Encoder,
+    clipped: tuple[float, float],
+    largest: float,
+    labels: np.ndarray | None,
+    count: int,
+    warn_below: float,
+    fail_below: float,
+) -> None:
+    """Warnings of all that a user should know, and an error where the integers are not the network."""
+    below, above = clipped
+    if encoder.kind == "rate" and below:
+        _warn(f"{below:.2%} of the values are negative as rates, and never spike; shift or scale the samples")
+        below = 0.0
+    if below + above:
+        _warn(
+            f"{below + above:.2%} of the values are beyond what the input holds and are clipped: the largest magnitude "
+            f"is {largest:.4g}, a step of int8 {encoder.scale:.4g}; a scale of your own changes that"
+        )
+    for layer, share in found.saturated.items():
+        _warn(f"{share:.2%} of the membranes of {layer} are at their clamp: they hold less than the network's")
+    if labels is not None and found.accuracy is not None:
+        chance = float(np.bincount(labels).max()) / count
+        if found.accuracy <= 1.2 * chance and len(np.unique(labels)) > 1:
+            _warn(
+                f"the network itself is right on {found.accuracy:.1%} of the samples, where the commonest class makes "
+                f"{chance:.1%}: are layout, scaling and labels those it was trained with?"
+            )
+    if found.agreement < fail_below:
+        raise SneError(
+            f"the integers label {found.agreement:.2%} of {count} samples like the network itself, less than "
+            f"{fail_below:.0%}",
+            "check the samples' layout and scale, and bits; fail_below=0 (--fail-below 0) makes the model all the same",
+        )
+    if found.agreement < warn_below:
+        _warn(f"the integers label {found.agreement:.2%} of {count} samples like the network itself")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, SneWarning, stacklevel=4)
