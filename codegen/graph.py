@@ -146,7 +146,7 @@ class _Made:
             "plain" if plain else "any" if neuron.spikes else "li",
             f"i{p.width}",
             f"{decay}{'' if shift is None else shift}",
-            reset.lower(),
+            reset.lower().replace("no_reset", "stays"),
             *(["clamp"] if clamp else []),
             *(["each"] if each_drive else []),
             *([f"cuba_i{p.current_width}_{current_decay}_{current_value}"] if p.current_width else []),
