@@ -34,7 +34,7 @@ __attribute__((naked)) void systick_interrupt(void)
 #if BOARD_CLOCK_HZ && !defined(__ARM_ARCH_6M__)
 static const uint32_t DEMCR = 0xe000edfcu, DWT_CTRL = 0xe0001000u, DWT_CYCCNT = 0xe0001004u, DWT_LAR = 0xe0001fb0u;
 
-static void dwt_start(void)
+static void start_dwt(void)
 {
     *core_register(DEMCR) |= 1u << 24;
     *core_register(DWT_LAR) = 0xc5acce55u; /* a Cortex-M7 wants its key; others ignore it */
@@ -42,16 +42,16 @@ static void dwt_start(void)
     *core_register(DWT_CYCCNT) = 0;
 }
 
-static uint32_t dwt_read(void)
+static uint32_t read_dwt(void)
 {
     return *core_register(DWT_CYCCNT);
 }
 #else
-static void dwt_start(void)
+static void start_dwt(void)
 {
 }
 
-static uint32_t dwt_read(void)
+static uint32_t read_dwt(void)
 {
     return 0;
 }
@@ -72,7 +72,7 @@ void counter_start(void *context)
 {
     (void)context;
     if (has_dwt) {
-        dwt_start();
+        start_dwt();
         return;
     }
     /* From a standing start each time, so that equal work reads equal whatever the phase of the clock. */
@@ -90,7 +90,7 @@ uint64_t counter_read(void *context)
     uint64_t ticks;
     (void)context;
     if (has_dwt) {
-        return dwt_read();
+        return read_dwt();
     }
     do {
         high = wraps;
@@ -133,9 +133,9 @@ static uint64_t loop_count(void)
 sne_counter counter_init(void)
 {
     uint64_t count;
-    dwt_start();
+    start_dwt();
     spin();
-    has_dwt = dwt_read() != 0;
+    has_dwt = read_dwt() != 0;
     if (has_dwt) {
         kind = SNE_COUNTER_CYCLES;
         return SNE_COUNTER_CYCLES;

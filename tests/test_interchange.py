@@ -296,7 +296,6 @@ def wide_thresholds() -> nn.Sequential:
 
 
 OTHERWISE: dict[str, tuple[Callable[[], nn.Sequential], str]] = {
-    "a Sequential with a forward of its own": (lambda: Residual(*dense(12)), "Residual"),
     "one inside": (lambda: nn.Sequential(Residual(*dense(12))), "forward of its own"),
     "a subclass of Linear": (lambda: nn.Sequential(Doubled(12, 8), leaky(), nn.Linear(8, CLASSES)), "Doubled"),
     "a subclass of Leaky": (lambda: dense(12, lambda: Loud(beta=0.5, init_hidden=True)), "Loud"),

@@ -135,7 +135,7 @@ def trace(
         with follower:
             if looping:
                 follower.know(sample, _Raster(time_axis) if time_axis is not None else _input(sample))
-                made = own(sample)
+                made = _run(own, sample)
                 outputs = [follower.value(tensor) for tensor in _tensors(made)]
             else:
                 calls = []
@@ -143,7 +143,7 @@ def trace(
                     x = sample if time_axis is None else sample.select(time_axis, t)
                     x = x.clone()
                     follower.know(x, _input(x, None if time_axis is None else t))
-                    calls.append([follower.value(tensor) for tensor in _tensors(own(x))])
+                    calls.append([follower.value(tensor) for tensor in _tensors(_run(own, x))])
                 outputs = [_Record(values, 0) for values in zip(*calls, strict=True)]
     follower.check_calls(steps)
     try:
@@ -199,6 +199,19 @@ def _loops(network: nn.Module, sample: Tensor, neurons: dict[nn.Module, str]) ->
         for handle in handles:
             handle.remove()
     return max(calls.values()) > 1
+
+
+def _run(network: nn.Module, x: Tensor) -> Any:
+    """What the network's own forward returns."""
+    try:
+        return network(x)
+    except SneError:
+        raise
+    except Exception as error:  # a forward is anyone's code
+        raise SneError(
+            f"the network's forward failed on samples of shape {list(x.shape)}: {error}",
+            "run it by itself first, on samples of that shape; neurons in nn.Sequential need init_hidden=True",
+        ) from None
 
 
 def _axis_length(sample: Tensor, time_axis: int | None, timesteps: int) -> int:

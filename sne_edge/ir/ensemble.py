@@ -32,7 +32,7 @@ LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
 # Names that the generated C, the firmware and C itself have for files and functions of their own: a model's C called by
 # one would meet it. The prefixes sne and sne_ are the runtime's.
 _MET = re.compile(
-    r"run|stream|student_\d+|main|startup|counter|stack|served_model|board|port|uart(_.*)?|assert|complex|ctype|errno|fenv"
+    r"run|stream|student_\d+|main|startup|counter|stack|served(_model)?|board|port|uart(_.*)?|assert|complex|ctype|errno|fenv"
     r"|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(align|arg|atomic|bool|def|int|io|lib|noreturn)|string|tgmath"
     r"|threads|time|uchar|wchar|wctype"
 )

@@ -59,7 +59,10 @@ def _weights(path: Path, place: str) -> bytes:
     try:
         if not file.resolve().is_relative_to(path.parent.resolve()):
             raise SneError(f"{path} names weights at {place!r}, a link that leaves its folder", WHOLE_HINT)
-        return read_file(file, 2**32, hint=WHOLE_HINT)
+        try:
+            return read_file(file, 2**32, hint=WHOLE_HINT)
+        except SneError as error:
+            raise SneError(f"weights of {path}: {error.message}", WHOLE_HINT) from None
     except (OSError, ValueError, RuntimeError) as error:  # a name with a zero, a loop of links
         told = getattr(error, "strerror", None) or error
         raise SneError(f"cannot read {file}, weights of {path}: {told}", WHOLE_HINT) from None
