@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .data.dataset import load_dataset
     from .deploy.export import export as export_model
     from .deploy.host import HostModel
-    from .errors import SneError
+    from .errors import SneError, SneWarning
+    from .interchange.from_nir import Reading as NirReading
     from .interchange.graphs import quantize_nir
     from .interchange.torch import quantize_network
     from .ir.artifact import load, save
@@ -37,8 +38,10 @@ __all__ = [
     "FloatPopulation",
     "FloatProjection",
     "HostModel",
+    "NirReading",
     "QuantEnsemble",
     "SneError",
+    "SneWarning",
     "TrainConfig",
     "export_model",
     "load",
@@ -61,8 +64,10 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "FloatPopulation": ("learn.graph", "FloatPopulation"),
     "FloatProjection": ("learn.graph", "FloatProjection"),
     "HostModel": ("deploy.host", "HostModel"),
+    "NirReading": ("interchange.from_nir", "Reading"),
     "QuantEnsemble": ("ir.ensemble", "QuantEnsemble"),
     "SneError": ("errors", "SneError"),
+    "SneWarning": ("errors", "SneWarning"),
     "TrainConfig": ("pipeline.config", "TrainConfig"),
     "export_model": ("deploy.export", "export"),
     "load": ("ir.artifact", "load"),

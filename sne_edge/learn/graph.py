@@ -283,7 +283,7 @@ class _Neurons:
 
     def __init__(self, population: FloatPopulation, count: int, dtype: torch.dtype) -> None:
         def values(array: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array, np.float64)).to(dtype)
+            return torch.from_numpy(np.array(array, np.float64)).to(dtype)
 
         self.population = population
         self.bias, self.beta = values(population.bias), values(population.beta)
