@@ -21,7 +21,7 @@ ROOMS = {  # room -> modules that lay beside each other before
     "deploy": "analysis boards build doctor export host targets",
     "interchange": "script",
     "ir": "artifact encoder frontend neuron",
-    "learn": "baseline distill executor fit onnx_teacher partition student teacher tuning",
+    "learn": "baseline distill executor fit onnx_teacher partition teacher tuning",
     "link": "bench connect device qemu transport wire",
     "pipeline": "presets recalibrate",
     "quantize": "calibrate early routes",
@@ -45,6 +45,7 @@ MOVED |= {
         "ir.neuron",
     ],
     "policy": ["ir.policy", "ir.schedule"],
+    "student": ["learn.student", "learn.neurons", "learn.integers"],
     "train": ["pipeline.train", "pipeline.config", "pipeline.stages"],
 }
 

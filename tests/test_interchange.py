@@ -22,7 +22,7 @@ from sne_edge.interchange.torch import quantize_network
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.neuron import INT16
-from sne_edge.learn.student import LIF
+from sne_edge.learn.neurons import LIF
 
 CLASSES, STEPS = 4, 4
 

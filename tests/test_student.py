@@ -12,8 +12,10 @@ from sne_edge.errors import SneError
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.neuron import Decay
 from sne_edge.learn.distill import Lessons, Recipe, distill, parts_of, prefix_accuracy
+from sne_edge.learn.integers import fold_batch_norm, membrane_unit, nearest_decay
+from sne_edge.learn.neurons import LIF, fire, unroll
 from sne_edge.learn.partition import Partition
-from sne_edge.learn.student import LIF, Body, Ensemble, fire, fold_batch_norm, membrane_unit, nearest_decay, unroll
+from sne_edge.learn.student import Body, Ensemble
 from sne_edge.quantize.quantize import quantize_ensemble
 
 CLASSES = ("a", "b", "c")

@@ -20,7 +20,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from ..errors import SneError
-from ..learn.student import LIF
+from ..learn.neurons import LIF
 from ..quantize.chain import SUPPORTED
 
 IDLE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)  # what does nothing in evaluation

@@ -19,7 +19,7 @@ from ..errors import SneError
 from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
 from ..ir.layout import LayoutFinder, describe, sample_shape, stated_layout, to_samples
-from ..learn.student import fold_batch_norm
+from ..learn.integers import fold_batch_norm
 from ..quantize.calibrate import golden_vectors, measure, with_costs
 from ..quantize.quantize import assemble
 from . import witness
@@ -54,7 +54,7 @@ def quantize_network(
                  time, are the logits. Any other module is read by what its forward does, as a graph: see
                  `graphs.quantize_traced`, which takes samples as the network does, without bits, layout and offset.
                  Of any floating-point type, on any device, with parametrisations and pruning masks or not; it is left
-                 as it is. `snn.Leaky` with either order of reset; `student.LIF` has exactly the deployed order for
+                 as it is. `snn.Leaky` with either order of reset; `neurons.LIF` has exactly the deployed order for
                  immediate resets.
     calibration  samples as the network takes them, array or tensor, float [N, ...], or 0/1 [N, timesteps, ...] for raw
                  events. They set the input's scale where nothing else does, cost is measured on them, and the network

@@ -18,7 +18,8 @@ from torch.nn import functional
 from ..errors import SneError
 from ..ir.encoder import Shape
 from .fit import Plan, Progress, distillation_loss, fit, quiet
-from .student import Body, fake_quantize, fold_batch_norm, through
+from .integers import fake_quantize, fold_batch_norm, through
+from .student import Body
 from .teacher import accuracy, to_torch
 
 LOW, HIGH = -128, 127  # an activation

@@ -6,190 +6,20 @@ In: a body's sizes, a `Partition`. Out: modules that train with snnTorch's surro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import snntorch as snn
 import torch
-from snntorch import surrogate
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SneError
 from ..ir.encoder import Encoder, Shape
-from ..ir.neuron import Decay
+from .integers import fake_quantize, fold_batch_norm, membrane_unit, through, weight_limit
+from .neurons import LIF, unroll
 from .partition import Partition
 
-ALPHA = 2.0  # of the arctangent surrogate gradient (Fang et al. 2021, arXiv 2007.05785)
-CLIPPED = (1.0, 0.93, 0.87, 0.81, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # shares of a channel's range to try with 4 bits
 MAX_SIZE = 4096  # of a body's channels, kernels, strides and dense layers
-CONSTANT_MAX = 2**14  # largest bias or threshold in units of its membrane: leaves 16-bit membranes possible
-
-
-class LIF(snn.Leaky):  # type: ignore[misc]
-    """`snn.Leaky(reset_delay=False)` in the deployed order.
-
-        v = beta v + I      s = v > threshold      v = v - s threshold, or (1 - s) v
-
-    snnTorch's own differs from that order where a membrane still is above threshold after its reset: it takes another
-    threshold off before it compares. `shift` k makes the leak beta = 1 - 2^-k, a shift on the device; with `learn` beta
-    is a parameter that starts there, and a q15 factor on the device where it ends elsewhere. With `init_hidden` the
-    neurons keep their membranes themselves, as snnTorch's do, and return spikes alone: a layer of `nn.Sequential`.
-    """
-
-    def __init__(
-        self,
-        shift: int = 1,
-        threshold: float = 1.0,
-        reset_mechanism: str = "subtract",
-        learn: bool = False,
-        init_hidden: bool = False,
-    ) -> None:
-        super().__init__(
-            beta=1.0 - 2.0**-shift,
-            learn_beta=learn,
-            threshold=threshold,
-            spike_grad=surrogate.atan(alpha=ALPHA),
-            reset_mechanism=reset_mechanism,
-            reset_delay=False,
-            init_hidden=init_hidden,
-        )
-        self.shift, self.level, self.learn = shift, threshold, learn
-        self.unit: Tensor | None = None  # integer form: the real value of one membrane unit, [channels, 1, ...]
-
-    @property
-    def decay(self) -> Decay:
-        """The leak as the device has it."""
-        return nearest_decay(float(self.beta.detach())) if self.learn else Decay("shift", self.shift)
-
-    def forward(self, current: Tensor, membrane: Tensor | None = None) -> tuple[Tensor, Tensor] | Tensor:
-        """One timestep: spikes 0/1 and the membrane after the reset, both like `current`; with `init_hidden` the spikes
-        alone."""
-        if self.init_hidden:
-            kept: Tensor = self.mem  # type: ignore[has-type]
-            membrane = kept if kept.shape == current.shape else None
-        beta = self.beta.clamp(0, 1) if self.learn else 1.0 - 2.0**-self.shift
-        v = current if membrane is None else beta * membrane + current
-        spike: Tensor = self.spike_grad(v - self.threshold)
-        left = v - spike * self.threshold if self.reset_mechanism == "subtract" else v - spike * v
-        if self.init_hidden:
-            self.mem = left
-            return spike
-        return spike, left
-
-
-class _Unrolled(torch.autograd.Function):
-    """All timesteps of a `LIF` that resets by subtraction, with backpropagation through time in few operations."""
-
-    @staticmethod
-    def forward(ctx: Any, currents: Tensor, neurons: LIF, beta: Tensor) -> Tensor:
-        """Spikes for currents, both [timesteps, N, ...]; beta is the neurons', for its gradient.
-
-        In integer form the leak is floored as the device floors it, and a membrane must pass the threshold by more than
-        float32's errors.
-        """
-        unit, threshold = neurons.unit, neurons.level
-        level = threshold if unit is None else threshold + unit / 2
-        membranes, spikes = torch.empty_like(currents, dtype=torch.float32), torch.empty_like(currents)
-        v = currents[0]
-        for t, current in enumerate(currents):
-            if t > 0:
-                left = torch.sub(membranes[t - 1], spikes[t - 1], alpha=threshold)
-                if unit is not None:
-                    v = current + left - _integer_leak(left, unit, neurons.decay)
-                elif neurons.learn:
-                    v = current + left * neurons.beta.clamp(0, 1)
-                else:
-                    v = current + left - left * 2.0**-neurons.shift
-            membranes[t] = v
-            spikes[t] = v > level
-        ctx.save_for_backward(membranes)
-        ctx.neurons = neurons
-        return spikes
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor | None]:
-        """dv = dm + ds s'(v); ds = gradient - threshold dm; dm = beta dv of the next timestep; s' is the surrogate.
-
-        A learnt beta gets the sum of dv times the membrane that was left.
-        """
-        neurons: LIF = ctx.neurons
-        factor = float(neurons.beta.clamp(0, 1)) if neurons.learn else 1.0 - 2.0**-neurons.shift
-        learnt = _after_reset(ctx.saved_tensors[0], neurons) if ctx.needs_input_grad[2] else None
-        x = ctx.saved_tensors[0].sub(neurons.level).mul_(torch.pi / 2 * ALPHA)
-        slope = x.square_().add_(1).reciprocal_().mul_(ALPHA / 2)  # s' = (alpha / 2) / (1 + (pi alpha x / 2)^2)
-        ds = torch.empty_like(slope).copy_(grads[0])  # one type and order of memory: mixed ones are slow
-        result = slope
-        dm = torch.zeros_like(slope[0])
-        for t in reversed(range(len(slope))):
-            dv = torch.addcmul(dm, ds[t].sub_(dm, alpha=neurons.level), slope[t], out=result[t])
-            dm = torch.mul(dv, factor)
-        if learnt is None:
-            return result, None, None
-        return result, None, (result[1:] * learnt[:-1]).sum().to(neurons.beta.dtype)
-
-
-def _after_reset(membranes: Tensor, neurons: LIF) -> Tensor:
-    """Membranes once those that spiked have lost a threshold."""
-    unit = neurons.unit
-    level = neurons.level if unit is None else neurons.level + unit / 2
-    return membranes - (membranes > level) * neurons.level
-
-
-def _integer_leak(membrane: Tensor, unit: Tensor, decay: Decay) -> Tensor:
-    """What membranes, whole numbers of `unit`, lose to a leak that the device floors."""
-    if decay.kind == "none":
-        return torch.zeros_like(membrane)
-    if decay.kind == "q15":
-        whole = torch.round(membrane / unit).double()  # exact: products stay below 2^53
-        return ((whole - torch.floor(whole * decay.value / 2**15)) * unit).to(membrane.dtype)
-    return torch.floor(membrane * 2.0**-decay.value / unit + 0.5 * 2.0**-decay.value) * unit
-
-
-def nearest_decay(beta: float) -> Decay:
-    """A shift where beta is 1 - 2^-k to float32's precision, none at 1, else the nearest q15."""
-    for k in range(1, 16):
-        if abs(beta - (1.0 - 2.0**-k)) < 1e-7:
-            return Decay("shift", k)
-    return Decay() if beta >= 1.0 - 2.0**-16 else Decay("q15", max(0, min(32767, round(beta * 32768))))
-
-
-def unroll(
-    layers: Iterable[nn.Module],
-    x: Tensor,
-    timesteps: int,
-    constant: bool = True,
-    watch: Callable[[Tensor], None] | None = None,
-) -> Tensor:
-    """Run a chain layer by layer through all timesteps; [timesteps, N, ...].
-
-    `x`: [N, ...] where it is `constant` over time (then what comes before the first neurons is computed once), else
-    [timesteps, N, ...]. Neurons start at rest. `watch` is shown the spikes of each layer of neurons.
-    """
-    for layer in layers:
-        if isinstance(layer, LIF):
-            x = fire(layer, x.expand(timesteps, *x.shape) if constant else x)
-            constant = False
-            if watch is not None:
-                watch(x)
-        elif constant:
-            x = layer(x)
-        else:
-            x = layer(x.flatten(0, 1)).unflatten(0, (timesteps, -1))
-    return x.expand(timesteps, *x.shape) if constant else x
-
-
-def fire(neurons: LIF, currents: Tensor) -> Tensor:
-    """Spikes of one layer of neurons, from rest, for currents [timesteps, N, ...]."""
-    if neurons.reset_mechanism == "subtract":
-        out: Tensor = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
-        return out
-    spikes, membrane = [], None
-    for current in currents:
-        spike, membrane = neurons(current, membrane)
-        spikes.append(spike)
-    return torch.stack(spikes)
 
 
 @dataclass(frozen=True)
@@ -342,45 +172,6 @@ def folded_readout(student: Student, head: nn.Linear) -> tuple[Tensor, Tensor]:
     return head.weight @ student.readout.weight, head.weight @ student.readout.bias + head.bias
 
 
-def weight_limit(bits: int) -> int:
-    """The largest magnitude that quantisation gives a weight: 127 or 7."""
-    return (1 << bits - 1) - 1
-
-
-def membrane_unit(
-    weight: Tensor, bias: Tensor | None, threshold: Tensor | float, input_unit: float, bits: int = 8
-) -> Tensor:
-    """Real value of one unit of an integer membrane, [channels], for weight [channels, ...].
-
-    The finest for which a channel's weights are within +-`weight_limit` times `input_unit` (the worth of one unit of
-    input) and bias and threshold within `CONSTANT_MAX`, made a little coarser so that the threshold is a whole number.
-    With 4 bits, that of a share of the channel's range, the largest weights being clipped, at which the weights'
-    squared error is least.
-    """
-    level = torch.as_tensor(threshold, dtype=weight.dtype).expand(len(weight))
-    constant = level if bias is None else torch.maximum(level, bias.abs())
-    limit = weight_limit(bits)
-    range_unit = weight.abs().flatten(1).amax(dim=1) * (input_unit / limit)
-
-    def whole(unit: Tensor) -> Tensor:
-        finest = torch.maximum(unit, constant / CONSTANT_MAX)
-        steps = torch.floor(level / finest)
-        return torch.where(steps >= 1, level / steps.clamp_min(1), finest)
-
-    if bits == 8:
-        return whole(range_unit)
-    units = torch.stack([whole(range_unit * share) for share in CLIPPED])
-    step = (units.double() / input_unit)[:, :, None]
-    exact = weight.double().flatten(1)
-    error = (torch.round(exact / step).clamp(-limit, limit) * step - exact).square().sum(dim=2)
-    return units.gather(0, error.argmin(dim=0, keepdim=True))[0]
-
-
-def through(value: Tensor, rounded: Tensor) -> Tensor:
-    """`rounded`, with the gradient of `value` (straight-through estimator)."""
-    return value + (rounded - value).detach()
-
-
 class Rounded(nn.Module):
     """A convolution or linear layer before LIF neurons, with the weights and biases its integers will have."""
 
@@ -401,45 +192,3 @@ class Rounded(nn.Module):
         if isinstance(self.layer, nn.Linear):
             return functional.linear(x, weight, bias)
         return functional.conv2d(x, weight, bias, self.layer.stride, self.layer.padding)
-
-
-def fake_quantize(weight: Tensor) -> Tensor:
-    """Weights [channels, n] rounded to int8 by channel, scale max|w| / 127."""
-    scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127
-    return through(weight, torch.round(weight / scale) * scale)
-
-
-def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
-    """The chain as it is in evaluation, with each batch norm folded in the layer before it.
-
-    w' = w g / sd, b' = (b - mean) g / sd + beta. Folded layers are copies.
-    Raises `SneError` where a batch norm follows neither a convolution nor a linear layer.
-    """
-    folded: list[nn.Module] = []
-    for layer in layers:
-        if not isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            folded.append(layer)
-            continue
-        before = folded[-1] if folded else None
-        if not isinstance(before, nn.Conv1d | nn.Conv2d | nn.Linear) or layer.running_var is None:
-            raise SneError(
-                "a batch norm follows neither a convolution nor a linear layer, or keeps no statistics",
-                "put it right after the weights it normalises, with track_running_stats=True",
-            )
-        folded[-1] = _absorb(before, layer)
-    return nn.Sequential(*folded)
-
-
-def _absorb(layer: nn.Conv1d | nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
-    import copy
-
-    assert norm.running_mean is not None and norm.running_var is not None
-    with torch.no_grad():
-        gain = torch.rsqrt(norm.running_var + norm.eps)
-        shift = -norm.running_mean * gain
-        if norm.affine:
-            gain, shift = gain * norm.weight, shift * norm.weight + norm.bias
-        merged = copy.deepcopy(layer)
-        merged.weight = nn.Parameter(layer.weight * gain.reshape(-1, *[1] * (layer.weight.dim() - 1)))
-        merged.bias = nn.Parameter(shift if layer.bias is None else layer.bias * gain + shift)
-    return merged

@@ -2,7 +2,7 @@
 
 In: the modules of a student's body, or of anyone's network, in order, as they are in evaluation. Out: `ir.layers`. A
 spike is 0 or 1, so weight, bias and threshold of an output channel share one scale, the membrane's unit
-(`student.membrane_unit`): w_int = round(w / unit), likewise bias and threshold.
+(`integers.membrane_unit`): w_int = round(w / unit), likewise bias and threshold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..ir.encoder import Encoder, Shape
 from ..ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, SynapticLayer, size, window_out
 from ..ir.neuron import CLAMP_INT32, Bound, Neuron
 from ..ir.proof import prove_layer
-from ..learn.student import membrane_unit, nearest_decay, weight_limit
+from ..learn.integers import membrane_unit, nearest_decay, weight_limit
 
 SUPPORTED = (
     "convolutions, Linear, AvgPool, MaxPool, Flatten, Dropout, Identity, a batch norm after weights, and snntorch.Leaky"

@@ -27,7 +27,7 @@ from ..ir.student import QuantStudent
 from ..ir.vectors import no_vectors
 from ..learn.graph import INPUT as FLOAT_INPUT
 from ..learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
-from ..learn.student import membrane_unit, nearest_decay, weight_limit
+from ..learn.integers import membrane_unit, nearest_decay, weight_limit
 from .calibrate import golden_vectors, measure, with_costs
 from .chain import CLAMPS_INT16, READOUT_LEAST, READOUT_MOST
 from .quantize import GAIN_MAX, REACH_MAX

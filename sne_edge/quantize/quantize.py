@@ -18,7 +18,8 @@ from ..ir.layers import Linear
 from ..ir.policy import ActivationPolicy
 from ..ir.student import QuantStudent
 from ..ir.vectors import no_vectors
-from ..learn.student import Ensemble, Student, fold_batch_norm, folded_readout
+from ..learn.integers import fold_batch_norm
+from ..learn.student import Ensemble, Student, folded_readout
 from .chain import Chain, integers
 
 GAIN_MAX = 2**12 - 1
