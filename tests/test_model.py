@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -424,3 +425,28 @@ def test_pairs_of_an_axis_are_counted_without_making_them(made: QuantEnsemble) -
                     pairs = through_pool(pairs, pool, axis)
                 assert axis_pairs(layer, pools, axis) == sum(map(len, pairs))
             pools = ()
+
+
+def test_a_proof_that_would_take_minutes_is_refused_before_it_begins() -> None:
+    """1,000 channels with the slowest leak for 65,535 timesteps: seconds a layer, where it is tried."""
+    encoder, rng = Encoder("direct", (1, 1, 1), 65535), np.random.default_rng(0)
+
+    def layer(inputs: int, outputs: int, neuron: Neuron) -> Linear:
+        return Linear(
+            in_shape=(1, 1, inputs), out_shape=(1, 1, outputs),
+            weight=rng.integers(-127, 128, (outputs, inputs), dtype=np.int8), bias=np.zeros(outputs, np.int32),
+            threshold=np.full(outputs, 9 * (neuron.kind == "lif"), np.int32), scale=np.ones(outputs), neuron=neuron,
+            bound=Bound(0, 0),
+        )  # fmt: skip
+
+    slow = Neuron("lif", Decay("shift", 15))
+    chain = [layer(a, b, slow) for a, b in ((1, 1000), (1000, 1), (1, 1000), (1000, 1), (1, 1000), (1000, 1))]
+    chain.append(layer(1, 2, Neuron("li", Decay("shift", 15), "none")))
+    whole = QuantStudent(tuple(chain), (), np.ones(2, np.int32), np.zeros(2, np.int32))
+    started = time.process_time()
+    with pytest.raises(ValueError, match="more than can be proven"):
+        QuantEnsemble(
+            name="slow", encoder=encoder, students=(whole,), bias=np.zeros(2, np.int32), order=(0,), classes=("a", "b"),
+            logit_scale=1.0, policy=ActivationPolicy("all"), vectors=no_vectors(encoder, 2, (whole,)),
+        )  # fmt: skip
+    assert time.process_time() - started < 2

@@ -17,7 +17,7 @@ from .frontend import LogMel
 from .graph import Graph
 from .graph_proof import check_graph, kept_graph_bytes
 from .layers import Depthwise, Linear, MaxPool, SynapticLayer, size
-from .limits import MAX_MEMBRANE_BYTES, check_limits, kept_bytes
+from .limits import MAX_MEMBRANE_BYTES, MAX_PROOF, check_limits, kept_bytes
 from .policy import ActivationPolicy, check_policy, pair_row
 from .proof import multiplicities, prove_layer, worst_ops
 from .student import QuantStudent, firing_layers
@@ -103,6 +103,13 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
         check(worst < 2**32, f"an inference can take {worst} operations, more than a 32-bit counter holds")
         updates = sum(student.neurons for student in self.students) * self.encoder.timesteps
         check(updates < 2**32, f"an inference takes {updates} neuron updates, more than a 32-bit counter holds")
+        proof = self.encoder.timesteps * sum(
+            student.neurons
+            if isinstance(student.graph, Graph)
+            else sum(layer.channels for layer in student.layers if isinstance(layer, SynapticLayer))
+            for student in self.students
+        )
+        check(proof <= MAX_PROOF, f"{proof} channels times timesteps are more than can be proven, {MAX_PROOF}")
         for number, student in enumerate(self.students):  # after the counters: proofs are exact in 64 bits below them
             try:
                 self._check_student(student)

@@ -20,6 +20,7 @@ MAX_ROW = UINT16 - 3  # outputs of a row of weights, rounded up to whole words: 
 MAX_WEIGHT_BYTES = 2**24 - 1  # of a layer: times a stride of at most 255, offsets fit in 32 bits (sne_chain)
 MAX_PAIRS = 2**20  # of an axis' table, 4 bytes each: with more of them a model fits no microcontroller
 MAX_LAYERS = 1024  # of a student; times 32 students, uint16_t sne_layer_info.layer and sne_model.n_layers hold it
+MAX_PROOF = 2**27  # channels times timesteps: what slow leaks take to prove, some ten seconds at most
 MAX_MEMBRANE_BYTES = 2**29  # of all layers: with all maps of spikes, a state stays below 2^31 bytes
 
 
