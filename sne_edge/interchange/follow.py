@@ -1,0 +1,388 @@
+"""What every tensor is while a network runs: the functions of torch that are known, and what each makes.
+
+A tensor that depends on the sample is the input, a population's spikes or state in a timestep, values of timesteps in
+order, or a sum of weighted sources (`terms`). Functions that are not known make a tensor unknown, which is refused
+where it matters, by the function's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..errors import SneError
+from ..ir.checks import check
+from ..ir.layers import Pair
+from ..learn.graph import INPUT
+from . import terms
+from .terms import Sum
+
+SUPPORTED = (
+    "snntorch Leaky, Lapicque, Synaptic, RLeaky, RSynaptic between linear layers, convolutions, poolings, batch norms, "
+    "Flatten, sums, and concatenated channels"
+)
+SAME = {  # functions that leave values as they are
+    "clone", "contiguous", "detach", "float", "to", "type_as", "dropout", "dropout1d", "dropout2d", "requires_grad_",
+    "feature_dropout", "alias", "cpu", "__copy__", "__deepcopy__",
+}  # fmt: skip
+SHAPED = {"flatten", "view", "reshape", "squeeze", "unsqueeze", "ravel"}
+LOOKS = {
+    "size",
+    "dim",
+    "__len__",
+    "numel",
+    "is_floating_point",
+    "stride",
+    "__get__",
+    "__set__",
+    "get_device",
+    "__bool__",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """The input of all timesteps, before one is taken."""
+
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A population's state after a timestep: `mem` or `syn`."""
+
+    population: str
+    time: int
+    which: str
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Values of timesteps in order, along an axis; `reduced`: summed or averaged over it."""
+
+    values: tuple[Any, ...]
+    axis: int
+    reduced: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Maps whose channels were concatenated."""
+
+    parts: tuple[Sum, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (sum(p.shape[0] for p in self.parts), *self.parts[0].shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """What a function made that cannot be deployed."""
+
+    why: str
+
+
+def input_of(x: Tensor, time: int | None = None) -> Sum:
+    return terms.source(INPUT, tuple(x.shape[1:]), time)
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """Tensors of an output, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [t for item in value for t in tensors(item)] if isinstance(value, list | tuple) else []
+
+
+class Follower(TorchFunctionMode):
+    """Knows what every tensor is while a network runs."""
+
+    def __init__(self, neurons: dict[nn.Module, str]) -> None:
+        super().__init__()
+        self.neurons = neurons
+        self.known: dict[int, Any] = {}
+        self.kept: list[Tensor] = []  # so that no id comes back
+        self.inside = 0
+        self.calls: dict[str, list[Sum]] = {name: [] for name in neurons.values()}
+        self.handles: list[Any] = []
+
+    def __enter__(self) -> Follower:
+        for module in self.neurons:
+            self.handles.append(module.register_forward_pre_hook(self._enter))
+            self.handles.append(module.register_forward_hook(self._leave, with_kwargs=True))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        for handle in self.handles:
+            handle.remove()
+
+    def know(self, tensor: Tensor, value: Any) -> None:
+        """Say what a tensor is."""
+        self.kept.append(tensor)
+        self.known[id(tensor)] = value
+
+    def value(self, tensor: Any) -> Any:
+        """What a tensor is; None where it does not depend on the sample."""
+        return self.known.get(id(tensor)) if isinstance(tensor, Tensor) else None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        made = func(*args, **kwargs)
+        name = getattr(func, "__name__", str(func))
+        if self.inside or name in LOOKS:
+            return made
+        if not any(self.value(t) is not None for t in tensors([*args, *kwargs.values()])):
+            return made
+        try:
+            self._follow(name, args, kwargs, made)
+        except ValueError as error:
+            self._unknown(made, f"{name}: {error}")
+        return made
+
+    def _unknown(self, made: Any, why: str) -> None:
+        for tensor in tensors(made):
+            self.know(tensor, Unknown(why))
+
+    def _follow(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> None:
+        """Say what a function made."""
+        first = self.value(args[0]) if args else None
+        if isinstance(first, Unknown):
+            return self._unknown(made, first.why)
+        if name in SAME and first is not None:
+            return self.know(made, first)
+        if name in ("__getitem__", "select", "unbind", "__iter__") and isinstance(first, Raster):
+            return self._take(name, first, args, made)
+        if name in ("stack", "cat", "concat"):
+            return self._collect(name, args, kwargs, made)
+        if name in ("sum", "mean") and isinstance(first, Record) and not first.reduced:
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            check(axis == first.axis, f"over axis {axis} of values by timestep")
+            return self.know(made, replace(first, reduced=name))
+        if name in ("add", "__add__", "__radd__", "add_", "__iadd__", "sub", "__sub__"):
+            return self.know(made, self._added(args[0], args[1], kwargs, -1.0 if "sub" in name else 1.0))
+        if name in ("mul", "__mul__", "__rmul__", "div", "__truediv__"):
+            return self.know(made, self._times(args[0], args[1], "div" in name))
+        if isinstance(first, Sum | Joined):
+            result = self._layer(name, first, list(args), kwargs, made)
+            check(result.shape == tuple(made.shape[1:]), f"it makes {list(made.shape)}, which was not foreseen")
+            return self.know(made, result)
+        raise ValueError("no such function can be deployed")
+
+    def _take(self, name: str, raster: Raster, args: Sequence[Any], made: Any) -> None:
+        """One timestep of the input, or all of them in turn."""
+        if name in ("unbind", "__iter__"):
+            axis = args[1] if len(args) > 1 else 0
+            check(name == "__iter__" or axis == raster.axis, f"along axis {axis}, which is not time")
+            for t, tensor in enumerate(made if isinstance(made, tuple | list) else ()):
+                self.know(tensor, input_of(tensor, t))
+            check(isinstance(made, tuple | list), "index the input by the timestep instead")
+            return
+        if name == "select":
+            axis, place = args[1], args[2]
+        else:
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            axis = len(index) - 1
+            check(all(i == slice(None) for i in index[:-1]) and isinstance(index[-1], int), "index one timestep")
+            place = index[-1]
+        check(axis == raster.axis, f"along axis {axis}, which is not time")
+        self.know(made, input_of(made, int(place)))
+
+    def _collect(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> None:
+        parts = [self.value(t) for t in args[0]]
+        axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+        if name == "stack":
+            return self.know(made, Record(tuple(parts), axis))
+        if all(isinstance(part, Sum) for part in parts) and axis in (1, 1 - made.dim()):
+            return self.know(made, Joined(tuple(parts)))
+        raise ValueError(f"along axis {axis}: concatenate channels")
+
+    def _added(self, one: Any, other: Any, kwargs: dict[str, Any], sign: float) -> Sum:
+        check(kwargs.get("alpha", 1) == 1, "with a factor alpha")
+        values: list[Sum | float] = []
+        for tensor, factor in ((one, 1.0), (other, sign)):
+            value = self.value(tensor)
+            if value is None:
+                constant = torch.as_tensor(tensor).detach().double().numpy()
+                check(constant.size == 1, "a constant by place")
+                values.append(float(constant.reshape(-1)[0]) * factor)
+                continue
+            check(isinstance(value, Sum), "of what is no current and no spikes")
+            values.append(value if factor == 1 else terms.scale(value, np.full(1, factor)))
+        sums = [v for v in values if isinstance(v, Sum)]
+        shift = sum(v for v in values if not isinstance(v, Sum))
+        found = terms.total(sums)
+        return replace(found, bias=found.bias + shift) if shift else found
+
+    def _times(self, one: Any, other: Any, divide: bool) -> Sum:
+        value, factor = (self.value(one), other) if self.value(one) is not None else (self.value(other), one)
+        check(isinstance(value, Sum) and self.value(factor) is None, "of two tensors of the network")
+        constant = torch.as_tensor(factor).detach().double().numpy()
+        check(constant.size == 1, "by a constant by place")
+        number = float(constant.reshape(-1)[0])
+        return terms.scale(value, np.full(1, 1 / number if divide else number))
+
+    def _layer(self, name: str, given: Any, args: list[Any], kwargs: dict[str, Any], made: Tensor) -> Any:
+        def argument(place: int, key: str, default: Any = None) -> Any:
+            return args[place] if len(args) > place else kwargs.get(key, default)
+
+        if isinstance(given, Joined):
+            return self._layer_of_joined(name, given, args, kwargs, made)
+        if name == "linear":
+            return terms.linear(given, numpy_of(args[1]), numpy_of(argument(2, "bias"), 0.0))
+        if name in ("conv1d", "conv2d"):
+            flat = name == "conv1d"
+            weight = numpy_of(argument(1, "weight"))
+            stride, dilation = (
+                _pair(argument(p, k, 1), 1 if flat else None) for p, k in ((3, "stride"), (5, "dilation"))
+            )
+            shaped = weight[:, :, None] if flat else weight
+            padding = _padding(argument(4, "padding", 0), flat, (shaped.shape[2], shaped.shape[3]), dilation)
+            groups, bias = int(argument(6, "groups", 1)), numpy_of(argument(2, "bias"), 0.0)
+            return terms.convolution(given, shaped, bias, stride, padding, dilation, groups)
+        if name in ("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"):
+            fill = 1 if name.endswith("1d") else None
+            kernel = _pair(args[1], fill)
+            stride = argument(2, "stride")
+            padding = _pair(argument(3, "padding", 0), None if fill is None else 0)
+            step = kernel if stride is None or stride == [] else _pair(stride, fill)
+            if name.startswith("max"):
+                check(_pair(argument(4, "dilation", 1), fill) == (1, 1), "with dilation")
+                check(not argument(5, "ceil_mode", False), "with ceil_mode")
+                return terms.pool(given, "maximum", kernel, step, padding)
+            check(not argument(4, "ceil_mode", False), "with ceil_mode")
+            check(argument(5, "count_include_pad", True) or padding == (0, 0), "without counting its padding")
+            check(argument(6, "divisor_override") is None, "with a divisor of its own")
+            return terms.pool(given, "average", kernel, step, padding)
+        if name in ("adaptive_avg_pool1d", "adaptive_avg_pool2d"):
+            places, out = (1, *given.shape[1:])[-2:], (1, *made.shape[2:])[-2:]
+            check(
+                all(a % b == 0 for a, b in zip(places, out, strict=True)), f"from {places} to {out}, no whole windows"
+            )
+            kernel = (places[0] // out[0], places[1] // out[1])
+            return terms.pool(given, "average", kernel, kernel, (0, 0))
+        if name == "batch_norm":
+            mean, variance, weight, bias, training, _, eps = (argument(i, k) for i, k in enumerate(
+                ("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"), start=1
+            ))  # fmt: skip
+            check(mean is not None and not training, "without statistics of its own")
+            gain = 1 / np.sqrt(numpy_of(variance) + float(eps)) * (1.0 if weight is None else numpy_of(weight))
+            return terms.scale(given, gain, numpy_of(bias, 0.0) - numpy_of(mean) * gain)
+        if name in SHAPED:
+            return _reshaped(given, tuple(made.shape[1:]))
+        raise ValueError("no such function can be deployed")
+
+    def _layer_of_joined(self, name: str, given: Joined, args: list[Any], kwargs: dict[str, Any], made: Tensor) -> Any:
+        """A layer on concatenated channels is a sum of layers on each, with its part of the weights."""
+        if name in ("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d", *SHAPED):
+            return Joined(tuple(self._layer(name, part, args, kwargs, made) for part in given.parts))
+        check(name in ("linear", "conv1d", "conv2d"), "of concatenated channels")
+        check(name == "linear" or int(args[6] if len(args) > 6 else kwargs.get("groups", 1)) == 1, "with groups")
+        found, start = [], 0
+        for number, part in enumerate(given.parts):
+            end = start + part.shape[0]
+            own = [*args]
+            own[1] = args[1][:, start:end]
+            if number and len(own) > 2:
+                own[2] = None
+            found.append(self._layer(name, part, own, kwargs if not number else {**kwargs, "bias": None}, made))
+            start = end
+        return terms.total(found)
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        self.inside += 1
+
+    def _leave(self, module: nn.Module, args: Any, kwargs: dict[str, Any], made: Any) -> None:
+        self.inside -= 1
+        name = self.neurons[module]
+        time = len(self.calls[name])
+        given = [*args, *kwargs.values()]
+        current = self.value(given[0])
+        if isinstance(current, Joined):
+            raise SneError(f"{name} takes concatenated channels without weights", "put a layer in between")
+        if not isinstance(current, Sum):
+            why = current.why if isinstance(current, Unknown) else "it does not depend on the input"
+            raise SneError(f"what {name} takes cannot be deployed: {why}", f"supported: {SUPPORTED}")
+        for state in given[1:]:
+            self._check_state(name, state, time)
+        self.calls[name].append(of_now(current, time))
+        outputs = tensors(made)
+        self.know(outputs[0], terms.source(name, current.shape, time))
+        for which, tensor in zip(("mem",) if len(outputs) == 2 else ("syn", "mem"), outputs[1:], strict=False):
+            self.know(tensor, State(name, time, which))
+
+    def _check_state(self, name: str, state: Any, time: int) -> None:
+        """A state that a network hands to its neurons is the one that they left, or nothing yet."""
+        value = self.value(state)
+        if value is None:
+            rest = state is None or not bool(torch.as_tensor(state).any())
+            if rest and time == 0:
+                return
+        if isinstance(value, State) and value.population == name and value.time == time - 1:
+            return
+        if isinstance(value, Sum) and len(value.terms) == 1:
+            only = value.terms[0]
+            if only.source == name and only.op is None and only.time == time - 1:
+                return
+        raise SneError(
+            f"{name} is given a state at timestep {time} that is not its own of the timestep before",
+            "start at rest, and leave states as they are between timesteps",
+        )
+
+    def check_calls(self, steps: int) -> None:
+        """Every population took every timestep."""
+        for name, calls in self.calls.items():
+            if len(calls) != steps:
+                raise SneError(
+                    f"{name} ran {len(calls)} times in {steps} timesteps",
+                    "use each neuron module once a timestep, and give --timesteps as the network has them",
+                )
+
+
+def of_now(value: Sum, time: int) -> Sum:
+    """Terms by how long ago they started instead of when."""
+    return replace(
+        value,
+        terms=tuple(t if t.time is None else replace(t, delay=t.delay + time - t.time, time=None) for t in value.terms),
+    )
+
+
+def _reshaped(given: Sum, shape: tuple[int, ...]) -> Sum:
+    """The same values in another shape: flat, or the input in any."""
+    if shape == given.shape:
+        return given
+    raw = len(given.terms) == 1 and given.terms[0].source == INPUT and given.terms[0].op is None
+    if raw and not given.terms[0].pools and not (len(shape) == 1 and len(given.shape) > 1):
+        only = given.terms[0]
+        check(len(only.shape) == len(only.map), "a flattened input is shaped again")
+        return terms.source(INPUT, shape, only.time)
+    check(len(shape) == 1, f"from {list(given.shape)} to {list(shape)}")
+    return terms.flat(given)
+
+
+def numpy_of(value: Any, missing: Any = None) -> Any:
+    return missing if value is None else torch.as_tensor(value).detach().double().cpu().numpy()
+
+
+def _pair(value: Any, fill: int | None = None) -> Pair:
+    numbers = [int(v) for v in (value if isinstance(value, list | tuple) else [value])]
+    return (numbers[0] if fill is None else fill), numbers[-1]
+
+
+def _padding(value: Any, flat: bool, kernel: Pair, dilation: Pair) -> Pair:
+    if not isinstance(value, str):
+        return _pair(value, 0 if flat else None)
+    if value == "valid":
+        return 0, 0
+    spans = [(kernel[axis] - 1) * dilation[axis] for axis in (0, 1)]
+    check(not any(span % 2 for span in spans), "its padding 'same' adds more on one side: use an odd kernel")
+    return spans[0] // 2, spans[1] // 2
