@@ -234,6 +234,34 @@ class Squashed(nn.Module):
         return out
 
 
+class Overwriting(nn.Module):
+    """It changes a tensor in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 6), hidden()
+
+    def forward(self, x: Tensor) -> Tensor:
+        current = self.fc(x)
+        current[:, 0] = 0.0
+        out: Tensor = self.lif(current)
+        return out
+
+
+class Prepared(nn.Module):
+    """Its record is a tensor that is there before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 6), hidden()
+
+    def forward(self, x: Tensor) -> Tensor:
+        record = torch.zeros(5, len(x), 6)
+        for t in range(5):
+            record[t] = self.lif(self.fc(x))
+        return record
+
+
 class Growing(nn.Module):
     """Its weights change with time."""
 
@@ -262,6 +290,8 @@ def hooked() -> nn.Module:
         (Forgetful, "given a state at timestep 1"),
         (Squashed, "sigmoid"),
         (Growing, "something else at timestep"),
+        (Overwriting, "__setitem__"),
+        (Prepared, "__setitem__"),
         (hooked, "hooks"),
         (lambda: nn.Sequential(nn.Linear(6, 6)), "no spiking neurons"),
         (lambda: nn.Sequential(nn.Linear(6, 6), Own(beta=0.5, init_hidden=True)), "Own"),

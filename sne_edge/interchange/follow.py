@@ -146,7 +146,9 @@ class Follower(TorchFunctionMode):
         try:
             self._follow(name, args, kwargs, made)
         except ValueError as error:
-            self._unknown(made, f"{name}: {error}")
+            self._unknown(
+                made if tensors(made) else args[0], f"{name}: {error}"
+            )  # what returns nothing changed its own
         return made
 
     def _unknown(self, made: Any, why: str) -> None:
