@@ -125,6 +125,20 @@ class OneToOne(nn.Module):
         return torch.stack(out).sum(dim=0)
 
 
+class Prepared(nn.Module):
+    """Its record is a tensor that is there before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif = nn.Linear(6, 6), hidden()
+
+    def forward(self, x: Tensor) -> Tensor:
+        record = torch.zeros(5, len(x), 6)
+        for t in range(5):
+            record[t] = self.lif(self.fc(x))
+        return record
+
+
 class Subclassed(nn.Sequential):
     """A Sequential whose own forward adds a residual."""
 
@@ -165,8 +179,9 @@ def simulated(network: nn.Module, x: Tensor, steps: int, axis: int | None, **kw:
         (Joined, raster(6, 4, 2, 8, 8), 6, 0, "membrane"),
         (OneToOne, raster(15, 4, 30), 15, 0, "count"),
         (subclassed, values(16, 6), 9, None, "count"),
+        (Prepared, values(16, 6), 5, None, "count"),
     ],
-    ids=["tutorial 5", "N-MNIST", "recurrent", "residual", "joined", "one to one", "own forward"],
+    ids=["tutorial 5", "N-MNIST", "recurrent", "residual", "joined", "one to one", "own forward", "a record prepared"],
 )
 def test_a_network_is_read_by_what_it_does(
     make: Callable[[], nn.Module],
@@ -248,20 +263,6 @@ class Overwriting(nn.Module):
         return out
 
 
-class Prepared(nn.Module):
-    """Its record is a tensor that is there before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc, self.lif = nn.Linear(6, 6), hidden()
-
-    def forward(self, x: Tensor) -> Tensor:
-        record = torch.zeros(5, len(x), 6)
-        for t in range(5):
-            record[t] = self.lif(self.fc(x))
-        return record
-
-
 class Growing(nn.Module):
     """Its weights change with time."""
 
@@ -291,7 +292,6 @@ def hooked() -> nn.Module:
         (Squashed, "sigmoid"),
         (Growing, "something else at timestep"),
         (Overwriting, "__setitem__"),
-        (Prepared, "__setitem__"),
         (hooked, "hooks"),
         (lambda: nn.Sequential(nn.Linear(6, 6)), "no spiking neurons"),
         (lambda: nn.Sequential(nn.Linear(6, 6), Own(beta=0.5, init_hidden=True)), "Own"),

@@ -164,6 +164,8 @@ class Follower(TorchFunctionMode):
             return self.know(made, first)
         if name in ("__getitem__", "select", "unbind", "__iter__") and isinstance(first, Raster):
             return self._take(name, first, args, made)
+        if name == "__setitem__" and (first is None or isinstance(first, Record)):
+            return self._put(first, args)
         if name in ("stack", "cat", "concat"):
             return self._collect(name, args, kwargs, made)
         if name in ("sum", "mean") and isinstance(first, Record) and not first.reduced:
@@ -192,12 +194,18 @@ class Follower(TorchFunctionMode):
         if name == "select":
             axis, place = args[1], args[2]
         else:
-            index = args[1] if isinstance(args[1], tuple) else (args[1],)
-            axis = len(index) - 1
-            check(all(i == slice(None) for i in index[:-1]) and isinstance(index[-1], int), "index one timestep")
-            place = index[-1]
+            axis, place = _place(args[1])
         check(axis == raster.axis, f"along axis {axis}, which is not time")
         self.know(made, input_of(made, int(place)))
+
+    def _put(self, record: Record | None, args: Sequence[Any]) -> None:
+        """A timestep's values into a tensor that is there to hold them all."""
+        axis, place = _place(args[1])
+        values = () if record is None else record.values
+        check(
+            place == len(values) and (record is None or record.axis == axis), "put timesteps in order, from the first"
+        )
+        self.know(args[0], Record((*values, self.value(args[2])), axis))
 
     def _collect(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> None:
         parts = [self.value(t) for t in args[0]]
@@ -388,3 +396,10 @@ def _padding(value: Any, flat: bool, kernel: Pair, dilation: Pair) -> Pair:
     spans = [(kernel[axis] - 1) * dilation[axis] for axis in (0, 1)]
     check(not any(span % 2 for span in spans), "its padding 'same' adds more on one side: use an odd kernel")
     return spans[0] // 2, spans[1] // 2
+
+
+def _place(index: Any) -> tuple[int, int]:
+    """Axis and place of an index that takes one timestep: 3, or :, 3."""
+    every = index if isinstance(index, tuple) else (index,)
+    check(all(i == slice(None) for i in every[:-1]) and isinstance(every[-1], int), "index one timestep by its number")
+    return len(every) - 1, every[-1]
