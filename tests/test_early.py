@@ -67,8 +67,8 @@ def without_leak(student: QuantStudent, encoder: Encoder) -> QuantStudent:
     return msgspec.structs.replace(student, layers=(*student.layers[:-1], made))
 
 
-@pytest.mark.examines(networks=60, stops=200)
-@examples(60)
+@pytest.mark.examines(networks=80, stops=200)
+@examples(80)
 @given(st.integers(0, 2**32 - 1))
 def test_the_exact_rule_gives_nothing_away(examined: Counter[str], seed: int) -> None:
     """Each margin of the table is the lowest that is safe: the worst that the timesteps left can do takes one that is

@@ -134,7 +134,7 @@ def test_quantize_records_the_data_and_the_seed_of_its_split(data: Path, tmp_pat
     out = tmp_path / "again.sne"
     assert run("calibrate", made, "--data", data, "-o", out).returncode == 0
     assert load(out).provenance["calibration"]["dataset"]["fingerprint"] == held.fingerprint
-    refused = run("calibrate", made, "--data", data, "-o", out, "--seed", "0")
+    refused = run("calibrate", made, "--data", data, "-o", out, "--seed", "0", "--force")
     assert refused.returncode == 1 and "split by seed 0" in refused.stderr
 
 

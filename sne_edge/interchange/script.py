@@ -49,12 +49,14 @@ def _run(path: Path) -> object:
         raise SneError(f"{path} is no Python file", "write FILE.py:NAME")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a user's folder stays as it is
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise SneError(f"{path} failed: {error!r}", "run it with python first") from error
     finally:
         sys.path.pop(0)
+        sys.dont_write_bytecode = written
     return module
 
 
