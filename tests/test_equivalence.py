@@ -761,3 +761,20 @@ def three_students(require_tool: Callable[..., None]) -> tuple[QuantEnsemble, Ho
     require_tool("cc")
     ensemble = random_ensemble(random.Random(5), students=3)
     return ensemble, HostModel(ensemble)
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_a_membrane_one_beyond_its_clamp_is_put_back(portable: bool, require_tool: Callable[..., None]) -> None:
+    """Spikes of weight -1 and 1 at every timestep: the 11th is the first that a clamp of 10 meets, by one."""
+    require_tool("cc")
+    encoder = Encoder("events", (1, 1, 1), 11)
+    neuron = Neuron("li", Decay(), "none", clamp=(-10, 10))
+    readout = Linear(
+        in_shape=encoder.shape, out_shape=(1, 1, 2), weight=np.array([[-1], [1]], np.int8), bias=np.zeros(2, np.int32),
+        threshold=np.zeros(2, np.int32), scale=np.ones(2), neuron=neuron, bound=Bound(0, 0),
+    )  # fmt: skip
+    ensemble = ensemble_of(encoder, [[proven(readout, encoder)]])
+    inputs = encoder.encode(np.ones((1, 11, 1)))
+    logits = ensemble.students[0].gain * np.array([-10, 10]) + ensemble.students[0].bias + ensemble.bias
+    assert HostModel(ensemble, portable=portable).run(inputs).logits.tolist() == [logits.tolist()]
+    assert reference.run(ensemble, inputs).decisions.logits.tolist() == [logits.tolist()]

@@ -23,7 +23,7 @@ from sne_edge.ir.layers import AvgPool, Conv, Layer, Linear, MaxPool, SynapticLa
 from sne_edge.ir.limits import axis_pairs
 from sne_edge.ir.neuron import Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
-from sne_edge.ir.proof import worst_ops
+from sne_edge.ir.proof import prove_layer, worst_ops
 from sne_edge.ir.student import QuantStudent
 from sne_edge.ir.vectors import no_vectors
 
@@ -450,3 +450,15 @@ def test_a_proof_that_would_take_minutes_is_refused_before_it_begins() -> None:
             logit_scale=1.0, policy=ActivationPolicy("all"), vectors=no_vectors(encoder, 2, (whole,)),
         )  # fmt: skip
     assert time.process_time() - started < 2
+
+
+def test_a_direct_input_reaches_from_minus_128_to_127() -> None:
+    """Both ends of int8 count: -128 times a positive weight, and 127 times it."""
+    encoder = Encoder("direct", (1, 1, 1), 1)
+    neuron = Neuron("li", Decay(), "none")
+    for weight, low, high in ((3, -768, 762), (-3, -762, 768)):  # a charged membrane holds the current once more
+        layer = Linear(
+            in_shape=(1, 1, 1), out_shape=(1, 1, 1), weight=np.array([[weight]], np.int8), bias=np.zeros(1, np.int32),
+            threshold=np.zeros(1, np.int32), scale=np.ones(1), neuron=neuron, bound=Bound(0, 0),
+        )  # fmt: skip
+        assert prove_layer(layer, encoder, True) == Bound(low, high)
