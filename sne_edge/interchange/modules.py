@@ -51,13 +51,8 @@ def permanent_copy(network: nn.Module) -> nn.Sequential:
             f"the network is a {type(network).__name__}, not nn.Sequential, or has a forward of its own",
             "chain its layers in nn.Sequential",
         )
-    held = {}
-    for module in network.modules():  # tensors on a graph can't be copied: membranes, masked or normalised weights
-        for tensor in (*vars(module).values(), *module._buffers.values()):
-            if isinstance(tensor, torch.Tensor) and not tensor.is_leaf:
-                held[id(tensor)] = tensor.detach().clone()
+    made = float_copy(network)
     try:
-        made = copy.deepcopy(network, held).to("cpu", torch.float32).eval()
         for module in list(made.modules()):
             _make_permanent(module)
             if type(module) in NEURONS:
@@ -66,12 +61,32 @@ def permanent_copy(network: nn.Module) -> nn.Sequential:
     except SneError:
         raise
     except Exception as error:  # parametrisations are anyone's code
-        raise SneError(
-            f"the network cannot be copied to float32 on the CPU: {error}",
-            "give it with its weights, as plain modules: network.float().cpu()",
-        ) from error
+        raise _no_copy(error) from error
     assert isinstance(made, nn.Sequential)
     return made
+
+
+def float_copy(network: nn.Module) -> nn.Module:
+    """A copy in float32 on the CPU, in evaluation; the network itself is left as it is.
+
+    Raises `SneError` where it cannot be copied.
+    """
+    held = {}
+    for module in network.modules():  # tensors on a graph can't be copied: membranes, masked or normalised weights
+        for tensor in (*vars(module).values(), *module._buffers.values()):
+            if isinstance(tensor, torch.Tensor) and not tensor.is_leaf:
+                held[id(tensor)] = tensor.detach().clone()
+    try:
+        return copy.deepcopy(network, held).to("cpu", torch.float32).eval()
+    except Exception as error:  # a network is anyone's code
+        raise _no_copy(error) from error
+
+
+def _no_copy(error: Exception) -> SneError:
+    return SneError(
+        f"the network cannot be copied to float32 on the CPU: {error}",
+        "give it with its weights, as plain modules: network.float().cpu()",
+    )
 
 
 def modules(network: nn.Sequential) -> list[nn.Module]:

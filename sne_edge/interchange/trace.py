@@ -8,7 +8,6 @@ All timesteps must do the same; what a population hears of an earlier timestep i
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered
 from . import terms
 from .follow import SUPPORTED, Follower, Raster, Record, State, Unknown, input_of, numpy_of, of_now, tensors
+from .modules import float_copy
 from .terms import Sum
 
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.RLeaky, snn.RSynaptic)
@@ -55,7 +55,7 @@ def trace(
     `decode`: what becomes of the outputs; by default spikes are counted, membranes averaged, and currents of a last
     layer without neurons averaged. Raises `SneError`, naming module or function, where it cannot be deployed.
     """
-    own = _prepared(network)
+    own = float_copy(network)
     names = {module: name or type(module).__name__ for name, module in own.named_modules()}
     neurons = {m: n for m, n in names.items() if hasattr(m, "mem_reset") or isinstance(m, snn.SLSTM | snn.SConv2dLSTM)}
     _check_neurons(neurons)
@@ -84,17 +84,6 @@ def trace(
     except ValueError as error:
         raise SneError(f"the network cannot be deployed: {error}", f"supported: {SUPPORTED}") from None
     return Traced(graph, _witness(own, index, output, decoder, looping, steps, time_axis), steps)
-
-
-def _prepared(network: nn.Module) -> nn.Module:
-    """A copy in evaluation, in single precision, on the CPU; the network's own is left alone."""
-    _rest(network)  # membranes of the last training step hang on a graph that cannot be copied
-    memo: dict[int, Any] = {}  # nor can weights that a parametrisation or pruning has computed: these stand for them
-    for module in network.modules():
-        for value in vars(module).values():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(network, memo).float().cpu().eval()
 
 
 def _check_neurons(neurons: dict[nn.Module, str]) -> None:
