@@ -63,7 +63,8 @@ tools:
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { $(call apt,python3-venv); }
 
 test-tools: proof-tools
-	@$(call ensure,clang:clang g++:g++)
+	@$(call ensure,clang:clang g++:g++ \
+	    /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz:dataset-fashion-mnist)
 
 proof-tools:
 	@$(call ensure,frama-c:frama-c-base why3:why3 cvc4:cvc4)
@@ -73,8 +74,8 @@ apt = if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 -o -n "$$(command -v
 	    $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
 	else echo "not installed: $(1). Install these (Debian's names) to build and emulate firmware; going on without."; fi
 
-# ensure,COMMAND:PACKAGE ...: install the packages whose command is missing.
-ensure = missing=""; for pair in $(1); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair\#*:}"; done; \
+# ensure,COMMAND:PACKAGE ...: install the packages whose command, or file, is missing.
+ensure = missing=""; for pair in $(1); do command -v $${pair%%:*} >/dev/null || [ -f $${pair%%:*} ] || missing="$$missing $${pair\#*:}"; done; \
 	if [ -n "$$missing" ]; then $(call apt,$$missing); fi
 
 $(VENV)/bin/python: | tools

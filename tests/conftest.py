@@ -65,11 +65,11 @@ def own_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def require_tool(pytestconfig: pytest.Config) -> Callable[..., None]:
-    """Call with the names of commands that a test needs: it is skipped where one is missing, or fails where pytest was
-    called with --require-tools."""
+    """Call with the names of commands, or the paths of files, that a test needs: it is skipped where one is missing, or
+    fails where pytest was called with --require-tools."""
 
     def require(*names: str) -> None:
-        missing = [name for name in names if shutil.which(name) is None]
+        missing = [name for name in names if shutil.which(name) is None and not Path(name).is_file()]
         if missing and pytestconfig.getoption("--require-tools"):
             pytest.fail(f"not installed: {', '.join(missing)}")
         if missing:

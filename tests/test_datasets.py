@@ -9,6 +9,7 @@ import pickle
 import shutil
 import tarfile
 import wave
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def test_a_damaged_file_is_refused(fashion: Path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(SneError, match="or damaged"):
         load_dataset("fashion-mnist", folder=fashion)
+
+
+def test_the_published_files_of_fashion_mnist_are_taken(require_tool: Callable[..., None]):
+    require_tool(*(str(datasets.FASHION_DEBIAN / name) for name in datasets.FASHION))
+    raw = datasets.fashion_mnist(None)
+    assert raw.x_test is not None and raw.y_test is not None
+    assert raw.x.shape == (60_000, 28, 28, 1) and raw.x_test.shape == (10_000, 28, 28, 1)
+    assert np.bincount(raw.y_test).tolist() == [1000] * 10
 
 
 def test_where_nothing_is_found_the_error_says_what_goes_where(fashion: Path, monkeypatch: pytest.MonkeyPatch):
