@@ -45,6 +45,9 @@ bench-host: tools $(VENV)/train ## Compare the host build's speed with snnTorch'
 bench-cnn: tools $(VENV)/train ## Hold the ensembles against int8 CNNs; CMSIS_NN=PATH CMSIS_CORE=PATH measures these
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cnn.py $(if $(CMSIS_NN),--cmsis-nn $(CMSIS_NN) --cmsis-core $(CMSIS_CORE)) $(BENCH_FLAGS)
 
+bench-rivals: tools $(VENV)/train ## Hold the engine against others, whose sources BENCH_FLAGS names: --snn2mcu PATH ...
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rivals.py $(BENCH_FLAGS)
+
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

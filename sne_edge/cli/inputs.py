@@ -78,6 +78,11 @@ def encoded_samples(
     return ensemble.encoder.encode(dataset.x_test), dataset.y_test
 
 
+def described(data: str | None, count: int) -> str:
+    """What `encoded_samples` gave, for a table's title: golden vectors are no test set."""
+    return f"{count:,} samples" if data else f"its own {count:,} golden vectors, no test set (give --data)"
+
+
 def default_places(always: list[str]) -> list[str]:
     """Where to run when nothing is said: `always`, and an emulator; without its tools a note, or an error."""
     from ..link.connect import default_emulator

@@ -96,6 +96,7 @@ def train(
     from ..learn.teacher import default_cache
     from ..pipeline.presets import preset
     from ..pipeline.train import train as run
+    from ..pipeline.verdict import commonest
 
     given = {
         "students": students, "timesteps": timesteps, "teacher": teacher, "features": features, "logits": logits,
@@ -129,7 +130,8 @@ def train(
         print_json(record)
         return
     print_table(
-        f"{ensemble.name}: test accuracy (teacher {record['teacher']['test']:.2%}, {record['teacher']['macs']:,} MACs)",
+        f"{ensemble.name}: test accuracy (teacher {record['teacher']['test']:.2%}, {record['teacher']['macs']:,} MACs; "
+        f"commonest class {commonest(found.y_test):.2%})",
         ["policy", f"int{config.body.bits}", "float", "students", "operations"],
         [
             [

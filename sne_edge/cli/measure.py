@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..errors import SneError
 from .app import app
-from .inputs import check_places, default_places, encoded_samples, frame_log, load, need_training
+from .inputs import check_places, default_places, described, encoded_samples, frame_log, load, need_training
 from .options import Baud, Data, DataDir, Json, Model, On, OtherData, PolicyOption, Trace
 from .output import print_json, print_table, status
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(name="eval")
@@ -58,7 +55,7 @@ def evaluate(
         print_json(rows)
         return
     print_table(
-        f"{ensemble.name}: {len(labels):,} samples",
+        f"{ensemble.name}: {described(data, len(labels))}",
         ["policy", "accuracy", "students", "operations", "synaptic", "MACs", "neuron updates"],
         [
             [
@@ -235,7 +232,8 @@ def bench(
         return
     unit = rows[0].unit
     print_table(
-        f"{ensemble.name} on {where} ({info.board}): {len(inputs):,} inputs, {unit} counted on {rows[0].samples}",
+        f"{ensemble.name} on {where} ({info.board}): {described(data, len(inputs))}, "
+        f"{unit} counted on {rows[0].samples}",
         [
             *("policy", "accuracy", "students", f"{unit}, mean", "± error", "min", "max"),
             *("operations", "of it MACs", "stack B"),

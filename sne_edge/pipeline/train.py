@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from ..check.evaluation import figures
 from ..check.verify import ReferenceEngine
 from ..data import origin
 from ..data.dataset import Dataset, load_dataset
-from ..errors import SneError
+from ..errors import SneError, SneWarning
 from ..ir.ensemble import QuantEnsemble
 from ..learn import partition as partitions
 from ..learn.distill import prefix_accuracy
 from ..learn.fit import Progress, quiet
 from ..learn.teacher import TeacherNet, accuracy, as_teacher, count_macs, fingerprint
-from . import stages
+from . import stages, verdict
 from .config import TrainConfig, model_key
 
 TEACHER_SHARE = 0.25  # of a budget of time
@@ -50,8 +51,8 @@ def train(
     run until it is over: a run that was killed goes on where it was. `executor`: where students learn alone, see
     `executor.run_jobs`.
     Deterministic for a config on one machine with one number of threads, whatever the executor. Every choice is made on
-    validation samples; test samples are used at the end, for the figures in the provenance. Raises `SneError` on
-    anything the data or the config do not allow.
+    validation samples; test samples are used at the end, for the figures in the provenance. Warns (`SneWarning`) of a
+    teacher or students that learned little; raises `SneError` on anything the data or the config do not allow.
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
     if dataset.x_train.ndim != 4:
@@ -80,6 +81,8 @@ def train(
         "integer": {part: figures(engine, made, made.encoder.encode(x), y) for part, (x, y) in parts.items()},
     }
     made = msgspec.structs.replace(made, provenance=provenance)
+    for text in verdict.doubts(provenance, dataset.y_val):
+        warnings.warn(text, SneWarning, stacklevel=2)
     best = provenance["integer"]["test"][-1]
     progress("calibration", 1, 1, f"test accuracy {best['accuracy']:.1%} at {best['operations']:,.0f} operations")
     if run is not None:

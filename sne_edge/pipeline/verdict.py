@@ -1,0 +1,48 @@
+"""What a run reached, against what needs no learning: the commonest class, and its own teacher.
+
+In: a trained model's provenance, validation labels. Out: doubts in words, none where all is well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+CHANCE = 1.2  # times the commonest class's share: a network that is right less often learned nothing of use
+BEHIND = 0.10  # of all samples, which the teacher gets right and the students do not
+
+
+def commonest(labels: np.ndarray) -> float:
+    """The share of the commonest class: the accuracy of whoever always names it."""
+    return float(np.bincount(labels).max()) / len(labels)
+
+
+def doubts(provenance: dict[str, Any], labels: np.ndarray) -> list[str]:
+    """What is probably wrong with the model that `provenance` describes, judged on validation samples [N]."""
+    floor = commonest(labels)
+    teacher = provenance["teacher"]["validation"]
+    float_best = max(provenance["float"]["validation"])
+    best = max(row["accuracy"] for row in provenance["integer"]["validation"])
+    found = []
+    if teacher <= CHANCE * floor:
+        found.append(
+            f"the teacher is right on {teacher:.1%} of the validation samples, where the commonest class makes "
+            f"{floor:.1%}: students learn no more from it; give it more epochs, or look at labels and layout"
+        )
+    if best <= CHANCE * floor:
+        found.append(
+            f"the students are right on {best:.1%} of the validation samples, where the commonest class makes "
+            f"{floor:.1%}: they learned nothing of use; give more epochs or channels"
+        )
+    elif best < teacher - BEHIND:
+        found.append(
+            f"the students are right on {best:.1%} of the validation samples, their teacher on {teacher:.1%}: more "
+            "epochs, channels or students bring them nearer"
+        )
+    if best < float_best - BEHIND:
+        found.append(
+            f"the integers are right on {best:.1%} of the validation samples, the students that they were made from on "
+            f"{float_best:.1%}: {provenance['config']['body']['bits']} bits are too few for these"
+        )
+    return found

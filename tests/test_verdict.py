@@ -1,0 +1,65 @@
+"""Runs that learned little say so."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sne_edge.errors import SneWarning
+from sne_edge.learn.distill import Recipe
+from sne_edge.learn.student import Body
+from sne_edge.pipeline.config import TrainConfig
+from sne_edge.pipeline.train import train
+from sne_edge.pipeline.verdict import commonest, doubts
+
+LABELS = np.array([0] * 40 + [1] * 30 + [2] * 30)
+
+
+def record(teacher: float, students: float, integers: float) -> dict[str, Any]:
+    return {
+        "teacher": {"validation": teacher},
+        "float": {"validation": [0.1, students]},
+        "integer": {"validation": [{"accuracy": 0.1}, {"accuracy": integers}]},
+        "config": {"body": {"bits": 4}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ((0.98, 0.95, 0.95), []),
+        ((0.98, 0.88, 0.881), []),
+        ((0.98, 0.33, 0.33), ["students are right on 33.0%.*commonest class makes 40.0%"]),
+        ((0.42, 0.41, 0.40), ["the teacher is right on 42.0%", "students are right on 40.0%"]),
+        ((0.98, 0.80, 0.79), ["their teacher on 98.0%"]),
+        ((0.90, 0.95, 0.84), ["integers are right on 84.0%.*95.0%.*4 bits"]),
+    ],
+)
+def test_doubts_name_what_learned_too_little(figures: tuple[float, float, float], words: list[str]):
+    found = doubts(record(*figures), LABELS)
+    assert len(found) == len(words)
+    assert pytest.approx(0.4) == commonest(LABELS)
+    for text, pattern in zip(found, words, strict=True):
+        assert re.search(pattern, text)
+
+
+def test_students_at_chance_do_not_end_in_silence(tmp_path: Path):
+    """A data set with nothing to learn: whatever is trained on it guesses."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "noise.npz"
+    np.savez(path, x_train=rng.normal(size=(2000, 16)), y_train=np.arange(2000) % 3)
+    config = TrainConfig(
+        dataset=str(path), students=2, timesteps=2, body=Body((3, 4), (5, 3), (2, 2)),
+        recipe=Recipe(alone=1, joint=1, rounded=1, batch=64), teacher_epochs=1, views=1, scheme="contiguous",
+    )  # fmt: skip
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = train(config)
+    texts = [str(w.message) for w in caught if issubclass(w.category, SneWarning)]
+    best = max(row["accuracy"] for row in made.provenance["integer"]["validation"])
+    assert best < 0.4 and any("students are right on" in text for text in texts)
