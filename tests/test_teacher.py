@@ -160,6 +160,21 @@ def test_mnist1d_is_what_the_built_in_teacher_is_sized_for():
     assert count_macs(ConvTeacher(load_dataset("mnist1d").shape, 10), (1, 40, 1)) == 668800
 
 
+def test_attention_is_counted():
+    """6 tokens of 8: projections in and out, queries by keys, weights by values, two linear layers of 16."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x.reshape(1, 6, 8))
+
+    assert count_macs(Net(), (6, 8, 1)) == 6 * 8 * 8 * 4 + 2 * 6 * 6 * 8 + 2 * 6 * 8 * 16
+
+
 @pytest.mark.parametrize("shape", [(1, 40, 1), (1, 64, 32), (8, 8, 1), (28, 28, 1), (32, 32, 3), (2, 20, 1)])
 def test_teachers_of_two_sizes_fit_every_shape_and_the_large_one_is_larger(shape: tuple[int, int, int]):
     macs = []

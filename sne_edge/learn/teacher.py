@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..data.dataset import Dataset
 from ..errors import SneError
@@ -240,24 +242,13 @@ def accuracy(net: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def count_macs(net: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Multiply-accumulates of one inference, of convolutions and linear layers."""
+    """Multiply-accumulates of one inference: of convolutions, matrix products and attention, as torch counts them."""
     if isinstance(net, TeacherNet) and net.macs is not None:
         return net.macs
-    macs = 0
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        if isinstance(module, nn.Conv1d | nn.Conv2d):
-            macs += output[0].numel() * module.weight[0].numel()
-        if isinstance(module, nn.Linear):
-            macs += output[0].numel() * module.in_features
-
-    hooks = [m.register_forward_hook(count) for m in net.modules()]
-    with torch.no_grad():
+    # without gradients, or with a fused kernel, attention takes ways that are not counted
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         net.eval()(torch.zeros(1, shape[2], shape[0], shape[1]))
-    for hook in hooks:
-        hook.remove()
-    return macs
+    return counter.get_total_flops() // 2
 
 
 @dataclass(frozen=True, eq=False)
