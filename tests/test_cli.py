@@ -219,6 +219,14 @@ def test_train_and_plot_make_a_model_that_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "teacher: " in done.stderr  # progress, also without a terminal
     assert load(tmp_path / "small.sne").name == "small"
+    settings = tmp_path / "small.toml"
+    assert_refused(run("train", "-o", tmp_path / "small.sne", "--config", settings), "is there already", "--force")
+    assert_refused(run("train", "-o", tmp_path / "small.new", "--config", data), "is no TOML file", "beside each model")
+    written = settings.read_text(encoding="utf-8")
+    again = run("train", "-o", tmp_path / "again.sne", "--config", settings)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again.sne").read_bytes() == (tmp_path / "small.sne").read_bytes()
+    assert settings.read_text(encoding="utf-8") == written == (tmp_path / "again.toml").read_text(encoding="utf-8")
     assert run("plot", tmp_path / "small.sne", "-o", tmp_path / "small.png").returncode == 0
     assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
 

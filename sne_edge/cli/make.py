@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,25 +14,31 @@ from .inputs import check_finite, check_name, check_output, data_for, load, need
 from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
 from .output import bars, print_json, print_table, warned
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command()
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
     dataset: Annotated[
-        str, typer.Option(help="mnist1d, fashion-mnist, fsdd, cifar10-jpeg, cifar10, an .npz, or a folder of images.")
-    ] = "mnist1d",
+        str | None,
+        typer.Option(
+            "--dataset",
+            "--data",
+            help="mnist1d (the default), fashion-mnist, fsdd, cifar10-jpeg, cifar10, an .npz, or a folder of images.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file of settings, as is written beside each model; options go before it."),
+    ] = None,
     data_dir: DataDir = None,
     layout: Layout = None,
     scheme: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Partition of the teacher's features: contiguous, random, correlation, class-affinity, variance, "
-            "disentangled, disentangled-tuned, or whole: none."
+            "disentangled (the default), disentangled-tuned, or whole: none."
         ),
-    ] = "disentangled",
+    ] = None,
     students: Annotated[int | None, typer.Option(help="Number of students; usually 4.", min=1, max=32)] = None,
     timesteps: Annotated[
         int | None, typer.Option(help="Timesteps of an inference; usually 4.", min=1, max=65535)
@@ -71,8 +77,10 @@ def train(
     spike_rate: Annotated[
         float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
     ] = None,
-    max_drop: Annotated[float, typer.Option(help="Points of accuracy that the cascade may cost.", min=0)] = 0.1,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Points of accuracy that the cascade may cost; by default 0.1.", min=0)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; by default 0.", min=0)] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
     force: Force = False,
     as_json: Json = False,
@@ -84,7 +92,7 @@ def train(
     from dataclasses import replace
 
     from ..data.dataset import load_dataset
-    from ..files import open_file
+    from ..files import open_file, write_whole
     from ..ir.artifact import save
 
     need_training()
@@ -94,37 +102,41 @@ def train(
         check_name(name)
     from ..learn.executor import check_executor
     from ..learn.teacher import default_cache
+    from ..pipeline import settings
     from ..pipeline.presets import preset
     from ..pipeline.train import train as run
     from ..pipeline.verdict import commonest
 
-    given = {
-        "students": students, "timesteps": timesteps, "teacher": teacher, "features": features, "logits": logits,
-        "minutes": budget,
-    }  # fmt: skip
-    config = preset(
-        dataset, scheme=scheme, max_drop=max_drop, seed=seed, name=name,
-        **{key: value for key, value in given.items() if value is not None},
+    base = preset(dataset or "mnist1d") if config is None else settings.read(config)
+    chosen = settings.changed(
+        base, dataset=dataset, scheme=scheme, students=students, timesteps=timesteps, teacher=teacher,
+        features=features, logits=logits, minutes=budget, max_drop=max_drop, seed=seed, name=name,
     )  # fmt: skip
     if channels is not None:
-        config = replace(config, body=replace(config.body, channels=numbers("--channels", channels)))
+        chosen = replace(chosen, body=replace(chosen.body, channels=numbers("--channels", channels)))
     if bits is not None:
-        config = replace(config, body=replace(config.body, bits=bits))
+        chosen = replace(chosen, body=replace(chosen.body, bits=bits))
     if learn_decay:
-        config = replace(config, body=replace(config.body, learn_decay=True))
+        chosen = replace(chosen, body=replace(chosen.body, learn_decay=True))
     if epochs is not None:
-        alone, joint = (epochs, config.recipe.joint) if config.recipe.alone else (0, epochs)
-        config = replace(config, recipe=replace(config.recipe, alone=alone, joint=joint))
+        alone, joint = (epochs, chosen.recipe.joint) if chosen.recipe.alone else (0, epochs)
+        chosen = replace(chosen, recipe=replace(chosen.recipe, alone=alone, joint=joint))
     if spike_rate is not None:
-        config = replace(config, recipe=replace(config.recipe, target=spike_rate))
+        chosen = replace(chosen, recipe=replace(chosen.recipe, target=spike_rate))
     check_executor(executor)
-    if config.onnx:
-        open_file(config.teacher, 2**31, hint="give the path of an ONNX file").close()
+    recipe = output.with_suffix(".toml")
+    given = config is not None and recipe.resolve() == config.resolve()  # what the user wrote stays as it is
+    if not given:
+        check_output(recipe, force)
+    if chosen.onnx:
+        open_file(chosen.teacher, 2**31, hint="give the path of an ONNX file").close()
     with bars() as progress:
-        found = load_dataset(config.dataset, config.seed, data_dir, layout=layout)
+        found = load_dataset(chosen.dataset, chosen.seed, data_dir, layout=layout)
         print(f"samples: {found.understood}", file=sys.stderr)
-        ensemble = run(config, progress, dataset=found, cache=default_cache(), executor=executor)
+        ensemble = run(chosen, progress, dataset=found, cache=default_cache(), executor=executor)
     save(ensemble, output)
+    if not given:
+        write_whole(recipe, lambda file: file.write(settings.write(chosen).encode()))
     record = ensemble.provenance
     if as_json:
         print_json(record)
@@ -132,7 +144,7 @@ def train(
     print_table(
         f"{ensemble.name}: test accuracy (teacher {record['teacher']['test']:.2%}, {record['teacher']['macs']:,} MACs; "
         f"commonest class {commonest(found.y_test):.2%})",
-        ["policy", f"int{config.body.bits}", "float", "students", "operations"],
+        ["policy", f"int{chosen.body.bits}", "float", "students", "operations"],
         [
             [
                 row["policy"],
@@ -144,7 +156,7 @@ def train(
             for k, row in enumerate(record["integer"]["test"])
         ],
     )
-    print(f"wrote {output} ({output.stat().st_size:,} bytes)")
+    print(f"wrote {output} ({output.stat().st_size:,} bytes); `sne-edge train --config {recipe}` makes it again")
 
 
 @app.command()
