@@ -64,6 +64,26 @@ SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int 
 #endif
 }
 
+/* A position's constant current from its sums: current[c] = sums[c] >> shift, which fits the membranes' width. `current` lies
+ * at a word, `stride` is a multiple of four. */
+SNE_INLINE void sne_shift_current(void *current, const int32_t *sums, size_t stride, uint32_t shift, int width)
+{
+    size_t c;
+#if defined(SNE_HELIUM) || defined(SNE_DSP) || defined(SNE_THUMB2) || defined(SNE_THUMB1)
+    uint32_t *to = (uint32_t *)current;
+    for (c = 0; width == 16 && c < stride; c += 4, to += 2) {
+        to[0] = ((uint32_t)(sums[c] >> shift) & 0xffffu) | (uint32_t)(sums[c + 1] >> shift) << 16;
+        to[1] = ((uint32_t)(sums[c + 2] >> shift) & 0xffffu) | (uint32_t)(sums[c + 3] >> shift) << 16;
+    }
+    if (width == 16) {
+        return;
+    }
+#endif
+    for (c = 0; c < stride; c++) {
+        sne_put(current, c, sums[c] >> shift, width);
+    }
+}
+
 /* Turn the signs of so many membranes, an even number, or turn them back. */
 SNE_OUTLINE void sne_turn(void *v, size_t n)
 {

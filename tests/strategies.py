@@ -77,10 +77,14 @@ def random_ensemble(
 
 
 def traits(ensemble: QuantEnsemble) -> set[str]:
-    """What occurs in an ensemble: kinds of layers, which follows which, and 1x1 poolings with a stride."""
+    """What occurs in an ensemble: kinds of layers, which follows which, 1x1 poolings with a stride, and the widths that
+    shifted currents have."""
     found = {"network"}
     for student in ensemble.students:
         kinds = [type(layer).__name__.lower() for layer in student.layers]
+        first = student.layers[0]
+        if isinstance(first, SynapticLayer) and first.current_shift:
+            found.add(f"shifted to {first.width}")
         found |= {*kinds, *(f"{a} {b}" for a, b in itertools.pairwise(kinds))}
         for layer, kind, after in zip(student.layers, kinds, kinds[1:], strict=False):
             if not isinstance(layer, SynapticLayer) and layer.kernel == (1, 1) and max(layer.stride) > 1:
@@ -363,6 +367,7 @@ def _synaptic(
         neuron=neuron,
         bound=Bound(0, 0),
         bits=bits,
+        current_shift=int(numbers.choice((0, 0, 1, 2, 5, 9, 14))) if analog else 0,
         **geometry,
     )
     return _fitted(rng, layer, encoder, first, multiplicity, width)
@@ -382,17 +387,20 @@ def _readout(
     clamp = rng.choice((None, *CLAMPS[:5]))
     if encoder.kind == "events" and decay.kind == "none":
         clamp = clamp or (-(2**20), 2**20)
-    weight, bits = _narrowed(rng, _weights(rng, (classes, size(shape))), first and encoder.kind == "direct")
+    analog = first and encoder.kind == "direct"
+    weight, bits = _narrowed(rng, _weights(rng, (classes, size(shape))), analog)
+    bias = _bias(rng, classes, analog)
     layer = Linear(
         in_shape=shape,
         out_shape=(1, 1, classes),
         weight=weight,
-        bias=_bias(rng, classes, first and encoder.kind == "direct"),
+        bias=bias,
         threshold=np.zeros(classes, np.int32),
         scale=np.ones(classes),
         neuron=Neuron("li", decay, reset="none", clamp=clamp),
         bound=Bound(0, 0),
         bits=bits,
+        current_shift=int(bias[0]) % 4 if analog else 0,
     )
     room = LOGIT_LIMIT // students - 10**4
     return _fitted(rng, layer, encoder, first, multiplicity, width, room)
@@ -467,7 +475,7 @@ def _widened(layer: SynapticLayer, bound: Callable[[SynapticLayer], Bound | None
     found = bound(layer)
     if found is not None and found.width == 16:
         bias = layer.bias.copy()
-        bias[0] = 40000
+        bias[0] = 40000 << layer.current_shift
         changed = msgspec.structs.replace(layer, bias=bias)
         return changed
     return layer

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import Graph
-from ..ir.layers import SynapticLayer
+from ..ir.layers import SynapticLayer, rounding
 from ..ir.policy import ActivationPolicy, check_fits
 from ..ir.schedule import Decisions, schedule
 from .graph_reference import run_graph
@@ -154,7 +154,8 @@ class _Neurons:
         self.neuron = layer.neuron
         self.threshold = torch.from_numpy(layer.threshold.astype(np.int64))
         bias = torch.from_numpy(layer.bias.astype(np.int64))
-        self.constant = bias if current is None else bias + current
+        whole = bias if current is None else bias + current
+        self.constant = (whole + rounding(layer.current_shift)) >> layer.current_shift
         self.v = self.constant.expand(count, *layer.out_shape).clone()  # charged from v = 0
         self.settled = self.v  # as `Watch` sees it
         self.fresh = True
