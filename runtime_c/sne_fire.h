@@ -51,6 +51,66 @@ SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, i
 #endif
 }
 
+/* Has this core a pass for last timesteps (sne_fire_last)? All arguments are constants. */
+SNE_INLINE int sne_fire_has_last(int width)
+{
+#if defined(SNE_FIRE_DSP)
+    return width == 16;
+#else
+    (void)width;
+    return 0;
+#endif
+}
+
+/* Where sne_fire_has_last: sne_fire of membranes that nobody needs any more, and that it leaves as they are. */
+SNE_INLINE size_t sne_fire_last(const sne_neurons *p, const void *v, size_t positions, uint32_t *bits, size_t first)
+{
+#if defined(SNE_FIRE_DSP)
+    return sne_fire_last_dsp(p, (const int16_t *)v, positions, bits, first);
+#else
+    (void)p;
+    (void)v;
+    (void)positions;
+    (void)bits;
+    (void)first;
+    return 0;
+#endif
+}
+
+/* Has this core a pass through all timesteps at once (sne_fire_steps)? All arguments are constants. */
+SNE_INLINE int sne_fire_has_steps(int width, int reset, int clamp)
+{
+#if defined(SNE_FIRE_DSP)
+    return width == 16 && sne_fire_dsp_can(reset, clamp);
+#else
+    (void)width;
+    (void)reset;
+    (void)clamp;
+    return 0;
+#endif
+}
+
+/* Where sne_fire_has_steps: one position's neurons, a multiple of eight, through all timesteps from rest under a constant drive;
+ * their membranes are not kept. Bits are written by whole bytes: those from `first` on, a multiple of eight, in maps of `words`
+ * a timestep. Nobody counts them: see sne_count_bits. */
+SNE_INLINE void sne_fire_steps(const sne_neurons *p, const void *drive, uint32_t timesteps, uint32_t *bits, size_t words,
+                               size_t first, int decay, int32_t factor, int reset)
+{
+#if defined(SNE_FIRE_DSP)
+    sne_fire_steps_dsp(p, (const int16_t *)drive, timesteps, (uint8_t *)bits + (first >> 3), 4u * words, decay, factor, reset);
+#else
+    (void)p;
+    (void)drive;
+    (void)timesteps;
+    (void)bits;
+    (void)words;
+    (void)first;
+    (void)decay;
+    (void)factor;
+    (void)reset;
+#endif
+}
+
 /* Charge the fresh membranes of one position: v = drive (its constant current, or the bias); `turned`, a constant: with turned
  * signs. */
 SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width, int turned)

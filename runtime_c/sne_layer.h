@@ -45,6 +45,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
+    const int at_once = kernel == SNE_MAC && !readout && sne_fire_has_steps(width, reset, clamp) && channels % 8u == 0 && !job->spread;
+    const int has_last = !readout && sne_fire_has_last(width);
     void *v = job->membranes;
     uint32_t y, x, i, t, rows = 0, fired = 0;
     size_t first = 0;
@@ -75,6 +77,11 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     sne_shift_current(job->current, (const int32_t *)sums, stride, direct->shift, width);
                 }
                 drive = job->current;
+                if (at_once) {
+                    sne_fire_steps(q, drive, job->timesteps, out, out_words, first, decay, factor, reset);
+                    first += channels;
+                    continue;
+                }
             }
             for (i = 0; job->fresh && i < positions; i++) {
                 if (readout) {
@@ -103,7 +110,9 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 } else if (kernel == SNE_COLLECT) {
                     rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
-                if (!readout) {
+                if (has_last && !job->spread && t + 1u == job->timesteps) {
+                    fired += (uint32_t)sne_fire_last(q, v, positions, out, first);
+                } else if (!readout) {
                     fired += (uint32_t)fire(q, v, drive, positions, out, first);
                 } else if (clamp) {
                     sne_clamp(q, v, width);
@@ -119,6 +128,9 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 v = sne_at(v, positions * stride, width);
             }
         }
+    }
+    if (at_once) {
+        fired = sne_count_bits(job->out, job->timesteps * out_words);
     }
     if (kernel == SNE_MAC) {
         cost->macs += rows * (uint32_t)channels;
