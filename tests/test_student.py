@@ -209,7 +209,7 @@ def test_shifted_currents_are_learnt_as_they_are_deployed():
         whole = current_of(first, torch.from_numpy(values)) + torch.from_numpy(first.bias.astype(np.int64))
         exact = (whole + rounding(first.current_shift)) >> first.current_shift
         given = torch.from_numpy(values * ensemble.encoder.scale).permute(0, 3, 1, 2).float()
-        learnt = net.body[0](given).permute(0, 2, 3, 1) / torch.from_numpy(first.scale)
+        learnt = net.body[0](given).permute(0, 2, 3, 1) / torch.tensor(first.scale)
         assert torch.allclose(learnt, exact.double(), rtol=1e-6, atol=1e-3)
 
 

@@ -292,14 +292,21 @@ def calibrate(
         float | None, typer.Option(help="Mean operations of an inference, at most; the most accurate policy wins.")
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="cascade, or routed: the top two classes choose who runs next.")
-    ] = "cascade",
+        str | None, typer.Option(help="cascade (default), or routed: the top two classes choose who runs next.")
+    ] = None,
     early: Annotated[
         str | None,
         typer.Option(
             help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."
         ),
     ] = None,
+    narrow: Annotated[
+        bool,
+        typer.Option(
+            "--narrow",
+            help="Keep order and policy; give first layers 16-bit membranes, as models before 1.4 lack them.",
+        ),
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(help="Seed of the split, of a model that does not name its data; others know theirs.", min=0),
@@ -310,19 +317,25 @@ def calibrate(
 ) -> None:
     """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
     from ..ir.artifact import save
-    from ..pipeline.recalibrate import recalibrate
+    from ..pipeline.recalibrate import recalibrate, renew_narrow
     from ..quantize.calibrate import upper_bound
 
     if max_drop is not None and target_ops is not None:
         raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    if narrow and (max_drop, target_ops, policy, early) != (None,) * 4:
+        raise SneError("--narrow keeps the policy", "give --max-drop, --target-ops, --policy or --early without it")
     check_finite(max_drop=max_drop, target_ops=target_ops)
     ensemble = load(model)
     check_output(output, force)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
-    made, promised = recalibrate(
-        ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy, early=early,
-        other=other_data,
-    )  # fmt: skip
+    promised = None
+    if narrow:
+        made = renew_narrow(ensemble, dataset, other=other_data)
+    else:
+        made, promised = recalibrate(
+            ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy or "cascade",
+            early=early, other=other_data,
+        )  # fmt: skip
     save(made, output)
     if as_json:
         print_json(made.provenance)
@@ -341,9 +354,10 @@ def calibrate(
             for chose, told in zip(*(made.provenance["integer"][part] for part in ("validation", "test")), strict=True)
         ],
     )
-    bound = upper_bound(round(promised.differing * len(dataset.y_val)), len(dataset.y_val))
-    print(
-        f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
-        f"with 95 % confidence at most {bound:.2%} of others like them"
-    )
+    if promised is not None:
+        bound = upper_bound(round(promised.differing * len(dataset.y_val)), len(dataset.y_val))
+        print(
+            f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
+            f"with 95 % confidence at most {bound:.2%} of others like them"
+        )
     print(f"wrote {output} ({output.stat().st_size:,} bytes)")

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SneError
+from ..ir.limits import coarser
 from ..ir.neuron import Decay, Neuron, prove_bound
 from ..ir.proof import direct_current
 
 CLIPPED = (1.0, 0.93, 0.87, 0.81, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # shares of a channel's range to try with 4 bits
-LEAST_THRESHOLD = 32  # units of membrane that a shifted current leaves it
 CONSTANT_MAX = 2**14  # largest bias or threshold in units of its membrane: leaves 16-bit membranes possible
 
 
@@ -76,9 +76,8 @@ def direct_unit(
     [channels], and the shift of its current (`ir.layers.SynapticLayer`).
 
     A unit of weight and bias is 2^shift times finer than one of membrane and threshold. The shift is the least with
-    which membranes are proven to fit 16 bits; 0 where they do without, and where none leaves every threshold
-    `LEAST_THRESHOLD` units or adds no more than a fourth to the error that rounded weights make anyway: n weights, of
-    inputs whose root mean square is an eighth of their range, n * 16^2 / 12 units squared; the current, 4^shift / 12.
+    which membranes are proven to fit 16 bits; 0 where they do without, and where that would be too coarse
+    (`ir.limits.coarser`).
     """
     kernel = weight.double()
     constant = None if bias is None else bias.double()
@@ -87,7 +86,7 @@ def direct_unit(
     for shift in range(16):
         fine = membrane_unit(kernel, constant, level, input_unit, multiple=1 << shift)
         thresholds = torch.round(level / fine).numpy() / 2**shift
-        if shift and (4**shift > 64 * fan_in or thresholds.min() < LEAST_THRESHOLD):
+        if shift and coarser(shift, fan_in, int(thresholds.min())):
             break
         steps = torch.round(kernel / (fine / input_unit).reshape(-1, *[1] * (kernel.dim() - 1)))
         whole = torch.zeros(len(fine)) if constant is None else torch.round(constant / fine)

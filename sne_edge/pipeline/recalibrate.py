@@ -1,7 +1,8 @@
 """Recalibration: another order and policy for a finished model, from data, without training or torch.
 
 In: an ensemble and a data set, of which validation samples choose and test samples only tell. Out: the ensemble with
-order, routes, policy, golden vectors and figures made anew by the host build; weights and measured costs stay.
+order, routes, policy, golden vectors and figures made anew by the host build; weights and measured costs stay. Or, the
+other way round, with narrower membranes and all else as it was.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import msgspec
 import numpy as np
 
 from ..check.evaluation import figures
+from ..check.verify import ReferenceEngine
 from ..data import origin
 from ..data.dataset import Dataset
 from ..deploy.engine import HostEngine
@@ -28,8 +30,10 @@ from ..quantize.calibrate import (
     measure,
     promise,
     stages,
+    with_costs,
 )
 from ..quantize.early import check_rule, exact_table, margin_table, with_table
+from ..quantize.narrow import narrowed
 
 
 def recalibrate(
@@ -85,8 +89,32 @@ def recalibrate(
     provenance = ensemble.provenance | {"integer": told, "calibration": calibration}
     if len(ensemble.vectors.inputs):
         vectors = golden_vectors(engine, ensemble.vectors.inputs, ensemble.vectors.labels)
-        made = msgspec.structs.replace(made, vectors=vectors)
+        made = msgspec.structs.replace(made, vectors=vectors, audio=ensemble.audio)
     return msgspec.structs.replace(made, provenance=provenance), promised
+
+
+def renew_narrow(ensemble: QuantEnsemble, dataset: Dataset, *, other: bool = False) -> QuantEnsemble:
+    """The ensemble with 16-bit membranes in first layers (`quantize.narrow`): order and policy stay, and costs, golden
+    vectors and figures are measured anew; the very same where no layer changes. Takes torch.
+
+    Raises `SneError` as `recalibrate` does.
+    """
+    origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
+    inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
+    check_samples(ensemble, inputs, labels)
+    made = narrowed(ensemble)
+    if made is ensemble:
+        return ensemble
+    made = with_costs(made, measure(made, ReferenceEngine(made), inputs))
+    engine = HostEngine(HostModel(made))
+    told = {
+        "validation": figures(engine, made, inputs, labels),
+        "test": figures(engine, made, made.encoder.encode(dataset.x_test), dataset.y_test),
+    }
+    if len(ensemble.vectors.inputs):
+        vectors = golden_vectors(engine, ensemble.vectors.inputs, ensemble.vectors.labels)
+        made = msgspec.structs.replace(made, vectors=vectors)
+    return msgspec.structs.replace(made, provenance=ensemble.provenance | {"integer": told})
 
 
 def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: Promise) -> Promise:
@@ -104,6 +132,6 @@ def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: P
 
 
 def _bare(ensemble: QuantEnsemble) -> QuantEnsemble:
-    """Without golden vectors, which hold for the old policy."""
+    """Without golden vectors, which hold for the old policy, and the recordings that make their inputs."""
     none = no_vectors(ensemble.encoder, len(ensemble.classes), ensemble.students)
-    return msgspec.structs.replace(ensemble, vectors=none)
+    return msgspec.structs.replace(ensemble, vectors=none, audio=msgspec.UNSET)
