@@ -12,14 +12,17 @@
 #define SNE_FIRE_HELIUM
 #elif defined(__OPTIMIZE__) && defined(SNE_DSP)
 #include "sne_fire_dsp.h"
+#include "sne_fire_last_thumb2.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_DSP
 #elif defined(__OPTIMIZE__) && defined(SNE_THUMB2)
 #include "sne_fire_thumb2.h"
+#include "sne_fire_last_thumb2.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_THUMB2
 #elif defined(__OPTIMIZE__) && defined(SNE_THUMB1)
 #include "sne_fire_thumb1.h"
+#include "sne_fire_last_thumb1.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_THUMB1
 #elif defined(SNE_HOST)
@@ -51,10 +54,10 @@ SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, i
 #endif
 }
 
-/* Has this core a pass for last timesteps (sne_fire_last)? All arguments are constants. */
+/* Has this core a pass for last timesteps (sne_fire_last)? `width` is a constant. */
 SNE_INLINE int sne_fire_has_last(int width)
 {
-#if defined(SNE_FIRE_DSP)
+#if defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2) || defined(SNE_FIRE_THUMB1)
     return width == 16;
 #else
     (void)width;
@@ -62,17 +65,39 @@ SNE_INLINE int sne_fire_has_last(int width)
 #endif
 }
 
-/* Where sne_fire_has_last: sne_fire of membranes that nobody needs any more, and that it leaves as they are. */
-SNE_INLINE size_t sne_fire_last(const sne_neurons *p, const void *v, size_t positions, uint32_t *bits, size_t first)
+#if defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2)
+#define SNE_FIRE_LAST sne_fire_last_thumb2
+#elif defined(SNE_FIRE_THUMB1)
+#define SNE_FIRE_LAST sne_fire_last_thumb1
+#endif
+#if defined(SNE_FIRE_LAST)
+SNE_OUTLINE size_t sne_fire_last_plain(const sne_neurons *p, const int16_t *v, size_t positions, uint32_t *bits, size_t first)
 {
-#if defined(SNE_FIRE_DSP)
-    return sne_fire_last_dsp(p, (const int16_t *)v, positions, bits, first);
+    return SNE_FIRE_LAST(p, v, positions, bits, first, 0);
+}
+
+SNE_OUTLINE size_t sne_fire_last_turned(const sne_neurons *p, const int16_t *v, size_t positions, uint32_t *bits, size_t first)
+{
+    return SNE_FIRE_LAST(p, v, positions, bits, first, 1);
+}
+#endif
+
+/* Where sne_fire_has_last: sne_fire of membranes that nobody needs any more, and that it leaves as they are; `turned`, a constant:
+ * with turned signs. */
+SNE_INLINE size_t sne_fire_last(const sne_neurons *p, const void *v, size_t positions, uint32_t *bits, size_t first, int turned)
+{
+#if defined(SNE_FIRE_LAST)
+    if (turned) {
+        return sne_fire_last_turned(p, (const int16_t *)v, positions, bits, first);
+    }
+    return sne_fire_last_plain(p, (const int16_t *)v, positions, bits, first);
 #else
     (void)p;
     (void)v;
     (void)positions;
     (void)bits;
     (void)first;
+    (void)turned;
     return 0;
 #endif
 }

@@ -111,7 +111,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                     rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
                 if (has_last && !job->spread && t + 1u == job->timesteps) {
-                    fired += (uint32_t)sne_fire_last(q, v, positions, out, first);
+                    fired += (uint32_t)sne_fire_last(q, v, positions, out, first, turned);
                 } else if (!readout) {
                     fired += (uint32_t)fire(q, v, drive, positions, out, first);
                 } else if (clamp) {

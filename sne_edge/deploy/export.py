@@ -42,6 +42,8 @@ RUNTIME_HEADERS = (
     "sne_fire_dsp.h",
     "sne_fire_helium.h",
     "sne_fire_host.h",
+    "sne_fire_last_thumb1.h",
+    "sne_fire_last_thumb2.h",
     "sne_fire_thumb1.h",
     "sne_fire_thumb2.h",
     "sne_gather.h",
