@@ -13,11 +13,13 @@
 #elif defined(__OPTIMIZE__) && defined(SNE_DSP)
 #include "sne_fire_dsp.h"
 #include "sne_fire_last_thumb2.h"
+#include "sne_fire_wide_thumb2.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_DSP
 #elif defined(__OPTIMIZE__) && defined(SNE_THUMB2)
 #include "sne_fire_thumb2.h"
 #include "sne_fire_last_thumb2.h"
+#include "sne_fire_wide_thumb2.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_THUMB2
 #elif defined(__OPTIMIZE__) && defined(SNE_THUMB1)
@@ -219,6 +221,11 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
 #elif defined(SNE_HOST)
     if (width == 16) {
         return sne_fire_host(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset, clamp);
+    }
+#endif
+#if defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2)
+    if (width == 32 && sne_fire_wide_thumb2_can(reset, decay, clamp)) {
+        return sne_fire_wide_thumb2(p, (int32_t *)v, (const int32_t *)drive, positions, bits, first, decay, factor, reset);
     }
 #endif
     (void)turned; /* only where sne_fire_turns */

@@ -46,6 +46,7 @@ RUNTIME_HEADERS = (
     "sne_fire_last_thumb2.h",
     "sne_fire_thumb1.h",
     "sne_fire_thumb2.h",
+    "sne_fire_wide_thumb2.h",
     "sne_gather.h",
     "sne_kernels.h",
     "sne_layer.h",
