@@ -25,6 +25,7 @@
 #elif defined(__OPTIMIZE__) && defined(SNE_THUMB1)
 #include "sne_fire_thumb1.h"
 #include "sne_fire_last_thumb1.h"
+#include "sne_fire_steps_thumb1.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_THUMB1
 #elif defined(SNE_HOST)
@@ -105,12 +106,16 @@ SNE_INLINE size_t sne_fire_last(const sne_neurons *p, const void *v, size_t posi
 }
 
 /* Has this core a pass through all timesteps at once (sne_fire_steps)? All arguments are constants. */
-SNE_INLINE int sne_fire_has_steps(int width, int reset, int clamp)
+SNE_INLINE int sne_fire_has_steps(int width, int decay, int reset, int clamp)
 {
 #if defined(SNE_FIRE_DSP)
+    (void)decay;
     return width == 16 && sne_fire_dsp_can(reset, clamp);
+#elif defined(SNE_FIRE_THUMB1)
+    return width == 16 && sne_fire_thumb1_can(reset, decay, clamp);
 #else
     (void)width;
+    (void)decay;
     (void)reset;
     (void)clamp;
     return 0;
@@ -125,6 +130,8 @@ SNE_INLINE void sne_fire_steps(const sne_neurons *p, const void *drive, uint32_t
 {
 #if defined(SNE_FIRE_DSP)
     sne_fire_steps_dsp(p, (const int16_t *)drive, timesteps, (uint8_t *)bits + (first >> 3), 4u * words, decay, factor, reset);
+#elif defined(SNE_FIRE_THUMB1)
+    sne_fire_steps_thumb1(p, (const int16_t *)drive, timesteps, (uint8_t *)bits + (first >> 3), 4u * words, decay, factor, reset);
 #else
     (void)p;
     (void)drive;

@@ -45,7 +45,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
-    const int at_once = kernel == SNE_MAC && !readout && sne_fire_has_steps(width, reset, clamp) && channels % 8u == 0 && !job->spread;
+    const int at_once = kernel == SNE_MAC && !readout && sne_fire_has_steps(width, decay, reset, clamp) && channels % 8u == 0 && !job->spread;
     const int has_last = !readout && sne_fire_has_last(width);
     void *v = job->membranes;
     uint32_t y, x, i, t, rows = 0, fired = 0;

@@ -201,6 +201,33 @@ static int test_last(const char *name, int turned)
     return wrong;
 }
 
+/* The currents that shifted sums are, the widths' edges often; what lies behind them stays as it is. */
+static int test_shift(const char *name, int width)
+{
+    static int32_t sums[MOST];
+    int wrong = 0;
+    uint32_t shift, stride, j;
+    for (stride = 4; stride <= MOST; stride += 4) {
+        for (shift = 1; shift < 17; shift++) {
+            const int32_t most = (int32_t)((width == 16 ? 0x8000u : 0x80000000u >> shift) - 1u); /* that fits */
+            for (j = 0; j < NEURONS; j++) {
+                want.v[j] = got.v[j] = GUARD;
+            }
+            for (j = 0; j < stride; j++) {
+                const int32_t current = random_between(-most - 1, most);
+                sums[j] = (int32_t)((uint32_t)current << shift | (random_word() & ((1u << shift) - 1u)));
+                sne_put(want.v, j, current, width);
+            }
+            sne_shift_current(got.v, sums, stride, shift, width);
+            for (j = 0; j < NEURONS; j++) {
+                wrong += got.v[j] != want.v[j];
+            }
+        }
+    }
+    print_line(name, wrong);
+    return wrong;
+}
+
 /* All timesteps at once from rest, on a core that has a pass for it; on another one by one. */
 enum { STEPS = 5, WORDS = 4, SLACK = 2 };
 static uint32_t got_bits[STEPS * WORDS + SLACK], want_bits[STEPS * WORDS + SLACK];
@@ -228,7 +255,7 @@ static uint32_t got_bits[STEPS * WORDS + SLACK], want_bits[STEPS * WORDS + SLACK
             for (t = 0; t < timesteps; t++) {                                                                            \
                 n += (uint32_t)portable_16##leak##shift##reset##0(&p, want.v, drive, 1, want_bits + t * WORDS, first);   \
             }                                                                                                            \
-            if (sne_fire_has_steps(16, SNE_RESET_##reset, 0)) {                                                          \
+            if (sne_fire_has_steps(16, SNE_DECAY_##leak, SNE_RESET_##reset, 0)) {                                        \
                 sne_fire_steps(&p, drive, timesteps, got_bits, WORDS, first, SNE_DECAY_##leak, shift ? shift : p.decay,  \
                                SNE_RESET_##reset);                                                                       \
                 wrong += sne_count_bits(got_bits, timesteps * WORDS) != n;                                               \
@@ -262,6 +289,7 @@ int program(void)
     print_line("last_turned", 0);
 #endif
     STEPPED_KINDS(RUN_STEPPED)
+    wrong += test_shift("shift_16", 16) + test_shift("shift_32", 32);
     wrong += fired < 1000; /* spikes of these */
     print_line("wrong", wrong);
     return 0;

@@ -1,5 +1,4 @@
-/* Multiplication on an emulated core: its kernels against the equation, on random lists of every width and size; and the
- * currents that shifted sums are. */
+/* Multiplication on an emulated core: its kernels against the equation, on random lists of every width and size. */
 #include "bare_metal.h"
 #include "sne_kernels.h"
 
@@ -67,34 +66,9 @@ static int64_t tried(size_t stride, size_t n, int width, int small)
     return wrong;
 }
 
-/* Number of wrong currents of a position; what lies behind them must stay as it is. */
-static int64_t shifted(size_t stride, uint32_t shift, int width)
-{
-    static int32_t sums[MOST];
-    void *const current = width == 16 ? (void *)narrow : (void *)wide;
-    const int32_t most = (int32_t)((width == 16 ? 0x8000u : 0x80000000u >> shift) - 1u); /* of what fits */
-    int64_t wrong = 0;
-    size_t j;
-    for (j = 0; j < stride + 4; j++) {
-        sne_put(current, j, 77, width);
-    }
-    for (j = 0; j < stride; j++) {
-        const uint32_t word = random_word();
-        const int32_t whole = word & 0x300u ? (int32_t)(random_word() & (uint32_t)most) : most;
-        expected[j] = word & 0x400u ? whole : -whole - 1;
-        sums[j] = (int32_t)((uint32_t)expected[j] << shift | (random_word() & ((1u << shift) - 1u)));
-    }
-    sne_shift_current(current, sums, stride, shift, width);
-    for (j = 0; j < stride + 4; j++) {
-        wrong += sne_get(current, j, width) != (j < stride ? expected[j] : 77);
-    }
-    return wrong;
-}
-
 int program(void)
 {
-    int64_t wrong = 0, runs = 0, shifts = 0;
-    uint32_t shift;
+    int64_t wrong = 0, runs = 0;
     size_t stride, n;
     for (stride = 4; stride <= MOST; stride += stride < 60 ? 4 : 20) {
         for (n = 0; n <= INPUTS; n += n < 5 ? 1 : 9) {
@@ -104,15 +78,7 @@ int program(void)
             runs += 3;
         }
     }
-    for (stride = 4; stride <= MOST; stride += 4) {
-        for (shift = 1; shift < 17; shift++) {
-            wrong += shifted(stride, shift, 16);
-            wrong += shifted(stride, shift, 32);
-            shifts += 2;
-        }
-    }
     print_line("runs", runs);
-    print_line("shifts", shifts);
     print_line("wrong", wrong);
     return 0;
 }

@@ -1,4 +1,4 @@
-"""Multiplication: each core's kernel against the equation, and the currents that its shifted sums are."""
+"""Multiplication: each core's kernel against the equation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_cores_multiplication_is_the_equation(
 ) -> None:
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
     lines = results(board, tmp_path, monkeypatch)
-    assert int(lines["runs"]) > 300 and int(lines["shifts"]) > 700
+    assert int(lines["runs"]) > 300
     assert lines["wrong"] == "0"
 
 

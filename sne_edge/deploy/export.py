@@ -44,6 +44,7 @@ RUNTIME_HEADERS = (
     "sne_fire_host.h",
     "sne_fire_last_thumb1.h",
     "sne_fire_last_thumb2.h",
+    "sne_fire_steps_thumb1.h",
     "sne_fire_thumb1.h",
     "sne_fire_thumb2.h",
     "sne_fire_wide_thumb2.h",
