@@ -162,10 +162,31 @@ SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int 
  * at a word, `stride` is a multiple of four. */
 SNE_INLINE void sne_shift_current(void *current, const int32_t *sums, size_t stride, uint32_t shift, int width)
 {
-    size_t c;
+    size_t c = 0;
 #if defined(SNE_HELIUM) || defined(SNE_DSP) || defined(SNE_THUMB2) || defined(SNE_THUMB1)
     uint32_t *to = (uint32_t *)current;
-    for (c = 0; width == 16 && c < stride; c += 4, to += 2) {
+#if !defined(SNE_THUMB1)
+    if (width == 16 && shift <= 16) {
+        const int32_t *const end = sums + stride;
+        do { /* a word of two sums is the upper half of one of them, and the lower half of the other moved in */
+            uint32_t a, b, d, e;
+            __asm__ volatile("ldrd %[a], %[b], [%[from]], #8\n"
+                    "ldrd %[d], %[e], [%[from]], #8\n"
+                    "lsr %[a], %[a], %[down]\n"
+                    "lsl %[b], %[b], %[up]\n"
+                    "bfi %[b], %[a], #0, #16\n"
+                    "lsr %[d], %[d], %[down]\n"
+                    "lsl %[e], %[e], %[up]\n"
+                    "bfi %[e], %[d], #0, #16\n"
+                    "strd %[b], %[e], [%[to]], #8\n"
+                    : [a] "=&r"(a), [b] "=&r"(b), [d] "=&r"(d), [e] "=&r"(e), [from] "+r"(sums), [to] "+r"(to)
+                    : [down] "r"(shift), [up] "r"(16u - shift)
+                    : "memory");
+        } while (sums != end);
+        return;
+    }
+#endif
+    for (; width == 16 && c < stride; c += 4, to += 2) {
         to[0] = ((uint32_t)(sums[c] >> shift) & 0xffffu) | (uint32_t)(sums[c + 1] >> shift) << 16;
         to[1] = ((uint32_t)(sums[c + 2] >> shift) & 0xffffu) | (uint32_t)(sums[c + 3] >> shift) << 16;
     }
@@ -173,7 +194,7 @@ SNE_INLINE void sne_shift_current(void *current, const int32_t *sums, size_t str
         return;
     }
 #endif
-    for (c = 0; c < stride; c++) {
+    for (; c < stride; c++) {
         sne_put(current, c, sums[c] >> shift, width);
     }
 }

@@ -28,7 +28,7 @@ OTHER_FAULTS = {
     "steps, microbit": ("sne_fire_steps_thumb1.h", "lsrs r2, r2, #2", "lsrs r2, r2, #3"),
     "steps, mps2-an386": ("sne_fire_dsp.h", "movt r3, #0x0080", "movt r3, #0x0040"),
     "32 bits, mps2-an386": ("sne_fire_wide_thumb2.h", "and r4, r4, #5", "and r4, r4, #4"),
-    "shift, mps2-an386": ("sne_fire.h", "(sums[c + 1] >> shift) << 16", "(sums[c] >> shift) << 16"),
+    "shift, mps2-an386": ("sne_fire.h", "bfi %[e], %[d], #0, #16", "bfi %[e], %[d], #0, #15"),
 }
 
 
