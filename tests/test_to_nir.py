@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import random
@@ -98,8 +99,11 @@ def share(leak: Leak, p: Population) -> np.ndarray:
 
 
 def read_back(ensemble: QuantEnsemble) -> FloatGraph:
-    graph, _ = to_nir(ensemble)
-    return graph_from_nir(graph)
+    """Through a file; nir's own check of types takes it, but for kernels that it is known to misread."""
+    graph, notes = to_nir(ensemble)
+    file = io.BytesIO()
+    nir.write(file, graph)
+    return graph_from_nir(nir.read(file, type_check=not any("type_check=False" in note for note in notes)))
 
 
 def spikes_of(read: FloatGraph, x: torch.Tensor) -> dict[str, np.ndarray]:

@@ -25,7 +25,9 @@ from ..ir.chain import as_graph
 from ..ir.encoder import Shape
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import INPUT, Graph, Leak, Projection
-from ..ir.layers import MaxPool
+from ..ir.layers import MaxPool, Pair
+
+MISREAD = "which nir's own check of types misreads: read it with nir.read(FILE, type_check=False)"
 
 
 def save_nir(ensemble: QuantEnsemble, path: Path, *, part: str | None = None, dt: float = 1e-3) -> list[str]:
@@ -239,13 +241,16 @@ class _Student:
             weight = q.weight[:, :, q.padding[0], q.padding[1]]
             matrix = np.diag(weight[:, 0]) if q.op == "depthwise" else weight
             return self._affine(name, source, matrix * by_channel[:, None], bias[0], q.bits)
+        if q.op == "depthwise" and p.channels > 1:
+            w.note(f"convolutions of groups, {MISREAD}")
+        weight, padding = self._square(q.weight * by_channel.reshape(-1, 1, 1, 1), q.padding)
         return w.add(
             name,
             nir.Conv2d(
                 input_shape=shape[:2],
-                weight=q.weight * by_channel.reshape(-1, 1, 1, 1),
+                weight=weight,
                 stride=q.stride,
-                padding=q.padding,
+                padding=padding,
                 dilation=(1, 1),
                 groups=p.channels if q.op == "depthwise" else 1,
                 bias=np.broadcast_to(bias[0], (p.channels,)).copy(),
@@ -253,6 +258,18 @@ class _Student:
             source,
             bits=q.bits,
         )
+
+    def _square(self, weight: np.ndarray, padding: Pair) -> tuple[np.ndarray, Pair]:
+        """The same convolution with a square kernel, zeros around, where that can be: `nir` takes a kernel's height for
+        its width when it checks types, and refuses the file."""
+        side = max(weight.shape[2:])
+        more = [side - length for length in weight.shape[2:]]
+        if any(n % 2 for n in more):
+            self.w.note(f"kernels that are not square, {MISREAD}")
+            return weight, padding
+        around = [n // 2 for n in more]
+        wide = np.pad(weight, ((0, 0), (0, 0), (around[0],) * 2, (around[1],) * 2))
+        return wide, (padding[0] + around[0], padding[1] + around[1])
 
     def _linear(
         self,
