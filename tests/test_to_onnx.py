@@ -391,3 +391,12 @@ def test_a_shipped_model_is_the_same_in_onnx() -> None:
     found = outputs(to_onnx(ensemble, encoded=True), every)
     np.testing.assert_array_equal(found["logits"], ensemble.vectors.logits)
     np.testing.assert_array_equal(found["active"], ensemble.vectors.active)
+
+
+def test_the_example_in_the_documents_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "EXPORT.md").read_text(encoding="utf-8")
+    block = text.split("```python\n")[1].split("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr

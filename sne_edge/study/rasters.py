@@ -19,6 +19,7 @@ def draw_rasters(found: NetworkComparison, title: str, path: Path) -> Path:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         raise SneError("the package matplotlib is not installed", "pip install 'sne-edge[train]'") from None
     if not found.rasters:
@@ -30,6 +31,8 @@ def draw_rasters(found: NetworkComparison, title: str, path: Path) -> Path:
             for which, colour in ((mine & other, BLUE), (mine & ~other, ORANGE)):
                 step, neuron = np.nonzero(which)
                 axes.scatter(step, neuron, s=9, marker="|", color=colour, linewidths=1.4)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlim(-0.5, len(mine) - 0.5)
             axes.set_ylim(-0.5, mine.shape[1] - 0.5)
             axes.spines[["top", "right"]].set_visible(False)
