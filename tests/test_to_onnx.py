@@ -19,6 +19,7 @@ from graph_strategies import EVERY_FEATURE, features, random_graph_ensemble
 from hypothesis import given
 from hypothesis import strategies as st
 from models import tiny_ensemble
+from onnx.reference import ReferenceEvaluator
 from strategies import every_policy, examples, random_ensemble, random_inputs
 
 from sne_edge.check import reference
@@ -81,8 +82,10 @@ def assert_students(ensemble: QuantEnsemble, inputs: np.ndarray, examined: Count
 
 
 def assert_policies(ensemble: QuantEnsemble, rng: random.Random, inputs: np.ndarray, examined: Counter[str]) -> None:
-    """Decisions under the ensemble's own policy and one of each kind."""
-    for policy in every_policy(rng, ensemble):
+    """Decisions under the ensemble's own policy and one of each kind, and a cascade whose margin a sample just has."""
+    first = reference.run(ensemble, inputs, ActivationPolicy("first", students=1)).decisions.margin
+    exact = ActivationPolicy("cascade", margins=(int(rng.choice(first)),) * (len(ensemble.students) - 1))
+    for policy in (*every_policy(rng, ensemble), exact):
         want = reference.run(ensemble, inputs, policy).decisions
         found = outputs(to_onnx(ensemble, policy=policy, encoded=True), samples_of(ensemble.encoder, inputs))
         for name, values in found.items():
@@ -296,6 +299,37 @@ def test_a_cascade_runs_no_student_that_it_does_not_wake(tiny: QuantEnsemble) ->
         assert {n.op_type for n in graphs["else_branch"].node} == {"Identity"}
     found = outputs(model, samples_of(tiny.encoder, tiny.vectors.inputs))
     assert set(found["students_run"]) == {1} and set(found["stop"]) == {STOPS.index("margin")}
+
+
+def padded(node: Any) -> bool:
+    return any(any(attribute.ints) for attribute in node.attribute if attribute.name == "pads")
+
+
+@pytest.mark.examines(students=40, logits=2000)
+def test_another_runtime_gives_the_same_integers(examined: Counter[str]) -> None:
+    for seed in range(24):
+        rng = random.Random(seed)
+        ensemble = random_graph_ensemble(rng) if seed % 2 else random_ensemble(rng)
+        inputs = random_inputs(rng, ensemble)
+        for number in range(len(ensemble.students)):
+            model = to_onnx(ensemble, f"student:{number}", encoded=True)
+            if any(node.op_type == "MaxPool" and padded(node) for node in nodes_of(model.graph)):
+                continue  # onnx's own runtime takes the paddings of the two axes for each other's
+            runtime = ReferenceEvaluator(model)
+            given = {"input": samples_of(ensemble.encoder, inputs)}
+            found = dict(zip(runtime.output_names, runtime.run(None, given), strict=True))
+            want = reference.run_student(ensemble, number, inputs)
+            np.testing.assert_array_equal(found["logits"], want.part)
+            if "spikes" in found:
+                np.testing.assert_array_equal(found["spikes"], want.spikes)
+            examined["students"] += 1
+            examined["logits"] += want.part.size
+
+
+@pytest.mark.parametrize("timesteps", [0, -1, 4])
+def test_timesteps_that_a_model_does_not_have_are_refused(tiny: QuantEnsemble, timesteps: int) -> None:
+    with pytest.raises(SneError, match=f"{timesteps} timesteps are asked for"):
+        to_onnx(tiny, "student:0", timesteps=timesteps)
 
 
 def test_a_difference_is_found_and_named(tiny: QuantEnsemble, monkeypatch: pytest.MonkeyPatch) -> None:

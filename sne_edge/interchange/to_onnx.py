@@ -65,6 +65,8 @@ def to_onnx(
             f"there is no part {part!r} of {ensemble.name}",
             f"give whole, student:K or step:K, with K in 0..{len(ensemble.students) - 1}",
         )
+    if timesteps is not None and not 1 <= timesteps <= ensemble.encoder.timesteps:
+        raise SneError(f"{timesteps} timesteps are asked for", f"give 1 to the model's {ensemble.encoder.timesteps}")
     if kind == "step":
         return _step(ensemble, int(number), encoded)
     return _student(ensemble, int(number), timesteps or ensemble.encoder.timesteps, encoded)
@@ -77,7 +79,8 @@ def parts_of(ensemble: QuantEnsemble) -> list[str]:
 
 @dataclass(frozen=True)
 class _Input:
-    """An encoded input: `name`, uint8 with the zero point 128, 0/1 of events, or int32 rates; with its axis of time."""
+    """An encoded input: `name`, uint8 with the zero point 128, 0/1 of events, or int32 rates; where it is `timed`, with
+    the axis of time first."""
 
     name: str
     timed: bool
@@ -103,12 +106,11 @@ def _encode(g: Nodes, encoder: Encoder, samples: int | str, encoded: bool, steps
             x = g.cast(g("Add", x, g.number(ZERO, np.int32), name="input/shifted"), np.uint8, "input/value")
     if timed and steps is not None and steps < encoder.timesteps:
         x = g("Slice", x, g.vector(0), g.vector(steps), g.vector(1), name="input/begun")
-    lead = [0, 1] if timed else [0]
+    lead = [1, 0] if timed else [0]  # a loop goes over the first axis
+    height, width, channels = (len(lead) + n for n in range(3))
+    x = g("Transpose", x, perm=[*lead, channels, height, width], name="input/channel first")
     if encoder.shape[0] * encoder.shape[1] == 1:
         x = g("Reshape", x, g.vector(*[0] * len(lead), encoder.shape[2]), name="input/flat")
-    else:
-        height, width, channels = (len(lead) + n for n in range(3))
-        x = g("Transpose", x, perm=[*lead, channels, height, width], name="input/channel first")
     return _Input(x, timed, declared)
 
 
@@ -168,9 +170,9 @@ def _run(
     body = g.inner()
     held = {state.name: f"{state.name} before" for state in student.states}
     inputs = [body.value(held[s.name], s.dtype, (samples, *s.dims)) for s in student.states]
-    came, axis = None, 0
+    came, scanned = None, ""
     if given.timed:
-        scanned, axis = given.name, 1
+        scanned = given.name
         dims: Dims = (samples, *dims_of(encoder.shape))
         inputs.append(body.value(f"{where}input", np.uint8, dims))
         came = _map(encoder, f"{where}input")
@@ -178,8 +180,6 @@ def _run(
         scanned = _draws(g, encoder, steps)
         inputs.append(body.value(f"{where}draw", np.uint8, (1, *dims_of(encoder.shape))))
         came = _map(encoder, _fired(body, encoder, given.name, f"{where}draw", where))
-    else:
-        scanned = ""
     remaining = f"{where}remaining"
     scans = [scanned] if scanned else []
     if not scanned or student.graph.decoder.kind == "first":
@@ -212,7 +212,6 @@ def _run(
         names=names,
         body=body.graph(f"a timestep of student {number}", inputs, outputs),
         num_scan_inputs=len(scans),
-        scan_input_axes=[axis, 0][: len(scans)],
     )
     states = {state.name: state.name for state in student.states}
     total = f"{where}total"
