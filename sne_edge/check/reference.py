@@ -21,7 +21,7 @@ from ..ir.policy import ActivationPolicy, check_fits
 from ..ir.schedule import Decisions, schedule
 from .graph_reference import run_graph
 from .synapses import current_of, pooled, work_of
-from .trace import StudentTrace, Watch
+from .trace import Fired, StudentTrace, Watch
 
 BATCH = 256
 
@@ -119,10 +119,11 @@ def run_student(
     inputs: np.ndarray,
     timesteps: int | None = None,
     watch: Watch | None = None,
+    fired: Fired | None = None,
 ) -> StudentTrace:
     """Run one student alone on `inputs`, uint8 [N, input_bytes], for `timesteps` (the encoder's by default).
 
-    `watch` sees every timestep of each batch of up to `BATCH` inputs.
+    `watch` and `fired` see every timestep of each batch of up to `BATCH` inputs.
     """
     inputs = np.asarray(inputs)
     if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != ensemble.encoder.input_bytes:
@@ -132,7 +133,7 @@ def run_student(
         )
     steps = ensemble.encoder.timesteps if timesteps is None else timesteps
     parts = [inputs[i : i + BATCH] for i in range(0, len(inputs), BATCH)]
-    batches = [_run_batch(ensemble, student, part, steps, watch) for part in parts]
+    batches = [_run_batch(ensemble, student, part, steps, watch, fired) for part in parts]
     if len(batches) == 1:
         return batches[0]
     return StudentTrace(
@@ -191,11 +192,16 @@ class _Neurons:
 
 
 def _run_batch(
-    ensemble: QuantEnsemble, number: int, inputs: np.ndarray, timesteps: int, watch: Watch | None = None
+    ensemble: QuantEnsemble,
+    number: int,
+    inputs: np.ndarray,
+    timesteps: int,
+    watch: Watch | None = None,
+    fired: Fired | None = None,
 ) -> StudentTrace:
     encoder, student, count = ensemble.encoder, ensemble.students[number], len(inputs)
     if isinstance(student.graph, Graph):
-        return run_graph(ensemble, number, inputs, timesteps, watch)
+        return run_graph(ensemble, number, inputs, timesteps, watch, fired)
     direct = encoder.kind == "direct"
     raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
     neurons: dict[int, _Neurons] = {}
@@ -226,6 +232,8 @@ def _run_batch(
             else:
                 x = neurons[index].step(incoming)
                 totals[index] += x.sum(dim=(1, 2, 3))
+                if fired is not None:
+                    fired(t, index, x)
             if watch is not None:
                 watch(t, index, came, neurons[index].settled)
     readout = neurons[len(student.layers) - 1].v.reshape(count, -1).numpy()
