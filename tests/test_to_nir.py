@@ -29,7 +29,7 @@ from sne_edge.errors import SneError
 from sne_edge.interchange.from_nir import graph_from_nir
 from sne_edge.interchange.to_nir import save_nir, time_constant, to_nir
 from sne_edge.ir.artifact import load, save
-from sne_edge.ir.chain import as_graph
+from sne_edge.ir.chain import as_graph, current_shift
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection, grid
@@ -45,7 +45,7 @@ from sne_edge.quantize.graph import assemble_graph, float_inputs, quantize_graph
 Fired = dict[int, list[np.ndarray]]
 
 
-def unrounded(graph: Graph, encoder: Encoder, inputs: np.ndarray) -> Fired:
+def unrounded(graph: Graph, encoder: Encoder, inputs: np.ndarray, shift: int = 0) -> Fired:
     """Spikes by population and timestep, [N, neurons], of the integers' equations in real numbers: leaks are not
     rounded, and there are no clamps."""
     came = float_inputs(msgspec.structs.replace(encoder, scale=1.0, offset=0.0), inputs)
@@ -60,6 +60,7 @@ def unrounded(graph: Graph, encoder: Encoder, inputs: np.ndarray) -> Fired:
                 back = q.delay - (q.source >= n)
                 if back < len(history[q.source]):
                     current = current + arriving(q, history[q.source][back])
+            current = current / 2.0 ** (shift if n == 0 else 0)
             v, i, last = states.get(n, (np.zeros_like(current),) * 3)
             if isinstance(p.neuron.current_leak, Leak):
                 current = i = share(p.neuron.current_leak, p) * i + current
@@ -134,7 +135,8 @@ def test_what_is_read_back_spikes_as_the_equations_do(examined: Counter[str], se
         examined["refused"] += 1
         return
     inputs = random_inputs(rng, ensemble)
-    want, got = unrounded(graph, encoder, inputs), spikes_of(read, float_inputs(encoder, inputs))
+    shift = current_shift(ensemble.students[0], 0)
+    want, got = unrounded(graph, encoder, inputs, shift), spikes_of(read, float_inputs(encoder, inputs))
     for n, steps in want.items():
         if f"p{n}" in got:  # what leads nowhere is not read
             np.testing.assert_array_equal(got[f"p{n}"], np.stack(steps), err_msg=f"population {n}")

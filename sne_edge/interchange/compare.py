@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..check.reference import run_student
 from ..errors import SneError
-from ..ir.chain import as_graph
+from ..ir.chain import as_graph, current_shift
 from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import INPUT, Graph, Leak, Population, Projection, grid
@@ -275,12 +275,13 @@ def _rounded(
 ) -> tuple[float | None, float | None, float]:
     """Errors of weights, thresholds and leaks."""
     encoder, wanted, made = model.encoder, [], []
+    shift = current_shift(model.students[0], 0 if p is graph.populations[0] else 1)
     mean = not isinstance(model.students[0].graph, Graph) and not integer.neuron.spikes
     for q, projection in zip(p.projections, integer.projections, strict=True):
         number = INPUT if q.source not in {other.name for other in graph.populations} else 0
         weight = float_projection(q, graph.shapes[q.source], encoder, number)
         wanted.append((weight / encoder.timesteps if mean else weight).ravel())
-        made.append(_real(projection, integer).ravel())
+        made.append(_real(projection, integer).ravel() / 2.0**shift)
         if wanted[-1].shape != made[-1].shape:
             raise SneError(f"the weights of {p.name} are of another form in {model.name}", "quantize the network again")
     weights = None

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import SneError
+from ..ir.chain import as_graph, current_shift
 from ..ir.encoder import Encoder, Shape
-from ..ir.graph import INPUT, Graph, Leak, Population, Projection
+from ..ir.graph import INPUT, Leak, Population, Projection
 from ..ir.graph_proof import analog, projection_range
-from ..ir.layers import MaxPool, Pair
+from ..ir.layers import MaxPool, Pair, rounding
 from ..ir.neuron import INT32
+from ..ir.student import QuantStudent
 from .onnx_nodes import Nodes
 
 ZERO = 128  # the zero point of weights and values
@@ -87,7 +89,8 @@ def first(values: np.ndarray, shape: Shape) -> np.ndarray:
 class Student:
     """Writes one student; `where` goes before every name. With `counted`, operations are counted as well."""
 
-    def __init__(self, graph: Graph, encoder: Encoder, where: str, counted: bool = False) -> None:
+    def __init__(self, student: QuantStudent, encoder: Encoder, where: str, counted: bool = False) -> None:
+        graph, self.shift = as_graph(student), current_shift(student, 0)
         self.graph, self.encoder, self.where, self.counted = graph, encoder, where, counted
         self.depth = [0] * (1 + len(graph.populations))  # timesteps for which spikes are wanted, the input's first
         for population in graph.populations:
@@ -127,8 +130,16 @@ class Student:
                 if values is not None and analog(q, self.encoder):
                     where = self._name(n, f"input {number}")
                     total = self._arrive(g, total, q, population, values, where, made)
+            if n == 0 and self.shift and total is not None:
+                total = self._shifted(g, total, self._name(n, "constant"))
             found.append(total)
         return found
+
+    def _shifted(self, g: Nodes, total: str, to: str) -> str:
+        """A constant current over 2^shift, rounded to the nearest, halves up."""
+        half = g.number(rounding(self.shift), np.int64)
+        more = g("Add", g.cast(total, np.int64, f"{to}/wide"), half, name=f"{to}/and half")
+        return g.cast(_floored(g, more, 2**self.shift, np.int64, f"{to}/shift"), np.int32, to)
 
     def step(
         self, g: Nodes, came: Map | None, constants: list[str | None], states: dict[str, str], remaining: str

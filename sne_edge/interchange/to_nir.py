@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import SneError, shortened
 from ..files import write_whole
 from ..ir.artifact import fingerprint
-from ..ir.chain import as_graph
+from ..ir.chain import as_graph, current_shift
 from ..ir.encoder import Shape
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import INPUT, Graph, Leak, Projection
@@ -319,8 +319,9 @@ class _Student:
         power = float(factor[0, 0])
         if n == len(self.graph.populations) - 1 and not cell.spikes:
             factor = factor * self.student.gain.reshape(-1, p.channels)
-        bias = p.bias.astype(np.float64).reshape(-1, p.channels) * factor
-        before, left = self._arriving(n, factor, bias)
+        arrives = factor / 2.0 ** current_shift(self.student, n)
+        bias = p.bias.astype(np.float64).reshape(-1, p.channels) * arrives
+        before, left = self._arriving(n, arrives, bias)
         leaks = cell.leak.kind != "none"
         tau, r, shrunk = self._time_constant(cell.leak, n)
         v_leak = np.zeros(self._dims(p.shape, self.flat[n]))
@@ -381,7 +382,12 @@ class _Student:
         """Weights whose mean over time is the logits."""
         w, p, ensemble = self.w, self.graph.populations[n], self.w.ensemble
         steps = w.encoder.timesteps
-        factor = ensemble.logit_scale * steps * self.student.gain.astype(np.float64).reshape(-1, p.channels)
+        factor = (
+            ensemble.logit_scale
+            / 2.0 ** current_shift(self.student, n)
+            * steps
+            * self.student.gain.astype(np.float64).reshape(-1, p.channels)
+        )
         constant = self.student.bias + (ensemble.bias if self.number == w.chosen[0] else 0)
         bias = p.bias.astype(np.float64).reshape(-1, p.channels) * factor
         bias = bias + ensemble.logit_scale * constant.astype(np.float64).reshape(-1, p.channels)

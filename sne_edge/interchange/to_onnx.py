@@ -31,7 +31,6 @@ import numpy as np
 
 from ..errors import SneError
 from ..ir.artifact import fingerprint
-from ..ir.chain import as_graph
 from ..ir.encoder import Encoder, rate_draws
 from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import NEVER, ActivationPolicy, check_fits, format_policy
@@ -164,7 +163,7 @@ def _run(
 ) -> _Ran:
     """A student over `steps` timesteps: a `Scan`."""
     encoder, where = ensemble.encoder, f"student{number}/"
-    student = Student(as_graph(ensemble.students[number]), encoder, where, counted)
+    student = Student(ensemble.students[number], encoder, where, counted)
     direct, before = encoder.kind == "direct", Timestep()
     constants = student.constants(g, _map(encoder, given.name) if direct else None, before)
     body = g.inner()
@@ -273,7 +272,7 @@ def _student(ensemble: QuantEnsemble, number: int, steps: int, encoded: bool) ->
     g, classes = Nodes(), len(ensemble.classes)
     given = _encode(g, ensemble.encoder, "N", encoded, steps)
     ran = _run(g, ensemble, number, given, "N", steps, shown=True)
-    student = Student(as_graph(ensemble.students[number]), ensemble.encoder, f"student{number}/")
+    student = Student(ensemble.students[number], ensemble.encoder, f"student{number}/")
     outputs = _verdict(g, ran.part, "N", classes)
     outputs.append(_output(g, ran.total, "total", np.int32, ("N", classes)))
     if ran.counts:
@@ -295,7 +294,7 @@ def _step(ensemble: QuantEnsemble, number: int, encoded: bool) -> Any:
             "a rate input draws its spikes over all timesteps, and has no single one",
             "export student:K, or make a model of raw events, which takes spikes",
         )
-    student = Student(as_graph(ensemble.students[number]), encoder, where)
+    student = Student(ensemble.students[number], encoder, where)
     given = _encode(g, encoder, 1, encoded, None)
     x, made = _map(encoder, given.name), Timestep()
     constants = student.constants(g, x if encoder.kind == "direct" else None, made)

@@ -34,6 +34,12 @@ def as_graph(student: QuantStudent) -> Graph:
     return Graph(tuple(populations), Decoder("membrane", "final", bound=student.readout.bound))
 
 
+def current_shift(student: QuantStudent, population: int) -> int:
+    """By how much a population's constant current is shifted: a chain's first layer may say so, a graph cannot."""
+    first = student.layers[0] if student.layers else None
+    return first.current_shift if population == 0 and isinstance(first, SynapticLayer) else 0
+
+
 def _maximum(pool: AvgPool | MaxPool) -> MaxPool:
     return MaxPool(pool.in_shape, pool.out_shape, pool.kernel, pool.stride, pool.padding)
 
