@@ -14,6 +14,11 @@ from .inputs import check_finite, check_name, check_output, data_for, load, need
 from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
 from .output import bars, print_json, print_table, warned
 
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+    from ..ir.ensemble import QuantEnsemble
+    from ..quantize.calibrate import Promise
+
 
 @app.command()
 def train(
@@ -318,7 +323,6 @@ def calibrate(
     """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
     from ..ir.artifact import save
     from ..pipeline.recalibrate import recalibrate, renew_narrow
-    from ..quantize.calibrate import upper_bound
 
     if max_drop is not None and target_ops is not None:
         raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
@@ -337,6 +341,70 @@ def calibrate(
             early=early, other=other_data,
         )  # fmt: skip
     save(made, output)
+    _print_policy(made, promised, dataset, output, as_json)
+
+
+@app.command()
+def ensemble(
+    models: Annotated[list[str], typer.Argument(help="Two or more .sne files: of one input, encoder and classes.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
+    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part chooses, its test part tells.")],
+    data_dir: DataDir = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Points of accuracy that the cascade may cost; default 0.1.", min=0)
+    ] = None,
+    target_ops: Annotated[
+        float | None, typer.Option(help="Mean operations of an inference, at most; the most accurate policy wins.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="cascade, or routed: the top two classes choose who runs next.")
+    ] = "cascade",
+    early: Annotated[
+        str | None,
+        typer.Option(
+            help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the split, of models that do not name their data; others know theirs.", min=0),
+    ] = None,
+    other_data: OtherData = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make several models one ensemble: their logits add up, and a calibrated cascade wakes as many as an input needs.
+
+    Networks of your own, chains or graphs, as `quantize` makes them; each one's logits are stretched by a factor that
+    the validation samples choose.
+    """
+    from ..ir.artifact import save
+    from ..pipeline.ensemble import ensemble_of
+    from ..quantize.join import shared_encoder
+
+    if max_drop is not None and target_ops is not None:
+        raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    check_finite(max_drop=max_drop, target_ops=target_ops)
+    check_output(output, force)
+    check_name(name or output.stem.lower())
+    members = [load(model) for model in models]
+    shared_encoder(members)
+    dataset = data_for(members[0], data, data_dir, other_data, seed)
+    made, promised = ensemble_of(
+        members, name or output.stem.lower(), dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops,
+        kind=policy, early=early, other=other_data,
+    )  # fmt: skip
+    save(made, output)
+    _print_policy(made, promised, dataset, output, as_json)
+
+
+def _print_policy(
+    made: QuantEnsemble, promised: Promise | None, dataset: Dataset, output: Path, as_json: bool
+) -> None:
+    """What a calibrated policy does to validation and test samples; `promised`: where it was chosen now."""
+    from ..quantize.calibrate import upper_bound
+
     if as_json:
         print_json(made.provenance)
         return

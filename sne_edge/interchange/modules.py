@@ -32,10 +32,12 @@ READ = (*WEIGHTS, *NEURONS, *POOLS, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten)
 
 def is_plain_chain(network: nn.Module) -> bool:
     """Whether a network is an `nn.Sequential` of layers that a chain of the representation can be: a `Linear` last, and
-    neurons right after weights. Everything else is read by following it (`trace`)."""
+    `snn.Leaky` neurons right after weights. Everything else is read by following it (`trace`)."""
     if not _is_chain(network):
         return False
     flat = [m for m in network.modules() if type(m) is not nn.Sequential and type(m) not in IDLE]
+    if any(isinstance(m, snn.SpikingNeuron) and not isinstance(m, NEURONS) for m in flat):
+        return False
     plain = [m for m in flat if isinstance(m, READ)]
     pooled = any(type(a) in WEIGHTS and type(b) in POOLS for a, b in pairwise(plain))
     return not (plain and isinstance(plain[-1], NEURONS)) and not pooled

@@ -25,7 +25,7 @@ from .follow import SUPPORTED, Follower, Raster, Record, State, Unknown, input_o
 from .modules import float_copy
 from .terms import Sum
 
-NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.RLeaky, snn.RSynaptic)
+NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
 
 What = Literal["count", "membrane", "current"]
 
@@ -181,23 +181,30 @@ def _population(name: str, module: Any, calls: Sequence[Sum]) -> FloatPopulation
         """A parameter as torch lays it over the neurons."""
         return terms.to_channel_last(np.broadcast_to(numpy_of(array), arriving.shape))
 
-    beta, gain, alpha = values(torch.as_tensor(module.beta).clamp(0, 1)), np.ones(()), None
+    beta, gain, alpha, share = values(torch.as_tensor(module.beta).clamp(0, 1)), np.ones(()), None, None
     reset: Reset = ("subtract", "zero", "none")[int(module.reset_mechanism_val)]
     late = bool(getattr(module, "reset_delay", True)) and reset != "none"
     kind = type(module)
     if kind is snn.Lapicque:
         rate = numpy_of(module.time_step) / numpy_of(module.C)
         beta, gain = values(1 - rate / numpy_of(module.R)), values(rate)
-    if kind in (snn.Synaptic, snn.RSynaptic):
+    if kind in (snn.Synaptic, snn.Alpha, snn.RSynaptic):
         alpha = values(torch.as_tensor(module.alpha).clamp(0, 1))
-    check(kind is snn.Leaky or not (late and reset == "zero"), f"{name} resets to zero late, and loses the current")
+    if kind is snn.Alpha:
+        assert alpha is not None
+        check(bool((alpha > beta).all() and (beta > 0).all()), f"{name}: alpha must be above beta, and beta above 0")
+        share = terms.least(np.log(beta) / (np.log(beta) - np.log(alpha)))
+    if reset == "subtract" and not late:
+        reset = "doubled"  # snnTorch asks a membrane that stayed above its threshold for twice as much
+    if kind is not snn.Leaky and late and reset == "zero":
+        reset = "refractory"  # snnTorch zeroes these with the timestep's current
     check(kind is not snn.RSynaptic or late or reset == "none", f"{name}: snnTorch itself fails without reset_delay")
     if kind in (snn.RLeaky, snn.RSynaptic):
         arriving = terms.total([arriving, _recurrence(name, module.recurrent, arriving.shape)])
     projections, bias = terms.projections(arriving, shape, gain)
     return FloatPopulation(
         name, shape, projections, terms.least(beta), terms.least(values(module.threshold)), bias,
-        None if alpha is None else terms.least(alpha), reset, late,
+        None if alpha is None else terms.least(alpha), reset, late, share,
     )  # fmt: skip
 
 
