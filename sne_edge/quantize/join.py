@@ -28,7 +28,7 @@ CANDIDATES = 61
 
 
 def shared_encoder(members: Sequence[QuantEnsemble]) -> Encoder:
-    """The encoder of all; shapes may differ that hold the same bytes in the same order, such as (1, 12, 1) and (1, 1, 12).
+    """The encoder of all; shapes may differ that hold the same bytes in the same order: (1, 12, 1) and (1, 1, 12).
 
     Raises `SneError` where ensembles cannot become one: what differs, and in which.
     """
@@ -40,9 +40,8 @@ def shared_encoder(members: Sequence[QuantEnsemble]) -> Encoder:
     first = members[0]
     for number, member in enumerate(members[1:], start=2):
         for field in first.encoder.__struct_fields__:
-            if field == "shape" and _in_order(first.encoder) and first.encoder.size == member.encoder.size:
-                if _in_order(member.encoder):
-                    continue
+            if field == "shape" and _same_order(first.encoder, member.encoder):
+                continue
             one, other = getattr(first.encoder, field), getattr(member.encoder, field)
             if one != other:
                 raise SneError(
@@ -65,9 +64,10 @@ def shared_encoder(members: Sequence[QuantEnsemble]) -> Encoder:
     return msgspec.structs.replace(first.encoder, shape=max(shapes, key=lambda shape: shape[:2]))
 
 
-def _in_order(encoder: Encoder) -> bool:
-    """Whether channels first and channels last are the same order of its values."""
-    return encoder.shape[2] == 1 or encoder.shape[:2] == (1, 1)
+def _same_order(one: Encoder, other: Encoder) -> bool:
+    """Whether two encoders' shapes hold the same values in the same order, whether channels come first or last."""
+    plain = all(encoder.shape[2] == 1 or encoder.shape[:2] == (1, 1) for encoder in (one, other))
+    return one.shape == other.shape or (plain and one.size == other.size)
 
 
 def join(
@@ -118,8 +118,8 @@ def join(
 
 
 def sharpness(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The factor of logits, float64 [N, classes], at which the labels int [N] are likeliest by softmax: the inverse of a
-    calibrated temperature (Guo et al., ICML 2017)."""
+    """The factor of logits, float64 [N, classes], at which the labels int [N] are likeliest by softmax: the inverse of
+    a calibrated temperature (Guo et al., ICML 2017)."""
     spread = float((logits - logits.mean(axis=1, keepdims=True)).std())
     if spread == 0:
         return 1.0
