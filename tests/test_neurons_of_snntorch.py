@@ -26,8 +26,12 @@ from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneWarning
 from sne_edge.interchange.trace import trace
 from sne_edge.ir.artifact import dumps, loads
+from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.graph import Graph
+from sne_edge.ir.graph_proof import prove_decoder
 from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.student import QuantStudent
 from sne_edge.ir.vectors import no_vectors
 
 WIDE = 16  # neurons of each kind
@@ -124,7 +128,7 @@ def together() -> tuple[QuantEnsemble, np.ndarray]:
             )
         assert made.provenance["correlation"] > 0.95, (kind, reset, late, made.provenance)
         members.append(made)
-    students = tuple(member.students[0] for member in members)
+    students = tuple(_held(member.students[0], member.encoder) for member in members)
     ensemble = msgspec.structs.replace(
         members[0],
         name="every",
@@ -133,6 +137,16 @@ def together() -> tuple[QuantEnsemble, np.ndarray]:
         vectors=no_vectors(members[0].encoder, WIDE, students),
     )
     return ensemble, members[0].vectors.inputs
+
+
+def _held(student: QuantStudent, encoder: Encoder) -> QuantStudent:
+    """With counts that are clamped early, so that the logits of many students fit."""
+    assert isinstance(student.graph, Graph)
+    decoder = msgspec.structs.replace(student.graph.decoder, clamp=(-1000, 1000))
+    bound = prove_decoder(decoder, student.graph.populations[-1], encoder)
+    assert bound is not None
+    graph = msgspec.structs.replace(student.graph, decoder=msgspec.structs.replace(decoder, bound=bound))
+    return msgspec.structs.replace(student, graph=graph, gain=np.ones_like(student.gain))
 
 
 def test_its_integers_are_exact_in_c(

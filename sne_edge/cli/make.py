@@ -194,6 +194,13 @@ def quantize(
         ),
     ] = None,
     offset: Annotated[float, typer.Option(help="Real value of the int8 input's 0: q = (x - offset) / scale.")] = 0.0,
+    input_range: Annotated[
+        str,
+        typer.Option(
+            help="What sets the scale where none is given: max; percentile: what 99.9 % of the magnitudes do not "
+            "exceed; mse: the smallest mean squared error of clipping and rounding."
+        ),
+    ] = "max",
     bits: Annotated[
         str,
         typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
@@ -252,30 +259,31 @@ def quantize(
     widths = numbers("--bits", bits)
     reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
     own = None if network.endswith(".nir") else load_network(network, weights)
-    chain = own is not None and is_plain_chain(own)
+    chain = own is not None and is_plain_chain(own) and encoder != "frames"
     finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
     dataset = load_dataset(data, seed, data_dir, layout=layout, **finder)
     common: dict[str, Any] = {
         "timesteps": timesteps, "labels": dataset.y_val, "classes": dataset.classes, "warn_below": warn_below,
         "fail_below": fail_below,
     }  # fmt: skip
+    ranged: dict[str, Any] = {"scale": scale, "input_range": input_range}
     title, x = name or output.stem.lower(), dataset.x_val
     if not chain and (widths != (8,) or offset):
         raise SneError("a graph has weights of 8 bits and an input without offset", "leave --bits and --offset out")
     with warned():
         if own is None:
             made = graphs.quantize_nir(
-                network, title, channels_first(x), reading=reading, encoder=encoder, scale=scale, **common
+                network, title, channels_first(x), reading=reading, encoder=encoder, **ranged, **common
             )
         elif chain:
-            given = make_encoder(encoder, x, timesteps, size or dataset.shape, scale=scale, offset=offset)
+            given = make_encoder(encoder, x, timesteps, size or dataset.shape, offset=offset, **ranged)
             made = quantize_network(
                 own, title, x, encoder=given, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
                 **common,
             )  # fmt: skip
         else:
             fitting = graphs.samples_for(own, x, encoder, timesteps, decode)
-            made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, scale=scale, **common)
+            made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, **ranged, **common)
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
     save(msgspec.structs.replace(made, provenance=provenance), output)
     right, count = made.provenance["accuracy"], f"{len(dataset.y_val):,} validation samples"

@@ -29,10 +29,30 @@ WEIGHTS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d)
 READ = (*WEIGHTS, *NEURONS, *POOLS, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten)
 
+EXPORTERS = {  # how networks of other frameworks come in: by what they write themselves
+    "norse": "norse.torch.to_nir(network, sample); NirReading(dt=1e-6), Norse's dt of 1e-3 times itself",
+    "sinabs": "sinabs.nir.to_nir(network, sample), of layers ...Squeeze; NirReading(dt=1.0, reset='subtract')",
+    "spikingjelly": "spikingjelly.activation_based.nir_exchange.export_to_nir(network, sample, dt=1e-4); "
+    "NirReading(dt=1e-4)",
+}
+
+
+def check_framework(network: nn.Module) -> None:
+    """Raise `SneError` for a network with modules of a framework whose own exporter is the way in."""
+    for module in network.modules():
+        framework = type(module).__module__.partition(".")[0]
+        if framework in EXPORTERS:
+            raise SneError(
+                f"the network is one of {framework}, whose {type(module).__name__} is not followed",
+                f"give quantize_nir what its own exporter makes: {EXPORTERS[framework]}",
+            )
+
 
 def is_plain_chain(network: nn.Module) -> bool:
     """Whether a network is an `nn.Sequential` of layers that a chain of the representation can be: a `Linear` last, and
-    `snn.Leaky` neurons right after weights. Everything else is read by following it (`trace`)."""
+    `snn.Leaky` neurons right after weights. Everything else is read by following it (`trace`). Raises `SneError` for
+    what has to come by its framework's own exporter."""
+    check_framework(network)
     if not _is_chain(network):
         return False
     flat = [m for m in network.modules() if type(m) is not nn.Sequential and type(m) not in IDLE]

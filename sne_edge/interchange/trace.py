@@ -22,7 +22,7 @@ from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered
 from . import terms
 from .follow import SUPPORTED, Follower, Raster, Record, State, Unknown, input_of, numpy_of, of_now, tensors
-from .modules import float_copy
+from .modules import check_framework, float_copy
 from .terms import Sum
 
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
@@ -55,6 +55,7 @@ def trace(
     `decode`: what becomes of the outputs; by default spikes are counted, membranes averaged, and currents of a last
     layer without neurons averaged. Raises `SneError`, naming module or function, where it cannot be deployed.
     """
+    check_framework(network)
     own = float_copy(network)
     names = {module: name or type(module).__name__ for name, module in own.named_modules()}
     neurons = {m: n for m, n in names.items() if hasattr(m, "mem_reset") or isinstance(m, snn.SLSTM | snn.SConv2dLSTM)}
