@@ -1,5 +1,5 @@
-"""Networks of Norse, sinabs and SpikingJelly, by what their own exporters write: each fires as it does in its framework,
-and its integers are held against the framework's own answer. Skipped where a framework is not installed."""
+"""Networks of Norse, sinabs and SpikingJelly, by what their own exporters write: each fires as it does there, and its
+integers are held against the framework's own answer. Skipped where a framework is not installed."""
 
 from __future__ import annotations
 

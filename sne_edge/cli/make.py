@@ -293,6 +293,18 @@ def quantize(
 
 
 @app.command()
+def supported() -> None:
+    """Print what `quantize` reads of torch, snnTorch and NIR, and with which words it refuses the rest, as Markdown.
+
+    Found out by giving a small network to the reader for each row; takes some seconds.
+    """
+    need_training()
+    from ..interchange.supported import markdown, rows
+
+    print(markdown(rows()), end="")
+
+
+@app.command()
 def calibrate(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
@@ -332,11 +344,9 @@ def calibrate(
     from ..ir.artifact import save
     from ..pipeline.recalibrate import recalibrate, renew_narrow
 
-    if max_drop is not None and target_ops is not None:
-        raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    _check_goals(max_drop, target_ops)
     if narrow and (max_drop, target_ops, policy, early) != (None,) * 4:
         raise SneError("--narrow keeps the policy", "give --max-drop, --target-ops, --policy or --early without it")
-    check_finite(max_drop=max_drop, target_ops=target_ops)
     ensemble = load(model)
     check_output(output, force)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
@@ -391,9 +401,7 @@ def ensemble(
     from ..pipeline.ensemble import ensemble_of
     from ..quantize.join import shared_encoder
 
-    if max_drop is not None and target_ops is not None:
-        raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
-    check_finite(max_drop=max_drop, target_ops=target_ops)
+    _check_goals(max_drop, target_ops)
     check_output(output, force)
     check_name(name or output.stem.lower())
     members = [load(model) for model in models]
@@ -405,6 +413,12 @@ def ensemble(
     )  # fmt: skip
     save(made, output)
     _print_policy(made, promised, dataset, output, as_json)
+
+
+def _check_goals(max_drop: float | None, target_ops: float | None) -> None:
+    if max_drop is not None and target_ops is not None:
+        raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    check_finite(max_drop=max_drop, target_ops=target_ops)
 
 
 def _print_policy(

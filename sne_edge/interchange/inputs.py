@@ -72,8 +72,8 @@ def make_encoder(
     `frames`, and 0/1 for `events`.
 
     `shape` (height, width, channels): by default the samples', in `layout`, by default the usual one of their shape.
-    `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`, `frames`), or at
-    which inputs are probabilities 0..1 (`rate`).
+    `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`,
+    `frames`), or at which inputs are probabilities 0..1 (`rate`).
     `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
     beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
     and rounding together make the smallest mean squared error. Raises `SneError` where these make no encoder.

@@ -22,7 +22,7 @@ from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered
 from . import terms
 from .follow import SUPPORTED, Follower, Raster, Record, State, Unknown, input_of, numpy_of, of_now, tensors
-from .modules import check_framework, float_copy
+from .modules import check_framework, check_step, float_copy
 from .terms import Sum
 
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
@@ -58,7 +58,7 @@ def trace(
     check_framework(network)
     own = float_copy(network)
     names = {module: name or type(module).__name__ for name, module in own.named_modules()}
-    neurons = {m: n for m, n in names.items() if hasattr(m, "mem_reset") or isinstance(m, snn.SLSTM | snn.SConv2dLSTM)}
+    neurons = {module: name for module, name in names.items() if _is_neuron(module)}
     _check_neurons(neurons)
     with torch.no_grad():
         looping = _loops(own, sample, neurons)
@@ -87,6 +87,12 @@ def trace(
     return Traced(graph, _witness(own, index, output, decoder, looping, steps, time_axis), steps)
 
 
+def _is_neuron(module: nn.Module) -> bool:
+    """Whether it is a neuron of snnTorch, supported or not, or derived from one."""
+    public = getattr(snn, type(module).__name__, None) is type(module)
+    return hasattr(module, "mem_reset") or (public and type(module).__module__.startswith("snntorch._neurons"))
+
+
 def _check_neurons(neurons: dict[nn.Module, str]) -> None:
     if not neurons:
         raise SneError("the network has no spiking neurons", f"supported: {SUPPORTED}")
@@ -102,6 +108,7 @@ def _check_neurons(neurons: dict[nn.Module, str]) -> None:
         factor = torch.as_tensor(getattr(module, "graded_spikes_factor", 1.0))
         if bool((factor != 1).any()):
             raise SneError(f"{name} has graded spikes", "put the factor into the weights of the next layer")
+        check_step(name, module)
 
 
 def _loops(network: nn.Module, sample: Tensor, neurons: dict[nn.Module, str]) -> bool:
