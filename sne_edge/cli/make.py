@@ -1,10 +1,10 @@
-"""Commands that make a model: `train`, `quantize`, `calibrate`."""
+"""Commands that make a model: `train`, `quantize`, `ensemble`, `calibrate`; and what can be quantised."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
