@@ -52,7 +52,7 @@ def digits(side: int) -> tuple[Samples, Samples]:
     """Training and held-out samples [N, 1, side, side] in 0..1: digits of 5x7 pixels, enlarged, moved, in noise."""
     rng = np.random.default_rng(0)
     scale = max(1, side // 9)
-    labels = rng.integers(0, 10, 1640)
+    labels = rng.integers(0, 10, 900)
     x = rng.normal(scale=0.1, size=(len(labels), 1, side, side))
     for n, label in enumerate(labels):
         glyph = np.array([[int(row, 16) >> (4 - k) & 1 for k in range(5)] for row in GLYPHS[label].split()])
@@ -62,7 +62,7 @@ def digits(side: int) -> tuple[Samples, Samples]:
         top, left = top + rng.integers(-reach, reach + 1), left + rng.integers(-reach, reach + 1)
         x[n, 0, top : top + drawn.shape[0], left : left + drawn.shape[1]] += drawn
     x = x.clip(0, 1).astype(np.float32)
-    return (x[:1400], labels[:1400]), (x[1400:], labels[1400:])
+    return (x[:700], labels[:700]), (x[700:], labels[700:])
 
 
 @cache
@@ -263,7 +263,7 @@ def test_a_published_network_is_right_from_its_own_forward_to_c(
     require_tool("cc", "arm-none-eabi-gcc", "qemu-system-arm")
     case, network = CASES[name], trained(name)
     _, (x, y) = case.data()
-    held, known = x[:240], y[:240]
+    held, known = x[:200], y[:200]
 
     axis = None if case.encoder == "direct" else 1 if isinstance(network, Spoken) else 0
     few = torch.from_numpy(held[:40]) if axis != 0 else torch.from_numpy(held[:40]).transpose(0, 1)

@@ -76,7 +76,7 @@ def make_encoder(
     `frames`), or at which inputs are probabilities 0..1 (`rate`).
     `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
     beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
-    and rounding together make the smallest mean squared error. Raises `SneError` where these make no encoder.
+    and rounding of all but glitches make the smallest mean squared error. Raises `SneError` where these make no encoder.
     """
     check_range(input_range, kind, scale)
     if kind not in KINDS:
@@ -131,7 +131,8 @@ def _range(magnitudes: np.ndarray, input_range: str) -> float:
         return _largest(magnitudes)
     if input_range == "percentile":
         return float(np.quantile(magnitudes[magnitudes > 0], PERCENTILE, method="lower"))
-    top = float(magnitudes.max())
+    top = _largest(magnitudes)
+    magnitudes = magnitudes[magnitudes <= top]
     best, least = top, np.inf
     for most in top * np.arange(RANGES_TRIED, 0, -1) / RANGES_TRIED:
         step = most / 127
