@@ -33,7 +33,7 @@ typedef struct {
 /* The last `length` maps of spikes of one source, from word `place` of a student's work on. */
 typedef struct {
     uint32_t place;
-    uint32_t words; /* of one map */
+    uint32_t words; /* of one map; behind SNE_DOUBLED's spikes lie as many bits of who stayed above its threshold */
     uint16_t length;
 } sne_ring;
 
@@ -334,8 +334,8 @@ SNE_INLINE uint32_t sne_run_graph_until(const sne_graph *g, const sne_feed *feed
     return t;
 }
 
-enum { SNE_NO_RESET = SNE_RESET_DELAYED + 1, SNE_RESET_ZERO_LATE, SNE_REFRACTORY, SNE_DOUBLED }; /* beside those of
-                                                                                                sne_neuron.h */
+enum { SNE_NO_RESET = SNE_RESET_DELAYED + 1, SNE_RESET_ZERO_LATE, SNE_REFRACTORY, SNE_DOUBLED };
+/* beside those of sne_neuron.h */
 
 SNE_INLINE int sne_spiked(const uint32_t *bits, size_t n)
 {

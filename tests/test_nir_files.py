@@ -27,8 +27,8 @@ def test_a_file_of_others_becomes_a_model_that_is_exact_in_c(file: Path, require
     reading = NirReading(dt=1e-4, reset="subtract" if "sinabs" in file.name else "zero")
     graph = read_nir(file, reading)
     height, width, channels = graph.input_shape
-    steps = 20 if height > 1 else 60
-    raster = np.random.default_rng(0).random((12, steps, channels, height, width)) < (0.1 if height > 1 else 0.7)
+    steps = 8 if height > 1 else 60
+    raster = np.random.default_rng(0).random((6, steps, channels, height, width)) < (0.1 if height > 1 else 0.7)
     if graph.classes < 2:
         pytest.skip("a model has at least two classes: its spikes are compared below")
     with warnings.catch_warnings():

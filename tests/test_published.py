@@ -209,10 +209,10 @@ def chain(kind: Callable[[int], nn.Module]) -> Case:
 
 CASES = {
     "784-1000-10": Case(
-        Tutorial5, lambda: digits(28), 25, "direct", 0.85, 2, 1e-3, shorter=10, decode=("count", "membrane")
+        Tutorial5, lambda: digits(28), 25, "direct", 0.9, 8, 1e-3, shorter=10, decode=("count", "membrane")
     ),
-    "convolutional": Case(Tutorial6, lambda: digits(28), 50, "direct", 0.85, 2, shorter=6, decode=("membrane",)),
-    "SHD": Case(Spoken, spoken, 100, "events", 0.8, 8, 5e-3, 40),
+    "convolutional": Case(Tutorial6, lambda: digits(28), 50, "direct", 0.85, 10, 3e-3, shorter=6, decode=("membrane",)),
+    "SHD": Case(Spoken, spoken, 100, "events", 0.9, 18, 5e-3, 40),
     "SEW block": Case(Sew, lambda: digits(8), 4, "direct", 0.9, 3, 5e-3),
     "Synaptic": chain(lambda n: snn.Synaptic(alpha=0.6, beta=0.8, **both())),
     "Lapicque": chain(lambda n: snn.Lapicque(beta=0.8, threshold=0.2, **both())),
