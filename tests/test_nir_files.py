@@ -1,5 +1,5 @@
-"""Files of NIR that others wrote, in the folder that SNE_EDGE_NIR_DIR names: each becomes a model that is exact in C, and
-one LIF network answers a published input when snnTorch, Norse and an exact solution do (Pedersen et al., 2024)."""
+"""Files of NIR that others wrote, in the folder that SNE_EDGE_NIR_DIR names: each becomes a model that is exact in C,
+and one LIF network answers a published input when snnTorch, Norse and an exact solution do (Pedersen et al., 2024)."""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ def make_encoder(
     `frames`), or at which inputs are probabilities 0..1 (`rate`).
     `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
     beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
-    and rounding of all but glitches make the smallest mean squared error. Raises `SneError` where these make no encoder.
+    and rounding of all but glitches make the smallest mean squared error.
+    Raises `SneError` where these make no encoder.
     """
     check_range(input_range, kind, scale)
     if kind not in KINDS:
