@@ -45,9 +45,13 @@ def graph_ensembles(**options: Any) -> st.SearchStrategy[QuantEnsemble]:
 
 
 def random_graph_ensemble(
-    rng: random.Random, kind: EncoderKind | None = None, students: int | None = None, chains: bool = True
+    rng: random.Random,
+    kind: EncoderKind | None = None,
+    students: int | None = None,
+    chains: bool = True,
+    standard: bool = False,
 ) -> QuantEnsemble:
-    """One valid ensemble of graphs, and with `chains` perhaps of chains too."""
+    """One valid ensemble of graphs, and with `chains` perhaps of chains too; `standard`: without `OWN_FEATURES`."""
     encoder = Encoder(
         kind or rng.choice(GRAPH_ENCODERS),
         _shape(rng),
@@ -55,10 +59,12 @@ def random_graph_ensemble(
         seed=rng.choice((0, 12345, 2**32 - 1)),
     )
     classes, count = rng.choice((2, 3, 7, 10)), students or rng.choice((1, 1, 2, 3))
-    members = [graph_student(rng, encoder, classes, count)]
+    members = [graph_student(rng, encoder, classes, count, standard)]
     while len(members) < count:
         chain = chains and encoder.kind != "frames" and rng.random() < 0.4
-        members.append((_chain if chain else graph_student)(rng, encoder, classes, count))
+        members.append(
+            _chain(rng, encoder, classes, count) if chain else graph_student(rng, encoder, classes, count, standard)
+        )
     rng.shuffle(members)
     ensemble = QuantEnsemble(
         name="random-graph",
@@ -85,10 +91,12 @@ def _chain(rng: random.Random, encoder: Encoder, classes: int, students: int) ->
     return _student(rng, encoder, classes, students, None)
 
 
-def graph_student(rng: random.Random, encoder: Encoder, classes: int, students: int) -> QuantStudent:
+def graph_student(
+    rng: random.Random, encoder: Encoder, classes: int, students: int, standard: bool = False
+) -> QuantStudent:
     while True:
         try:
-            graph = _graph(rng, encoder, classes, LOGIT_LIMIT // students - 10**5)
+            graph = _graph(rng, encoder, classes, LOGIT_LIMIT // students - 10**5, standard)
             break
         except ValueError:
             continue
@@ -99,7 +107,7 @@ def graph_student(rng: random.Random, encoder: Encoder, classes: int, students: 
     return QuantStudent((), (), gain, bias, max_ops=rng.choice((0, 1000)), graph=graph)
 
 
-def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int) -> Graph:
+def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int, standard: bool) -> Graph:
     count = rng.randint(1, 5)
     shapes: list[Shape] = [_population_shape(rng, encoder) for _ in range(count - 1)]
     shapes.append((1, 1, classes))
@@ -113,7 +121,7 @@ def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int) -> Gra
     for n, shape in enumerate(shapes):
         extras = [_extra(rng, encoder, n, shapes, spiking) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
         given = () if rng.random() < 0.05 else (mains[n], *extras)
-        populations.append(_population(rng, encoder, n, shape, given, spiking[n], kind == "current"))
+        populations.append(_population(rng, encoder, n, shape, given, spiking[n], kind == "current", standard))
     decoder = Decoder(kind, take, clamp=None)
     if decoder.sums:
         leak = rng.choice((Decay(), Decay("shift", 2), Decay("q15", 30000)))
@@ -214,12 +222,14 @@ def _population(
     projections: tuple[Projection, ...],
     spikes: bool,
     readout: bool,
+    standard: bool,
 ) -> Population:
     channels, neurons = shape[2], size(shape)
     numbers = np.random.default_rng(rng.getrandbits(32))
     analog = encoder.multiplies and any(p.source == INPUT for p in projections)
     last = not spikes and readout
-    reset = rng.choice(("subtract", "subtract", "doubled", "zero", "refractory", "none")) if spikes else "none"
+    resets = ("subtract", "subtract", "zero", "none", *(() if standard else ("doubled", "refractory")))
+    reset = rng.choice(resets) if spikes else "none"
     leak = Leak("none", np.zeros(1, np.int32)) if last else _leak(rng, channels, neurons)
     clamp = None if last else rng.choice((None, None, None, *CLAMPS[1:]))
     cell = Cell(
@@ -230,7 +240,7 @@ def _population(
         clamp,
         _leak(rng, channels, neurons) if not last and rng.random() < 0.4 else msgspec.UNSET,
     )
-    if cell.current_leak is not msgspec.UNSET and rng.random() < 0.5:
+    if cell.current_leak is not msgspec.UNSET and not standard and rng.random() < 0.5:
         cell = replace(
             cell,
             reset="subtract" if cell.reset in ("zero", "doubled") else cell.reset,
@@ -332,6 +342,14 @@ def features(ensemble: QuantEnsemble) -> Counter[str]:
     return +found
 
 
+OWN_FEATURES = {  # of snnTorch's neurons, which other formats have no words for
+    "reset refractory late",
+    "reset doubled at once",
+    "refractory cuba",
+    "alpha subtract",
+    "alpha refractory",
+    "alpha none",
+}
 EVERY_FEATURE = {
     *(f"decoder {kind} {take}" for kind, take in DECODERS),
     *(f"reset {reset} {when}" for reset in ("subtract", "zero") for when in ("late", "at once")),

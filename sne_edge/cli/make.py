@@ -421,9 +421,7 @@ def _check_goals(max_drop: float | None, target_ops: float | None) -> None:
     check_finite(max_drop=max_drop, target_ops=target_ops)
 
 
-def _print_policy(
-    made: QuantEnsemble, promised: Promise | None, dataset: Dataset, output: Path, as_json: bool
-) -> None:
+def _print_policy(made: QuantEnsemble, promised: Promise | None, dataset: Dataset, output: Path, as_json: bool) -> None:
     """What a calibrated policy does to validation and test samples; `promised`: where it was chosen now."""
     from ..quantize.calibrate import upper_bound
 
