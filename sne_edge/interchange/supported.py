@@ -38,7 +38,8 @@ class Row:
 
 
 def _lif(**options: Any) -> nn.Module:
-    return snn.Leaky(init_hidden=True, **({"beta": 0.5} | options))
+    made: nn.Module = snn.Leaky(init_hidden=True, **({"beta": 0.5} | options))
+    return made
 
 
 class _Forward(nn.Module):
@@ -68,8 +69,13 @@ class _Own(snn.Leaky):  # type: ignore[misc]
 
 def _pruned() -> nn.Module:
     layer = nn.Linear(6, 6)
-    prune.l1_unstructured(layer, "weight", amount=0.5)
+    prune.l1_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]
     return nn.Sequential(layer, _lif())
+
+
+def _compiled() -> nn.Module:
+    made: Any = torch.compile(nn.Sequential(nn.Linear(6, 6), _lif()))
+    return made  # type: ignore[no-any-return]
 
 
 def _hooked() -> nn.Module:
@@ -139,7 +145,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "a network in bfloat16": (FLAT, lambda: nn.Sequential(nn.Linear(6, 6), _lif()).bfloat16()),
     "pruned weights": (FLAT, _pruned),
     "parametrised weights": (FLAT, _after(lambda: parametrizations.weight_norm(nn.Linear(6, 6)))),
-    "torch.compile": (FLAT, lambda: torch.compile(nn.Sequential(nn.Linear(6, 6), _lif()))),  # type: ignore[return-value]
+    "torch.compile": (FLAT, _compiled),
     "hooks on neurons": (FLAT, _hooked),
     "a neuron module used twice": (
         FLAT, lambda: _Forward(lambda x, a, b: b(a(b(a(x)))), nn.Linear(6, 6), _lif())
