@@ -19,7 +19,7 @@ from sne_edge.codegen.graph_layout import (
 )
 
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.ir.graph import INPUT, Decoder, Graph, Leak, Population, Projection, grid
+from sne_edge.ir.graph import INPUT, Alpha, Decoder, Graph, Leak, Population, Projection, grid
 from sne_edge.ir.graph_proof import analog
 from sne_edge.ir.layers import Conv, Linear, MaxPool, size
 from sne_edge.ir.limits import UINT16, padded
@@ -106,6 +106,7 @@ class _Made:
             "bias": _rows(p.bias.astype(np.int64), p, 0),
             "leak": leaks["leak"],
             "current_leak": leaks.get("current_leak", []),
+            "alpha": _alpha(neuron.alpha, p) if isinstance(neuron.alpha, Alpha) else None,
             "each_threshold": int(p.channels < p.neurons and threshold.size == p.neurons),
             "each_bias": int(p.channels < p.neurons and p.bias.size == p.neurons),
             "each_leak": int(len(leaks["leak"]) > padded(p.channels)),
@@ -132,11 +133,12 @@ class _Made:
         each_drive = has_values(p, self.encoder) or (p.channels < p.neurons and p.bias.size == p.neurons)
         seen = n + 1 == len(self.graph.populations) and self.graph.decoder.sees_membranes
         usual = (neuron.reset == "subtract" or (neuron.reset == "zero" and not neuron.reset_delay)) and neuron.spikes
+        alpha = f"s{self.number}_p{n}_alpha" if isinstance(neuron.alpha, Alpha) else ""
         by_channel = isinstance(p.threshold, np.ndarray) and p.threshold.size == p.channels
         plain = usual and by_channel and leak is not None and not p.current_width and not seen
-        reset = {"subtract": "RESET_SUBTRACT", "zero": "RESET_ZERO", "none": "NO_RESET"}[neuron.reset]
-        if neuron.reset_delay:
-            reset = "RESET_DELAYED" if neuron.reset == "subtract" else "RESET_ZERO_LATE"
+        names = {"subtract": "RESET_SUBTRACT", "doubled": "DOUBLED", "zero": "RESET_ZERO", "none": "NO_RESET"}
+        late = {"subtract": "RESET_DELAYED", "zero": "RESET_ZERO_LATE", "refractory": "REFRACTORY"}
+        reset = (late if neuron.reset_delay else names)[neuron.reset]
         decay = "table" if leak is None else leak.kind
         shift = leak.value if leak is not None and leak.kind == "shift" else None
         current_decay = "table" if current is None else current.kind
@@ -150,12 +152,14 @@ class _Made:
             *(["clamp"] if clamp else []),
             *(["each"] if each_drive else []),
             *([f"cuba_i{p.current_width}_{current_decay}_{current_value}"] if p.current_width else []),
+            *([alpha] if alpha else []),
         ]
         factor = "cells->neurons.decay" if shift is None else shift
         printed = {
             "plain": plain,
+            "alpha": alpha,
             "spiking": int(neuron.spikes),
-            "neurons": f"{p.width}, {_decay(decay)}, {factor}, SNE_{reset}, {int(clamp)}",
+            "neurons": f"{p.width}, {_decay(decay)}, {factor}, SNE_{reset}{'' if alpha else f', {int(clamp)}'}",
             "current": f"{p.current_width}, {_decay(current_decay)}, {current_value}",
             "each": int(each_drive),
         }
@@ -228,6 +232,17 @@ def _rows(values: np.ndarray, p: Population, fill: int) -> list[int]:
 def _table(leak: Leak, p: Population) -> list[int]:
     """Leaks by channel or neuron, padded; none where all have the same."""
     return [] if leak.value.size == 1 else _rows(leak.value.astype(np.int64), p, 0)
+
+
+def _alpha(alpha: Alpha, p: Population) -> dict[str, Any]:
+    """Tables of alpha neurons."""
+    share = alpha.share.value.astype(np.int64)
+    return {
+        "share": _rows(np.broadcast_to(share, p.channels) if share.size == 1 else share, p, 0),
+        "drop": _rows(alpha.drop.astype(np.int64), p, 0),
+        "each_share": int(p.channels < p.neurons and alpha.share.value.size == p.neurons),
+        "each_drop": int(p.channels < p.neurons and alpha.drop.size == p.neurons),
+    }
 
 
 def _decoder(decoder: Decoder) -> dict[str, Any]:

@@ -158,12 +158,16 @@ def plan_graph(graph: Graph, encoder: Encoder, first: int, stream: int) -> Graph
         for projection in p.projections:
             if not analog(projection, encoder):
                 lengths[projection.source + 1] = max(lengths[projection.source + 1], projection.delay + 1)
+    for number, p in enumerate(graph.populations, start=1):
+        if p.neuron.remembers:
+            lengths[number] = max(lengths[number], 2)
     sizes = [encoder.size, *(p.neurons for p in graph.populations)]
     work = 4 * (1 + len(lengths))
     rings = []
-    for length, count in zip(lengths, sizes, strict=True):
-        rings.append(Ring(work // 4, words(count), length))
-        work += 4 * words(count) * length
+    doubled = [False, *(p.neuron.reset == "doubled" for p in graph.populations)]
+    for length, count, twice in zip(lengths, sizes, doubled, strict=True):
+        rings.append(Ring(work // 4, words(count) * (1 + twice), length))
+        work += 4 * rings[-1].words * length
     drives = []
     for p in graph.populations:
         drives.append(work if has_values(p, encoder) else 0)
@@ -176,7 +180,7 @@ def plan_graph(graph: Graph, encoder: Encoder, first: int, stream: int) -> Graph
     unpooled = maps + 2 * map_bytes
     settled = unpooled + max((plan.current_bytes for plan in every), default=0)
     sees = graph.decoder.sees_membranes
-    packed = sum(length * -(-count // 8) for length, count in zip(lengths, sizes, strict=True))
+    packed = sum(n * -(-count // 8) * (1 + twice) for n, count, twice in zip(lengths, sizes, doubled, strict=True))
     busiest = max((4 * (q.capacity + 2 * q.pooled_words) + q.current_bytes for q in every), default=0)
     lasting = work + packed - 4 * sum(ring.words * ring.length for ring in rings)
     return GraphLayout(

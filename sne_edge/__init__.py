@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
     from .link.device import Device
     from .pipeline.config import TrainConfig
+    from .pipeline.ensemble import ensemble_of
     from .pipeline.train import train as train_ensemble
     from .quantize.graph import quantize_graph
 
@@ -50,6 +51,7 @@ __all__ = [
     "compare_graph",
     "compare_network",
     "compare_nir",
+    "ensemble_of",
     "export_model",
     "load",
     "load_dataset",
@@ -82,6 +84,7 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "compare_graph": ("interchange.compare", "compare_graph"),
     "compare_network": ("interchange.compare", "compare_network"),
     "compare_nir": ("interchange.compare", "compare_nir"),
+    "ensemble_of": ("pipeline.ensemble", "ensemble_of"),
     "export_model": ("deploy.export", "export"),
     "load": ("ir.artifact", "load"),
     "load_dataset": ("data.dataset", "load_dataset"),

@@ -12,7 +12,7 @@ import msgspec
 from oracle import Counts, encoded, met, pooled, signed, windows, within
 
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.ir.graph import Decoder, Graph, Leak, Population, Projection
+from sne_edge.ir.graph import Alpha, Decoder, Graph, Leak, Population, Projection
 
 
 @dataclass
@@ -78,17 +78,25 @@ class Cells:
         self.i = [0] * population.neurons
         self.v = [0] * population.neurons
         self.fired = [False] * population.neurons
+        self.alpha = self.neuron.alpha if isinstance(self.neuron.alpha, Alpha) else None
+        if self.alpha is not None:
+            self.counter_leak, self.share = Fading(self.neuron.leak, population), Fading(self.alpha.share, population)
+            self.drop = spread(self.alpha.drop.tolist(), population)
+            self.h = [0] * population.neurons
 
     def waiting(self, j: int) -> int:
         """The membrane as the next timestep finds it, before any current."""
         late = self.neuron.reset_delay and self.fired[j]
-        v = self.leak(j, 0 if late and self.neuron.reset == "zero" else self.v[j])
+        v = self.leak(j, 0 if late and self.neuron.reset in ("zero", "refractory") else self.v[j])
         return v - self.threshold[j] if late and self.neuron.reset == "subtract" else v
 
     def step(self, arriving: list[list[int]], seen: set[str]) -> Counts:
         """One timestep; `arriving` holds for each neuron the terms of its current. Returns the spikes, 0 or 1."""
         bounds = self.population.bounds
+        if self.alpha is not None:
+            return self.step_alpha(arriving, seen)
         for j, terms in enumerate(arriving):
+            held = self.fired[j] and self.neuron.reset == "refractory"
             v = self.waiting(j)
             if self.current_leak is None:
                 v = within(bounds[0], v + self.constant[j])
@@ -100,11 +108,19 @@ class Cells:
                     i = within(bounds[1], i + term)
                 self.i[j] = i
                 v = within(bounds[0], v + i)
+            if held:
+                seen.add("held")
+                v = 0
             fired = self.neuron.spikes and v > self.threshold[j]
+            if self.neuron.reset == "doubled" and fired and self.v[j] > self.threshold[j]:
+                fired = v > 2 * self.threshold[j]
+                seen.add("doubled, fired" if fired else "doubled, quiet")
             if fired:
                 seen.add(f"fired {self.neuron.reset} {'late' if self.neuron.reset_delay else 'at once'}")
             if fired and not self.neuron.reset_delay:
-                v = {"subtract": v - self.threshold[j], "zero": 0, "none": v}[self.neuron.reset]
+                v = {"subtract": v - self.threshold[j], "doubled": v - self.threshold[j], "zero": 0, "none": v}[
+                    self.neuron.reset
+                ]
             if self.neuron.clamp is not None:
                 clamped = min(max(v, self.neuron.clamp[0]), self.neuron.clamp[1])
                 if clamped != v:
@@ -113,10 +129,51 @@ class Cells:
             self.v[j], self.fired[j] = within(bounds[0], v), fired
         return [int(fired) for fired in self.fired]
 
+    def step_alpha(self, arriving: list[list[int]], seen: set[str]) -> Counts:
+        """The same of alpha neurons, by their own equations: i, h and v, none of them charged."""
+        assert self.alpha is not None and self.current_leak is not None
+        bounds, reset, before = self.population.bounds, self.neuron.reset, self.fired
+        self.fired = []
+        for j, terms in enumerate(arriving):
+            i, h = self.current_leak(j, self.i[j]), self.counter_leak(j, self.h[j])
+            v = within(bounds[0], i - h)
+            if before[j] and reset == "subtract":
+                v = within(bounds[0], v - self.share(j, self.h[j]))
+                i -= self.drop[j]
+            i = within(bounds[1], i + self.constant[j])
+            for term in terms:
+                i = within(bounds[1], i + term)
+            h = h + self.constant[j] + sum(terms)
+            if before[j] and reset in ("subtract", "refractory"):
+                h = 0
+            if before[j] and reset == "refractory":
+                seen.add("held")
+                v = i = 0
+            fired = self.neuron.spikes and v > self.threshold[j]
+            if fired:
+                seen.add(f"alpha fired {reset}")
+            self.i[j], self.h[j], self.v[j] = i, h, v
+            self.fired.append(fired)
+        return [int(fired) for fired in self.fired]
+
+    def kept_alpha(self, j: int) -> tuple[int, int]:
+        """The membrane of the next timestep, and the charged current."""
+        assert self.alpha is not None and self.current_leak is not None
+        i, h = self.current_leak(j, self.i[j]), self.counter_leak(j, self.h[j])
+        if self.fired[j] and self.neuron.reset == "refractory":
+            i = h = 0
+        v = i - h
+        if self.fired[j] and self.neuron.reset == "subtract":
+            v, i = v - self.share(j, self.h[j]), i - self.drop[j]
+        return v, i + self.constant[j]
+
     def kept(self) -> list[list[int]]:
         """What an engine keeps: the charged states."""
         neurons = range(self.population.neurons)
         bounds = self.population.bounds
+        if self.alpha is not None:
+            pairs = [self.kept_alpha(j) for j in neurons]
+            return [[within(bounds[0], v) for v, _ in pairs], [within(bounds[1], i) for _, i in pairs]]
         if self.current_leak is None:
             return [[within(bounds[0], self.waiting(j) + self.constant[j]) for j in neurons]]
         currents = [within(bounds[1], self.current_leak(j, self.i[j]) + self.constant[j]) for j in neurons]

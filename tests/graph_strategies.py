@@ -24,7 +24,7 @@ from strategies import (
 
 from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
 from sne_edge.ir.ensemble import LOGIT_LIMIT, QuantEnsemble
-from sne_edge.ir.graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection
+from sne_edge.ir.graph import INPUT, Alpha, Cell, Decoder, Graph, Leak, Population, Projection
 from sne_edge.ir.graph_proof import prove_decoder, prove_population
 from sne_edge.ir.layers import AvgPool, MaxPool, size
 from sne_edge.ir.neuron import INT16, Bound, Decay
@@ -45,9 +45,13 @@ def graph_ensembles(**options: Any) -> st.SearchStrategy[QuantEnsemble]:
 
 
 def random_graph_ensemble(
-    rng: random.Random, kind: EncoderKind | None = None, students: int | None = None, chains: bool = True
+    rng: random.Random,
+    kind: EncoderKind | None = None,
+    students: int | None = None,
+    chains: bool = True,
+    standard: bool = False,
 ) -> QuantEnsemble:
-    """One valid ensemble of graphs, and with `chains` perhaps of chains too."""
+    """One valid ensemble of graphs, and with `chains` perhaps of chains too; `standard`: without `OWN_FEATURES`."""
     encoder = Encoder(
         kind or rng.choice(GRAPH_ENCODERS),
         _shape(rng),
@@ -55,10 +59,12 @@ def random_graph_ensemble(
         seed=rng.choice((0, 12345, 2**32 - 1)),
     )
     classes, count = rng.choice((2, 3, 7, 10)), students or rng.choice((1, 1, 2, 3))
-    members = [graph_student(rng, encoder, classes, count)]
+    members = [graph_student(rng, encoder, classes, count, standard)]
     while len(members) < count:
         chain = chains and encoder.kind != "frames" and rng.random() < 0.4
-        members.append((_chain if chain else graph_student)(rng, encoder, classes, count))
+        members.append(
+            _chain(rng, encoder, classes, count) if chain else graph_student(rng, encoder, classes, count, standard)
+        )
     rng.shuffle(members)
     ensemble = QuantEnsemble(
         name="random-graph",
@@ -85,10 +91,12 @@ def _chain(rng: random.Random, encoder: Encoder, classes: int, students: int) ->
     return _student(rng, encoder, classes, students, None)
 
 
-def graph_student(rng: random.Random, encoder: Encoder, classes: int, students: int) -> QuantStudent:
+def graph_student(
+    rng: random.Random, encoder: Encoder, classes: int, students: int, standard: bool = False
+) -> QuantStudent:
     while True:
         try:
-            graph = _graph(rng, encoder, classes, LOGIT_LIMIT // students - 10**5)
+            graph = _graph(rng, encoder, classes, LOGIT_LIMIT // students - 10**5, standard)
             break
         except ValueError:
             continue
@@ -99,7 +107,7 @@ def graph_student(rng: random.Random, encoder: Encoder, classes: int, students: 
     return QuantStudent((), (), gain, bias, max_ops=rng.choice((0, 1000)), graph=graph)
 
 
-def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int) -> Graph:
+def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int, standard: bool) -> Graph:
     count = rng.randint(1, 5)
     shapes: list[Shape] = [_population_shape(rng, encoder) for _ in range(count - 1)]
     shapes.append((1, 1, classes))
@@ -113,7 +121,7 @@ def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int) -> Gra
     for n, shape in enumerate(shapes):
         extras = [_extra(rng, encoder, n, shapes, spiking) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
         given = () if rng.random() < 0.05 else (mains[n], *extras)
-        populations.append(_population(rng, encoder, n, shape, given, spiking[n], kind == "current"))
+        populations.append(_population(rng, encoder, n, shape, given, spiking[n], kind == "current", standard))
     decoder = Decoder(kind, take, clamp=None)
     if decoder.sums:
         leak = rng.choice((Decay(), Decay("shift", 2), Decay("q15", 30000)))
@@ -200,6 +208,12 @@ def _leak(rng: random.Random, channels: int, neurons: int) -> Leak:
     return Leak("q15", numbers.choice(np.array([0, 1, 16384, 20000, 31000, 32767], np.int32), many))
 
 
+def _alpha(rng: random.Random, channels: int, neurons: int) -> Alpha:
+    numbers = np.random.default_rng(rng.getrandbits(32))
+    share = numbers.integers(0, 2**15, rng.choice((1, channels, neurons)), dtype=np.int32)
+    return Alpha(Leak("q15", share), numbers.integers(0, 300, rng.choice((channels, neurons)), dtype=np.int32))
+
+
 def _population(
     rng: random.Random,
     encoder: Encoder,
@@ -208,22 +222,32 @@ def _population(
     projections: tuple[Projection, ...],
     spikes: bool,
     readout: bool,
+    standard: bool,
 ) -> Population:
     channels, neurons = shape[2], size(shape)
     numbers = np.random.default_rng(rng.getrandbits(32))
     analog = encoder.multiplies and any(p.source == INPUT for p in projections)
     last = not spikes and readout
-    reset = rng.choice(("subtract", "subtract", "zero", "none")) if spikes else "none"
+    resets = ("subtract", "subtract", "zero", "none", *(() if standard else ("doubled", "refractory")))
+    reset = rng.choice(resets) if spikes else "none"
     leak = Leak("none", np.zeros(1, np.int32)) if last else _leak(rng, channels, neurons)
     clamp = None if last else rng.choice((None, None, None, *CLAMPS[1:]))
     cell = Cell(
         leak,
         spikes,
         reset,
-        reset != "none" and rng.random() < 0.5,
+        reset == "refractory" or (reset not in ("none", "doubled") and rng.random() < 0.5),
         clamp,
         _leak(rng, channels, neurons) if not last and rng.random() < 0.4 else msgspec.UNSET,
     )
+    if cell.current_leak is not msgspec.UNSET and not standard and rng.random() < 0.5:
+        cell = replace(
+            cell,
+            reset="subtract" if cell.reset in ("zero", "doubled") else cell.reset,
+            reset_delay=cell.reset != "none",
+            clamp=None,
+            alpha=_alpha(rng, channels, neurons),
+        )
     reach = rng.choice((0, 50, 50, 2000)) * (20 if analog else 1)
     bias = numbers.integers(-reach, reach + 1, rng.choice((channels, channels, neurons)), dtype=np.int32)
     top = rng.choice((2, 60, 300, 300, 2**20)) * (40 if analog else 1)
@@ -256,6 +280,8 @@ def _fitted(rng: random.Random, made: Population, encoder: Encoder, readout: boo
         found = bounded(made)
     except ValueError:
         if readout:
+            raise
+        if made.neuron.alpha is not msgspec.UNSET:
             raise
         found = bounded(replace(made, neuron=replace(made.neuron, clamp=(-(2**20), 2**20))))
     edge: Literal["high", "low"] | None = rng.choice((None, None, "high", "low"))
@@ -291,6 +317,8 @@ def features(ensemble: QuantEnsemble) -> Counter[str]:
             cell = p.neuron
             found[f"reset {cell.reset} {'late' if cell.reset_delay else 'at once'}"] += 1
             found["cuba"] += bool(p.current_width)
+            found[f"alpha {cell.reset}"] += cell.alpha is not msgspec.UNSET
+            found["refractory cuba"] += cell.reset == "refractory" and bool(p.current_width)
             found["cuba li"] += bool(p.current_width) and not cell.spikes
             found["leak by neuron"] += 1 < p.channels < p.neurons and cell.leak.value.size == p.neurons
             found["leak by channel"] += p.channels > 1 and cell.leak.value.size == p.channels
@@ -314,9 +342,25 @@ def features(ensemble: QuantEnsemble) -> Counter[str]:
     return +found
 
 
+OWN_FEATURES = {  # of snnTorch's neurons, which other formats have no words for
+    "reset refractory late",
+    "reset doubled at once",
+    "refractory cuba",
+    "alpha subtract",
+    "alpha refractory",
+    "alpha none",
+}
 EVERY_FEATURE = {
     *(f"decoder {kind} {take}" for kind, take in DECODERS),
     *(f"reset {reset} {when}" for reset in ("subtract", "zero") for when in ("late", "at once")),
+    *(
+        "reset refractory late",
+        "reset doubled at once",
+        "refractory cuba",
+        "alpha subtract",
+        "alpha refractory",
+        "alpha none",
+    ),
     *("reset none at once", "cuba", "cuba li", "leak by neuron", "leak by channel", "threshold by neuron", "16 bits"),
     *("32 bits", "at the edge", "clamp", "several projections", "residual", "op linear", "op conv", "op depthwise"),
     *(

@@ -47,7 +47,7 @@ def many(kind: EncoderKind, seed: int) -> tuple[random.Random, QuantEnsemble]:
 
 def test_the_graphs_that_the_host_runs_have_every_feature() -> None:
     drawn = [many(kind, seed)[1] for kind in GRAPH_ENCODERS for seed in SEEDS]
-    assert sum(map(graphs_of, drawn)) >= 70
+    assert sum(map(graphs_of, drawn)) >= 65
     met = sum(map(features, drawn), Counter[str]())
     assert met.keys() >= EVERY_FEATURE, EVERY_FEATURE - met.keys()
 

@@ -124,7 +124,7 @@ def even(graph: Graph) -> bool:
 def test_what_is_read_back_spikes_as_the_equations_do(examined: Counter[str], seed: int) -> None:
     rng = random.Random(seed)
     chain = rng.random() < 0.35
-    ensemble = random_ensemble(rng, students=1) if chain else random_graph_ensemble(rng, students=1)
+    ensemble = random_ensemble(rng, students=1) if chain else random_graph_ensemble(rng, standard=True, students=1)
     graph, encoder = as_graph(ensemble.students[0]), ensemble.encoder
     if not even(graph):
         return
@@ -374,7 +374,7 @@ def test_what_makes_no_sense_is_refused_and_leaves_no_file(tmp_path: Path, argum
 def test_what_nir_cannot_hold_is_refused_by_population(tmp_path: Path) -> None:
     words = Counter[str]()
     for seed in range(120):
-        ensemble = random_graph_ensemble(random.Random(seed), students=1)
+        ensemble = random_graph_ensemble(random.Random(seed), standard=True, students=1)
         try:
             to_nir(ensemble)
         except SneError as error:

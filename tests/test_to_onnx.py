@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from graph_strategies import EVERY_FEATURE, features, random_graph_ensemble
+from graph_strategies import EVERY_FEATURE, OWN_FEATURES, features, random_graph_ensemble
 from hypothesis import given
 from hypothesis import strategies as st
 from models import tiny_ensemble
@@ -108,12 +108,12 @@ def test_chains_give_the_reference_s_spikes_membranes_and_logits(examined: Count
     examined["networks"] += 1
 
 
-@pytest.mark.examines(networks=GRAPHS, numbers=100_000, **dict.fromkeys(EVERY_FEATURE, 2))
+@pytest.mark.examines(networks=GRAPHS, numbers=100_000, **dict.fromkeys(EVERY_FEATURE - OWN_FEATURES, 2))
 @examples(GRAPHS)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_graphs_give_the_reference_s_spikes_states_and_logits(examined: Counter[str], seed: int) -> None:
     rng = random.Random(seed)
-    ensemble = random_graph_ensemble(rng)
+    ensemble = random_graph_ensemble(rng, standard=True)
     assert_students(ensemble, random_inputs(rng, ensemble), examined)
     for feature in EVERY_FEATURE & features(ensemble).keys():
         examined[feature] += 1
@@ -126,7 +126,7 @@ def test_graphs_give_the_reference_s_spikes_states_and_logits(examined: Counter[
 def test_every_policy_decides_as_the_scheduler(examined: Counter[str], seed: int) -> None:
     rng = random.Random(seed)
     while True:
-        ensemble = random_ensemble(rng) if rng.random() < 0.5 else random_graph_ensemble(rng, students=3)
+        ensemble = random_ensemble(rng) if rng.random() < 0.5 else random_graph_ensemble(rng, standard=True, students=3)
         if ensemble.routes is not None and len(ensemble.students) > 1:
             break
     inputs = random_inputs(rng, ensemble)
@@ -139,7 +139,7 @@ def test_every_policy_decides_as_the_scheduler(examined: Counter[str], seed: int
 @given(seed=st.integers(0, 2**32 - 1))
 def test_raw_samples_are_encoded_as_on_the_way_to_the_device(examined: Counter[str], seed: int) -> None:
     rng = random.Random(seed)
-    ensemble = random_graph_ensemble(rng, kind=rng.choice(("direct", "rate", "frames")), chains=False)
+    ensemble = random_graph_ensemble(rng, standard=True, kind=rng.choice(("direct", "rate", "frames")), chains=False)
     scale, offset = rng.choice((1.0, 0.1, 0.037, 1 / 128)), rng.choice((0.0, 0.3, -7.0))
     encoder = msgspec.structs.replace(ensemble.encoder, scale=scale, offset=offset)
     ensemble = msgspec.structs.replace(ensemble, encoder=encoder)
@@ -159,7 +159,7 @@ def test_raw_samples_are_encoded_as_on_the_way_to_the_device(examined: Counter[s
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_step_at_a_time_is_the_whole_run_and_starts_at_rest(examined: Counter[str], seed: int) -> None:
     rng = random.Random(seed)
-    ensemble = random_graph_ensemble(rng, kind=rng.choice(("events", "frames", "direct")))
+    ensemble = random_graph_ensemble(rng, standard=True, kind=rng.choice(("events", "frames", "direct")))
     encoder = ensemble.encoder
     for number in range(len(ensemble.students)):
         inputs = random_inputs(rng, ensemble)[rng.randrange(6) :][:1]
@@ -309,7 +309,7 @@ def padded(node: Any) -> bool:
 def test_another_runtime_gives_the_same_integers(examined: Counter[str]) -> None:
     for seed in range(24):
         rng = random.Random(seed)
-        ensemble = random_graph_ensemble(rng) if seed % 2 else random_ensemble(rng)
+        ensemble = random_graph_ensemble(rng, standard=True) if seed % 2 else random_ensemble(rng)
         inputs = random_inputs(rng, ensemble)
         for number in range(len(ensemble.students)):
             model = to_onnx(ensemble, f"student:{number}", encoded=True)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
-from ..ir.graph import Decoder, Graph, Leak, Population, Projection, grid
+from ..ir.graph import Alpha, Decoder, Graph, Leak, Population, Projection, grid
 from ..ir.graph_proof import analog
 from ..ir.layers import MaxPool
 from .synapses import current_of, pooled, work_of
@@ -181,7 +181,8 @@ class _Cells:
             self.current = self.constant
         else:
             self.v = self.constant
-        self.settled = self.v
+        self.settled = torch.zeros_like(self.v)
+        self.fired = torch.zeros_like(self.v)
 
     @property
     def states(self) -> tuple[Tensor, ...]:
@@ -190,25 +191,55 @@ class _Cells:
     def step(self, arriving: Tensor) -> Tensor:
         """One timestep, then charge; returns the spikes, 0 or 1."""
         neuron = self.neuron
+        if isinstance(neuron.alpha, Alpha):
+            return self._step_alpha(neuron.alpha, arriving)
         if isinstance(neuron.current_leak, Leak):
             assert self.current is not None
             arriving = self.current + arriving
             self.current = _faded(neuron.current_leak, arriving) + self.constant
         v = self.v + arriving
-        fired = torch.zeros_like(v) if self.threshold is None else (v > self.threshold).to(torch.int64)
+        if neuron.reset == "refractory":
+            v = v * (1 - self.fired)
+        fired = torch.zeros_like(v)
+        if self.threshold is not None:
+            over = self.settled > self.threshold if neuron.reset == "doubled" else torch.zeros_like(v, dtype=torch.bool)
+            fired = (v > self.threshold * (1 + over.to(torch.int64))).to(torch.int64)
         if not neuron.reset_delay:
             v = self._reset(v, fired)
         self.settled = v if neuron.clamp is None else v.clamp(*neuron.clamp)
         v = self.settled
-        if neuron.reset_delay and neuron.reset == "zero":
+        if neuron.reset_delay and neuron.reset in ("zero", "refractory"):
             v = v * (1 - fired)
         v = _leaked(neuron.leak, v)
         if neuron.reset_delay and neuron.reset == "subtract":
             v = self._reset(v, fired)
         self.v = v if self.current is not None else v + self.constant
+        self.fired = fired
+        return fired
+
+    def _step_alpha(self, alpha: Alpha, arriving: Tensor) -> Tensor:
+        neuron, kept = self.neuron, 1 - self.fired
+        assert self.current is not None and isinstance(neuron.current_leak, Leak)
+        v, i = self.v, self.current + arriving
+        h = i - v
+        if neuron.reset == "refractory":
+            v, i, h = v * kept, i * kept, h * kept
+        if neuron.reset == "subtract":
+            h = h * kept
+        fired = torch.zeros_like(v) if self.threshold is None else (v > self.threshold).to(torch.int64)
+        self.settled = v
+        self.current, self.v = _faded(neuron.current_leak, i), _faded(neuron.current_leak, i) - _faded(neuron.leak, h)
+        if neuron.reset == "refractory":
+            self.current, self.v = self.current * (1 - fired), self.v * (1 - fired)
+        if neuron.reset == "subtract":
+            self.v = self.v - fired * _faded(alpha.share, h)
+            self.current = self.current - fired * _spread(alpha.drop, h)
+        self.current = self.current + self.constant
+        self.fired = fired
         return fired
 
     def _reset(self, v: Tensor, fired: Tensor) -> Tensor:
         if self.neuron.reset == "none" or self.threshold is None:
             return v
-        return v - fired * self.threshold if self.neuron.reset == "subtract" else v * (1 - fired)
+        subtracts = self.neuron.reset in ("subtract", "doubled")
+        return v - fired * self.threshold if subtracts else v * (1 - fired)

@@ -1,10 +1,10 @@
-"""Commands that make a model: `train`, `quantize`, `calibrate`."""
+"""Commands that make a model: `train`, `quantize`, `ensemble`, `calibrate`; and what can be quantised."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,11 @@ from .app import app
 from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers, reset_kind
 from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
 from .output import bars, print_json, print_table, warned
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+    from ..ir.ensemble import QuantEnsemble
+    from ..quantize.calibrate import Promise
 
 
 @app.command()
@@ -189,6 +194,13 @@ def quantize(
         ),
     ] = None,
     offset: Annotated[float, typer.Option(help="Real value of the int8 input's 0: q = (x - offset) / scale.")] = 0.0,
+    input_range: Annotated[
+        str,
+        typer.Option(
+            help="What sets the scale where none is given: max; percentile: what 99.9 % of the magnitudes do not "
+            "exceed; mse: the smallest mean squared error of clipping and rounding."
+        ),
+    ] = "max",
     bits: Annotated[
         str,
         typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
@@ -247,36 +259,49 @@ def quantize(
     widths = numbers("--bits", bits)
     reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
     own = None if network.endswith(".nir") else load_network(network, weights)
-    chain = own is not None and is_plain_chain(own)
+    chain = own is not None and is_plain_chain(own) and encoder != "frames"
     finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
     dataset = load_dataset(data, seed, data_dir, layout=layout, **finder)
     common: dict[str, Any] = {
         "timesteps": timesteps, "labels": dataset.y_val, "classes": dataset.classes, "warn_below": warn_below,
         "fail_below": fail_below,
     }  # fmt: skip
+    ranged: dict[str, Any] = {"scale": scale, "input_range": input_range}
     title, x = name or output.stem.lower(), dataset.x_val
     if not chain and (widths != (8,) or offset):
         raise SneError("a graph has weights of 8 bits and an input without offset", "leave --bits and --offset out")
     with warned():
         if own is None:
             made = graphs.quantize_nir(
-                network, title, channels_first(x), reading=reading, encoder=encoder, scale=scale, **common
+                network, title, channels_first(x), reading=reading, encoder=encoder, **ranged, **common
             )
         elif chain:
-            given = make_encoder(encoder, x, timesteps, size or dataset.shape, scale=scale, offset=offset)
+            given = make_encoder(encoder, x, timesteps, size or dataset.shape, offset=offset, **ranged)
             made = quantize_network(
                 own, title, x, encoder=given, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
                 **common,
             )  # fmt: skip
         else:
             fitting = graphs.samples_for(own, x, encoder, timesteps, decode)
-            made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, scale=scale, **common)
+            made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, **ranged, **common)
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
     save(msgspec.structs.replace(made, provenance=provenance), output)
     right, count = made.provenance["accuracy"], f"{len(dataset.y_val):,} validation samples"
     print(f"samples: {dataset.understood}")
     print(f"accuracy on {count}: {right['integer']:.2%}, the network itself {right['float']:.2%}")
     print(f"wrote {output}: like the network itself on {made.provenance['agreement']:.2%} of them")
+
+
+@app.command()
+def supported() -> None:
+    """Print what `quantize` reads of torch, snnTorch and NIR, and with which words it refuses the rest, as Markdown.
+
+    Found out by giving a small network to the reader for each row; takes some seconds.
+    """
+    need_training()
+    from ..interchange.supported import markdown, rows
+
+    print(markdown(rows()), end="")
 
 
 @app.command()
@@ -318,13 +343,10 @@ def calibrate(
     """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
     from ..ir.artifact import save
     from ..pipeline.recalibrate import recalibrate, renew_narrow
-    from ..quantize.calibrate import upper_bound
 
-    if max_drop is not None and target_ops is not None:
-        raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    _check_goals(max_drop, target_ops)
     if narrow and (max_drop, target_ops, policy, early) != (None,) * 4:
         raise SneError("--narrow keeps the policy", "give --max-drop, --target-ops, --policy or --early without it")
-    check_finite(max_drop=max_drop, target_ops=target_ops)
     ensemble = load(model)
     check_output(output, force)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
@@ -337,6 +359,72 @@ def calibrate(
             early=early, other=other_data,
         )  # fmt: skip
     save(made, output)
+    _print_policy(made, promised, dataset, output, as_json)
+
+
+@app.command()
+def ensemble(
+    models: Annotated[list[str], typer.Argument(help="Two or more .sne files: of one input, encoder and classes.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
+    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part chooses, its test part tells.")],
+    data_dir: DataDir = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Points of accuracy that the cascade may cost; default 0.1.", min=0)
+    ] = None,
+    target_ops: Annotated[
+        float | None, typer.Option(help="Mean operations of an inference, at most; the most accurate policy wins.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="cascade, or routed: the top two classes choose who runs next.")
+    ] = "cascade",
+    early: Annotated[
+        str | None,
+        typer.Option(
+            help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the split, of models that do not name their data; others know theirs.", min=0),
+    ] = None,
+    other_data: OtherData = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make several models one ensemble: their logits add up, and a calibrated cascade wakes as many as an input needs.
+
+    Networks of your own, chains or graphs, as `quantize` makes them; each one's logits are stretched by a factor that
+    the validation samples choose.
+    """
+    from ..ir.artifact import save
+    from ..pipeline.ensemble import ensemble_of
+    from ..quantize.join import shared_encoder
+
+    _check_goals(max_drop, target_ops)
+    check_output(output, force)
+    check_name(name or output.stem.lower())
+    members = [load(model) for model in models]
+    shared_encoder(members)
+    dataset = data_for(members[0], data, data_dir, other_data, seed)
+    made, promised = ensemble_of(
+        members, name or output.stem.lower(), dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops,
+        kind=policy, early=early, other=other_data,
+    )  # fmt: skip
+    save(made, output)
+    _print_policy(made, promised, dataset, output, as_json)
+
+
+def _check_goals(max_drop: float | None, target_ops: float | None) -> None:
+    if max_drop is not None and target_ops is not None:
+        raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    check_finite(max_drop=max_drop, target_ops=target_ops)
+
+
+def _print_policy(made: QuantEnsemble, promised: Promise | None, dataset: Dataset, output: Path, as_json: bool) -> None:
+    """What a calibrated policy does to validation and test samples; `promised`: where it was chosen now."""
+    from ..quantize.calibrate import upper_bound
+
     if as_json:
         print_json(made.provenance)
         return

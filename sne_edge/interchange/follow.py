@@ -24,8 +24,8 @@ from . import terms
 from .terms import Sum
 
 SUPPORTED = (
-    "snntorch Leaky, Lapicque, Synaptic, RLeaky, RSynaptic between linear layers, convolutions, poolings, batch norms, "
-    "Flatten, sums, and concatenated channels"
+    "snntorch Leaky, Lapicque, Synaptic, Alpha, RLeaky, RSynaptic between linear layers, convolutions, poolings, batch "
+    "norms, Flatten, sums, and concatenated channels"
 )
 SAME = {  # functions that leave values as they are
     "clone", "contiguous", "detach", "float", "to", "type_as", "dropout", "dropout1d", "dropout2d", "requires_grad_",
@@ -327,8 +327,8 @@ class Follower(TorchFunctionMode):
         self.calls[name].append(of_now(current, time))
         outputs = tensors(made)
         self.know(outputs[0], terms.source(name, current.shape, time))
-        for which, tensor in zip(("mem",) if len(outputs) == 2 else ("syn", "mem"), outputs[1:], strict=False):
-            self.know(tensor, State(name, time, which))
+        for tensor in outputs[1:]:
+            self.know(tensor, State(name, time, "mem" if tensor is outputs[-1] else "syn"))
 
     def _check_state(self, name: str, state: Any, time: int) -> None:
         """A state that a network hands to its neurons is the one that they left, or nothing yet."""

@@ -5,7 +5,8 @@ neurons take timesteps of `dt` seconds. What a file does not say is a `Reading`'
 
     LIF      tau dv/dt = v_leak - v + r I            v' = beta v + (1 - beta) (v_leak + r I)
     LI       the same without spikes
-    IF       dv/dt = r I                             v' = v + r I: all writers count I in timesteps
+    IF       dv/dt = r I                             v' = v + r I: writers count I in timesteps, but
+                                                     SpikingJelly, whose r is 1 / dt: that is 1
     CubaLIF  tau_syn dI/dt = -I + w_in S             I' = alpha I + (1 - alpha) w_in S, then as LIF
 
 with beta = 1 - dt / tau by Euler's method, as snnTorch and Norse have it, or exp(-dt / tau), exact for an input that is
@@ -17,7 +18,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -58,9 +58,12 @@ class Reading:
     shape: Shape | None = None
 
 
-def read_nir(file: Path | str, reading: Reading = Reading()) -> FloatGraph:
-    """The network of a `.nir` file. Raises `SneError` on what cannot be read, naming the node."""
+def read_nir(file: Any, reading: Reading = Reading()) -> FloatGraph:
+    """The network of a `.nir` file, or of a `nir.NIRGraph` that a framework's exporter made. Raises `SneError` on what
+    cannot be read, naming the node."""
     nir = _library()
+    if isinstance(file, nir.NIRGraph):
+        return graph_from_nir(file, reading)
     try:
         graph = nir.read(file, type_check=False)  # older writers name shapes that the library now objects to
     except Exception as error:  # h5py and nir raise what they like on what is no file of theirs
@@ -314,6 +317,8 @@ class _Reader:
         beta, gain, alpha, leak = np.ones(()), np.ones(()), None, np.zeros(())
         if kind == "IF":
             gain = values("r")
+            if reading.dt is not None and bool((np.abs(gain * reading.dt - 1) < 1e-3).all()):
+                gain = np.ones(())
         else:
             tau, r = values("tau_mem" if kind == "CubaLIF" else "tau"), values("r")
             beta, leak = self._kept(name, node, tau), values("v_leak")

@@ -58,6 +58,7 @@ def quantize_traced(
     classes: tuple[str, ...] | None = None,
     decode: str | None = None,
     scale: float | None = None,
+    input_range: str = "max",
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
 ) -> QuantEnsemble:
@@ -78,7 +79,7 @@ def quantize_traced(
     timed = kind in ("events", "frames", "rate")
     read, axis = _follow(network, samples, kind, timesteps, decoder(decode))
     maps = as_maps(samples, read.graph.input_shape, kind in ("events", "frames"))
-    made, inputs = _quantized(read.graph, name, maps, encoder or kind, timesteps, scale, classes)
+    made, inputs = _quantized(read.graph, name, maps, encoder or kind, timesteps, scale, classes, input_range)
 
     def asked(rows: slice) -> Tensor:
         """The network's own answer, to what it was trained with: of rates, to their spikes."""
@@ -93,7 +94,7 @@ def quantize_traced(
 
 
 def quantize_nir(
-    file: Path | str,
+    file: Path | str | Any,
     name: str,
     calibration: Any,
     *,
@@ -103,13 +104,14 @@ def quantize_nir(
     encoder: Encoder | str | None = None,
     **rest: Any,
 ) -> QuantEnsemble:
-    """The network of a `.nir` file, measured; `reading` says what the file leaves open.
+    """The network of a `.nir` file, or of a `nir.NIRGraph` as exporters make them, measured; `reading` says what it
+    leaves open.
 
     calibration  samples in NIR's order, channels first: [N, ...], or [N, timesteps, ...] for `events` and `frames`
     own          the network in the framework that wrote it, from a batch of these samples to logits [n, classes]: the
                  witness; by default the file's equations in double precision
 
-    `rest`: labels, classes, scale, warn_below, fail_below, as for `torch.quantize_network`.
+    `rest`: labels, classes, scale, input_range, warn_below, fail_below, as for `torch.quantize_network`.
     """
     graph = read_nir(file, reading or Reading())
     kind = encoder.kind if isinstance(encoder, Encoder) else encoder or "direct"
@@ -137,11 +139,12 @@ def _from_graph(
     labels: Any = None,
     classes: tuple[str, ...] | None = None,
     scale: float | None = None,
+    input_range: str = "max",
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
 ) -> QuantEnsemble:
     """Of maps in the package's order; `own` answers for rows of the samples, by default the graph does."""
-    made, inputs = _quantized(graph, name, maps, encoder, timesteps, scale, classes)
+    made, inputs = _quantized(graph, name, maps, encoder, timesteps, scale, classes, input_range)
     kind = made.encoder.kind
 
     def simulated(rows: slice) -> Tensor:
@@ -222,10 +225,13 @@ def _quantized(
     timesteps: int,
     scale: float | None,
     classes: tuple[str, ...] | None,
+    input_range: str,
 ) -> tuple[QuantEnsemble, np.ndarray]:
     """The integers, and samples [N, (timesteps,) height, width, channels] as device bytes."""
     if not isinstance(encoder, Encoder):
-        encoder = make_encoder(encoder or "direct", maps, timesteps, graph.input_shape, scale=scale)
+        encoder = make_encoder(
+            encoder or "direct", maps, timesteps, graph.input_shape, scale=scale, input_range=input_range
+        )
     if encoder.timesteps != timesteps or (encoder.kind in ("events", "frames") and maps.shape[1] != timesteps):
         raise SneError(f"{timesteps} timesteps are asked for, but the input has others", "give the same number")
     return assemble_graph(graph, name, encoder, classes), encoder.encode(maps)

@@ -17,7 +17,10 @@ from ..ir.encoder import RATE_SCALE, Encoder, Shape
 from ..ir.layers import size
 from ..ir.layout import LayoutFinder, find_layout, to_samples, usual_layout
 
-KINDS = ("direct", "rate", "events")
+KINDS = ("direct", "rate", "events", "frames")
+RANGES = ("max", "percentile", "mse")
+PERCENTILE = 0.999  # of the magnitudes, what `percentile` keeps
+RANGES_TRIED = 100  # by `mse`, from a hundredth of the largest magnitude to all of it
 GLITCH = 4.0  # a magnitude of so many times that of 99 % of the values is none of the signal's
 RATE_OUTSIDE = 0.05  # the share of values outside 0..1 up to which samples are taken for probabilities
 
@@ -63,23 +66,29 @@ def make_encoder(
     layout: str | None = None,
     scale: float | None = None,
     offset: float = 0.0,
+    input_range: str = "max",
 ) -> Encoder:
-    """An encoder for samples like `x`, float [N, ...] of one to three axes, or 0/1 [N, timesteps, ...] for `events`.
+    """An encoder for samples like `x`, float [N, ...] of one to three axes, with timesteps [N, timesteps, ...] for
+    `frames`, and 0/1 for `events`.
 
     `shape` (height, width, channels): by default the samples', in `layout`, by default the usual one of their shape.
-    `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`;
-    glitches beyond `GLITCH` times the 99th percentile of magnitudes don't count), or at which inputs are probabilities
-    0..1 (`rate`). Raises `SneError` where these make no encoder.
+    `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`,
+    `frames`), or at which inputs are probabilities 0..1 (`rate`).
+    `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
+    beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
+    and rounding of all but glitches make the smallest mean squared error.
+    Raises `SneError` where these make no encoder.
     """
+    check_range(input_range, kind, scale)
     if kind not in KINDS:
         raise SneError(f"there is no encoder {kind!r}", f"an encoder is one of: {', '.join(KINDS)}")
     x = np.asarray(x)
     if shape is None:
-        if layout is None and kind == "events" and x.ndim != 3:
+        if layout is None and kind in ("events", "frames") and x.ndim != 3:
             raise SneError(
-                "the shape of an event input is not known", "give its (height, width, channels) or its layout"
+                f"the shape of an input of {kind} is not known", "give its (height, width, channels) or its layout"
             )
-        layout = layout or ("NTL" if kind == "events" else usual_layout("the samples", x.shape))
+        layout = layout or ("NTL" if kind in ("events", "frames") else usual_layout("the samples", x.shape))
         shape = to_samples(x, layout).shape[-3:]
     if len(shape) != 3:
         raise SneError(f"the input's shape is {shape}", "give (height, width, channels); 1-D data has height 1")
@@ -99,11 +108,38 @@ def make_encoder(
             )
         scale = RATE_SCALE
     elif scale is None:
-        scale = _largest(np.abs(x - offset)) / 127 or 1.0
+        scale = _range(np.abs(x - offset), input_range) / 127 or 1.0
     try:
         return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=scale, offset=offset)  # type: ignore[arg-type]
     except ValueError as error:
         raise SneError(str(error), "check the samples' shape, the timesteps, and scale and offset") from None
+
+
+def check_range(input_range: str, kind: str, scale: float | None) -> None:
+    """Raise `SneError` where an input's range cannot be chosen so."""
+    if input_range not in RANGES:
+        raise SneError(f"there is no input range {input_range!r}", f"give one of: {', '.join(RANGES)}")
+    if input_range != "max" and (scale is not None or kind in ("rate", "events")):
+        raise SneError(
+            f"an input range {input_range} is chosen where there is nothing to choose",
+            "it sets the scale of a direct input or of frames: leave the scale, or the range, out",
+        )
+
+
+def _range(magnitudes: np.ndarray, input_range: str) -> float:
+    """The magnitude that becomes 127."""
+    if input_range == "max" or not magnitudes.any():
+        return _largest(magnitudes)
+    if input_range == "percentile":
+        return float(np.quantile(magnitudes[magnitudes > 0], PERCENTILE, method="lower"))
+    top = _largest(magnitudes)
+    magnitudes = magnitudes[magnitudes <= top]
+    best, least = top, np.inf
+    for most in top * np.arange(RANGES_TRIED, 0, -1) / RANGES_TRIED:
+        step = most / 127
+        error = float(((np.minimum(np.rint(magnitudes / step), 127) * step - magnitudes) ** 2).mean())
+        best, least = (most, error) if error < least else (best, least)
+    return float(best)
 
 
 def _largest(magnitudes: np.ndarray) -> float:

@@ -29,13 +29,36 @@ WEIGHTS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d)
 READ = (*WEIGHTS, *NEURONS, *POOLS, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten)
 
+EXPORTERS = {  # how networks of other frameworks come in: by what they write themselves
+    "norse": "norse.torch.to_nir(network, sample); NirReading(dt=1e-6), Norse's dt of 1e-3 times itself",
+    "sinabs": "sinabs.nir.to_nir(network, sample), of layers ...Squeeze; NirReading(dt=1.0, reset='subtract')",
+    "spikingjelly": "spikingjelly.activation_based.nir_exchange.export_to_nir(network, sample, dt=1e-4); "
+    "NirReading(dt=1e-4)",
+}
+
+
+def check_framework(network: nn.Module) -> None:
+    """Raise `SneError` for a network with modules of a framework whose own exporter is the way in."""
+    for module in network.modules():
+        framework = type(module).__module__.partition(".")[0]
+        if framework in EXPORTERS:
+            raise SneError(
+                f"the network is one of {framework}, whose {type(module).__name__} is not followed",
+                f"give quantize_nir what its own exporter makes: {EXPORTERS[framework]}",
+            )
+
 
 def is_plain_chain(network: nn.Module) -> bool:
     """Whether a network is an `nn.Sequential` of layers that a chain of the representation can be: a `Linear` last, and
-    neurons right after weights. Everything else is read by following it (`trace`)."""
+    `snn.Leaky` neurons right after weights. Everything else is read by following it (`trace`). Raises `SneError` for
+    what has to come by its framework's own exporter."""
+    check_framework(network)
+    network = uncompiled(network)
     if not _is_chain(network):
         return False
     flat = [m for m in network.modules() if type(m) is not nn.Sequential and type(m) not in IDLE]
+    if any(isinstance(m, snn.SpikingNeuron) and not isinstance(m, NEURONS) for m in flat):
+        return False
     plain = [m for m in flat if isinstance(m, READ)]
     pooled = any(type(a) in WEIGHTS and type(b) in POOLS for a, b in pairwise(plain))
     return not (plain and isinstance(plain[-1], NEURONS)) and not pooled
@@ -46,6 +69,7 @@ def permanent_copy(network: nn.Module) -> nn.Sequential:
 
     The network itself is left as it is. Raises `SneError` where it is no chain, or cannot be copied.
     """
+    network = uncompiled(network)
     if not _is_chain(network):
         raise SneError(
             f"the network is a {type(network).__name__}, not nn.Sequential, or has a forward of its own",
@@ -66,8 +90,15 @@ def permanent_copy(network: nn.Module) -> nn.Sequential:
     return made
 
 
+def uncompiled(network: nn.Module) -> nn.Module:
+    """The module that `torch.compile` was given, or the network itself."""
+    while type(network).__module__ == "torch._dynamo.eval_frame":
+        network = network._modules["_orig_mod"]  # type: ignore[assignment]
+    return network
+
+
 def float_copy(network: nn.Module) -> nn.Module:
-    """A copy in float32 on the CPU, in evaluation; the network itself is left as it is.
+    """A copy in float32 on the CPU, in evaluation, nothing of it compiled; the network itself is left as it is.
 
     Raises `SneError` where it cannot be copied.
     """
@@ -77,9 +108,14 @@ def float_copy(network: nn.Module) -> nn.Module:
             if isinstance(tensor, torch.Tensor) and not tensor.is_leaf:
                 held[id(tensor)] = tensor.detach().clone()
     try:
-        return copy.deepcopy(network, held).to("cpu", torch.float32).eval()
+        made = copy.deepcopy(uncompiled(network), held).to("cpu", torch.float32).eval()
     except Exception as error:  # a network is anyone's code
         raise _no_copy(error) from error
+    for module in list(made.modules()):
+        module._compiled_call_impl = None
+        for name, child in module.named_children():
+            module._modules[name] = uncompiled(child)
+    return made
 
 
 def _no_copy(error: Exception) -> SneError:
@@ -155,9 +191,8 @@ def _make_permanent(module: nn.Module) -> None:
             remove_spectral_norm(module, hook.name)
 
 
-def _check_neurons(name: str, neurons: nn.Module) -> None:
-    """Raise `SneError` where neurons do not fire at strictly more than the threshold, or reset otherwise than they say
-    (both may be changed after an `snn.Leaky` is made)."""
+def check_step(name: str, neurons: nn.Module) -> None:
+    """Raise `SneError` where neurons do not fire at strictly more than the threshold: their surrogate decides."""
     try:
         probe = torch.tensor([-2.0, -1e-3, 0.0, 1e-3, 2.0])
         fires = neurons.spike_grad(probe).detach().tolist() == [0, 0, 0, 1, 1]  # type: ignore[operator]
@@ -165,6 +200,12 @@ def _check_neurons(name: str, neurons: nn.Module) -> None:
         fires = False
     if not fires:
         raise SneError(f"{name} has a spike_grad that is no step from 0 to 1", "use a surrogate of snntorch.surrogate")
+
+
+def _check_neurons(name: str, neurons: nn.Module) -> None:
+    """Raise `SneError` where neurons do not fire at strictly more than the threshold, or reset otherwise than they say
+    (both may be changed after an `snn.Leaky` is made)."""
+    check_step(name, neurons)
     mechanism = neurons.reset_mechanism
     known = {"subtract": (0, "_base_sub"), "zero": (1, "_base_zero"), "none": (2, "_base_int")}
     value, method = known.get(str(mechanism), (-1, ""))

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import SneError
 from ..ir.chain import as_graph, current_shift
 from ..ir.encoder import Encoder, Shape
-from ..ir.graph import INPUT, Leak, Population, Projection
+from ..ir.graph import INPUT, Alpha, Leak, Population, Projection
 from ..ir.graph_proof import analog, projection_range
 from ..ir.layers import MaxPool, Pair, rounding
 from ..ir.neuron import INT32
@@ -338,6 +338,9 @@ class Student:
     def _fire(self, g: Nodes, n: int, p: Population, v: str, made: Timestep) -> tuple[Map | None, str]:
         """Spikes and settled membranes of membranes `v`; the next timestep's are among the states."""
         cell, fired, threshold = p.neuron, "", ""
+        if cell.remembers or isinstance(cell.alpha, Alpha):
+            what = "alpha neurons" if isinstance(cell.alpha, Alpha) else f"a reset {cell.reset}"
+            raise SneError(f"population {p.name} has {what}, which is not written as ONNX", "export it as C instead")
         if isinstance(p.threshold, np.ndarray):
             threshold = g.constant(self._name(n, "threshold"), first(p.threshold, p.shape), np.int32)
             fired = g("Greater", v, threshold, name=self._name(n, "fired"))

@@ -24,7 +24,7 @@ from ..ir.artifact import fingerprint
 from ..ir.chain import as_graph, current_shift
 from ..ir.encoder import Shape
 from ..ir.ensemble import QuantEnsemble
-from ..ir.graph import INPUT, Graph, Leak, Projection
+from ..ir.graph import INPUT, Alpha, Graph, Leak, Projection
 from ..ir.layers import MaxPool, Pair
 
 MISREAD = "which nir's own check of types misreads: read it with nir.read(FILE, type_check=False)"
@@ -308,6 +308,8 @@ class _Student:
     def _neurons(self, n: int) -> None:
         nir, w, p = self.w.nir, self.w, self.graph.populations[n]
         cell, cuba = p.neuron, isinstance(p.neuron.current_leak, Leak)
+        if cell.remembers or isinstance(cell.alpha, Alpha):
+            raise self._refuse(n, "alpha neurons" if isinstance(cell.alpha, Alpha) else f"a reset {cell.reset}")
         if cell.spikes and cell.reset == "none":
             raise self._refuse(n, "neurons that spike without a reset, which NIR has no node for")
         if cuba and not cell.spikes:

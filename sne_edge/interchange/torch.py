@@ -44,6 +44,7 @@ def quantize_network(
     layout: str | None = None,
     scale: float | None = None,
     offset: float = 0.0,
+    input_range: str = "max",
     decode: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
@@ -61,7 +62,7 @@ def quantize_network(
                  itself is run on them: give typical ones that were not trained on.
     labels       int [N], for the accuracies in the provenance and the golden vectors
     encoder      `direct`, the default: the same input at every timestep; `rate`: inputs are a spike's probability in
-                 each timestep; `events`; or an `Encoder`
+                 each timestep; `events`; `frames`, values that change, which makes a graph; or an `Encoder`
     classes      names, default "0", "1", ...
     bits         of weights, 8 or 4: one number for the layers between the first and the readout, which keep 8 (as
                  depthwise convolutions do), or one for each layer with weights, the readout last. A direct input's
@@ -69,6 +70,7 @@ def quantize_network(
     layout       of the calibration samples (`ir.layout`: "NCHW", "NHWC", "NTCHW", ...), where it is not torch's own
                  order or cannot be told from the network's first layer; they are turned to torch's order
     scale        of one step of the int8 input, and its `offset`: q = (x - offset) / scale; see `inputs.make_encoder`
+    input_range  what sets the scale where none is given: `max`, `percentile` or `mse`, likewise
     decode       of a graph: what becomes of its outputs, a name in `graphs.DECODERS`
     warn_below   share of the samples that the integers must label like the network, run by its own code on the samples
                  themselves (of rates and events: on their spikes); a `SneWarning` below it, below `fail_below` an error
@@ -79,10 +81,11 @@ def quantize_network(
     Raises `SneError` on a module, setting, shape or value that cannot be deployed.
     """
     check_shares(warn_below, fail_below)
-    if not is_plain_chain(network):
+    frames = (encoder.kind if isinstance(encoder, Encoder) else encoder) == "frames"
+    if not is_plain_chain(network) or frames:
         return quantize_traced(
             network, name, calibration, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
-            decode=decode, scale=scale, warn_below=warn_below, fail_below=fail_below,
+            decode=decode, scale=scale, input_range=input_range, warn_below=warn_below, fail_below=fail_below,
         )  # fmt: skip
     own = permanent_copy(network)
     read = modules(own)
@@ -98,7 +101,7 @@ def quantize_network(
         raise SneError(f"{len(names)} class names for {last.out_features} outputs", "give one name for each output")
 
     samples, understood = _samples(array_of(calibration), first, encoder, layout)
-    encoder = _encoder(encoder, samples, timesteps, scale, offset)
+    encoder = _encoder(encoder, samples, timesteps, scale, offset, input_range)
     samples = fit_to(encoder, samples, first)
     known = known_labels(labels, len(samples), len(names))
     inputs = encoder.encode(samples)
@@ -163,12 +166,20 @@ def _batches(samples: np.ndarray, inputs: np.ndarray, encoder: Encoder, first: n
 
 
 def _encoder(
-    given: Encoder | str | None, samples: np.ndarray, timesteps: int, scale: float | None, offset: float
+    given: Encoder | str | None,
+    samples: np.ndarray,
+    timesteps: int,
+    scale: float | None,
+    offset: float,
+    input_range: str,
 ) -> Encoder:
     if not isinstance(given, Encoder):
-        encoder = make_encoder(given or "direct", samples, timesteps, samples.shape[-3:], scale=scale, offset=offset)
-    elif scale is not None or offset:
-        raise SneError("an Encoder and a scale or offset are given", "give the scale and offset to the Encoder")
+        encoder = make_encoder(
+            given or "direct", samples, timesteps, samples.shape[-3:], scale=scale, offset=offset,
+            input_range=input_range,
+        )  # fmt: skip
+    elif scale is not None or offset or input_range != "max":
+        raise SneError("an Encoder and a scale, offset or range are given", "give the scale and offset to the Encoder")
     else:
         encoder = given
     if encoder.timesteps != timesteps or (encoder.kind == "events" and samples.shape[1] != timesteps):

@@ -22,10 +22,10 @@ from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered
 from . import terms
 from .follow import SUPPORTED, Follower, Raster, Record, State, Unknown, input_of, numpy_of, of_now, tensors
-from .modules import float_copy
+from .modules import check_framework, check_step, float_copy
 from .terms import Sum
 
-NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.RLeaky, snn.RSynaptic)
+NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
 
 What = Literal["count", "membrane", "current"]
 
@@ -55,9 +55,10 @@ def trace(
     `decode`: what becomes of the outputs; by default spikes are counted, membranes averaged, and currents of a last
     layer without neurons averaged. Raises `SneError`, naming module or function, where it cannot be deployed.
     """
+    check_framework(network)
     own = float_copy(network)
     names = {module: name or type(module).__name__ for name, module in own.named_modules()}
-    neurons = {m: n for m, n in names.items() if hasattr(m, "mem_reset") or isinstance(m, snn.SLSTM | snn.SConv2dLSTM)}
+    neurons = {module: name for module, name in names.items() if _is_neuron(module)}
     _check_neurons(neurons)
     with torch.no_grad():
         looping = _loops(own, sample, neurons)
@@ -86,6 +87,12 @@ def trace(
     return Traced(graph, _witness(own, index, output, decoder, looping, steps, time_axis), steps)
 
 
+def _is_neuron(module: nn.Module) -> bool:
+    """Whether it is a neuron of snnTorch, supported or not, or derived from one."""
+    public = getattr(snn, type(module).__name__, None) is type(module)
+    return hasattr(module, "mem_reset") or (public and type(module).__module__.startswith("snntorch._neurons"))
+
+
 def _check_neurons(neurons: dict[nn.Module, str]) -> None:
     if not neurons:
         raise SneError("the network has no spiking neurons", f"supported: {SUPPORTED}")
@@ -101,6 +108,7 @@ def _check_neurons(neurons: dict[nn.Module, str]) -> None:
         factor = torch.as_tensor(getattr(module, "graded_spikes_factor", 1.0))
         if bool((factor != 1).any()):
             raise SneError(f"{name} has graded spikes", "put the factor into the weights of the next layer")
+        check_step(name, module)
 
 
 def _loops(network: nn.Module, sample: Tensor, neurons: dict[nn.Module, str]) -> bool:
@@ -181,23 +189,30 @@ def _population(name: str, module: Any, calls: Sequence[Sum]) -> FloatPopulation
         """A parameter as torch lays it over the neurons."""
         return terms.to_channel_last(np.broadcast_to(numpy_of(array), arriving.shape))
 
-    beta, gain, alpha = values(torch.as_tensor(module.beta).clamp(0, 1)), np.ones(()), None
+    beta, gain, alpha, share = values(torch.as_tensor(module.beta).clamp(0, 1)), np.ones(()), None, None
     reset: Reset = ("subtract", "zero", "none")[int(module.reset_mechanism_val)]
     late = bool(getattr(module, "reset_delay", True)) and reset != "none"
     kind = type(module)
     if kind is snn.Lapicque:
         rate = numpy_of(module.time_step) / numpy_of(module.C)
         beta, gain = values(1 - rate / numpy_of(module.R)), values(rate)
-    if kind in (snn.Synaptic, snn.RSynaptic):
+    if kind in (snn.Synaptic, snn.Alpha, snn.RSynaptic):
         alpha = values(torch.as_tensor(module.alpha).clamp(0, 1))
-    check(kind is snn.Leaky or not (late and reset == "zero"), f"{name} resets to zero late, and loses the current")
+    if kind is snn.Alpha:
+        assert alpha is not None
+        check(bool((alpha > beta).all() and (beta > 0).all()), f"{name}: alpha must be above beta, and beta above 0")
+        share = terms.least(np.log(beta) / (np.log(beta) - np.log(alpha)))
+    if reset == "subtract" and not late:
+        reset = "doubled"  # snnTorch asks a membrane that stayed above its threshold for twice as much
+    if kind is not snn.Leaky and late and reset == "zero":
+        reset = "refractory"  # snnTorch zeroes these with the timestep's current
     check(kind is not snn.RSynaptic or late or reset == "none", f"{name}: snnTorch itself fails without reset_delay")
     if kind in (snn.RLeaky, snn.RSynaptic):
         arriving = terms.total([arriving, _recurrence(name, module.recurrent, arriving.shape)])
     projections, bias = terms.projections(arriving, shape, gain)
     return FloatPopulation(
         name, shape, projections, terms.least(beta), terms.least(values(module.threshold)), bias,
-        None if alpha is None else terms.least(alpha), reset, late,
+        None if alpha is None else terms.least(alpha), reset, late, share,
     )  # fmt: skip
 
 

@@ -63,6 +63,19 @@ class Leak(msgspec.Struct, frozen=True, eq=False):
         return faded
 
 
+class Alpha(msgspec.Struct, frozen=True, eq=False):
+    """What makes neurons alpha neurons (`Cell`): `share`, a leak of kind q15, and `drop`, int32, one number for each
+    channel [channels] or neuron [neurons], at least 0: what a reset takes."""
+
+    share: Leak
+    drop: np.ndarray
+
+    def __post_init__(self) -> None:
+        check(self.share.kind == "q15", "an alpha neuron's share is of kind q15")
+        check_array("drop", self.drop, np.int32, self.drop.shape[:1])
+        check(bool((self.drop >= 0).all()), "drop must be at least 0")
+
+
 class Cell(msgspec.Struct, frozen=True, eq=False):
     """One timestep of a neuron, for J, the bias and what its population's projections bring:
 
@@ -70,29 +83,55 @@ class Cell(msgspec.Struct, frozen=True, eq=False):
         v = leak(v) + J                                         (no reset, or at once)
         v = leak(v) - s_prev * threshold + J                    (`subtract`, `reset_delay`)
         v = leak(s_prev ? 0 : v) + J                            (`zero`, `reset_delay`)
+        v = s_prev ? 0 : leak(v) + J                            (`refractory`, `reset_delay`: J is lost)
         s = v > threshold                                       (where it spikes; others are li)
-        v = v - s * threshold  |  v = s ? 0 : v                 (`subtract` | `zero`, at once)
+        s = v > (v_prev > threshold ? 2 * threshold : threshold)     (`doubled`, of v_prev as the last line left it)
+        v = v - s * threshold  |  v = s ? 0 : v                 (`subtract` or `doubled` | `zero`, at once)
         v = min(max(v, clamp[0]), clamp[1])                     (where a clamp is declared)
 
     fade is the `current_leak`, rounded towards 0 where `leak` floors: a current ends, and does not stay below 0 for
     ever and hold the membrane down. States are 0 at first. What an engine keeps between timesteps are the *charged*
     states: i is fade(i) + bias, and v is leak(v) less a late reset, with the bias where there is no i; a direct
     input's constant current counts to the bias. What a decoder sees is v as the last line leaves it.
+
+    Alpha neurons (where there is an `alpha`) take J twice, in the current i and in a counter-current h, whose leak is
+    `leak`, rounded as fade is; v is their difference one timestep on, so that a spike's effect rises, then falls:
+
+        v = fade(i) - leak(h) - s_prev * share(h)               (of i, h before; the last term: `subtract`)
+        i = fade(i) + J - s_prev * drop;  h = s_prev ? 0 : leak(h) + J           (`subtract`)
+        i = fade(i) + J;  h = leak(h) + J                       (`none`)
+        v, i, h = 0 where s_prev, as otherwise for `none`       (`refractory`)
+
+    Their charged states are i, less a drop, with the bias, and the v of the next timestep; h is i - v where no reset
+    was, and needs no place.
     """
 
     leak: Leak
     spikes: bool = True
-    reset: Literal["subtract", "zero", "none"] = "subtract"
+    reset: Literal["subtract", "doubled", "zero", "refractory", "none"] = "subtract"
     reset_delay: bool = False
     clamp: tuple[int, int] | None = None
     current_leak: Leak | msgspec.UnsetType = msgspec.UNSET
+    alpha: Alpha | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         check(self.spikes or self.reset == "none", f"a neuron that never spikes has no reset {self.reset}")
         check(not self.reset_delay or self.reset != "none", "no reset cannot be late")
+        check(self.reset_delay or self.reset != "refractory", "a reset refractory is late")
+        check(not self.reset_delay or self.reset != "doubled", "a reset doubled is at once")
+        if self.alpha is not msgspec.UNSET:
+            check(self.current_leak is not msgspec.UNSET, "an alpha neuron's current has a leak")
+            check(self.reset == "none" or (self.reset_delay and self.reset != "zero"), "an alpha neuron resets late")
+            check(self.clamp is None, "an alpha neuron has no clamp")
         if self.clamp is not None:
             inside = INT32[0] <= self.clamp[0] <= 0 <= self.clamp[1] <= INT32[1]
             check(inside, f"clamp {self.clamp} must enclose 0 and fit in 32 bits")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a timestep needs bits of the one before, beside the charged states: who fired, or of `doubled` whose
+        membrane stayed above its threshold."""
+        return self.reset in ("refractory", "doubled") or (self.alpha is not msgspec.UNSET and self.reset != "none")
 
 
 class Projection(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -184,7 +223,8 @@ class Population(msgspec.Struct, frozen=True, eq=False, dict=True):
     name       for people
     bias       int32, one for each channel [channels] or neuron [neurons]
     threshold  likewise, at least 1; unset where none spikes
-    scale      float64 [channels], the real value of one unit of all states, weights and thresholds
+    scale      float64 [channels], the real value of one unit of all states, weights and thresholds; of alpha neurons,
+               whose membranes and thresholds are divided by a gain, that of currents, weights and drops
     bound      proven range of the membranes; `current_bound`: of the currents, where neurons have one (cuba)
     """
 
@@ -214,6 +254,9 @@ class Population(msgspec.Struct, frozen=True, eq=False, dict=True):
         leaks = [("leak", self.neuron.leak)]
         if isinstance(self.neuron.current_leak, Leak):
             leaks.append(("current_leak", self.neuron.current_leak))
+        if isinstance(self.neuron.alpha, Alpha):
+            leaks.append(("share", self.neuron.alpha.share))
+            self._check_values("drop", self.neuron.alpha.drop)
         for what, leak in leaks:
             fits = leak.value.size in (1, self.channels, self.neurons)
             check(fits, f"{what} has {leak.value.size} values for {self.channels} channels, {self.neurons} neurons")

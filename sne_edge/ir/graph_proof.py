@@ -15,7 +15,7 @@ import numpy as np
 
 from .checks import check
 from .encoder import MAX_NEURONS, Encoder
-from .graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection, grid
+from .graph import INPUT, Alpha, Cell, Decoder, Graph, Leak, Population, Projection, grid
 from .layers import AvgPool, Depthwise, MaxPool, size
 from .limits import MAX_ROW, check_layer, padded
 from .neuron import Bound, Neuron, prove_bound
@@ -85,6 +85,8 @@ def prove_population(population: Population, encoder: Encoder, *, buffered: bool
         threshold = grid(population.threshold, population.channels)
     if not isinstance(neuron.current_leak, Leak):
         return Proof(_prove(neuron, given, threshold, steps, neuron.leak.apply), None)
+    if isinstance(neuron.alpha, Alpha):
+        return _prove_alpha(neuron, neuron.alpha, neuron.current_leak, given, steps)
     passive = Cell(neuron.current_leak, spikes=False, reset="none")
     intervals: list[tuple[np.ndarray, np.ndarray]] = []
     current = _prove(passive, given, None, steps, neuron.current_leak.fade, lambda *range_: intervals.append(range_))
@@ -94,6 +96,28 @@ def prove_population(population: Population, encoder: Encoder, *, buffered: bool
     still = np.zeros_like(low)
     driven = Arriving(np.minimum(low, 0), np.maximum(high, 0), still, still)
     return Proof(_prove(neuron, driven, threshold, steps, neuron.leak.apply), current)
+
+
+def _prove_alpha(neuron: Cell, alpha: Alpha, fading: Leak, given: Arriving, steps: int | None) -> Proof:
+    """The ranges of an alpha neuron's v and i; its h, which has no place, must fit in 32 bits as well."""
+    channels = given.low.shape[-1]
+    taken = grid(alpha.drop, channels) if neuron.reset == "subtract" else np.zeros((1, 1), np.int64)
+    dropped = Arriving(given.negative - taken, given.positive, given.low, given.high)
+    ranges: list[tuple[np.ndarray, np.ndarray]] = []
+    bounds = []
+    for leak, current in ((fading, dropped), (neuron.leak, given)):
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        passive = Cell(leak, spikes=False, reset="none")
+        bound = _prove(passive, current, None, steps, leak.fade, lambda *range_, found=found: found.append(range_))
+        if bound is None or bound.width > 32:
+            return Proof(None, bound if leak is fading else None)
+        bounds.append(bound)
+        ranges.append(found[-1])
+    (low, high), (least, most) = ranges
+    shared = alpha.share.fade if neuron.reset == "subtract" else np.zeros_like
+    lowest = fading.fade(low) - neuron.leak.fade(most) - np.maximum(shared(most), 0)
+    highest = fading.fade(high) - neuron.leak.fade(least) - np.minimum(shared(least), 0)
+    return Proof(Bound(min(0, int(lowest.min())), max(0, int(highest.max()))), bounds[0])
 
 
 def _prove(
@@ -183,7 +207,9 @@ def _reset(
     """Settled states, of those with their currents in low..high."""
     if threshold is not None and neuron.reset != "none" and not neuron.reset_delay:
         quiet = np.minimum(high, np.maximum(threshold, low))
-        if neuron.reset == "subtract":
+        if neuron.reset == "doubled":
+            quiet = np.minimum(high, np.maximum(2 * threshold, low))
+        if neuron.reset in ("subtract", "doubled"):
             high = np.maximum(quiet, high - threshold)
         else:
             low, high = np.minimum(low, 0), np.maximum(quiet, 0)
@@ -285,11 +311,14 @@ def kept_graph_bytes(graph: Graph) -> int:
     for population in graph.populations:
         for projection in population.projections:
             depths[projection.source] = max(depths.get(projection.source, 1), projection.delay + 1)
+    for number, population in enumerate(graph.populations):
+        if population.neuron.remembers:
+            depths[number] = max(depths.get(number, 1), 2)
     total = 0
     for number, population in enumerate(graph.populations):
         places = population.positions * padded(population.channels)
         total += places * (2 * population.current_width + 2 * population.width) // 8  # a constant current, too
-        total += depths.get(number, 1) * (population.neurons // 8 + 4)
+        total += depths.get(number, 1) * (population.neurons // 8 + 4) * (1 + (population.neuron.reset == "doubled"))
     return total + depths.get(INPUT, 0) * (MAX_NEURONS // 8 + 4)
 
 

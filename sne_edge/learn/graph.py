@@ -23,7 +23,7 @@ from ..ir.encoder import Shape
 from ..ir.layers import Pair, check_shapes, check_window, size, window_out
 
 Op = Literal["linear", "conv", "depthwise", "identity"]
-Reset = Literal["subtract", "zero", "none"]
+Reset = Literal["subtract", "doubled", "zero", "refractory", "none"]
 INPUT = ""  # the name of the input, as a source
 
 
@@ -136,11 +136,20 @@ class FloatPopulation:
         v = beta * v + J                                                  (reset `none`, or at once)
         v = beta * v + J - s_prev * threshold                             (reset `subtract`, `reset_delay`)
         v = beta * (0 where s_prev else v) + J                            (reset `zero`, `reset_delay`)
+        v = 0 where s_prev else beta * v + J                              (reset `refractory`, `reset_delay`)
         s = v > threshold                                                 (where `threshold` is given)
-        v = v - s * threshold  |  v = 0 where s                           (reset at once: `subtract` | `zero`)
+        s = v > (2 * threshold where v_prev > threshold else threshold)   (reset `doubled`, at once)
+        v = v - s * threshold  |  v = 0 where s                           (at once: `subtract`, `doubled` | `zero`)
 
-    States start at 0. `beta` 1 is an IF neuron; without a threshold it is LI and never spikes. `bias`, `beta`, `alpha`
-    and `threshold` are float64: one number [], one for each channel [channels], or for each neuron `shape`.
+    An alpha neuron (where there is a `gain`, which is positive) has a counter-current h that leaks by `beta`:
+
+        v = gain * (alpha * i - beta * h) - h * s_prev                    (of i, h before; the last term: `subtract`)
+        i = alpha * i + J - s_prev * threshold;  h = 0 where s_prev else beta * h + J                  (`subtract`)
+        i = alpha * i + J;  h = beta * h + J                              (`none`)
+        v, i, h = 0 where s_prev, as otherwise for `none`                 (`refractory`)
+
+    States start at 0. `beta` 1 is an IF neuron; without a threshold it is LI and never spikes. `bias`, `beta`, `alpha`,
+    `gain` and `threshold` are float64: one number [], one for each channel [channels], or for each neuron `shape`.
     A framework whose membrane takes the current of the timestep before (Norse) has delays longer by one.
     """
 
@@ -153,11 +162,12 @@ class FloatPopulation:
     alpha: np.ndarray | None = None
     reset: Reset = "subtract"
     reset_delay: bool = False
+    gain: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check(self.name != INPUT, "a population has a name")
         check_shapes(self.shape)
-        for what in ("bias", "beta", "alpha", "threshold"):
+        for what in ("bias", "beta", "alpha", "threshold", "gain"):
             array = getattr(self, what)
             if array is not None:
                 check(
@@ -171,6 +181,13 @@ class FloatPopulation:
         check(self.threshold is None or bool((self.threshold > 0).all()), f"{self.name}: a threshold must be positive")
         check(self.threshold is not None or self.reset == "none", f"{self.name} never spikes, so it has no reset")
         check(not self.reset_delay or self.reset != "none", f"{self.name}: no reset cannot be late")
+        check(self.reset_delay or self.reset != "refractory", f"{self.name}: a reset refractory is late")
+        check(not self.reset_delay or self.reset != "doubled", f"{self.name}: a reset doubled is at once")
+        if self.gain is not None:
+            check(bool((self.gain > 0).all()), f"{self.name}: a gain must be positive")
+            check(self.alpha is not None, f"{self.name}: an alpha neuron's current has a leak alpha")
+            late = self.reset == "none" or (self.reset_delay and self.reset != "zero")
+            check(late, f"{self.name}: an alpha neuron resets late, by subtraction or refractory")
 
 
 @dataclass(frozen=True)
@@ -289,26 +306,49 @@ class _Neurons:
         self.bias, self.beta = values(population.bias), values(population.beta)
         self.alpha = None if population.alpha is None else values(population.alpha)
         self.threshold = None if population.threshold is None else values(population.threshold)
+        self.gain = None if population.gain is None else values(population.gain)
         self.membrane = torch.zeros((count, *population.shape), dtype=dtype)
         self.current = torch.zeros_like(self.membrane)
+        self.counter = torch.zeros_like(self.membrane)
         self.spikes = torch.zeros_like(self.membrane)
 
     def step(self, current: Tensor) -> None:
         reset, late, v = self.population.reset, self.population.reset_delay, self.membrane
+        if self.gain is not None:
+            return self._step_alpha(self.gain, current)
         if self.alpha is not None:
             current = self.current = self.alpha * self.current + current
         if late and reset == "zero":
             v = v * (1 - self.spikes)
         v = self.beta * v + current
+        if reset == "refractory":
+            v = v * (1 - self.spikes)
         if self.threshold is not None:
             if late and reset == "subtract":
                 v = v - self.spikes * self.threshold
-            self.spikes = (v > self.threshold).to(v.dtype)
-            if not late and reset == "subtract":
+            level = self.threshold
+            if reset == "doubled":
+                level = level * (1 + (self.membrane > level).to(v.dtype))
+            self.spikes = (v > level).to(v.dtype)
+            if reset == "doubled" or (not late and reset == "subtract"):
                 v = v - self.spikes * self.threshold
             if not late and reset == "zero":
                 v = v * (1 - self.spikes)
         self.membrane = v
+
+    def _step_alpha(self, gain: Tensor, current: Tensor) -> None:
+        assert self.alpha is not None
+        kept, faded, counter = 1 - self.spikes, self.alpha * self.current, self.beta * self.counter
+        v = gain * (faded - counter)
+        i, h = faded + current, counter + current
+        if self.population.reset == "subtract" and self.threshold is not None:
+            v = v - self.spikes * self.counter
+            i, h = i - self.spikes * self.threshold, h * kept
+        if self.population.reset == "refractory":
+            v, i, h = v * kept, i * kept, h * kept
+        self.membrane, self.current, self.counter = v, i, h
+        if self.threshold is not None:
+            self.spikes = (v > self.threshold).to(v.dtype)
 
 
 class _Output:

@@ -18,7 +18,9 @@ from ..data import origin
 from ..data.dataset import Dataset
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
+from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
+from ..ir.graph import Graph
 from ..ir.policy import ActivationPolicy
 from ..ir.vectors import no_vectors
 from ..quantize.calibrate import (
@@ -45,11 +47,13 @@ def recalibrate(
     kind: str = "cascade",
     early: str | None = None,
     other: bool = False,
+    golden: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[QuantEnsemble, Promise]:
     """The ensemble with a policy chosen as `calibrate.choose_policy` says, and what it does to the validation samples.
 
     `early`: the rule by which students end early, one of `early.RULES`; `margin` keeps to `max_drop`, too.
     `other`: the ensemble has seen none of this data, as `data.origin.check` takes it.
+    `golden`: inputs and labels of the golden vectors; by default those that there are.
     Raises `SneError` where the goal or the data do not fit the ensemble, samples held out may be ones that it was
     trained with, or no C compiler is installed.
     """
@@ -60,6 +64,8 @@ def recalibrate(
     steps = ensemble.policy.timesteps or ensemble.encoder.timesteps
     if early is not None:
         check_rule(early, steps)
+        if any(not isinstance(s.graph, Graph) and len(s.layers) == 1 for s in ensemble.students):
+            raise SneError("a student of a readout alone cannot end early", "leave --early out")
     bare = _bare(ensemble)
     plain = HostEngine(HostModel(bare))
     work = measure(bare, plain, inputs)
@@ -87,8 +93,9 @@ def recalibrate(
         "promise": asdict(promised),
     }
     provenance = ensemble.provenance | {"integer": told, "calibration": calibration}
-    if len(ensemble.vectors.inputs):
-        vectors = golden_vectors(engine, ensemble.vectors.inputs, ensemble.vectors.labels)
+    chosen, known = (ensemble.vectors.inputs, ensemble.vectors.labels) if golden is None else golden
+    if len(chosen):
+        vectors = golden_vectors(engine, chosen, known)
         made = msgspec.structs.replace(made, vectors=vectors, audio=ensemble.audio)
     return msgspec.structs.replace(made, provenance=provenance), promised
 

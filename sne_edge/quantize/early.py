@@ -13,8 +13,10 @@ import msgspec
 import numpy as np
 
 from ..errors import SneError
+from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import Graph
+from ..ir.graph_proof import arriving
 from ..ir.policy import NEVER, ActivationPolicy
 from ..ir.proof import multiplicities
 from ..ir.schedule import decide, schedule
@@ -45,27 +47,51 @@ def with_table(ensemble: QuantEnsemble, table: tuple[int, ...]) -> QuantEnsemble
 def exact_table(ensemble: QuantEnsemble) -> tuple[int, ...]:
     """Margins at which what a student may still do changes neither the label nor who runs.
 
-    After t of T timesteps: (T - t) times the most by which one timestep brings any class nearer to another, and what
-    the margin must be in the end: the stage's own, at least 1 (a tie goes to the lower class). `NEVER` for readouts
-    that leak or are clamped.
+    After t of T timesteps: the most by which what is left brings any class nearer to another (`left`), and what the
+    margin must be in the end: the stage's own, at least 1 (a tie goes to the lower class).
     """
     policy, total = ensemble.policy, ensemble.encoder.timesteps
     steps = policy.timesteps or total
-    turns = [turn(student) for student in ensemble.students]
     table = []
     for stage in range(len(ensemble.students)):
-        within = max(turns) if policy.kind == "routed" and stage > 0 else turns[ensemble.order[stage]]
+        routed = policy.kind == "routed" and stage > 0
+        able = ensemble.students if routed else [ensemble.students[ensemble.order[stage]]]
         last = policy.margins[stage] if stage < len(policy.margins) else 1
         for t in range(1, total):
-            margin = max(last, 1) + (steps - t) * within if t < steps else NEVER
-            table.append(min(margin, NEVER))
+            within = max(left(student, ensemble.encoder, t, steps) for student in able) if t < steps else NEVER
+            table.append(min(max(last, 1) + within, NEVER))
     return tuple(table)
 
 
+def left(student: QuantStudent, encoder: Encoder, t: int, steps: int) -> int:
+    """The most by which timesteps t.. of `steps` can lower the difference of two logits; `NEVER` where there is no such
+    bound: where readouts or sums leak or are clamped, and for membranes of the last timestep."""
+    if not isinstance(student.graph, Graph):
+        return (steps - t) * turn(student)
+    decoder, last = student.graph.decoder, student.graph.populations[-1]
+    gain = student.gain.astype(np.int64)
+    low, high = min(last.bound.low, 0), max(last.bound.high, 0)
+    if decoder.leak.kind != "none" or decoder.clamp is not None:
+        return NEVER
+    if decoder.kind == "count":
+        return int(gain.max()) * (steps - t)
+    if decoder.kind == "first":  # of which a spike at timestep t is worth so much, whatever comes later
+        return int(gain.max()) * (encoder.timesteps - t)
+    if decoder.kind == "membrane" and decoder.take != "final":
+        return int(gain.max()) * (high - low) * (steps - t if decoder.take == "mean" else 1)
+    if decoder.kind == "current" and last.neuron.clamp is None:
+        given = arriving(last, encoder)
+        grid = last.positions, last.channels
+        most = np.broadcast_to(given.high + given.positive, grid).reshape(-1)
+        least = np.broadcast_to(given.low + given.negative, grid).reshape(-1)
+        return int((gain * most).max() - (gain * least).min()) * (steps - t)
+    return NEVER
+
+
 def turn(student: QuantStudent) -> int:
-    """The most by which one timestep can lower the difference of two logits; `NEVER` where it has no such bound."""
-    if isinstance(student.graph, Graph):
-        return NEVER  # what comes back, or late, is not in a readout's weights
+    """The most by which one timestep of a chain can lower the difference of two logits; `NEVER` where it has no such
+    bound."""
+    assert student.layers
     readout, most = student.readout, multiplicities(student.layers)[-1]
     if readout.neuron.decay.kind != "none" or readout.neuron.clamp is not None:
         return NEVER

@@ -18,7 +18,7 @@ from ..check.verify import ReferenceEngine
 from ..errors import SneError
 from ..ir.encoder import Encoder, Shape
 from ..ir.ensemble import QuantEnsemble
-from ..ir.graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection
+from ..ir.graph import INPUT, Alpha, Cell, Decoder, Graph, Leak, Population, Projection
 from ..ir.graph_proof import prove_decoder, prove_population
 from ..ir.layers import AvgPool, MaxPool, Pair
 from ..ir.neuron import CLAMP_INT32, Bound
@@ -112,7 +112,7 @@ def integer_graph(graph: FloatGraph, encoder: Encoder) -> Graph:
 
 def _ensemble(graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...]) -> QuantEnsemble:
     made = integer_graph(graph, encoder)
-    worth = _worth(made, encoder)
+    worth = _worth(made, encoder) * _gains(graph)
     bound = made.decoder.bound
     reach = float(worth.max()) * max(-bound.low, bound.high, 1)
     scale = max(float(worth.max()) / (1 if np.ptp(worth) == 0 else GAIN_MAX), reach / REACH_MAX)
@@ -140,6 +140,13 @@ def _worth(graph: Graph, encoder: Encoder) -> np.ndarray:
     return units / encoder.timesteps if decoder.kind == "current" or decoder.take == "mean" else units
 
 
+def _gains(graph: FloatGraph) -> np.ndarray:
+    """What the membranes that the decoder sees are divided by, float64 [classes]."""
+    last, sees = graph.populations[-1], graph.decoder.kind == "membrane"
+    gains = np.ones(()) if last.gain is None or not sees else last.gain
+    return np.broadcast_to(gains, last.shape).reshape(-1)
+
+
 def _population(
     graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers: dict[str, int], last: bool
 ) -> Population:
@@ -156,14 +163,23 @@ def _population(
             sums = draft.weight.reshape(len(draft.weight), -1).sum(axis=1) * (encoder.offset / encoder.scale)
             bias = bias + sums.reshape(-1, channels)
     threshold = None if p.threshold is None else grid_of(p.threshold, p.shape)
+    drop = threshold
+    if p.gain is not None and threshold is not None:  # an alpha neuron's membrane is divided by its gain
+        threshold = threshold / grid_of(p.gain, p.shape)
     unit = _unit(drafts, bias, threshold, channels)
     projections = tuple(_integer(draft, unit, channels) for draft in drafts)
+    alpha: Alpha | msgspec.UnsetType = msgspec.UNSET
+    if p.gain is not None:
+        share = Leak("q15", np.clip(np.rint(2**15 / grid_of(p.gain, p.shape)), 0, 2**15 - 1).astype(np.int32).ravel())
+        taken = np.zeros((1, channels)) if drop is None else np.broadcast_to(drop / unit, (len(drop), channels))
+        alpha = Alpha(share, _whole(f"a reset of {p.name}", taken))
     cell = Cell(
         leak=leak_of(p.beta, p.shape),
         spikes=threshold is not None,
         reset=p.reset,
         reset_delay=p.reset_delay,
         current_leak=msgspec.UNSET if p.alpha is None else leak_of(p.alpha, p.shape),
+        alpha=alpha,
     )
     made = Population(
         name=p.name[:64],
