@@ -166,6 +166,7 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
         populations.append(Cells(population, constant))
     past: list[list[Counts]] = [[] for _ in range(1 + len(graph.populations))]
     totals = [0] * graph.classes
+    brought: list[Counts] = []
     steps = []
     for t in range(timesteps):
         step = Step(ops=list(first_ops), macs=macs) if t == 0 else Step(ops=[0] * len(first_ops))
@@ -198,10 +199,16 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
             if population.neuron.spikes:
                 step.spikes.append(sum(spikes))
             step.states += populations[n].kept()
-        totals = [
-            decoded(graph.decoder, total, spikes[j], populations[-1].v[j], t, encoder.timesteps)
-            for j, total in enumerate(totals)
-        ]
+        brought.append(spikes if graph.decoder.kind == "count" else list(populations[-1].v))
+        if graph.decoder.window is msgspec.UNSET:
+            totals = [
+                decoded(graph.decoder, total, spikes[j], populations[-1].v[j], t, encoder.timesteps)
+                for j, total in enumerate(totals)
+            ]
+        else:
+            totals = [sum(values) for values in zip(*brought[-graph.decoder.window :], strict=True)]
+            if t >= graph.decoder.window:
+                seen.add("a window forgets")
         for total in totals:
             within(graph.decoder.bound, total)
         step.totals = totals

@@ -22,6 +22,7 @@ from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
 from sne_edge.ir.ensemble import LOGIT_LIMIT, QuantEnsemble
 from sne_edge.ir.graph import INPUT, Graph
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, SynapticLayer, size, window_out
+from sne_edge.ir.limits import remembered
 from sne_edge.ir.neuron import INT16, INT32, Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy, pair_row
 from sne_edge.ir.proof import prove_layer, worst_ops
@@ -138,6 +139,8 @@ def with_early(rng: random.Random, ensemble: QuantEnsemble) -> QuantEnsemble:
     """The ensemble under a cascade that may end its students early; itself where one is a readout alone."""
     count, steps = len(ensemble.students), ensemble.encoder.timesteps - 1
     if steps == 0 or any(len(student.layers) < 2 for student in ensemble.students):
+        return ensemble
+    if any(0 < remembered(student.readout) <= steps for student in ensemble.students):
         return ensemble
     kind = "cascade" if ensemble.routes is None else rng.choice(("cascade", "routed"))
     policy = random_policy(rng, ensemble.students, ensemble.encoder.timesteps, kind)
@@ -383,6 +386,10 @@ def _readout(
     if encoder.kind == "events" and decay.kind == "none":
         clamp = clamp or (-(2**20), 2**20)
     weight, bits = _narrowed(rng, _weights(rng, (classes, size(shape))), first and encoder.kind == "direct")
+    neuron = Neuron("li", decay, reset="none", clamp=clamp)
+    aside = random.Random(f"{shape} {weight.sum()}")  # so that what else is drawn stays as it was
+    if aside.random() < 0.4:
+        neuron = Neuron("li", reset="none", window=aside.choice((1, 2, 3, 4, 9)))
     layer = Linear(
         in_shape=shape,
         out_shape=(1, 1, classes),
@@ -390,7 +397,7 @@ def _readout(
         bias=_bias(rng, classes, first and encoder.kind == "direct"),
         threshold=np.zeros(classes, np.int32),
         scale=np.ones(classes),
-        neuron=Neuron("li", decay, reset="none", clamp=clamp),
+        neuron=neuron,
         bound=Bound(0, 0),
         bits=bits,
     )

@@ -10,9 +10,9 @@ from torch import nn
 from sne_edge.check.reference import run_student
 from sne_edge.errors import SneError
 from sne_edge.ir.encoder import Encoder
-from sne_edge.ir.neuron import Decay
+from sne_edge.ir.neuron import Decay, nearest_decay
 from sne_edge.learn.distill import Lessons, Recipe, distill, parts_of, prefix_accuracy
-from sne_edge.learn.integers import fold_batch_norm, membrane_unit, nearest_decay
+from sne_edge.learn.integers import fold_batch_norm, membrane_unit
 from sne_edge.learn.neurons import LIF, fire, unroll
 from sne_edge.learn.partition import Partition
 from sne_edge.learn.student import Body, Ensemble

@@ -12,6 +12,9 @@ from torch import Tensor
 # added as a constant), its membranes after the reset and before the next leak, int64 [N, *out_shape].
 Watch = Callable[[int, int, Tensor | None, Tensor], None]
 
+# Shown the readout, or a decoder's totals, after each timestep: timestep, int64 [N, classes].
+Read = Callable[[int, Tensor], None]
+
 
 @dataclass(frozen=True)
 class StudentTrace:

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import ActivationPolicy, check_fits
+from ..ir.rejection import NONE
 from ..ir.student import states
 from ..resources import RUNTIME
 from .library import open_library
@@ -45,7 +46,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Batch:
-    """Results of N samples; fields as in sne_result.
+    """Results of N samples; fields as in sne_result, a rejected input's label being -1.
 
     logits int32 [N, classes]; spikes uint32 [N, spike layers]; states uint8 [N, state bytes] or None;
     all others int64 [N].
@@ -157,6 +158,7 @@ class HostModel:
             raise SneError(f"the host build failed with status {status}", "this is a bug in sne-edge; please report it")
         fields = results.view(_RESULT)
         columns = {name: fields[name].astype(np.int64) for name in Batch.__dataclass_fields__ if name in _FIELDS}
+        columns["label"][columns["label"] == 2**32 - 1] = NONE
         return Batch(**columns, logits=logits, spikes=spikes, states=kept)
 
     def _policy(self, policy: ActivationPolicy | None) -> tuple[Any, Any]:

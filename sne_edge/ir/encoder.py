@@ -71,6 +71,11 @@ class Encoder(msgspec.Struct, frozen=True):
         """Does an input hold values that weights are multiplied by, and no spikes?"""
         return self.kind in ("direct", "frames")
 
+    @property
+    def streams(self) -> bool:
+        """May inputs come timestep by timestep, without an end?"""
+        return self.kind in ("events", "frames")
+
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Samples to device bytes, uint8 [N, input_bytes].
 
