@@ -143,8 +143,11 @@ def largest_of(projection: Projection, terms: list[list[int]]) -> list[list[int]
     ]
 
 
-def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps: int) -> Trace:
-    """Run one student that is a graph alone on one sample's bytes."""
+def run_student(
+    ensemble: QuantEnsemble, number: int, data: list[int], timesteps: int, counted: int | None = None
+) -> Trace:
+    """Run one student that is a graph alone on one sample's bytes; `counted`: a first spike's timesteps, by default the
+    encoder's."""
     student, encoder = ensemble.students[number], ensemble.encoder
     graph = student.graph
     assert isinstance(graph, Graph)
@@ -202,7 +205,7 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
         brought.append(spikes if graph.decoder.kind == "count" else list(populations[-1].v))
         if graph.decoder.window is msgspec.UNSET:
             totals = [
-                decoded(graph.decoder, total, spikes[j], populations[-1].v[j], t, encoder.timesteps)
+                decoded(graph.decoder, total, spikes[j], populations[-1].v[j], t, counted or encoder.timesteps)
                 for j, total in enumerate(totals)
             ]
         else:
