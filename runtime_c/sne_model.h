@@ -19,10 +19,11 @@ typedef struct {
     uint32_t max_ops; /* highest cost measured at calibration: synaptic operations + MACs */
 } sne_student;
 
-/* Which inputs are none of the classes: those whose margin times 2^15 is less than `ratio` times the highest minus the lowest
- * logit, and those at which a student that ran made, on average, fewer spikes than `least` or more than `most`. */
+/* Which inputs are none of the classes: those whose margin is less than `margin`, or times 2^15 less than `ratio` times the
+ * highest minus the lowest logit; and those at which a student that ran made, on average, fewer spikes than `least` or more
+ * than `most`. */
 typedef struct {
-    int32_t ratio;
+    int32_t ratio, margin;
     uint32_t least, most;
 } sne_rejection;
 

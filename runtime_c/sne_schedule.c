@@ -51,7 +51,8 @@ void sne_reject(const sne_rejection *rejection, const int32_t *logits, size_t n,
     for (i = 0; spikes && i < layers; i++) {
         fired += spikes[i];
     }
-    if ((int64_t)result->margin * 32768 < (int64_t)rejection->ratio * (highest - lowest) ||
+    if (result->margin < rejection->margin ||
+        (int64_t)result->margin * 32768 < (int64_t)rejection->ratio * (highest - lowest) ||
         (spikes && (fired < (uint64_t)rejection->least * result->students_run ||
                     fired > (uint64_t)rejection->most * result->students_run))) {
         result->label = SNE_NONE;

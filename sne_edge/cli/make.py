@@ -11,7 +11,7 @@ import typer
 from ..errors import SneError
 from .app import app
 from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers, reset_kind
-from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
+from .options import DataDir, DecodeLeak, Executor, Force, Json, Layout, Model, OtherData, Window
 from .output import bars, print_json, print_table, warned
 
 
@@ -218,6 +218,8 @@ def quantize(
         typer.Option(help="Warn where fewer samples than this share get the network's own label."),
     ] = 0.95,
     fail_below: Annotated[float, typer.Option(help="Write nothing where fewer than this share do.")] = 0.8,
+    window: Window = None,
+    decode_leak: DecodeLeak = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
     data_dir: DataDir = None,
     force: Force = False,
@@ -242,6 +244,7 @@ def quantize(
     from ..interchange.modules import is_plain_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout, quantize_network
+    from ..pipeline.stream import for_stream
 
     size = None if shape is None else numbers("--shape", shape)
     widths = numbers("--bits", bits)
@@ -271,6 +274,8 @@ def quantize(
         else:
             fitting = graphs.samples_for(own, x, encoder, timesteps, decode)
             made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, scale=scale, **common)
+    if window is not None or decode_leak is not None:
+        made = for_stream(made, window=window, leak=decode_leak)
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
     save(msgspec.structs.replace(made, provenance=provenance), output)
     right, count = made.provenance["accuracy"], f"{len(dataset.y_val):,} validation samples"
@@ -300,6 +305,19 @@ def calibrate(
             help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."
         ),
     ] = None,
+    window: Window = None,
+    decode_leak: DecodeLeak = None,
+    unknown: Annotated[
+        str | None,
+        typer.Option(
+            help="Samples of none of the classes, an .npz with an array x or a folder of images: two thirds "
+            "of them choose which inputs get no label, the others tell how well."
+        ),
+    ] = None,
+    max_false_alarms: Annotated[
+        float | None,
+        typer.Option(help="With --unknown: the share of such inputs that may get a label all the same; default 0.05."),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(help="Seed of the split, of a model that does not name its data; others know theirs.", min=0),
@@ -308,20 +326,28 @@ def calibrate(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
+    """Choose order and policy of a model anew, by accuracy or by operations, without training it; what its live stream
+    remembers; and which inputs are none of its classes."""
+    from ..data.unknown import load_unknown
     from ..ir.artifact import save
+    from ..ir.layout import encoder_layout
     from ..pipeline.recalibrate import recalibrate
     from ..quantize.calibrate import upper_bound
+    from ..quantize.reject import in_words
 
     if max_drop is not None and target_ops is not None:
         raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
-    check_finite(max_drop=max_drop, target_ops=target_ops)
+    if max_false_alarms is not None and unknown is None:
+        raise SneError("--max-false-alarms is given without --unknown", "give samples of none of the classes, too")
+    check_finite(max_drop=max_drop, target_ops=target_ops, max_false_alarms=max_false_alarms)
     ensemble = load(model)
     check_output(output, force)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
+    strangers = None if unknown is None else load_unknown(unknown, dataset, encoder_layout(ensemble.encoder))
     made, promised = recalibrate(
         ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy, early=early,
-        other=other_data,
+        other=other_data, window=window, leak=decode_leak, unknown=strangers,
+        max_false_alarms=0.05 if max_false_alarms is None else max_false_alarms,
     )  # fmt: skip
     save(made, output)
     if as_json:
@@ -346,4 +372,6 @@ def calibrate(
         f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
         f"with 95 % confidence at most {bound:.2%} of others like them"
     )
+    if unknown is not None:
+        print(in_words(made.provenance["calibration"]["rejection"]))
     print(f"wrote {output} ({output.stat().st_size:,} bytes)")
