@@ -220,6 +220,13 @@ def quantize(
     fail_below: Annotated[float, typer.Option(help="Write nothing where fewer than this share do.")] = 0.8,
     window: Window = None,
     decode_leak: DecodeLeak = None,
+    regression: Annotated[
+        bool,
+        typer.Option(
+            "--regression",
+            help="Outputs, one or more, are numbers; --data is an .npz whose y_train holds them, [N] or [N, outputs].",
+        ),
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
     data_dir: DataDir = None,
     force: Force = False,
@@ -232,6 +239,7 @@ def quantize(
 
     from ..data.dataset import load_dataset
     from ..data.origin import record
+    from ..data.values import load_values
     from ..ir.artifact import save
 
     need_training()
@@ -252,6 +260,35 @@ def quantize(
     own = None if network.endswith(".nir") else load_network(network, weights)
     chain = own is not None and is_plain_chain(own)
     finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
+    if regression:
+        if widths != (8,) or offset or window is not None or decode_leak is not None:
+            raise SneError(
+                "a regression is a graph of 8-bit weights", "leave --bits, --offset, --window, --decode-leak"
+            )
+        told = load_values(data, seed, layout=layout, **finder)
+        asked: dict[str, Any] = {
+            "timesteps": timesteps, "labels": told.y, "encoder": encoder, "scale": scale, "task": "regression",
+            "warn_below": warn_below, "fail_below": fail_below,
+        }  # fmt: skip
+        title = name or output.stem.lower()
+        with warned():
+            if own is None:
+                made = graphs.quantize_nir(network, title, channels_first(told.x), reading=reading, **asked)
+            else:
+                fitting = graphs.samples_for(own, told.x, encoder, timesteps, decode)
+                made = graphs.quantize_traced(own, title, fitting, decode=decode, **asked)
+        save(made, output)
+        fits, found = made.provenance["r_squared"], made.provenance
+        print(f"samples: {told.understood}")
+        print(
+            f"R squared on {len(told.y):,} validation samples: {fits['integer']:.4f}, the network itself "
+            f"{fits['float']:.4f}"
+        )
+        print(
+            f"wrote {output}: the network's own outputs by an R squared of {found['fit']:.4f}, with an error of "
+            f"at most {found['largest_error']:.4g} where they span {found['span']:.4g}"
+        )
+        return
     dataset = load_dataset(data, seed, data_dir, layout=layout, **finder)
     common: dict[str, Any] = {
         "timesteps": timesteps, "labels": dataset.y_val, "classes": dataset.classes, "warn_below": warn_below,

@@ -126,6 +126,12 @@ class HostModel:
             batches = list(pool.map(lambda part: self._run(part, policy, states), parts))
         return _concatenate(batches)
 
+    def values(self, batch: Batch) -> np.ndarray:
+        """Of a regression, the outputs as numbers in their own units, float64 [N, outputs]; else logits as those of the
+        network."""
+        values: np.ndarray = batch.logits * self.ensemble.logit_scale
+        return values
+
     def membranes(self, batch: Batch) -> list[np.ndarray]:
         """Membranes of every layer of `layers` after each sample, int64 [N, neurons]; those of a student that did not
         run are left from before. Needs a traced model."""

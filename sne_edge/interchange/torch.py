@@ -25,7 +25,7 @@ from ..quantize.quantize import assemble
 from . import witness
 from .graphs import quantize_traced
 from .inputs import beyond, fit_to, layout_for, make_encoder, network_input
-from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, judge, known_labels
+from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, check_task, judge, known_labels
 from .modules import is_plain_chain, modules, permanent_copy
 
 BATCH = 256
@@ -45,6 +45,7 @@ def quantize_network(
     scale: float | None = None,
     offset: float = 0.0,
     decode: str | None = None,
+    task: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
 ) -> QuantEnsemble:
@@ -70,6 +71,9 @@ def quantize_network(
                  order or cannot be told from the network's first layer; they are turned to torch's order
     scale        of one step of the int8 input, and its `offset`: q = (x - offset) / scale; see `inputs.make_encoder`
     decode       of a graph: what becomes of its outputs, a name in `graphs.DECODERS`
+    task         `classification`, the default; `regression`: the outputs, one or more, are numbers, logits times
+                 `logit_scale` (`HostModel.values`). Then labels, float [N, outputs], are true values, the network is
+                 read as a graph, and R squared for its own outputs stands for the agreement below
     warn_below   share of the samples that the integers must label like the network, run by its own code on the samples
                  themselves (of rates and events: on their spikes); a `SneWarning` below it, below `fail_below` an error
 
@@ -79,10 +83,10 @@ def quantize_network(
     Raises `SneError` on a module, setting, shape or value that cannot be deployed.
     """
     check_shares(warn_below, fail_below)
-    if not is_plain_chain(network):
+    if check_task(task) or not is_plain_chain(network):
         return quantize_traced(
             network, name, calibration, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
-            decode=decode, scale=scale, warn_below=warn_below, fail_below=fail_below,
+            decode=decode, scale=scale, task=task, warn_below=warn_below, fail_below=fail_below,
         )  # fmt: skip
     own = permanent_copy(network)
     read = modules(own)

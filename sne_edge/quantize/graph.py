@@ -65,14 +65,20 @@ def quantize_graph(
 
 
 def assemble_graph(
-    graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...] | None = None
+    graph: FloatGraph,
+    name: str,
+    encoder: Encoder,
+    classes: tuple[str, ...] | None = None,
+    *,
+    regression: bool = False,
 ) -> QuantEnsemble:
-    """The ensemble of `quantize_graph`, not measured: without costs, golden vectors and provenance."""
+    """The ensemble of `quantize_graph`, not measured: without costs, golden vectors and provenance. `regression`: its
+    outputs are numbers, one or more."""
     names = classes or tuple(str(c) for c in range(graph.classes))
     if len(names) != graph.classes:
         raise SneError(f"{len(names)} class names for {graph.classes} outputs", "give one name for each output")
     try:
-        return _ensemble(graph, name, encoder, names)
+        return _ensemble(graph, name, encoder, names, regression)
     except ValueError as error:
         raise SneError(
             f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
@@ -120,7 +126,9 @@ def _integer_graph(graph: FloatGraph, encoder: Encoder, *, buffered: bool) -> Gr
     return Graph(tuple(populations), _decoder(graph.decoder, populations[-1], encoder, buffered))
 
 
-def _ensemble(graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...]) -> QuantEnsemble:
+def _ensemble(
+    graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...], regression: bool
+) -> QuantEnsemble:
     made = integer_graph(graph, encoder)
     worth = _worth(made, encoder)
     bound = made.decoder.bound
@@ -138,6 +146,7 @@ def _ensemble(graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str
         logit_scale=scale,
         policy=ActivationPolicy("all"),
         vectors=no_vectors(encoder, len(classes), [student]),
+        task="regression" if regression else msgspec.UNSET,
     )
 
 
