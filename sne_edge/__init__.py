@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
     from .link.device import Device
     from .pipeline.config import TrainConfig
+    from .pipeline.stream import for_stream as stream_model
     from .pipeline.train import train as train_ensemble
     from .quantize.graph import quantize_graph
 
@@ -50,6 +51,7 @@ __all__ = [
     "quantize_network",
     "quantize_nir",
     "save",
+    "stream_model",
     "train_ensemble",
 ]
 moved.install()
@@ -76,6 +78,7 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "quantize_nir": ("interchange.graphs", "quantize_nir"),
     "quantize_network": ("interchange.torch", "quantize_network"),
     "save": ("ir.artifact", "save"),
+    "stream_model": ("pipeline.stream", "for_stream"),
     "train_ensemble": ("pipeline.train", "train"),
 }
 
