@@ -1,5 +1,5 @@
-"""The example of a live stream in C: it compiles without a warning, names gestures back to back, and on an emulated core
-decides as on this computer; without forgetting it would not."""
+"""The example of a live stream in C: it compiles without a warning, names gestures back to back, decides on an emulated
+core as on this computer, and without forgetting would be lost."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ int program(void)
     gesture_start(&g);
     label = SNE_NONE;
     for (t = 0; t < RECORDED * GESTURE_SAMPLES;) {
-        for (i = 0; i < 5 && t < RECORDED * GESTURE_SAMPLES; i++, t++) { /* the loop is late: samples wait in the ring */
+        for (i = 0; i < 5 && t < RECORDED * GESTURE_SAMPLES; i++, t++) { /* the loop is late */
             gesture_push(&g, recording[t]);
         }
         while (gesture_poll(&g, &label)) {

@@ -42,7 +42,7 @@ def recorded(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def events(samples: np.ndarray) -> np.ndarray:
-    """Rasters 0/1 [N, TIMESTEPS, INPUTS]: input 6 * level + 2 * axis + (1 where falling) is a change above the level."""
+    """Rasters 0/1 [N, TIMESTEPS, INPUTS]: input 6 * level + 2 * axis (+ 1: falling) is a change above a level."""
     change = np.diff(samples.astype(np.int32), axis=0, prepend=samples[:1])
     rises = np.stack([change, -change], axis=2)  # [T, axis, rising or falling]
     raster = np.stack([rises > level for level in LEVELS], axis=1)  # [T, level, axis, direction]

@@ -7,6 +7,7 @@ fewest known samples no label, among those that are promised to give at most so 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,7 @@ def in_words(told: dict[str, Any]) -> str:
     )
 
 
+@cache
 def _allowed(count: int, share: float) -> int:
     """How many false alarms among `count` still show, with confidence, that there are at most `share` of them."""
     low, high = 0, count
