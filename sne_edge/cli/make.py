@@ -258,7 +258,7 @@ def quantize(
     widths = numbers("--bits", bits)
     reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
     own = None if network.endswith(".nir") else load_network(network, weights)
-    chain = own is not None and is_plain_chain(own)
+    chain = own is not None and encoder != "frames" and is_plain_chain(own)
     finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
     if regression:
         if widths != (8,) or offset or window is not None or decode_leak is not None:

@@ -17,7 +17,7 @@ from ..ir.encoder import RATE_SCALE, Encoder, Shape
 from ..ir.layers import size
 from ..ir.layout import LayoutFinder, find_layout, to_samples, usual_layout
 
-KINDS = ("direct", "rate", "events")
+KINDS = ("direct", "rate", "events", "frames")
 GLITCH = 4.0  # a magnitude of so many times that of 99 % of the values is none of the signal's
 RATE_OUTSIDE = 0.05  # the share of values outside 0..1 up to which samples are taken for probabilities
 
@@ -64,22 +64,24 @@ def make_encoder(
     scale: float | None = None,
     offset: float = 0.0,
 ) -> Encoder:
-    """An encoder for samples like `x`, float [N, ...] of one to three axes, or 0/1 [N, timesteps, ...] for `events`.
+    """An encoder for samples like `x`, float [N, ...] of one to three axes; [N, timesteps, ...] for `frames`, and of 0
+    and 1 for `events`.
 
     `shape` (height, width, channels): by default the samples', in `layout`, by default the usual one of their shape.
-    `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`;
-    glitches beyond `GLITCH` times the 99th percentile of magnitudes don't count), or at which inputs are probabilities
-    0..1 (`rate`). Raises `SneError` where these make no encoder.
+    `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`,
+    `frames`; glitches beyond `GLITCH` times the 99th percentile of magnitudes don't count), 1 where frames are whole
+    numbers that int8 holds, counts of events say, or at which inputs are probabilities 0..1 (`rate`). Raises `SneError`
+    where these make no encoder.
     """
     if kind not in KINDS:
         raise SneError(f"there is no encoder {kind!r}", f"an encoder is one of: {', '.join(KINDS)}")
     x = np.asarray(x)
     if shape is None:
-        if layout is None and kind == "events" and x.ndim != 3:
-            raise SneError(
-                "the shape of an event input is not known", "give its (height, width, channels) or its layout"
-            )
-        layout = layout or ("NTL" if kind == "events" else usual_layout("the samples", x.shape))
+        timed = kind in ("events", "frames")
+        if layout is None and timed and x.ndim != 3:
+            what = "an event input" if kind == "events" else "frames"
+            raise SneError(f"the shape of {what} is not known", "give its (height, width, channels) or its layout")
+        layout = layout or ("NTL" if timed else usual_layout("the samples", x.shape))
         shape = to_samples(x, layout).shape[-3:]
     if len(shape) != 3:
         raise SneError(f"the input's shape is {shape}", "give (height, width, channels); 1-D data has height 1")
@@ -98,12 +100,19 @@ def make_encoder(
                 "having a probability of q / 128",
             )
         scale = RATE_SCALE
+    elif scale is None and kind == "frames" and not offset and _whole(x):
+        scale = 1.0
     elif scale is None:
         scale = _largest(np.abs(x - offset)) / 127 or 1.0
     try:
         return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=scale, offset=offset)  # type: ignore[arg-type]
     except ValueError as error:
         raise SneError(str(error), "check the samples' shape, the timesteps, and scale and offset") from None
+
+
+def _whole(x: np.ndarray) -> bool:
+    """Are these whole numbers that an int8 holds?"""
+    return bool((np.rint(x) == x).all() and x.min() >= -128 and x.max() <= 127)
 
 
 def _largest(magnitudes: np.ndarray) -> float:

@@ -62,7 +62,8 @@ def quantize_network(
                  itself is run on them: give typical ones that were not trained on.
     labels       int [N], for the accuracies in the provenance and the golden vectors
     encoder      `direct`, the default: the same input at every timestep; `rate`: inputs are a spike's probability in
-                 each timestep; `events`; or an `Encoder`
+                 each timestep; `events`; `frames`: values, or counts of events, that change at every timestep, as a
+                 graph; or an `Encoder`
     classes      names, default "0", "1", ...
     bits         of weights, 8 or 4: one number for the layers between the first and the readout, which keep 8 (as
                  depthwise convolutions do), or one for each layer with weights, the readout last. A direct input's
@@ -83,7 +84,8 @@ def quantize_network(
     Raises `SneError` on a module, setting, shape or value that cannot be deployed.
     """
     check_shares(warn_below, fail_below)
-    if check_task(task) or not is_plain_chain(network):
+    frames = (encoder.kind if isinstance(encoder, Encoder) else encoder) == "frames"
+    if check_task(task) or frames or not is_plain_chain(network):
         return quantize_traced(
             network, name, calibration, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
             decode=decode, scale=scale, task=task, warn_below=warn_below, fail_below=fail_below,

@@ -99,7 +99,8 @@ class Encoder(msgspec.Struct, frozen=True):
         if self.kind == "events":
             if not np.isin(x, (0, 1)).all():
                 raise SneError(
-                    "the input raster holds values other than 0 and 1", "give one 0 or 1 per input and timestep"
+                    "the input raster holds values other than 0 and 1",
+                    "give one 0 or 1 per input and timestep; counts of events are for encoder='frames'",
                 )
             bits = np.packbits(x.astype(np.uint8), axis=2, bitorder="little")
             padding = self.row_bytes - bits.shape[2]
