@@ -109,6 +109,15 @@ def test_the_witness_compares_numbers(made: QuantEnsemble) -> None:
     assert told["r_squared"]["float"] > 0.6 and "agreement" not in told
 
 
+def test_the_fit_is_that_of_the_output_where_it_is_lowest() -> None:
+    targets = np.array([[0.0, 0], [100, 1], [200, 2], [300, 3]])
+    off = targets + np.array([0, 1])
+    assert r_squared(off, targets) == pytest.approx(1 - 4 / 5)
+    assert r_squared(targets, targets) == 1
+    assert r_squared(np.ones((4, 1)), np.ones((4, 1))) == 1
+    assert r_squared(np.ones((4, 1)), np.zeros((4, 1))) == 0
+
+
 def test_a_network_whose_integers_say_something_else_is_refused(trained: tuple[Net, int]) -> None:
     network, outputs = trained
     x, _ = samples(100, outputs, 2)
