@@ -14,7 +14,7 @@ from sne_edge.codegen.sizes import words
 from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
-from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, SynapticLayer, size
+from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, SynapticLayer, rounding, size
 from sne_edge.ir.limits import UINT16, padded, remembered
 from sne_edge.ir.neuron import INT16, INT32
 from sne_edge.ir.rejection import Rejection
@@ -154,7 +154,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
     threshold = np.full(stride, high, np.int64)  # what pads a row never fires
     threshold[: layer.channels] = np.clip(layer.threshold, low, high)  # one beyond the proven range never fires either
     bias = np.zeros(stride, np.int64)
-    bias[: layer.channels] = layer.bias
+    bias[: layer.channels] = layer.bias.astype(np.int64) + rounding(layer.current_shift)
     assert isinstance(layer, Linear | Conv)
     linear = isinstance(layer, Linear)
     weight = layout.pack_linear(layer) if isinstance(layer, Linear) else layout.pack_conv(layer)
@@ -171,6 +171,8 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
         "channels": layer.channels,
         "padded": stride,
         "bias": numbers(bias),
+        "bias_width": 32 if layer.current_shift else width,
+        "current_shift": layer.current_shift,
         "threshold": numbers(threshold),
         "decay": neuron.decay.value,
         # Of the membrane's own type: a value within its proven range never reaches beyond.
@@ -180,6 +182,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
         "macro": "SNE_P8" if analog else "SNE_W4",
         "function": tables.function(
             kernel=kernel,
+            current="shifted" if layer.current_shift else "",
             weight_bits="" if layer.bits == 8 else layer.bits,
             role="readout" if readout else "",
             width=f"i{width}",

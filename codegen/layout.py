@@ -309,7 +309,7 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
             tile = 1 if kernel in ("gather", "collect") else layer.out_shape[1]
             membrane_bytes = padded(layer.channels) * layer.width // 8
             block = tile * membrane_bytes
-            drive = block if direct else 0
+            drive = (block + (4 * padded(layer.channels) if layer.current_shift else 0)) if direct else 0
             listed = listed_rows(layer, kernel)
             capacity = listed + kept_entries(layer, kernel, pools)
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes

@@ -12,14 +12,20 @@
 #define SNE_FIRE_HELIUM
 #elif defined(__OPTIMIZE__) && defined(SNE_DSP)
 #include "sne_fire_dsp.h"
+#include "sne_fire_last_thumb2.h"
+#include "sne_fire_wide_thumb2.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_DSP
 #elif defined(__OPTIMIZE__) && defined(SNE_THUMB2)
 #include "sne_fire_thumb2.h"
+#include "sne_fire_last_thumb2.h"
+#include "sne_fire_wide_thumb2.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_THUMB2
 #elif defined(__OPTIMIZE__) && defined(SNE_THUMB1)
 #include "sne_fire_thumb1.h"
+#include "sne_fire_last_thumb1.h"
+#include "sne_fire_steps_thumb1.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_THUMB1
 #elif defined(SNE_HOST)
@@ -51,6 +57,94 @@ SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, i
 #endif
 }
 
+/* Has this core a pass for last timesteps (sne_fire_last)? `width` is a constant. */
+SNE_INLINE int sne_fire_has_last(int width)
+{
+#if defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2) || defined(SNE_FIRE_THUMB1)
+    return width == 16;
+#else
+    (void)width;
+    return 0;
+#endif
+}
+
+#if defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2)
+#define SNE_FIRE_LAST sne_fire_last_thumb2
+#elif defined(SNE_FIRE_THUMB1)
+#define SNE_FIRE_LAST sne_fire_last_thumb1
+#endif
+#if defined(SNE_FIRE_LAST)
+SNE_OUTLINE size_t sne_fire_last_plain(const sne_neurons *p, const int16_t *v, size_t positions, uint32_t *bits, size_t first)
+{
+    return SNE_FIRE_LAST(p, v, positions, bits, first, 0);
+}
+
+SNE_OUTLINE size_t sne_fire_last_turned(const sne_neurons *p, const int16_t *v, size_t positions, uint32_t *bits, size_t first)
+{
+    return SNE_FIRE_LAST(p, v, positions, bits, first, 1);
+}
+#endif
+
+/* Where sne_fire_has_last: sne_fire of membranes that nobody needs any more, and that it leaves as they are; `turned`, a constant:
+ * with turned signs. */
+SNE_INLINE size_t sne_fire_last(const sne_neurons *p, const void *v, size_t positions, uint32_t *bits, size_t first, int turned)
+{
+#if defined(SNE_FIRE_LAST)
+    if (turned) {
+        return sne_fire_last_turned(p, (const int16_t *)v, positions, bits, first);
+    }
+    return sne_fire_last_plain(p, (const int16_t *)v, positions, bits, first);
+#else
+    (void)p;
+    (void)v;
+    (void)positions;
+    (void)bits;
+    (void)first;
+    (void)turned;
+    return 0;
+#endif
+}
+
+/* Has this core a pass through all timesteps at once (sne_fire_steps)? All arguments are constants. */
+SNE_INLINE int sne_fire_has_steps(int width, int decay, int reset, int clamp)
+{
+#if defined(SNE_FIRE_DSP)
+    (void)decay;
+    return width == 16 && sne_fire_dsp_can(reset, clamp);
+#elif defined(SNE_FIRE_THUMB1)
+    return width == 16 && sne_fire_thumb1_can(reset, decay, clamp);
+#else
+    (void)width;
+    (void)decay;
+    (void)reset;
+    (void)clamp;
+    return 0;
+#endif
+}
+
+/* Where sne_fire_has_steps: one position's neurons, a multiple of eight, through all timesteps from rest under a constant drive;
+ * their membranes are not kept. Bits are written by whole bytes: those from `first` on, a multiple of eight, in maps of `words`
+ * a timestep. Nobody counts them: see sne_count_bits. */
+SNE_INLINE void sne_fire_steps(const sne_neurons *p, const void *drive, uint32_t timesteps, uint32_t *bits, size_t words,
+                               size_t first, int decay, int32_t factor, int reset)
+{
+#if defined(SNE_FIRE_DSP)
+    sne_fire_steps_dsp(p, (const int16_t *)drive, timesteps, (uint8_t *)bits + (first >> 3), 4u * words, decay, factor, reset);
+#elif defined(SNE_FIRE_THUMB1)
+    sne_fire_steps_thumb1(p, (const int16_t *)drive, timesteps, (uint8_t *)bits + (first >> 3), 4u * words, decay, factor, reset);
+#else
+    (void)p;
+    (void)drive;
+    (void)timesteps;
+    (void)bits;
+    (void)words;
+    (void)first;
+    (void)decay;
+    (void)factor;
+    (void)reset;
+#endif
+}
+
 /* Charge the fresh membranes of one position: v = drive (its constant current, or the bias); `turned`, a constant: with turned
  * signs. */
 SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int width, int turned)
@@ -62,6 +156,47 @@ SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int 
     (void)turned; /* only where sne_fire_turns */
     sne_charge_portable(v, drive, stride, width);
 #endif
+}
+
+/* A position's constant current from its sums: current[c] = sums[c] >> shift, which fits the membranes' width. `current` lies
+ * at a word, `stride` is a multiple of four. */
+SNE_INLINE void sne_shift_current(void *current, const int32_t *sums, size_t stride, uint32_t shift, int width)
+{
+    size_t c = 0;
+#if defined(SNE_HELIUM) || defined(SNE_DSP) || defined(SNE_THUMB2) || defined(SNE_THUMB1)
+    uint32_t *to = (uint32_t *)current;
+#if !defined(SNE_THUMB1)
+    if (width == 16 && shift <= 16) {
+        const int32_t *const end = sums + stride;
+        do { /* a word of two sums is the upper half of one of them, and the lower half of the other moved in */
+            uint32_t a, b, d, e;
+            __asm__ volatile("ldrd %[a], %[b], [%[from]], #8\n"
+                    "ldrd %[d], %[e], [%[from]], #8\n"
+                    "lsr %[a], %[a], %[down]\n"
+                    "lsl %[b], %[b], %[up]\n"
+                    "bfi %[b], %[a], #0, #16\n"
+                    "lsr %[d], %[d], %[down]\n"
+                    "lsl %[e], %[e], %[up]\n"
+                    "bfi %[e], %[d], #0, #16\n"
+                    "strd %[b], %[e], [%[to]], #8\n"
+                    : [a] "=&r"(a), [b] "=&r"(b), [d] "=&r"(d), [e] "=&r"(e), [from] "+r"(sums), [to] "+r"(to)
+                    : [down] "r"(shift), [up] "r"(16u - shift)
+                    : "memory");
+        } while (sums != end);
+        return;
+    }
+#endif
+    for (; width == 16 && c < stride; c += 4, to += 2) {
+        to[0] = ((uint32_t)(sums[c] >> shift) & 0xffffu) | (uint32_t)(sums[c + 1] >> shift) << 16;
+        to[1] = ((uint32_t)(sums[c + 2] >> shift) & 0xffffu) | (uint32_t)(sums[c + 3] >> shift) << 16;
+    }
+    if (width == 16) {
+        return;
+    }
+#endif
+    for (; c < stride; c++) {
+        sne_put(current, c, sums[c] >> shift, width);
+    }
 }
 
 /* Turn the signs of so many membranes, an even number, or turn them back. */
@@ -114,6 +249,11 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
 #elif defined(SNE_HOST)
     if (width == 16) {
         return sne_fire_host(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset, clamp);
+    }
+#endif
+#if defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2)
+    if (width == 32 && sne_fire_wide_thumb2_can(reset, decay, clamp)) {
+        return sne_fire_wide_thumb2(p, (int32_t *)v, (const int32_t *)drive, positions, bits, first, decay, factor, reset);
     }
 #endif
     (void)turned; /* only where sne_fire_turns */

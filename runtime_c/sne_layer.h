@@ -22,19 +22,19 @@ SNE_INLINE int sne_turned(int kernel, int weight_bits, int width, int decay, int
 
 /* What a layer's code is made for: constants of the caller's, but for `factor` where it is a q15. */
 typedef struct {
-    int kernel;
+    int kernel;      /* SNE_SHIFTED may be beside it */
     int weight_bits; /* 8 or, but for a direct input, 4 */
     int width, decay;
     int32_t factor;
     int reset, clamp;
 } sne_kind;
 
-/* A layer through all timesteps; `fire` and `kind` are constants of the caller's, and a readout has no `fire`. Returns
+/* A layer through all timesteps; `p` is the start of an sne_direct where the kernel is SNE_SHIFTED; `fire` and `kind` are constants of the caller's, and a readout has no `fire`. Returns
  * the spikes made, and adds the work done to `cost`. */
 SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const sne_job *job, sne_cost *cost,
                               sne_fire_function fire, sne_kind kind)
 {
-    const int kernel = kind.kernel, weight_bits = kind.weight_bits, width = kind.width, decay = kind.decay;
+    const int kernel = kind.kernel & (SNE_SHIFTED - 1), shifted = kind.kernel & SNE_SHIFTED, weight_bits = kind.weight_bits, width = kind.width, decay = kind.decay;
     const int reset = kind.reset, clamp = kind.clamp;
     const int32_t factor = kind.factor;
     const int readout = fire == NULL;
@@ -45,6 +45,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * channels);
+    const int at_once = kernel == SNE_MAC && !readout && sne_fire_has_steps(width, decay, reset, clamp) && channels % 8u == 0 && !job->spread;
+    const int has_last = !readout && sne_fire_has_last(width);
     void *v = job->membranes;
     uint32_t y, x, i, t, rows = 0, fired = 0;
     size_t first = 0;
@@ -66,10 +68,20 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 sne_look(p, sne_pitch(stride, weight_bits), y, x, &view);
             }
             if (kernel == SNE_MAC) {
+                void *const sums = shifted ? sne_at(job->current, stride, width) : job->current;
                 sne_look(p, 1, y, x, &view);
-                sne_charge_fresh(job->current, q->bias, stride, width, 0);
-                rows += sne_gather_mac(p, &view, job->x, job->current, stride, job->rows, width);
+                sne_charge_fresh(sums, q->bias, stride, shifted ? 32 : width, 0);
+                rows += sne_gather_mac(p, &view, job->x, sums, stride, job->rows, shifted ? 32 : width);
+                if (shifted) {
+                    const sne_direct *const direct = (const sne_direct *)(const void *)p;
+                    sne_shift_current(job->current, (const int32_t *)sums, stride, direct->shift, width);
+                }
                 drive = job->current;
+                if (at_once) {
+                    sne_fire_steps(q, drive, job->timesteps, out, out_words, first, decay, factor, reset);
+                    first += channels;
+                    continue;
+                }
             }
             for (i = 0; job->fresh && i < positions; i++) {
                 if (readout) {
@@ -98,7 +110,9 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 } else if (kernel == SNE_COLLECT) {
                     rows += sne_collect(p, in, v, stride, job->rows, width, weight_bits);
                 }
-                if (!readout) {
+                if (has_last && !job->spread && t + 1u == job->timesteps) {
+                    fired += (uint32_t)sne_fire_last(q, v, positions, out, first, turned);
+                } else if (!readout) {
                     fired += (uint32_t)fire(q, v, drive, positions, out, first);
                 } else if (clamp) {
                     sne_clamp(q, v, width);
@@ -114,6 +128,9 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 v = sne_at(v, positions * stride, width);
             }
         }
+    }
+    if (at_once) {
+        fired = sne_count_bits(job->out, job->timesteps * out_words);
     }
     if (kernel == SNE_MAC) {
         cost->macs += rows * (uint32_t)channels;

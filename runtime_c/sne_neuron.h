@@ -116,6 +116,20 @@ SNE_INLINE void sne_set_bit(uint32_t *bits, size_t i)
     bits[i >> 5] |= (uint32_t)1 << (i & 31u);
 }
 
+/* How many bits are set in n words. */
+SNE_INLINE uint32_t sne_count_bits(const uint32_t *words, size_t n)
+{
+    uint32_t total = 0;
+    for (; n; n--) {
+        uint32_t x = *words++;
+        x -= (x >> 1) & 0x55555555u;
+        x = (x & 0x33333333u) + ((x >> 2) & 0x33333333u);
+        x = (x + (x >> 4)) & 0x0f0f0f0fu;
+        total += (x * 0x01010101u) >> 24;
+    }
+    return total;
+}
+
 /* sne_fire in portable C, for every core, width and kind of neuron. */
 SNE_INLINE size_t sne_fire_portable(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
                                     size_t first, int width, int decay, int32_t factor, int reset, int clamp)

@@ -6,6 +6,7 @@
 #include "sne_weights.h"
 
 enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_OVERLAP, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC }; /* sne_kernels.h */
+enum { SNE_SHIFTED = 16 }; /* beside a kernel that multiplies: the layer is an sne_direct */
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
 typedef struct {
@@ -46,6 +47,13 @@ typedef struct {
     uint16_t capacity;        /* of a job's list of rows */
 } sne_synapses;
 
+/* A direct input's layer whose current is shifted: bias, 32 bits wide, and products are summed up in 32 bits, and the sum, shifted
+ * to the right, is the current in membranes. */
+typedef struct {
+    sne_synapses synapses;
+    uint32_t shift; /* 1 .. 31; the bias holds what rounds to the nearest */
+} sne_direct;
+
 /* Max pooling: the output rows and columns that an input row or column reaches. */
 typedef struct {
     sne_axis rows;
@@ -62,7 +70,7 @@ typedef struct {
     const int8_t *x;    /* a direct input, instead */
     uint32_t *out;      /* [timesteps][words] */
     void *membranes;
-    void *current;      /* of one tile: a direct input's constant current */
+    void *current;      /* of one position: a direct input's constant current, and behind one that is shifted, its sums */
     uint32_t *rows;     /* [capacity]; scatter: what each of the input's columns reaches, and a turned drive */
     uint32_t timesteps;
     uint8_t spread;

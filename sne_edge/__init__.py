@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from .deploy.export import export as export_model
     from .deploy.host import HostModel
     from .errors import SneError, SneWarning
+    from .interchange.compare import NetworkComparison, compare_graph, compare_network, compare_nir
     from .interchange.from_nir import Reading as NirReading
     from .interchange.graphs import quantize_nir
+    from .interchange.to_nir import to_nir
+    from .interchange.to_onnx import to_onnx
     from .interchange.torch import quantize_network
     from .ir.artifact import load, save
     from .ir.encoder import Encoder
@@ -39,11 +42,15 @@ __all__ = [
     "FloatPopulation",
     "FloatProjection",
     "HostModel",
+    "NetworkComparison",
     "NirReading",
     "QuantEnsemble",
     "SneError",
     "SneWarning",
     "TrainConfig",
+    "compare_graph",
+    "compare_network",
+    "compare_nir",
     "export_model",
     "load",
     "load_dataset",
@@ -52,6 +59,8 @@ __all__ = [
     "quantize_nir",
     "save",
     "stream_model",
+    "to_nir",
+    "to_onnx",
     "train_ensemble",
 ]
 moved.install()
@@ -66,11 +75,15 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "FloatPopulation": ("learn.graph", "FloatPopulation"),
     "FloatProjection": ("learn.graph", "FloatProjection"),
     "HostModel": ("deploy.host", "HostModel"),
+    "NetworkComparison": ("interchange.compare", "NetworkComparison"),
     "NirReading": ("interchange.from_nir", "Reading"),
     "QuantEnsemble": ("ir.ensemble", "QuantEnsemble"),
     "SneError": ("errors", "SneError"),
     "SneWarning": ("errors", "SneWarning"),
     "TrainConfig": ("pipeline.config", "TrainConfig"),
+    "compare_graph": ("interchange.compare", "compare_graph"),
+    "compare_network": ("interchange.compare", "compare_network"),
+    "compare_nir": ("interchange.compare", "compare_nir"),
     "export_model": ("deploy.export", "export"),
     "load": ("ir.artifact", "load"),
     "load_dataset": ("data.dataset", "load_dataset"),
@@ -79,6 +92,8 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "quantize_network": ("interchange.torch", "quantize_network"),
     "save": ("ir.artifact", "save"),
     "stream_model": ("pipeline.stream", "for_stream"),
+    "to_nir": ("interchange.to_nir", "to_nir"),
+    "to_onnx": ("interchange.to_onnx", "to_onnx"),
     "train_ensemble": ("pipeline.train", "train"),
 }
 

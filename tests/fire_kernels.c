@@ -139,7 +139,8 @@ static int test(const char *name, fire_function fire, fire_function portable, in
     what(width, SHIFT, 8, reset, clamp) what(width, SHIFT, 15, reset, clamp) what(width, Q15, 0, reset, clamp)
 #define KINDS(what)                                                                                                      \
     DECAYS(what, 16, SUBTRACT, 0) DECAYS(what, 16, ZERO, 0) DECAYS(what, 16, DELAYED, 0) DECAYS(what, 16, SUBTRACT, 1)   \
-    what(16, SHIFT, 2, ZERO, 1) what(16, Q15, 0, DELAYED, 1) what(32, SHIFT, 3, SUBTRACT, 0) what(32, Q15, 0, ZERO, 1)
+    what(16, SHIFT, 2, ZERO, 1) what(16, Q15, 0, DELAYED, 1) what(32, SHIFT, 3, SUBTRACT, 0) what(32, Q15, 0, ZERO, 1) \
+    what(32, SHIFT, 1, SUBTRACT, 0) what(32, SHIFT, 15, ZERO, 0) what(32, NONE, 0, SUBTRACT, 0) what(32, NONE, 0, ZERO, 0)
 
 KINDS(KIND)
 
@@ -172,11 +173,124 @@ KINDS(KIND)
 
 TURNED_KINDS(TURNED)
 
+/* A last timestep, on a core that has a pass for it: the same bits and number, and membranes as they were. */
+static int test_last(const char *name, int turned)
+{
+    int wrong = 0, i;
+    for (i = 0; i < 4 * CASES; i++) {
+        const size_t positions = 1 + below(POSITIONS), first = below(2) ? 8u * below(8) : below(64);
+        const sne_neurons p = random_case(portable_16NONE0SUBTRACT0, 16, positions, first);
+        size_t n, k;
+        want = got = given;
+        n = portable_16NONE0SUBTRACT0(&p, want.v, drive, positions, want.bits, first);
+        for (k = 0; k < NEURONS; k++) {
+            want.v[k] = given.v[k];
+        }
+        if (sne_fire_has_last(16)) {
+            if (turned) {
+                sne_turn(got.v, positions * p.stride);
+            }
+            wrong += sne_fire_last(&p, got.v, positions, got.bits, first, turned) != n;
+            if (turned) {
+                sne_turn(got.v, positions * p.stride);
+            }
+            wrong += differs();
+        }
+    }
+    print_line(name, wrong);
+    return wrong;
+}
+
+/* The currents that shifted sums are, the widths' edges often; what lies behind them stays as it is. */
+static int test_shift(const char *name, int width)
+{
+    static int32_t sums[MOST];
+    int wrong = 0;
+    uint32_t shift, stride, j;
+    for (stride = 4; stride <= MOST; stride += 4) {
+        for (shift = 1; shift < (width == 16 ? 17u : 32u); shift++) {
+            const int32_t most = (int32_t)((width == 16 ? 0x8000u : 0x80000000u >> shift) - 1u); /* that fits */
+            for (j = 0; j < NEURONS; j++) {
+                want.v[j] = got.v[j] = GUARD;
+            }
+            for (j = 0; j < stride; j++) {
+                const int32_t current = random_between(-most - 1, most);
+                sums[j] = (int32_t)((uint32_t)current << shift | (random_word() & ((1u << shift) - 1u)));
+                sne_put(want.v, j, current, width);
+            }
+            sne_shift_current(got.v, sums, stride, shift, width);
+            for (j = 0; j < NEURONS; j++) {
+                wrong += got.v[j] != want.v[j];
+            }
+        }
+    }
+    print_line(name, wrong);
+    return wrong;
+}
+
+/* All timesteps at once from rest, on a core that has a pass for it; on another one by one. */
+enum { STEPS = 5, WORDS = 4, SLACK = 2 };
+static uint32_t got_bits[STEPS * WORDS + SLACK], want_bits[STEPS * WORDS + SLACK];
+#define STEPPED(leak, shift, reset)                                                                                      \
+    static int stepped_##leak##shift##reset(void)                                                                        \
+    {                                                                                                                    \
+        int wrong = 0, i;                                                                                                \
+        for (i = 0; i < 2 * CASES; i++) {                                                                                \
+            const uint32_t timesteps = 1 + below(STEPS);                                                                 \
+            const int32_t most = (int32_t)(32768u / timesteps);                                                          \
+            const uint32_t channels = 8u * (1 + below(MOST / 8u)), first = 8u * below(WORDS * 4u - channels / 8u + 1u);  \
+            sne_neurons p = {threshold, drive, 0, 0, 0, 0, 0, 16};                                                       \
+            uint32_t t, c, n = 0;                                                                                        \
+            p.channels = p.stride = (uint16_t)channels;                                                                  \
+            p.decay = (uint16_t)random_between(0, 32767);                                                                \
+            for (c = 0; c < channels; c++) {                                                                             \
+                const int32_t rare = random_between(1, 32767);                                                           \
+                sne_put(threshold, c, below(2) ? rare : below(2) ? random_between(1, 40) : most / 2, 16);                \
+                sne_put(drive, c, random_between(-most, most - 1), 16);                                                  \
+                sne_put(want.v, c, sne_get(drive, c, 16), 16);                                                           \
+            }                                                                                                            \
+            for (c = 0; c < STEPS * WORDS + SLACK; c++) {                                                                \
+                got_bits[c] = want_bits[c] = c < timesteps * WORDS ? 0 : GUARD;                                          \
+            }                                                                                                            \
+            for (t = 0; t < timesteps; t++) {                                                                            \
+                n += (uint32_t)portable_16##leak##shift##reset##0(&p, want.v, drive, 1, want_bits + t * WORDS, first);   \
+            }                                                                                                            \
+            if (sne_fire_has_steps(16, SNE_DECAY_##leak, SNE_RESET_##reset, 0)) {                                        \
+                sne_fire_steps(&p, drive, timesteps, got_bits, WORDS, first, SNE_DECAY_##leak, shift ? shift : p.decay,  \
+                               SNE_RESET_##reset);                                                                       \
+                wrong += sne_count_bits(got_bits, timesteps * WORDS) != n;                                               \
+                for (c = 0; c < STEPS * WORDS + SLACK; c++) {                                                            \
+                    wrong += got_bits[c] != want_bits[c];                                                                \
+                }                                                                                                        \
+            }                                                                                                            \
+            fired += n;                                                                                                  \
+        }                                                                                                                \
+        print_line("steps_" #leak #shift "_" #reset, wrong);                                                             \
+        return wrong;                                                                                                    \
+    }
+#define RUN_STEPPED(leak, shift, reset) wrong += stepped_##leak##shift##reset();
+#define STEPPED_KINDS(what)                                                                                              \
+    what(NONE, 0, SUBTRACT) what(SHIFT, 1, SUBTRACT) what(SHIFT, 3, SUBTRACT) what(SHIFT, 5, SUBTRACT)                   \
+    what(Q15, 0, SUBTRACT) what(NONE, 0, ZERO) what(SHIFT, 1, ZERO) what(SHIFT, 2, ZERO) what(SHIFT, 8, ZERO)            \
+    what(Q15, 0, ZERO)
+
+static uint32_t fired;
+STEPPED_KINDS(STEPPED)
+
 int program(void)
 {
     int wrong = 0;
     KINDS(RUN)
     TURNED_KINDS(RUN_TURNED)
+    wrong += test_last("last", 0);
+#if !defined(SNE_DSP)
+    wrong += test_last("last_turned", 1);
+#else
+    print_line("last_turned", 0);
+#endif
+    STEPPED_KINDS(RUN_STEPPED)
+    wrong += test_shift("shift_16", 16) + test_shift("shift_32", 32);
+    wrong += fired < 1000; /* spikes of these */
     print_line("wrong", wrong);
     return 0;
 }

@@ -27,7 +27,6 @@ from sne_edge.ir.ensemble import LOGIT_LIMIT, QuantEnsemble
 from sne_edge.ir.graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection
 from sne_edge.ir.graph_proof import prove_decoder, prove_population
 from sne_edge.ir.layers import AvgPool, MaxPool, size
-from sne_edge.ir.limits import remembered
 from sne_edge.ir.neuron import INT16, Bound, Decay
 from sne_edge.ir.student import QuantStudent
 from sne_edge.ir.vectors import no_vectors
@@ -75,7 +74,6 @@ def random_graph_ensemble(
     if rng.random() < 0.5:
         ensemble = replace(ensemble, routes=random_routes(rng, classes, count))
     able = all(isinstance(s.graph, Graph) or len(s.layers) > 1 for s in members)
-    able = able and not any(0 < remembered(s.readout) < encoder.timesteps for s in members if s.layers)
     if rng.random() < 0.4 and encoder.timesteps > 1 and able:
         policy = random_policy(rng, members, encoder.timesteps, "cascade")
         early = tuple(rng.choice((0, 1, 100, 10**4, 2**31 - 1)) for _ in range(count * (encoder.timesteps - 1)))
@@ -122,9 +120,6 @@ def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int) -> Gra
         clamp = rng.choice((None, (-3, 2), (-(2**14), 2**14)))
         clamp = (-(2**14), 2**14) if encoder.streams and leak.kind == "none" and clamp is None else clamp
         decoder = replace(decoder, leak=leak, clamp=clamp)
-        aside = random.Random(f"{shapes} {populations[-1].bias.sum()}")  # so that what else is drawn stays as it was
-        if aside.random() < 0.5:
-            decoder = Decoder(kind, take, window=aside.choice((1, 2, 3, 4, 9)))
     bound = prove_decoder(decoder, populations[-1], encoder)
     if bound is None or max(-bound.low, bound.high) > room:
         raise ValueError("no room")
@@ -292,8 +287,6 @@ def features(ensemble: QuantEnsemble) -> Counter[str]:
             continue
         found[f"decoder {graph.decoder.kind} {graph.decoder.take}"] += 1
         found["decoder leak"] += graph.decoder.leak.kind != "none"
-        if isinstance(graph.decoder.window, int):
-            found[f"window of {graph.decoder.kind}"] += graph.decoder.window < ensemble.encoder.timesteps
         for n, p in enumerate(graph.populations):
             cell = p.neuron
             found[f"reset {cell.reset} {'late' if cell.reset_delay else 'at once'}"] += 1
@@ -337,5 +330,5 @@ EVERY_FEATURE = {
         "pooled spikes",
         "linear into a map",
     ),
-    *("decoder leak", "window of count", "window of membrane", "chain beside", "early"),
+    *("decoder leak", "chain beside", "early"),
 }

@@ -116,6 +116,11 @@ class Population:
         return [within(bound, self.leaked(j) + constant) for j, constant in enumerate(self.constant)]
 
 
+def nearest(value: int, unit: int) -> int:
+    """How many units `value` is nearest to, the higher number where two are."""
+    return (2 * value + unit) // (2 * unit)
+
+
 def decayed(neuron: Neuron, v: int) -> int:
     """The leak; Python's // floors, as an arithmetic shift does."""
     if neuron.decay.kind == "shift":
@@ -145,10 +150,13 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
             constant = layer.bias.tolist() * (layer.neurons // layer.channels)
             if direct and index == 0:
                 values = [signed(byte) for byte in data]
+                unit = 2**layer.current_shift
+                sums = layer.bound if unit == 1 else Bound(-(2**31), 2**31 - 1)
                 for j, meetings in enumerate(fan_in[index]):
                     for weight, i in meetings:
-                        constant[j] = within(layer.bound, constant[j] + weight * values[i])
+                        constant[j] = within(sums, constant[j] + weight * values[i])
                         macs += values[i] != 0
+                    constant[j] = within(layer.bound, nearest(constant[j], unit))
             populations[index] = Population(layer, constant)
     steps = []
     for t in range(timesteps):

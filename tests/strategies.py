@@ -22,7 +22,6 @@ from sne_edge.ir.encoder import Encoder, EncoderKind, Shape
 from sne_edge.ir.ensemble import LOGIT_LIMIT, QuantEnsemble
 from sne_edge.ir.graph import INPUT, Graph
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, SynapticLayer, size, window_out
-from sne_edge.ir.limits import remembered
 from sne_edge.ir.neuron import INT16, INT32, Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy, pair_row
 from sne_edge.ir.proof import prove_layer, worst_ops
@@ -78,10 +77,14 @@ def random_ensemble(
 
 
 def traits(ensemble: QuantEnsemble) -> set[str]:
-    """What occurs in an ensemble: kinds of layers, which follows which, and 1x1 poolings with a stride."""
+    """What occurs in an ensemble: kinds of layers, which follows which, 1x1 poolings with a stride, and the widths that
+    shifted currents have."""
     found = {"network"}
     for student in ensemble.students:
         kinds = [type(layer).__name__.lower() for layer in student.layers]
+        first = student.layers[0]
+        if isinstance(first, SynapticLayer) and first.current_shift:
+            found.add(f"shifted to {first.width}")
         found |= {*kinds, *(f"{a} {b}" for a, b in itertools.pairwise(kinds))}
         for layer, kind, after in zip(student.layers, kinds, kinds[1:], strict=False):
             if not isinstance(layer, SynapticLayer) and layer.kernel == (1, 1) and max(layer.stride) > 1:
@@ -139,8 +142,6 @@ def with_early(rng: random.Random, ensemble: QuantEnsemble) -> QuantEnsemble:
     """The ensemble under a cascade that may end its students early; itself where one is a readout alone."""
     count, steps = len(ensemble.students), ensemble.encoder.timesteps - 1
     if steps == 0 or any(len(student.layers) < 2 for student in ensemble.students):
-        return ensemble
-    if any(0 < remembered(student.readout) <= steps for student in ensemble.students):
         return ensemble
     kind = "cascade" if ensemble.routes is None else rng.choice(("cascade", "routed"))
     policy = random_policy(rng, ensemble.students, ensemble.encoder.timesteps, kind)
@@ -366,6 +367,7 @@ def _synaptic(
         neuron=neuron,
         bound=Bound(0, 0),
         bits=bits,
+        current_shift=int(numbers.choice((0, 0, 1, 2, 5, 9, 14))) if analog else 0,
         **geometry,
     )
     return _fitted(rng, layer, encoder, first, multiplicity, width)
@@ -385,21 +387,20 @@ def _readout(
     clamp = rng.choice((None, *CLAMPS[:5]))
     if encoder.kind == "events" and decay.kind == "none":
         clamp = clamp or (-(2**20), 2**20)
-    weight, bits = _narrowed(rng, _weights(rng, (classes, size(shape))), first and encoder.kind == "direct")
-    neuron = Neuron("li", decay, reset="none", clamp=clamp)
-    aside = random.Random(f"{shape} {weight.sum()}")  # so that what else is drawn stays as it was
-    if aside.random() < 0.4:
-        neuron = Neuron("li", reset="none", window=aside.choice((1, 2, 3, 4, 9)))
+    analog = first and encoder.kind == "direct"
+    weight, bits = _narrowed(rng, _weights(rng, (classes, size(shape))), analog)
+    bias = _bias(rng, classes, analog)
     layer = Linear(
         in_shape=shape,
         out_shape=(1, 1, classes),
         weight=weight,
-        bias=_bias(rng, classes, first and encoder.kind == "direct"),
+        bias=bias,
         threshold=np.zeros(classes, np.int32),
         scale=np.ones(classes),
-        neuron=neuron,
+        neuron=Neuron("li", decay, reset="none", clamp=clamp),
         bound=Bound(0, 0),
         bits=bits,
+        current_shift=int(bias[0]) % 4 if analog else 0,
     )
     room = LOGIT_LIMIT // students - 10**4
     return _fitted(rng, layer, encoder, first, multiplicity, width, room)
@@ -474,7 +475,7 @@ def _widened(layer: SynapticLayer, bound: Callable[[SynapticLayer], Bound | None
     found = bound(layer)
     if found is not None and found.width == 16:
         bias = layer.bias.copy()
-        bias[0] = 40000
+        bias[0] = 40000 << layer.current_shift
         changed = msgspec.structs.replace(layer, bias=bias)
         return changed
     return layer

@@ -21,6 +21,7 @@ from strategies import ensembles, examples, random_ensemble, random_routes
 from sne_edge.errors import SneError
 from sne_edge.ir import artifact
 from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.layers import SynapticLayer
 from sne_edge.ir.policy import ActivationPolicy
 
 replace = msgspec.structs.replace
@@ -180,6 +181,24 @@ def test_weights_of_4_bits_survive_and_those_of_8_leave_no_trace(model: QuantEns
     assert [layer.get("bits") for student in content["students"] for layer in student["layers"]] == [
         4 if n == 4 else None for n in bits
     ]
+
+
+def test_a_shifted_current_survives_and_none_leaves_no_trace() -> None:
+    seen = set()
+    for seed in range(30):
+        made = random_ensemble(random.Random(seed), kind="direct")
+        loaded = artifact.loads(artifact.dumps(made))
+        content, _ = artifact._content(made)
+        for student, again, stored in zip(made.students, loaded.students, content["students"], strict=True):
+            first, same = student.layers[0], again.layers[0]
+            assert isinstance(first, SynapticLayer) and isinstance(same, SynapticLayer)
+            assert same.current_shift == first.current_shift
+            assert [layer.get("current_shift") for layer in stored["layers"]] == [
+                first.current_shift or None,
+                *[None] * (len(student.layers) - 1),
+            ]
+            seen.add(first.current_shift)
+    assert {0, 1, 5} <= seen
 
 
 def test_routes_survive(model: QuantEnsemble) -> None:

@@ -132,6 +132,7 @@ def test_reference_equals_the_scalar_oracle_at_every_timestep(width: Any) -> Non
 
     check()
     assert seen["network"] >= 40 and seen.keys() >= {"linear", "conv", "depthwise", "avgpool", "maxpool"}, seen
+    assert seen["shifted to 16"] + seen["shifted to 32"] > 4, seen
 
 
 def test_reference_takes_the_oracles_decisions_under_every_policy() -> None:
@@ -548,6 +549,43 @@ def exactly_int16(high: bool, analog: bool) -> QuantEnsemble:
     return ensemble_of(encoder, [[edge, linear(encoder, False, layer.out_shape, 2, READOUT)]])
 
 
+def shifted(width: int) -> QuantEnsemble:
+    """Currents shifted by little and by much, up to the edges of 16 bits or beyond, into every kind of neuron."""
+    encoder = Encoder("direct", (3, 5, 2), 3)
+    students: list[list[Layer]] = []
+    for shift, neuron in enumerate(SHIFTED, start=1):
+        rng = np.random.default_rng(shift)
+        conv = Conv(
+            in_shape=encoder.shape,
+            out_shape=(2, 4, 9),
+            weight=rng.integers(-128, 128, (9, 2, 2, 2), dtype=np.int8) >> max(0, 5 - shift),
+            bias=rng.integers(-200, 200, 9, dtype=np.int32) << shift,
+            threshold=rng.integers(1, 1 + 16000 // 2**shift, 9, dtype=np.int32),
+            scale=np.ones(9),
+            neuron=neuron,
+            bound=Bound(0, 0),
+            current_shift=shift,
+        )
+        if width == 32:
+            conv = msgspec.structs.replace(conv, bias=conv.bias + (40000 << shift))
+        for step in range(15, -1, -1):  # up to the edge of 16 bits
+            more = msgspec.structs.replace(conv, bias=conv.bias + (1 << step + shift))
+            conv = more if proven(more, encoder).width == 16 else conv
+        first = proven(conv, encoder)
+        assert first.width == width
+        students.append([first, linear(encoder, False, first.out_shape, 3, READOUT)])
+    whole = proven(msgspec.structs.replace(linear(encoder, True, encoder.shape, 3, READOUT), current_shift=4), encoder)
+    return ensemble_of(encoder, [*students, [whole]])
+
+
+SHIFTED = (
+    Neuron("if", clamp=(-28000, 28000)),
+    Neuron("lif", Decay("shift", 1), clamp=(-32768, 32767)),
+    Neuron("lif", Decay("shift", 1)),
+    Neuron("lif", Decay("q15", 20000), reset="zero"),
+    Neuron("if"),
+    Neuron("lif", Decay("shift", 4), reset_delay=True),
+)
 EDGES: dict[str, Callable[[], QuantEnsemble]] = {
     **{f"readout-alone-{kind}": lambda kind=kind: readout_alone(kind) for kind in ENCODERS},  # type: ignore[misc]
     "32-students": most_students,
@@ -565,6 +603,8 @@ EDGES: dict[str, Callable[[], QuantEnsemble]] = {
     "depthwise-after-average-pooling": lambda: depthwise(3, pooled=True),
     "depthwise-on-rates": lambda: depthwise(33, "rate"),
     "q15-at-32-bits": q15_at_32_bits,
+    "shifted-currents": lambda: shifted(16),
+    "shifted-currents-at-32-bits": lambda: shifted(32),
     "highest-int16": lambda: exactly_int16(True, False),
     "lowest-int16": lambda: exactly_int16(False, False),
     "highest-int16-direct": lambda: exactly_int16(True, True),

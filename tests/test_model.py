@@ -235,6 +235,22 @@ BAD_ENSEMBLES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ensemble(student(conv(bits=4), linear(), encoder=DIRECT), encoder=DIRECT),
         "needs weights of 8 bits",
     ),
+    "a shifted current of spikes": (
+        lambda: ensemble(student(conv(current_shift=1), linear())),
+        "layer 0: only a direct input's layer has a current to shift",
+    ),
+    "a shifted current of a hidden layer": (
+        lambda: ensemble(student(conv(), linear(current_shift=2), encoder=DIRECT), encoder=DIRECT),
+        "layer 1: only a direct input's layer has a current to shift",
+    ),
+    "a shift beyond a word": (lambda: conv(current_shift=32), "current_shift 32 is not in 0..31"),
+    "a current that wraps before it is shifted": (
+        lambda: ensemble(
+            student(conv(current_shift=20, bias=np.full(3, 2**31 - 1, np.int32)), linear(), encoder=DIRECT),
+            encoder=DIRECT,
+        ),
+        "before it is shifted",
+    ),
     "max pooling of counts": (
         lambda: ensemble(
             student(pool(AvgPool, (4, 5, 2), (2, 2), (1, 1)), pool(MaxPool, (3, 4, 2), (2, 2), (1, 1)), linear(12))
@@ -462,3 +478,20 @@ def test_a_direct_input_reaches_from_minus_128_to_127() -> None:
             threshold=np.zeros(1, np.int32), scale=np.ones(1), neuron=neuron, bound=Bound(0, 0),
         )  # fmt: skip
         assert prove_layer(layer, encoder, True) == Bound(low, high)
+
+
+def test_a_shifted_current_is_rounded_to_the_nearest_and_so_is_its_bound() -> None:
+    encoder = Encoder("direct", (1, 1, 1), 1)
+    for shift, low, high in ((1, -190, 192), (3, -48, 48)):
+        layer = Linear(
+            in_shape=(1, 1, 1), out_shape=(1, 1, 2), weight=np.full((2, 1), 3, np.int8), current_shift=shift,
+            bias=np.full(2, 3, np.int32), threshold=np.zeros(2, np.int32), scale=np.ones(2),
+            neuron=Neuron("li", Decay(), "none"), bound=Bound(0, 0),
+        )  # fmt: skip
+        layer = replace(layer, bound=prove_layer(layer, encoder, True))
+        made = ensemble(QuantStudent((layer,), (0,), np.ones(2, np.int32), np.zeros(2, np.int32)), encoder=encoder)
+        found = run_student(made, 0, np.arange(256, dtype=np.uint8)[:, None]).readout[:, 0]
+        exact = (3 * np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int64) + 3) / 2**shift
+        assert found.tolist() == np.floor(exact + 0.5).astype(int).tolist()
+        assert (found.min(), found.max()) == (low, high)
+        assert layer.bound == Bound(2 * low, 2 * high)

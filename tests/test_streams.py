@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import graph_oracle
 import msgspec
@@ -15,8 +16,9 @@ import snntorch as snn
 import torch
 from graph_strategies import random_graph_ensemble
 from sne_edge.codegen.layout import streams
-from strategies import random_ensemble
-from test_equivalence import Stream
+from strategies import random_ensemble, random_inputs
+from test_equivalence import Stream, assert_host, assert_student
+from test_equivalence_qemu import BOARDS, assert_device
 from torch import nn
 
 from sne_edge.check import reference
@@ -24,12 +26,15 @@ from sne_edge.deploy.export import render
 from sne_edge.deploy.host import HostModel
 from sne_edge.deploy.targets import resolve_target
 from sne_edge.errors import SneError
+from sne_edge.interchange.to_nir import to_nir
+from sne_edge.interchange.to_onnx import to_onnx
 from sne_edge.interchange.torch import quantize_network
 from sne_edge.ir import artifact
 from sne_edge.ir.encoder import Encoder, EncoderKind
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
 from sne_edge.ir.graph_proof import prove_decoder, prove_population
+from sne_edge.ir.rejection import Rejection
 from sne_edge.ir.schedule import decide
 from sne_edge.ir.student import QuantStudent
 from sne_edge.learn.graph import FloatGraph, FloatPopulation, FloatProjection
@@ -138,6 +143,47 @@ def test_a_stream_of_any_length_is_the_oracles_and_its_windows_hold_the_last_tim
                 steps = drawn(rng, chosen)
                 assert streamed(chosen, steps).tolist() == reference.run_stream(chosen, steps[None])[0].tolist()
                 examined["in_c"] += 1
+
+
+def windowed(rng: random.Random, kind: EncoderKind, graphs: bool) -> QuantEnsemble:
+    """A random model whose sums have a window, shorter or longer than an inference."""
+    while True:
+        own = (random_graph_ensemble if graphs else random_ensemble)(rng, kind=kind, students=2)
+        try:
+            return with_memory(own, window=rng.choice((1, 2, 2, 3, 9)))
+        except SneError:
+            continue
+
+
+@pytest.mark.examines(chains=6, graphs=6, cut=5)
+def test_an_inference_of_a_window_is_exact_in_oracle_reference_and_c(
+    examined: Counter[str], require_tool: Callable[..., None]
+) -> None:
+    """What a window has forgotten by the end is not looked at, and costs nothing."""
+    require_tool("cc")
+    for seed in range(6):
+        for kind, graphs in (("events", False), ("events", True), ("frames", True)):
+            rng = random.Random(f"windows {seed} {kind} {graphs}")
+            ensemble = windowed(rng, kind, graphs)  # type: ignore[arg-type]
+            inputs = random_inputs(rng, ensemble, 4)
+            for number, student in enumerate(ensemble.students):
+                if isinstance(student.graph, Graph):
+                    for row in inputs:
+                        trace = graph_oracle.run_student(ensemble, number, row.tolist(), ensemble.encoder.timesteps)
+                        assert trace.part == reference.run_student(ensemble, number, row[None]).part[0].tolist()
+                else:
+                    assert_student(ensemble, number, inputs)
+                    examined["cut"] += window_of(student) < ensemble.encoder.timesteps
+                examined["graphs" if isinstance(student.graph, Graph) else "chains"] += 1
+            if seed == 0:
+                assert_host(ensemble, HostModel(ensemble), inputs, rng)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_windows_are_exact_on_every_core(board: str, require_tool: Callable[..., None], tmp_path: Path) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    rng = random.Random(board)
+    assert_device(windowed(rng, "events", board.endswith("6")), board, tmp_path, rng, samples=3)
 
 
 def window_of(student: QuantStudent) -> int:
@@ -306,3 +352,16 @@ def test_frames_of_bounds_for_an_inference_alone_are_read_and_have_no_stream() -
     old = replace(made, students=(replace(made.students[0], graph=short),))
     assert not streams(artifact.loads(artifact.dumps(old)))
     assert "_stream_state" not in render(old, resolve_target("host"))["random_graph.h"]
+
+
+@pytest.mark.parametrize("what", ["a window", "a rejection", "outputs that are numbers"])
+def test_what_other_frameworks_files_do_not_hold_is_refused_and_not_left_out(what: str) -> None:
+    model = gesture_model()
+    model = {
+        "a window": lambda: for_stream(model, window=5),
+        "a rejection": lambda: replace(model, rejection=Rejection(5)),
+        "outputs that are numbers": lambda: replace(model, task="regression"),
+    }[what]()
+    for export, form in ((to_onnx, "ONNX"), (to_nir, "NIR")):
+        with pytest.raises(SneError, match=f"{what}, which {form} files"):
+            export(model)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 from sne_edge.check.reference import run_student
+from sne_edge.check.synapses import current_of
 from sne_edge.errors import SneError
 from sne_edge.ir.encoder import Encoder
-from sne_edge.ir.neuron import Decay, nearest_decay
+from sne_edge.ir.layers import Conv, SynapticLayer, rounding
+from sne_edge.ir.neuron import Decay, Neuron, nearest_decay
+from sne_edge.ir.proof import prove_layer
 from sne_edge.learn.distill import Lessons, Recipe, distill, parts_of, prefix_accuracy
-from sne_edge.learn.integers import fold_batch_norm, membrane_unit
+from sne_edge.learn.integers import direct_unit, fold_batch_norm, membrane_unit
 from sne_edge.learn.neurons import LIF, fire, unroll
 from sne_edge.learn.partition import Partition
 from sne_edge.learn.student import Body, Ensemble
@@ -174,6 +178,49 @@ def test_a_learnt_decay_floors_as_the_integers_do(beta: float):
         real = expected[k] * student.readout.scale + student.bias * integers.logit_scale
         assert expected[k].std() > 0
         assert np.allclose(parts[k], real, atol=1e-3 * np.abs(real).max())
+
+
+def test_a_direct_inputs_membranes_fill_16_bits_without_a_coarser_network():
+    """The constant current is shifted as far as the proof asks and no further; thresholds stay whole, and exact."""
+    shifts = set()
+    for kind in BODIES:
+        ensemble = make_ensemble(kind)
+        for student in quantize_ensemble(ensemble, "tiny", CLASSES).students:
+            first = student.layers[0]
+            assert isinstance(first, SynapticLayer)
+            assert first.width == 16 and max(-first.bound.low, first.bound.high) > 2**14, kind
+            finer = replace(first, current_shift=first.current_shift - 1, threshold=2 * first.threshold)
+            wider = prove_layer(finer, ensemble.encoder, True)
+            assert wider is not None and wider.width == 32
+            assert np.allclose(first.threshold * first.scale, 1.0, rtol=1e-6)
+            assert np.abs(first.weight).max() / 127 > 0.9
+            shifts.add(first.current_shift)
+    assert len(shifts) > 1
+
+
+def test_shifted_currents_are_learnt_as_they_are_deployed():
+    ensemble, x = make_ensemble(), samples(count=60)
+    integers = quantize_ensemble(ensemble, "tiny", CLASSES)
+    values = ensemble.encoder.encode(x).view(np.int8).astype(np.int64).reshape(60, *x.shape[1:])
+    ensemble.integer_form()
+    for net, student in zip(ensemble.students, integers.students, strict=True):
+        first = student.layers[0]
+        assert isinstance(first, Conv) and first.current_shift > 0
+        whole = current_of(first, torch.from_numpy(values)) + torch.from_numpy(first.bias.astype(np.int64))
+        exact = (whole + rounding(first.current_shift)) >> first.current_shift
+        given = torch.from_numpy(values * ensemble.encoder.scale).permute(0, 3, 1, 2).float()
+        learnt = net.body[0](given).permute(0, 2, 3, 1) / torch.tensor(first.scale)
+        assert torch.allclose(learnt, exact.double(), rtol=1e-6, atol=1e-3)
+
+
+def test_a_current_is_not_shifted_where_that_would_be_coarser_than_rounded_weights():
+    """Many timesteps without leak reach far: shifted into 16 bits, a current would lose what weights tell."""
+    weight = torch.randn(4, 9, generator=torch.Generator().manual_seed(0))
+    cases = {steps: direct_unit(weight, None, 1.0, 0.02, Neuron("if"), steps) for steps in (1, 4, 1000)}
+    assert 0 < cases[1][1] < cases[4][1] and cases[1000][1] == 0
+    assert torch.equal(cases[1000][0], membrane_unit(weight.double(), None, torch.tensor(1.0).double(), 0.02))
+    small = direct_unit(weight, None, 0.01, 0.02, Neuron("if"), 1)  # a threshold of a few units
+    assert small[1] == 0
 
 
 def test_integer_form_and_back_is_the_folded_float_network():

@@ -15,7 +15,7 @@ from ..ir.graph import Graph, Leak, Population, Projection, grid
 from ..ir.graph_proof import analog
 from ..ir.layers import MaxPool
 from .synapses import current_of, pooled, work_of
-from .trace import Read, StudentTrace, Watch
+from .trace import Fired, Read, StudentTrace, Watch
 
 
 def run_graph(
@@ -24,6 +24,7 @@ def run_graph(
     inputs: np.ndarray,
     timesteps: int,
     watch: Watch | None = None,
+    shown: Fired | None = None,
     *,
     encoder: Encoder,
     read: Read | None = None,
@@ -31,7 +32,7 @@ def run_graph(
     """Run a student that is a graph on `inputs`, uint8 [N, input_bytes].
 
     Of the trace, `readout` are the decoder's totals, and `membranes` every population's membranes, then its currents
-    where it has some, both charged. `watch` is shown no input, since a population has several.
+    where it has some, both charged. `watch` is shown no input, since a population has several; `shown`, spikes.
     `encoder`: how the inputs are to be read.
     """
     student, count = ensemble.students[number], len(inputs)
@@ -81,6 +82,8 @@ def run_graph(
             fired = cells[n].step(current)
             history[n + 1].appendleft(fired)
             spikes[:, n] += fired.sum(dim=(1, 2, 3))
+            if shown is not None and population.neuron.spikes:
+                shown(t, n, fired)
             if watch is not None:
                 watch(t, n, None, cells[n].settled)
         output.step(fired.flatten(1), cells[-1].settled.flatten(1), t, ensemble.encoder)

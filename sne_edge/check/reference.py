@@ -19,7 +19,7 @@ from ..errors import SneError
 from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import Graph
-from ..ir.layers import SynapticLayer
+from ..ir.layers import SynapticLayer, rounding
 from ..ir.limits import remembered
 from ..ir.policy import ActivationPolicy, check_fits
 from ..ir.rejection import NONE, Rejection
@@ -27,7 +27,7 @@ from ..ir.schedule import Decisions, schedule
 from ..ir.student import QuantStudent
 from .graph_reference import run_graph
 from .synapses import current_of, pooled, work_of
-from .trace import Read, StudentTrace, Watch
+from .trace import Fired, Read, StudentTrace, Watch
 
 BATCH = 256
 
@@ -153,10 +153,11 @@ def run_student(
     inputs: np.ndarray,
     timesteps: int | None = None,
     watch: Watch | None = None,
+    fired: Fired | None = None,
 ) -> StudentTrace:
     """Run one student alone on `inputs`, uint8 [N, input_bytes], for `timesteps` (the encoder's by default).
 
-    `watch` sees every timestep of each batch of up to `BATCH` inputs.
+    `watch` and `fired` see every timestep of each batch of up to `BATCH` inputs.
     """
     inputs = np.asarray(inputs)
     if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != ensemble.encoder.input_bytes:
@@ -166,7 +167,7 @@ def run_student(
         )
     steps = ensemble.encoder.timesteps if timesteps is None else timesteps
     parts = [inputs[i : i + BATCH] for i in range(0, len(inputs), BATCH)]
-    batches = [_run_batch(ensemble, student, part, steps, watch) for part in parts]
+    batches = [_run_batch(ensemble, student, part, steps, watch, fired) for part in parts]
     if len(batches) == 1:
         return batches[0]
     return StudentTrace(
@@ -188,7 +189,8 @@ class _Neurons:
         self.neuron = layer.neuron
         self.threshold = torch.from_numpy(layer.threshold.astype(np.int64))
         bias = torch.from_numpy(layer.bias.astype(np.int64))
-        self.constant = bias if current is None else bias + current
+        whole = bias if current is None else bias + current
+        self.constant = (whole + rounding(layer.current_shift)) >> layer.current_shift
         self.v = self.constant.expand(count, *layer.out_shape).clone()  # charged from v = 0
         self.settled = self.v  # as `Watch` sees it
         self.fresh = True
@@ -235,6 +237,7 @@ def _run_batch(
     inputs: np.ndarray,
     timesteps: int,
     watch: Watch | None = None,
+    fired: Fired | None = None,
     *,
     encoder: Encoder | None = None,
     read: Read | None = None,
@@ -242,7 +245,7 @@ def _run_batch(
     """`encoder`: how inputs are to be read, where that is not the ensemble's own way."""
     encoder, student, count = encoder or ensemble.encoder, ensemble.students[number], len(inputs)
     if isinstance(student.graph, Graph):
-        return run_graph(ensemble, number, inputs, timesteps, watch, encoder=encoder, read=read)
+        return run_graph(ensemble, number, inputs, timesteps, watch, fired, encoder=encoder, read=read)
     direct = encoder.kind == "direct"
     raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
     neurons: dict[int, _Neurons] = {}
@@ -275,6 +278,8 @@ def _run_batch(
             else:
                 x = neurons[index].step(incoming)
                 totals[index] += x.sum(dim=(1, 2, 3))
+                if fired is not None:
+                    fired(t, index, x)
             if watch is not None:
                 watch(t, index, came, neurons[index].settled)
         if read is not None:

@@ -11,6 +11,8 @@ from torch import Tensor
 # Shown each timestep of a layer with neurons: timestep, layer, its input int64 [N, ...] (None where it has none, or was
 # added as a constant), its membranes after the reset and before the next leak, int64 [N, *out_shape].
 Watch = Callable[[int, int, Tensor | None, Tensor], None]
+# Shown each timestep of a layer or population that fires: timestep, layer, its spikes int64 0/1 [N, *out_shape].
+Fired = Callable[[int, int, Tensor], None]
 
 # Shown the readout, or a decoder's totals, after each timestep: timestep, int64 [N, classes].
 Read = Callable[[int, Tensor], None]

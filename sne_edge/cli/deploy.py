@@ -1,35 +1,111 @@
-"""Commands that write C and firmware: `export`, `build`."""
+"""Commands that write models for elsewhere: `export`, as C, ONNX or NIR, and `build`, firmware."""
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from ..errors import SneError, shortened
 from .app import app
 from .inputs import exported, load
 from .options import Json, Model
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
-    pass
+    from ..ir.ensemble import QuantEnsemble
 
 
 @app.command()
 def export(
     model: Model,
-    target: Annotated[str, typer.Option(help="A target's name; see `sne-edge targets`.")] = "cortex-m",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Directory to write; default NAME-c.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Of C: a target's name, see `sne-edge targets`; default cortex-m.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Default: the directory NAME-c, or the file NAME.onnx or NAME.nir."),
+    ] = None,
+    kind: Annotated[
+        str,
+        typer.Option("--format", help="c: C99; onnx: integer operators for ONNX runtimes; nir: NIR, of one student."),
+    ] = "c",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="Of ONNX: whole (the default), student:K, step:K (one timestep, with its states), or all of these, "
+            "into a folder; of NIR: student:K."
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Of ONNX's whole: a policy, as of `eval`; default the model's own.")
+    ] = None,
+    int8_input: Annotated[
+        bool, typer.Option("--int8-input", help="Of ONNX: the input holds int8 values, encoded outside.")
+    ] = False,
+    dt: Annotated[float | None, typer.Option(help="Of NIR: seconds of a timestep; default 1e-3.")] = None,
 ) -> None:
-    """Write a model as a self-contained directory of C99."""
+    """Write a model as a self-contained directory of C99, as ONNX, or as NIR."""
+    ensemble = load(model)
+    given = {"--target": target, "--part": part, "--policy": policy, "--int8-input": int8_input or None, "--dt": dt}
+    takes = {"c": ["--target"], "onnx": ["--part", "--policy", "--int8-input"], "nir": ["--part", "--dt"]}
+    if kind not in takes:
+        raise SneError(f"there is no format {kind!r}", "give c, onnx or nir")
+    for option, value in given.items():
+        if value is not None and option not in takes[kind]:
+            raise SneError(f"{option} has no meaning for the format {kind}", f"it takes {', '.join(takes[kind])}")
+    if kind == "onnx":
+        _export_onnx(ensemble, part or "whole", output, policy, int8_input)
+        return
+    if kind == "nir":
+        _export_nir(ensemble, part, output, 1e-3 if dt is None else dt)
+        return
     from ..deploy.export import export as write
     from ..deploy.targets import resolve_target
 
+    target = target or "cortex-m"
     resolve_target(target)
-    ensemble = load(model)
     directory = write(ensemble, target, output or Path(f"{ensemble.name}-c"))
     print(f"wrote {directory}: include {ensemble.identifier}.h; `make check` in it runs the golden vectors")
+
+
+def _export_onnx(ensemble: QuantEnsemble, part: str, output: Path | None, words: str | None, int8_input: bool) -> None:
+    from ..files import write_all
+    from ..interchange.to_onnx import parts_of, to_onnx
+    from ..ir.policy import parse_policy
+
+    path = output or Path(f"{ensemble.name}-onnx" if part == "all" else f"{ensemble.name}.onnx")
+    policy = None if words is None else parse_policy(words, ensemble)
+    if policy is not None and part not in ("whole", "all"):
+        raise SneError(f"--policy has no meaning for {shortened(part)}", "it chooses among students: --part whole")
+    if part == "all":
+        ends = {each: "" if each == "whole" else "-" + each.replace(":", "-") for each in parts_of(ensemble)}
+        names, folder = {each: f"{ensemble.name}{end}.onnx" for each, end in ends.items()}, path
+    else:
+        names, folder = {part: path.name}, path.parent
+    files = {}
+    for each, name in names.items():
+        chosen = policy if each == "whole" else None
+        files[name] = to_onnx(ensemble, each, policy=chosen, encoded=int8_input).SerializeToString(deterministic=True)
+    write_all(folder, {name: partial(_put, content=content) for name, content in files.items()})
+    wrote = ", ".join(str(folder / name) for name in files)
+    print(f"wrote {wrote}; `sne-edge verify {ensemble.name} --on onnx` holds it against the reference")
+
+
+def _put(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
+def _export_nir(ensemble: QuantEnsemble, part: str | None, output: Path | None, dt: float) -> None:
+    from ..interchange.to_nir import save_nir
+
+    path = output or Path(f"{ensemble.name}.nir")
+    for line in save_nir(ensemble, path, part=part, dt=dt):
+        print(f"note: {line}", file=sys.stderr)
+    print(f"wrote {path}")
 
 
 @app.command()

@@ -334,8 +334,8 @@ def calibrate(
         float | None, typer.Option(help="Mean operations of an inference, at most; the most accurate policy wins.")
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="cascade, or routed: the top two classes choose who runs next.")
-    ] = "cascade",
+        str | None, typer.Option(help="cascade (default), or routed: the top two classes choose who runs next.")
+    ] = None,
     early: Annotated[
         str | None,
         typer.Option(
@@ -355,6 +355,13 @@ def calibrate(
         float | None,
         typer.Option(help="With --unknown: the share of such inputs that may get a label all the same; default 0.05."),
     ] = None,
+    narrow: Annotated[
+        bool,
+        typer.Option(
+            "--narrow",
+            help="Keep order and policy; give first layers 16-bit membranes, as models before 1.4 lack them.",
+        ),
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(help="Seed of the split, of a model that does not name its data; others know theirs.", min=0),
@@ -368,12 +375,18 @@ def calibrate(
     from ..data.unknown import load_unknown
     from ..ir.artifact import save
     from ..ir.layout import encoder_layout
-    from ..pipeline.recalibrate import recalibrate
+    from ..pipeline.recalibrate import recalibrate, renew_narrow
     from ..quantize.calibrate import upper_bound
     from ..quantize.reject import in_words
 
     if max_drop is not None and target_ops is not None:
         raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
+    others = (max_drop, target_ops, policy, early, window, decode_leak, unknown)
+    if narrow and others != (None,) * len(others):
+        raise SneError(
+            "--narrow keeps the policy and all else",
+            "give --max-drop, --target-ops, --policy, --early, --window, --decode-leak or --unknown without it",
+        )
     if max_false_alarms is not None and unknown is None:
         raise SneError("--max-false-alarms is given without --unknown", "give samples of none of the classes, too")
     check_finite(max_drop=max_drop, target_ops=target_ops, max_false_alarms=max_false_alarms)
@@ -381,11 +394,15 @@ def calibrate(
     check_output(output, force)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
     strangers = None if unknown is None else load_unknown(unknown, dataset, encoder_layout(ensemble.encoder))
-    made, promised = recalibrate(
-        ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy, early=early,
-        other=other_data, window=window, leak=decode_leak, unknown=strangers,
-        max_false_alarms=0.05 if max_false_alarms is None else max_false_alarms,
-    )  # fmt: skip
+    promised = None
+    if narrow:
+        made = renew_narrow(ensemble, dataset, other=other_data)
+    else:
+        made, promised = recalibrate(
+            ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy or "cascade",
+            early=early, other=other_data, window=window, leak=decode_leak, unknown=strangers,
+            max_false_alarms=0.05 if max_false_alarms is None else max_false_alarms,
+        )  # fmt: skip
     save(made, output)
     if as_json:
         print_json(made.provenance)
@@ -404,11 +421,12 @@ def calibrate(
             for chose, told in zip(*(made.provenance["integer"][part] for part in ("validation", "test")), strict=True)
         ],
     )
-    bound = upper_bound(round(promised.differing * len(dataset.y_val)), len(dataset.y_val))
-    print(
-        f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
-        f"with 95 % confidence at most {bound:.2%} of others like them"
-    )
+    if promised is not None:
+        bound = upper_bound(round(promised.differing * len(dataset.y_val)), len(dataset.y_val))
+        print(
+            f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
+            f"with 95 % confidence at most {bound:.2%} of others like them"
+        )
     if unknown is not None:
         print(in_words(made.provenance["calibration"]["rejection"]))
     print(f"wrote {output} ({output.stat().st_size:,} bytes)")

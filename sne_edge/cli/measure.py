@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +15,12 @@ from .app import app
 from .inputs import check_places, default_places, described, encoded_samples, frame_log, load, need_training
 from .options import Baud, Data, DataDir, Json, Model, On, OtherData, PolicyOption, Trace
 from .output import print_json, print_table, status
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..check.verify import Check
+    from ..ir.ensemble import QuantEnsemble
 
 
 @app.command(name="eval")
@@ -129,7 +137,6 @@ def verify(
     """Prove that reference, host build and devices agree in every spike count, membrane, logit and decision."""
     from dataclasses import asdict
 
-    from ..check.verify import Check
     from ..check.verify import verify as compare
     from ..deploy.engine import HostEngine, expected_engine
     from ..deploy.host import HostModel
@@ -138,15 +145,19 @@ def verify(
 
     ensemble = load(model)
     places = on or default_places(["host"])
-    check_places(places)
+    check_places(where for where in places if where != "onnx")
     inputs = encoded_samples(ensemble, data, data_dir, other_data)[0][:count]
     checks: list[Check] = []
     with status() as say, frame_log(trace) as log:
-        say("compiling for this computer")
-        host = HostModel(ensemble)
-        expected = expected_engine(ensemble, host)
-        if expected.name == "host":
-            print("note: torch is not installed; devices are held against the host build", file=sys.stderr)
+        if "onnx" in places:
+            checks += _verify_onnx(ensemble, inputs, say)
+        places = [where for where in places if where != "onnx"]
+        if places:
+            say("compiling for this computer")
+            host = HostModel(ensemble)
+            expected = expected_engine(ensemble, host)
+            if expected.name == "host":
+                print("note: torch is not installed; devices are held against the host build", file=sys.stderr)
         for where in places:
             if where == "host":
                 checks += compare(ensemble, inputs, expected, [HostEngine(host)], say)
@@ -180,6 +191,22 @@ def verify(
                 f"{check.engine} differs from {check.against}: {check.difference}",
                 "build the firmware again from this model; if it still differs, please report it with the .sne file",
             )
+
+
+def _verify_onnx(ensemble: QuantEnsemble, inputs: np.ndarray, say: Callable[[str], None]) -> list[Check]:
+    """The ONNX models against the reference, on hard inputs as well; without torch against the host build."""
+    import numpy as np
+
+    from ..check.verify import Engine, ReferenceEngine
+    from ..check.verify import verify as compare
+    from ..deploy.engine import HostEngine
+    from ..deploy.host import HostModel
+    from ..interchange.onnx_engine import OnnxEngine, hard_inputs
+
+    expected: Engine = ReferenceEngine(ensemble) if find_spec("torch") else HostEngine(HostModel(ensemble))
+    return compare(
+        ensemble, np.concatenate([inputs, hard_inputs(ensemble.encoder)]), expected, [OnnxEngine(ensemble)], say
+    )
 
 
 @app.command()

@@ -39,7 +39,8 @@ OtherData = Annotated[
 On = Annotated[
     list[str] | None,
     typer.Option(
-        help="Where to run: host, qemu:BOARD, a serial port, or socket://HOST:PORT. May be repeated. "
+        help="Where to run: host, qemu:BOARD, a serial port, socket://HOST:PORT, or onnx: its ONNX models in "
+        "onnxruntime, on extreme and random inputs as well. May be repeated. "
         "Default: host, and QEMU with the target's board where the tools are installed."
     ),
 ]

@@ -181,4 +181,5 @@ def _flash(layer: Layer) -> int:
     if not isinstance(layer, SynapticLayer):
         return 0
     rows, channels = layer.weight.size // layer.channels, padded(layer.channels)
-    return int(rows * row_bytes(layer) + layer.width // 4 * channels)
+    bias = 4 if layer.current_shift else layer.width // 8
+    return int(rows * row_bytes(layer) + (layer.width // 8 + bias) * channels)

@@ -9,11 +9,12 @@ neurons take timesteps of `dt` seconds. What a file does not say is a `Reading`'
     CubaLIF  tau_syn dI/dt = -I + w_in S             I' = alpha I + (1 - alpha) w_in S, then as LIF
 
 with beta = 1 - dt / tau by Euler's method, as snnTorch and Norse have it, or exp(-dt / tau), exact for an input that is
-constant in between. Membranes start at v_reset; NIR knows no initial state.
+constant in between. Membranes start at v_reset; NIR knows no initial state. What `to_nir` writes says the rest itself.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +70,7 @@ def read_nir(file: Path | str, reading: Reading = Reading()) -> FloatGraph:
 
 def graph_from_nir(graph: Any, reading: Reading = Reading()) -> FloatGraph:
     """The network of a `nir.NIRGraph`. Raises `SneError` on what cannot be read, naming the node."""
+    reading = _said(graph, reading)
     if reading.dt is not None and not 0 < reading.dt < 1e6:
         raise SneError(f"a timestep of {reading.dt} seconds is none", "give --dt in seconds, such as 1e-4")
     nodes, edges = _flat(graph)
@@ -76,6 +78,19 @@ def graph_from_nir(graph: Any, reading: Reading = Reading()) -> FloatGraph:
         return _Reader(nodes, edges, reading).graph()
     except ValueError as error:
         raise SneError(f"the NIR graph makes no network: {error}", f"supported: {SUPPORTED}") from None
+
+
+def _said(graph: Any, reading: Reading) -> Reading:
+    """The reading with what `to_nir` has written into a file's metadata: the timestep and the decoder."""
+    facts = getattr(graph, "metadata", None) or {}
+    if facts.get("writer") != "sne-edge":
+        return reading
+    try:
+        dt = float(facts["dt"])
+        decode = FloatDecoder(*json.loads(facts["decoder"])) if "decoder" in facts else None
+    except (KeyError, ValueError, TypeError) as error:
+        raise SneError(f"the metadata of the NIR graph are damaged: {error}", "export it again") from None
+    return replace(reading, dt=reading.dt or dt, decode=reading.decode or decode)
 
 
 def _library() -> Any:
@@ -305,7 +320,10 @@ class _Reader:
             endless = np.isinf(tau) & np.isinf(r)  # snnTorch's way to write a membrane that keeps all
             gain = np.where(endless, 1.0, (1 - beta) * np.where(endless, 1.0, r))
         rest = np.zeros(()) if kind == "LI" else values("v_reset")
-        reset: Reset = "none" if kind == "LI" else reading.reset
+        said = getattr(node, "metadata", None) or {}  # of `to_nir`
+        subtracts = said.get("reset", reading.reset) == "subtract"
+        reset: Reset = "none" if kind == "LI" else "subtract" if subtracts else "zero"
+        late = said.get("reset_delay", json.dumps(reading.late)) == "true"
         if reset == "subtract" and rest.any():
             raise _refuse(name, node, "it resets by subtraction, but v_reset is not 0", "read it with the reset `zero`")
         push = (leak - rest) * (1 - beta)
@@ -321,7 +339,7 @@ class _Reader:
         return FloatPopulation(
             name, place, made, terms.least(beta), None if threshold is None else terms.least(threshold),
             terms.least(np.broadcast_to(bias + push, place)), None if alpha is None else terms.least(alpha),
-            reset, reading.late and reset != "none",
+            reset, late and reset != "none",
         )  # fmt: skip
 
 
@@ -340,7 +358,7 @@ def _in_order(found: dict[str, FloatPopulation], last: str) -> tuple[FloatPopula
     while waiting:
 
         def open_sources(p: FloatPopulation) -> bool:
-            return any(q.delay == 0 and q.source not in done for q in p.projections)
+            return any(q.delay == 0 and q.source not in (*done, p.name) for q in p.projections)
 
         others = [p for p in waiting.values() if p.name != last] or list(waiting.values())
         ready = [p for p in others if not open_sources(p)]

@@ -189,6 +189,14 @@ def samples_for(
     raise refused
 
 
+def followed(network: nn.Module, samples: np.ndarray, encoder: str, timesteps: int, decode: str | None) -> FloatGraph:
+    """The float graph that a network's forward makes of samples in the form it takes; `decode` as of `DECODERS`.
+
+    Raises `SneError` on what cannot be read.
+    """
+    return _follow(network, samples, encoder, timesteps, decoder(decode))[0].graph
+
+
 def _follow(
     network: nn.Module, samples: np.ndarray, kind: str, timesteps: int, decode: FloatDecoder | None
 ) -> tuple[Traced, int | None]:

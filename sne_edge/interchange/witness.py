@@ -117,7 +117,7 @@ def compare(
         agreement=float((label == own).mean()),
         accuracy=None if labels is None else float((own == labels).mean()),
         integers=None if labels is None else float((label == labels).mean()),
-        correlation=_correlation(logits.astype(np.float64), expected),
+        correlation=correlation(logits.astype(np.float64), expected),
         saturated=saturated,
     )
 
@@ -174,7 +174,8 @@ def _answers(made: QuantEnsemble, inputs: np.ndarray) -> tuple[np.ndarray, dict[
     return logits, {neurons[i][0]: at[i] / seen[i] for i in held if at[i]}
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Of two tables of logits [N, classes], the samples' means left out; 0 where one is constant."""
     one, other = (x - x.mean(axis=1, keepdims=True) for x in (one, other))
     scale = float(np.sqrt((one**2).sum() * (other**2).sum()))
     return float((one * other).sum() / scale) if scale > 0 else 0.0

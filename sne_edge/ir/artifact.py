@@ -21,9 +21,9 @@ from ..files import check_writable as check_writable
 from .ensemble import QuantEnsemble
 
 FORMAT = "sne-edge ensemble"
-# 1.1 adds front ends and routes, 1.2 weights of 4 bits, 1.3 early stops; a reader refuses newer major versions, not
-# newer minor ones
-VERSION = (1, 3)
+# 1.1 adds front ends and routes, 1.2 weights of 4 bits, 1.3 early stops, 1.4 shifted currents; a reader refuses newer
+# major versions, not newer minor ones
+VERSION = (1, 4)
 GRAPH_VERSION = (2, 0)  # of a file with what no reader of 1.x may pass over: `_version`; others go on as they are
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
@@ -151,6 +151,8 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
     for layer in (layer for student in content["students"] for layer in student["layers"]):
         if layer.get("bits") == 8:
             del layer["bits"]  # likewise, as before version 1.2
+        if layer.get("current_shift") == 0:
+            del layer["current_shift"]  # likewise, as before version 1.4
     if not ensemble.policy.early:
         del content["policy"]["early"]  # likewise, as before version 1.3
     return name(content, ""), tensors

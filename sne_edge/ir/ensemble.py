@@ -16,10 +16,11 @@ from .encoder import Encoder
 from .frontend import LogMel
 from .graph import Graph
 from .graph_proof import check_graph, kept_graph_bytes
-from .layers import Depthwise, Linear, MaxPool, SynapticLayer, size
+from .layers import Depthwise, Linear, MaxPool, SynapticLayer, rounding, size
 from .limits import MAX_MEMBRANE_BYTES, MAX_PROOF, check_limits, kept_bytes, remembered
+from .neuron import INT32
 from .policy import ActivationPolicy, check_policy, pair_row
-from .proof import multiplicities, prove_layer, worst_ops
+from .proof import direct_current, multiplicities, prove_layer, worst_ops
 from .rejection import Rejection
 from .student import QuantStudent, firing_layers
 from .vectors import Vectors
@@ -160,6 +161,19 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             self.encoder.kind != "direct" or not isinstance(first, SynapticLayer) or first.bits == 8,
             "a direct input's layer multiplies, and needs weights of 8 bits",
         )
+        for number, layer in enumerate(student.layers):
+            if isinstance(layer, SynapticLayer) and layer.current_shift:
+                check(
+                    number == 0 and self.encoder.kind == "direct",
+                    f"layer {number}: only a direct input's layer has a current to shift, by {layer.current_shift}",
+                )
+                bias = layer.bias.astype(np.int64) + rounding(layer.current_shift)
+                reach = direct_current(layer.fan_in(), bias)
+                check(
+                    INT32[0] <= reach.min() and reach.max() <= INT32[1],
+                    f"layer {number}: its current reaches {reach.min()}..{reach.max()} before it is shifted, which "
+                    "does not fit in 32 bits",
+                )
         counts = multiplicities(student.layers)
         for number, (layer, multiplicity) in enumerate(zip(student.layers, counts, strict=True)):
             if isinstance(layer, SynapticLayer):

@@ -58,15 +58,23 @@ def check_shapes(*shapes: Shape) -> None:
         check(min(shape) >= 1 and size(shape) <= MAX_NEURONS, f"shape {shape} must hold 1 to {MAX_NEURONS} values")
 
 
+def rounding(shift: int) -> int:
+    """What is added to a current before it is shifted, so that the floor rounds to the nearest, halves up."""
+    return 1 << shift >> 1
+
+
 class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=True):
     """What `Linear` and `Conv` share: int8 weights into integer neurons (`Neuron` has the equations).
 
     weight     int8, see the subclass
     bias       int32 [channels], added at every timestep
     threshold  int32 [channels], >= 1 (0 for the readout, `li`, which has none)
-    scale      float64 [channels], the real value of one unit of membrane, weight and threshold
+    scale      float64 [channels], the real value of one unit of membrane and threshold
     bound      the proven range of the membranes; `width` follows from it
     bits       of a weight on the device: 8, or 4, two to a byte; then weights are within -8..7
+    current_shift  of a direct input's layer, else 0: its constant current is bias + sum of weight * value, divided by
+               2^current_shift and rounded to the nearest, halves up: (sum + `rounding`) >> current_shift. A unit of its
+               weights and biases is worth scale / 2^current_shift
     """
 
     in_shape: Shape
@@ -78,6 +86,7 @@ class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=
     neuron: Neuron
     bound: Bound
     bits: int = 8
+    current_shift: int = 0
 
     def __post_init__(self) -> None:
         check_shapes(self.in_shape, self.out_shape)
@@ -94,6 +103,7 @@ class SynapticLayer(msgspec.Struct, frozen=True, eq=False, tag_field="op", dict=
         check(self.bits in (4, 8), f"weights have 8 or 4 bits, not {self.bits}")
         low, high = (int(self.weight.min(initial=0)), int(self.weight.max(initial=0)))
         check(self.bits == 8 or (low >= -8 and high <= 7), f"weights in {low}..{high} do not fit in 4 bits")
+        check(0 <= self.current_shift <= 31, f"current_shift {self.current_shift} is not in 0..31")
         check(self.bound.width in (16, 32), f"membranes in {self.bound.low}..{self.bound.high} do not fit in 32 bits")
 
     @property

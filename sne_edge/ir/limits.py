@@ -21,7 +21,18 @@ MAX_WEIGHT_BYTES = 2**24 - 1  # of a layer: times a stride of at most 255, offse
 MAX_PAIRS = 2**20  # of an axis' table, 4 bytes each: with more of them a model fits no microcontroller
 MAX_LAYERS = 1024  # of a student; times 32 students, uint16_t sne_layer_info.layer and sne_model.n_layers hold it
 MAX_PROOF = 2**27  # channels times timesteps: what slow leaks take to prove, some ten seconds at most
+LEAST_THRESHOLD = 32  # units of membrane that a shifted current leaves it
 MAX_MEMBRANE_BYTES = 2**29  # of all layers: with all maps of spikes, a state stays below 2^31 bytes
+
+
+def coarser(shift: int, fan_in: int, threshold: int) -> bool:
+    """Would a current shifted so far (`SynapticLayer.current_shift`) tell less than the weights do?
+
+    Where it leaves a threshold, `threshold`, fewer than `LEAST_THRESHOLD` units of membrane, or makes a larger error
+    than rounded weights make anyway: `fan_in` weights, of inputs whose root mean square is a quarter of their range,
+    fan_in * 32^2 / 12 units squared; a shifted current, 4^shift / 12.
+    """
+    return threshold < LEAST_THRESHOLD or 4**shift > 1024 * fan_in
 
 
 def padded(channels: int) -> int:

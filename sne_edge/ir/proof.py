@@ -7,7 +7,7 @@ import numpy as np
 from .encoder import Encoder
 from .graph import Graph
 from .graph_proof import worst_graph_ops
-from .layers import AvgPool, Layer, SynapticLayer
+from .layers import AvgPool, Layer, SynapticLayer, rounding
 from .neuron import Bound, prove_bound
 from .student import QuantStudent
 
@@ -36,6 +36,16 @@ def worst_ops(student: QuantStudent, encoder: Encoder) -> list[int]:
     return worst
 
 
+def direct_current(weight: np.ndarray, bias: np.ndarray, shift: int = 0) -> np.ndarray:
+    """The least and the most that int8 values can make of a current, int64 [2, channels]: weight int64 [channels,
+    fan-in], bias int64 [channels], `shift` as `SynapticLayer.current_shift`."""
+    negative, positive = (side(weight, 0).sum(axis=1) for side in (np.minimum, np.maximum))
+    bias = bias + rounding(shift)
+    whole = np.stack([bias + 127 * negative - 128 * positive, bias + 127 * positive - 128 * negative])
+    current: np.ndarray = whole >> shift
+    return current
+
+
 def prove_layer(
     layer: SynapticLayer, encoder: Encoder, first: bool, multiplicity: int = 1, *, buffered: bool = False
 ) -> Bound | None:
@@ -50,7 +60,7 @@ def prove_layer(
     positive = np.maximum(weight, 0).sum(axis=1) * multiplicity
     constant = np.stack([bias, bias])
     if first and encoder.kind == "direct":
-        constant = np.stack([bias + 127 * negative - 128 * positive, bias + 127 * positive - 128 * negative])
+        constant = direct_current(weight, bias, layer.current_shift)
         negative = positive = np.zeros_like(bias)
     steps = None if encoder.kind == "events" and not buffered else encoder.timesteps
     return prove_bound(layer.neuron, negative, positive, constant, layer.threshold.astype(np.int64), steps)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import SneError
+from ..ir.limits import coarser
+from ..ir.neuron import Neuron, prove_bound
+from ..ir.proof import direct_current
 
 CLIPPED = (1.0, 0.93, 0.87, 0.81, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # shares of a channel's range to try with 4 bits
 CONSTANT_MAX = 2**14  # largest bias or threshold in units of its membrane: leaves 16-bit membranes possible
@@ -23,12 +27,18 @@ def weight_limit(bits: int) -> int:
 
 
 def membrane_unit(
-    weight: Tensor, bias: Tensor | None, threshold: Tensor | float, input_unit: float, bits: int = 8
+    weight: Tensor,
+    bias: Tensor | None,
+    threshold: Tensor | float,
+    input_unit: float,
+    bits: int = 8,
+    multiple: int = 1,
 ) -> Tensor:
     """Real value of one unit of an integer membrane, [channels], for weight [channels, ...].
 
     The finest for which a channel's weights are within +-`weight_limit` times `input_unit` (the worth of one unit of
-    input) and bias and threshold within `CONSTANT_MAX`, made a little coarser so that the threshold is a whole number.
+    input) and bias and threshold within `CONSTANT_MAX`, made a little coarser so that the threshold is a whole number,
+    and one that `multiple` divides.
     With 4 bits, that of a share of the channel's range, the largest weights being clipped, at which the weights'
     squared error is least.
     """
@@ -39,7 +49,7 @@ def membrane_unit(
 
     def whole(unit: Tensor) -> Tensor:
         finest = torch.maximum(unit, constant / CONSTANT_MAX)
-        steps = torch.floor(level / finest)
+        steps = torch.floor(level / finest / multiple) * multiple
         return torch.where(steps >= 1, level / steps.clamp_min(1), finest)
 
     if bits == 8:
@@ -49,6 +59,36 @@ def membrane_unit(
     exact = weight.double().flatten(1)
     error = (torch.round(exact / step).clamp(-limit, limit) * step - exact).square().sum(dim=2)
     return units.gather(0, error.argmin(dim=0, keepdim=True))[0]
+
+
+def direct_unit(
+    weight: Tensor, bias: Tensor | None, threshold: Tensor | float, input_unit: float, neuron: Neuron, timesteps: int
+) -> tuple[Tensor, int]:
+    """Of a direct input's layer of 8-bit weights [channels, ...]: the real value of one unit of a membrane, float64
+    [channels], and the shift of its current (`ir.layers.SynapticLayer`).
+
+    A unit of weight and bias is 2^shift times finer than one of membrane and threshold. The shift is the least with
+    which membranes are proven to fit 16 bits; 0 where they do without, and where that would be too coarse
+    (`ir.limits.coarser`).
+    """
+    kernel = weight.double()
+    constant = None if bias is None else bias.double()
+    level = torch.as_tensor(threshold).double()
+    fan_in = kernel[0].numel()
+    for shift in range(16):
+        fine = membrane_unit(kernel, constant, level, input_unit, multiple=1 << shift)
+        thresholds = torch.round(level / fine).numpy() / 2**shift
+        if shift and coarser(shift, fan_in, int(thresholds.min())):
+            break
+        steps = torch.round(kernel / (fine / input_unit).reshape(-1, *[1] * (kernel.dim() - 1)))
+        whole = torch.zeros(len(fine)) if constant is None else torch.round(constant / fine)
+        current = direct_current(steps.flatten(1).numpy().astype(np.int64), whole.numpy().astype(np.int64), shift)
+        none = np.zeros(len(fine), np.int64)
+        bound = prove_bound(neuron, none, none, current, np.maximum(thresholds, 1).astype(np.int64), timesteps)
+        assert bound is not None
+        if bound.width == 16:
+            return fine * 2**shift, shift
+    return membrane_unit(kernel, constant, level, input_unit), 0
 
 
 def through(value: Tensor, rounded: Tensor) -> Tensor:

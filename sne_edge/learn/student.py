@@ -15,7 +15,9 @@ from torch.nn import functional
 
 from ..errors import SneError
 from ..ir.encoder import Encoder, Shape
-from .integers import fake_quantize, fold_batch_norm, membrane_unit, through, weight_limit
+from ..ir.layers import rounding
+from ..ir.neuron import Neuron
+from .integers import direct_unit, fake_quantize, fold_batch_norm, membrane_unit, through, weight_limit
 from .neurons import LIF, unroll
 from .partition import Partition
 
@@ -145,12 +147,13 @@ class Ensemble(nn.Module):
             assert isinstance(student, Student)
             layers = list(fold_batch_norm(student.body))
             unit, bits = self.encoder.scale, 8
+            direct: int | None = self.encoder.timesteps
             for n, layer in enumerate(layers):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     neurons = layers[n + 1]
                     assert isinstance(neurons, LIF)
-                    layers[n] = Rounded(layer, neurons, unit, bits)
-                    unit, bits = 1.0, self.sizes.bits
+                    layers[n] = Rounded(layer, neurons, unit, bits, direct)
+                    unit, bits, direct = 1.0, self.sizes.bits, None
             student.body = nn.Sequential(*layers)
         self.rounded = True
         return self
@@ -173,22 +176,43 @@ def folded_readout(student: Student, head: nn.Linear) -> tuple[Tensor, Tensor]:
 
 
 class Rounded(nn.Module):
-    """A convolution or linear layer before LIF neurons, with the weights and biases its integers will have."""
+    """A convolution or linear layer before LIF neurons, with the weights, biases and currents its integers will have.
 
-    def __init__(self, layer: nn.Conv2d | nn.Linear, neurons: LIF, input_unit: float, bits: int = 8) -> None:
+    `direct`: the timesteps of an inference, where it takes the input itself, constant over time.
+    """
+
+    def __init__(
+        self, layer: nn.Conv2d | nn.Linear, neurons: LIF, input_unit: float, bits: int = 8, direct: int | None = None
+    ) -> None:
         super().__init__()
-        self.layer, self.input_unit, self.bits = layer, input_unit, bits
+        self.layer, self.input_unit, self.bits, self.direct = layer, input_unit, bits, direct
         self._neurons = [neurons]  # in a list: they are a module of the chain already
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.layer.weight, self.layer.bias
         assert bias is not None  # folding a batch norm leaves one
-        unit = membrane_unit(weight.detach(), bias.detach(), self._neurons[0].level, self.input_unit, self.bits)
-        self._neurons[0].unit = unit if isinstance(self.layer, nn.Linear) else unit[:, None, None]
-        step = (unit / self.input_unit).reshape(-1, *[1] * (weight.dim() - 1))
+        unit, shift = self._unit(weight.detach(), bias.detach())
+        fine = unit / 2**shift
+        step = (fine / self.input_unit).reshape(-1, *[1] * (weight.dim() - 1))
         limit = weight_limit(self.bits)
         weight = through(weight, torch.round(weight / step).clamp(-limit, limit) * step)
-        bias = through(bias, torch.round(bias / unit) * unit)
+        bias = through(bias, torch.round(bias / fine) * fine)
+        linear = isinstance(self.layer, nn.Linear)
+        self._neurons[0].unit = unit = unit if linear else unit[:, None, None]
         if isinstance(self.layer, nn.Linear):
-            return functional.linear(x, weight, bias)
-        return functional.conv2d(x, weight, bias, self.layer.stride, self.layer.padding)
+            current = functional.linear(x, weight, bias)
+        else:
+            current = functional.conv2d(x, weight, bias, self.layer.stride, self.layer.padding)
+        if not shift:
+            return current
+        whole = torch.round(current.detach() / unit * 2**shift)  # exact: below 2^24
+        return through(current, torch.floor((whole + rounding(shift)) / 2**shift) * unit)
+
+    def _unit(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, int]:
+        """The unit of membranes, [channels], and the shift of a direct input's current."""
+        neurons = self._neurons[0]
+        if self.direct is None:
+            return membrane_unit(weight, bias, neurons.level, self.input_unit, self.bits), 0
+        neuron = Neuron("if" if neurons.decay.kind == "none" else "lif", neurons.decay, neurons.reset_mechanism)
+        unit, shift = direct_unit(weight, bias, neurons.level, self.input_unit, neuron, self.direct)
+        return unit.to(weight.dtype), shift

@@ -1,7 +1,8 @@
 """Recalibration: another order and policy for a finished model, from data, without training or torch.
 
 In: an ensemble and a data set, of which validation samples choose and test samples only tell. Out: the ensemble with
-order, routes, policy, golden vectors and figures made anew by the host build; weights and measured costs stay.
+order, routes, policy, golden vectors and figures made anew by the host build; weights and measured costs stay. Or, the
+other way round, with narrower membranes and all else as it was.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 
 from ..check.evaluation import figures
+from ..check.verify import ReferenceEngine
 from ..data import origin
 from ..data.dataset import Dataset
 from ..deploy.engine import HostEngine
@@ -30,8 +32,10 @@ from ..quantize.calibrate import (
     measure,
     promise,
     stages,
+    with_costs,
 )
 from ..quantize.early import check_rule, exact_table, margin_table, with_table
+from ..quantize.narrow import narrowed
 from ..quantize.reject import choose, report, seen, thirds
 from ..quantize.streams import with_memory
 
@@ -110,7 +114,7 @@ def recalibrate(
     provenance = ensemble.provenance | {"integer": told, "calibration": calibration}
     if len(golden.inputs):
         vectors = golden_vectors(engine, golden.inputs, golden.labels)
-        made = msgspec.structs.replace(made, vectors=vectors)
+        made = msgspec.structs.replace(made, vectors=vectors, audio=ensemble.audio)
     return msgspec.structs.replace(made, provenance=provenance), promised
 
 
@@ -132,6 +136,30 @@ def _with_rejection(
     return made, told | {"asked": max_false_alarms, "chosen_on": len(forming) + len(setting)}
 
 
+def renew_narrow(ensemble: QuantEnsemble, dataset: Dataset, *, other: bool = False) -> QuantEnsemble:
+    """The ensemble with 16-bit membranes in first layers (`quantize.narrow`): order and policy stay, and costs, golden
+    vectors and figures are measured anew; the very same where no layer changes. Takes torch.
+
+    Raises `SneError` as `recalibrate` does.
+    """
+    origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
+    inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
+    check_samples(ensemble, inputs, labels)
+    made = narrowed(ensemble)
+    if made is ensemble:
+        return ensemble
+    made = with_costs(made, measure(made, ReferenceEngine(made), inputs))
+    engine = HostEngine(HostModel(made))
+    told = {
+        "validation": figures(engine, made, inputs, labels),
+        "test": figures(engine, made, made.encoder.encode(dataset.x_test), dataset.y_test),
+    }
+    if len(ensemble.vectors.inputs):
+        vectors = golden_vectors(engine, ensemble.vectors.inputs, ensemble.vectors.labels)
+        made = msgspec.structs.replace(made, vectors=vectors)
+    return msgspec.structs.replace(made, provenance=ensemble.provenance | {"integer": told})
+
+
 def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: Promise) -> Promise:
     """What a model's own policy does to inputs of known labels; `cascade`: what it does without early stops."""
     own = host.run(inputs)
@@ -147,6 +175,6 @@ def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: P
 
 
 def _bare(ensemble: QuantEnsemble) -> QuantEnsemble:
-    """Without golden vectors and rejection, which hold for the old policy."""
+    """Without golden vectors and rejection, which hold for the old policy, and the recordings of their inputs."""
     none = no_vectors(ensemble.encoder, len(ensemble.classes), ensemble.students)
-    return msgspec.structs.replace(ensemble, vectors=none, rejection=msgspec.UNSET)
+    return msgspec.structs.replace(ensemble, vectors=none, audio=msgspec.UNSET, rejection=msgspec.UNSET)

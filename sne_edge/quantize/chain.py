@@ -21,7 +21,7 @@ from ..ir.encoder import Encoder, Shape
 from ..ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, SynapticLayer, size, window_out
 from ..ir.neuron import CLAMP_INT32, Bound, Neuron, nearest_decay
 from ..ir.proof import prove_layer
-from ..learn.integers import membrane_unit, weight_limit
+from ..learn.integers import direct_unit, membrane_unit, weight_limit
 
 SUPPORTED = (
     "convolutions, Linear, AvgPool, MaxPool, Flatten, Dropout, Identity, a batch norm after weights, and snntorch.Leaky"
@@ -228,17 +228,22 @@ class Chain:
         axes = tuple(range(1, w.weight.ndim))
         bits = self.bits[sum(isinstance(layer, SynapticLayer) for layer in self.layers)]
         limit = weight_limit(bits)
+        shift = 0  # of a direct input's current
         if threshold is None:
             if scale is None:
                 scale = np.maximum(np.abs(w.weight).max(axis=axes) / limit, 1e-12) * self.unit
             weight_scale = scale / self.unit
         else:
             kernel, constant, level = (torch.from_numpy(np.ascontiguousarray(a)) for a in (w.weight, w.bias, threshold))
-            scale = membrane_unit(kernel, constant, level, self.unit, bits).numpy()
-            weight_scale = scale / self.unit
+            if self.encoder.kind == "direct" and not self.layers and bits == 8:
+                unit, shift = direct_unit(kernel, constant, level, self.unit, neuron, self.encoder.timesteps)
+            else:
+                unit = membrane_unit(kernel, constant, level, self.unit, bits)
+            scale = unit.numpy()
+            weight_scale = scale / 2**shift / self.unit
         whole = np.rint(w.weight / weight_scale.reshape(-1, *[1] * len(axes)))
         weight = np.clip(whole, -limit, limit).astype(np.int8)
-        bias = integers(f"the bias of {w.name}", w.bias / scale)
+        bias = integers(f"the bias of {w.name}", w.bias / (scale / 2**shift))
         thresholds = np.zeros(len(scale), np.int32)
         if threshold is not None:
             thresholds = np.maximum(1, integers(f"the threshold after {w.name}", threshold / scale)).astype(np.int32)
@@ -252,6 +257,7 @@ class Chain:
             "neuron": neuron,
             "bound": Bound(0, 0),
             "bits": bits,
+            "current_shift": shift,
         }
         layer: Linear | Conv
         if w.weight.ndim == 4:

@@ -207,6 +207,12 @@ class _Draft(msgspec.Struct, frozen=True, eq=False):
     fields: dict[str, Any]
 
 
+def float_projection(q: FloatProjection, source: Shape, encoder: Encoder, number: int) -> np.ndarray:
+    """The weights of a projection in the form that its integers have, in real values of one unit of its source, a map
+    of that shape; `number`: of the population, or `INPUT`."""
+    return _draft(q, source, encoder, number).weight
+
+
 def _draft(q: FloatProjection, source: Shape, encoder: Encoder, number: int) -> _Draft:
     values = number == INPUT and encoder.multiplies
     op, weight, stride, padding, bits = q.op, q.weight.astype(np.float64), q.stride, q.padding, q.bits

@@ -49,7 +49,7 @@ def draw(ensemble: QuantEnsemble, path: Path | str) -> Path:
             f"{ensemble.name} holds no figures to draw",
             "draw a model that `sne-edge train` made: it carries its figures",
         ) from None
-    return _save(figure, Path(path))
+    return save_figure(figure, Path(path))
 
 
 def draw_picture(picture: Picture, title: str, path: Path) -> Path:
@@ -84,10 +84,11 @@ def draw_picture(picture: Picture, title: str, path: Path) -> Path:
     axes.set_ylabel(picture.y)
     axes.set_title(title, loc="left", weight="bold")
     axes.legend(loc="best", frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
-def _save(figure: Any, path: Path) -> Path:
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure of matplotlib as a PNG, the same bytes each time; returns the path."""
     write_whole(
         path,
         lambda file: figure.savefig(file, dpi=160, format="png", metadata={"Software": None}),
