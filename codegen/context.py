@@ -15,11 +15,12 @@ from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, SynapticLayer, rounding, size
-from sne_edge.ir.limits import UINT16, padded
+from sne_edge.ir.limits import UINT16, padded, remembered
 from sne_edge.ir.neuron import INT16, INT32
+from sne_edge.ir.rejection import Rejection
 from sne_edge.ir.student import QuantStudent, states
 
-RUNTIME_VERSION = 5  # of the runtime these templates are written for; checked by the generated header
+RUNTIME_VERSION = 6  # of the runtime these templates are written for; checked by the generated header
 
 
 def build(ensemble: QuantEnsemble) -> dict[str, Any]:
@@ -46,6 +47,9 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
             "scale": ensemble.encoder.scale,
             "offset": ensemble.encoder.offset,
         },
+        "streams": layout.streams(ensemble),
+        "rejection": ensemble.rejection if isinstance(ensemble.rejection, Rejection) else None,
+        "regression": ensemble.regression,
         "frontend": frontend.build(ensemble),
         "state": state,
         "classes": list(ensemble.classes),
@@ -104,6 +108,7 @@ class Tables:
 def _student(ensemble: QuantEnsemble, number: int, state: layout.StateLayout, tables: Tables) -> dict[str, Any]:
     student = ensemble.students[number]
     direct = ensemble.encoder.kind == "direct"
+    length = remembered(student.readout) if student.layers else 0
     spike_index = {layer: i for i, (owner, layer) in enumerate(ensemble.spike_layers) if owner == number}
     layers = []
     for stage in state.stages[number]:
@@ -121,9 +126,17 @@ def _student(ensemble: QuantEnsemble, number: int, state: layout.StateLayout, ta
             assert isinstance(layer, MaxPool)
             entry |= pooling(layer, stage.pools, tables) | {"function": tables.function(kernel="maxpool")}
         layers.append(entry)
+    window = None
+    if length:
+        window = {"length": length, "width": student.readout.width, "place": state.windows[number], "function": ""}
+        if length < ensemble.encoder.timesteps:  # what is forgotten by the end of an inference is not looked at
+            last = layers[-1]
+            window |= {"function": last["function"], "words": words(size(last["input"]))}
+            last["function"] = f"s{number}_latest"
     return {
         "number": number,
         "layers": layers,
+        "window": window,
         "graph": None,  # see graph.py
         "readout": layers[-1] if layers else None,
         "gain": numbers(student.gain),

@@ -12,6 +12,7 @@ from sne_edge.codegen import context, layout
 from sne_edge.codegen.graph_layout import (
     GraphLayout,
     ProjectionPlan,
+    brought_width,
     has_values,
     source_shape,
     spread,
@@ -19,7 +20,7 @@ from sne_edge.codegen.graph_layout import (
 )
 
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.ir.graph import INPUT, Alpha, Decoder, Graph, Leak, Population, Projection, grid
+from sne_edge.ir.graph import INPUT, Alpha, Graph, Leak, Population, Projection, grid
 from sne_edge.ir.graph_proof import analog
 from sne_edge.ir.layers import Conv, Linear, MaxPool, size
 from sne_edge.ir.limits import UINT16, padded
@@ -75,7 +76,7 @@ class _Made:
         return {
             "plan": self.plan,
             "populations": [self._population(n, p) for n, p in enumerate(self.graph.populations)],
-            "decoder": _decoder(self.graph.decoder),
+            "decoder": _decoder(self.graph),
         }
 
     def _population(self, n: int, p: Population) -> dict[str, Any]:
@@ -245,7 +246,8 @@ def _alpha(alpha: Alpha, p: Population) -> dict[str, Any]:
     }
 
 
-def _decoder(decoder: Decoder) -> dict[str, Any]:
+def _decoder(graph: Graph) -> dict[str, Any]:
+    decoder = graph.decoder
     kinds = {"count": "COUNT", "first": "FIRST", "current": "FINAL"}
     low, high = decoder.clamp or (0, 0)
     return {
@@ -255,6 +257,8 @@ def _decoder(decoder: Decoder) -> dict[str, Any]:
         "clamp": int(decoder.clamp is not None),
         "low": low,
         "high": high,
+        "window": decoder.window if isinstance(decoder.window, int) else 0,
+        "width": brought_width(graph),
     }
 
 

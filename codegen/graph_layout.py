@@ -102,6 +102,18 @@ def spread(pools: tuple[AvgPool | MaxPool, ...]) -> tuple[AvgPool, ...]:
     return tuple(pool for pool in pools if isinstance(pool, AvgPool))
 
 
+def brought_width(graph: Graph) -> int:
+    """Bits in which a decoder's window remembers what a timestep brought a class: 1 of a spike, or a membrane's."""
+    return 1 if graph.decoder.kind == "count" else graph.populations[-1].width
+
+
+def window_bytes(graph: Graph) -> int:
+    """What a decoder's window remembers, with the place of the oldest; 0 without a window."""
+    if not isinstance(graph.decoder.window, int):
+        return 0
+    return 4 + 4 * words(graph.classes * brought_width(graph)) * graph.decoder.window
+
+
 def plan_projection(projection: Projection, population: Population, encoder: Encoder) -> ProjectionPlan:
     """Choose the kernel of a projection, and what it needs."""
     layer, pools = projection.synapses, spread(projection.pools)
@@ -173,7 +185,7 @@ def plan_graph(graph: Graph, encoder: Encoder, first: int, stream: int) -> Graph
         drives.append(work if has_values(p, encoder) else 0)
         work += p.positions * padded(p.channels) * target_width(p) // 8 if drives[-1] else 0
     totals = work
-    work += 4 * graph.classes
+    work += 4 * graph.classes + window_bytes(graph)
     every = [plan for population in plans for plan in population]
     maps = 4 * max(1, max((plan.capacity for plan in every), default=0))
     map_bytes = 4 * max((plan.pooled_words for plan in every), default=0)

@@ -13,8 +13,9 @@ from sne_edge.codegen.sizes import Kernel, kept_entries, listed_rows, words
 
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
+from sne_edge.ir.graph_proof import endless
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, SynapticLayer, size
-from sne_edge.ir.limits import MAX_PAIRS, UINT16, axis_pairs, padded
+from sne_edge.ir.limits import MAX_PAIRS, UINT16, axis_pairs, padded, remembered
 from sne_edge.ir.student import QuantStudent
 
 # Where fewer inputs than this share spike in a timestep, a convolution takes them one by one. Measured with a 3 x 3
@@ -162,6 +163,8 @@ class StateLayout:
     stages       by student
     early        by student, where the model's own policy may end them early (a graph: none, it runs in steps anyway)
     graphs       by student; none for a chain
+    windows      by student, the place of what its readout's window remembers; None where it has none
+    remembered   of all of these (streaming)
     """
 
     head: int
@@ -172,6 +175,8 @@ class StateLayout:
     stages: list[list[Stage]]
     early: list[EarlyLayout | None]
     graphs: list[GraphLayout | None]
+    windows: list[int | None]
+    remembered: int
 
     @property
     def bytes(self) -> int:
@@ -186,7 +191,9 @@ class StateLayout:
     @property
     def stream_bytes(self) -> int:
         """Of the state of streaming."""
-        return self.head + self.kept + self.graph_work + self.step[0] + 2 * self.step[1] + self.step[2]
+        return (
+            self.head + self.kept + self.graph_work + self.remembered + self.step[0] + 2 * self.step[1] + self.step[2]
+        )
 
 
 def state_layout(ensemble: QuantEnsemble) -> StateLayout:
@@ -213,7 +220,7 @@ def state_layout(ensemble: QuantEnsemble) -> StateLayout:
     present = [graph for graph in graphs if graph is not None]
     arena = max([stage.below + stage.above for stage in stages] + [graph.bytes for graph in present])
     step = (
-        4 * words(ensemble.encoder.size),
+        0 if ensemble.encoder.kind == "frames" else 4 * words(ensemble.encoder.size),
         max([4 * words(size(s.layers[n].out_shape)) for s, n in _firing(ensemble)] + [4 for _ in present], default=0),
         max([4 * stage.capacity for stage in stages] + [graph.scratch for graph in present]),
     )
@@ -228,7 +235,19 @@ def state_layout(ensemble: QuantEnsemble) -> StateLayout:
             early.append(place)
             arena, live = max(arena, needed), max(live, least)
     settled = [[_settled(s, arena) for s in draft] for draft in drafts]
-    return StateLayout(head, arena, head + live, kept, step, settled, early, graphs)
+    windows, total = [], 0
+    for student in ensemble.students:
+        length = remembered(student.readout) if student.layers else 0
+        windows.append(total if length else None)
+        total += 4 + 4 * words(length * student.classes * student.readout.width) if length else 0
+    return StateLayout(head, arena, head + live, kept, step, settled, early, graphs, windows, total)
+
+
+def streams(ensemble: QuantEnsemble) -> bool:
+    """Can the model take a live stream, without end?"""
+    if ensemble.encoder.kind != "frames":
+        return ensemble.encoder.streams
+    return all(isinstance(s.graph, Graph) and endless(s.graph, ensemble.encoder) for s in ensemble.students)
 
 
 def _early(

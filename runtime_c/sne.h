@@ -14,7 +14,10 @@ extern "C" {
 #endif
 
 /* Version of the runtime; generated code refuses another one. */
-#define SNE_RUNTIME_VERSION 5
+#define SNE_RUNTIME_VERSION 6
+
+/* A label: none of the classes. (int)SNE_NONE is -1. */
+#define SNE_NONE 0xffffffffu
 
 /* Status codes: 0 is success, errors are negative. Those from -16 on belong to the wire protocol (sne_wire.h). */
 typedef enum {
@@ -64,7 +67,8 @@ typedef struct {
 } sne_cost;
 
 typedef struct {
-    uint32_t label;        /* index of the highest logit, the lowest such index on a tie */
+    uint32_t label;        /* index of the highest logit, the lowest such index on a tie; SNE_NONE where the model was
+                            * calibrated to reject inputs and rejects this one (sne_decide says what it is nearest to) */
     int32_t margin;        /* highest minus second highest logit */
     uint32_t active;       /* mask of the students that ran */
     uint32_t students_run;
@@ -85,7 +89,7 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
  * event would bring a weight twice, which the proven bounds do not cover. */
 sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs);
 
-/* Fill in label and margin from `n` >= 2 logits. */
+/* Fill in label and margin from `n` logits, the margin of a single one being 0. */
 void sne_decide(const int32_t *logits, size_t n, sne_result *result);
 
 #ifdef __cplusplus

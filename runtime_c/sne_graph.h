@@ -479,6 +479,31 @@ SNE_INLINE uint32_t sne_fire_plain(const sne_cells *p, void *v, const void *driv
 
 enum { SNE_DECODE_COUNT, SNE_DECODE_FIRST, SNE_DECODE_FINAL, SNE_DECODE_HIGHEST, SNE_DECODE_MEAN };
 
+/* A decoder of sums over the last `length` timesteps. Behind the totals lie the place of the oldest of these and a ring of
+ * what each brought: bits of a count, membranes of `width` bits. All but the first three arguments are constants of the
+ * caller's. */
+SNE_INLINE void sne_decode_window(int32_t *totals, const uint32_t *bits, const int32_t *settled, int kind, size_t classes,
+                                  uint32_t length, int width)
+{
+    uint32_t *const place = (uint32_t *)totals + classes;
+    const size_t slot = kind == SNE_DECODE_COUNT ? sne_words(classes) : sne_words(classes * (size_t)width);
+    uint32_t *const oldest = place + 1 + *place * slot;
+    size_t c;
+    for (c = 0; c < classes; c++) {
+        if (kind == SNE_DECODE_COUNT) {
+            const uint32_t now = bits[c >> 5] >> (c & 31u) & 1u, then = oldest[c >> 5] >> (c & 31u) & 1u;
+            totals[c] += (int32_t)now - (int32_t)then;
+        } else {
+            totals[c] = totals[c] - sne_get(oldest, c, width) + settled[c];
+            sne_put(oldest, c, settled[c], width);
+        }
+    }
+    for (c = 0; kind == SNE_DECODE_COUNT && c < slot; c++) {
+        oldest[c] = bits[c];
+    }
+    *place = *place + 1u < length ? *place + 1u : 0u;
+}
+
 /* A decoder. All but the first four arguments are constants of the caller's; `timesteps` are the model's. */
 SNE_INLINE void sne_decode(int32_t *totals, const uint32_t *bits, const int32_t *settled, uint32_t t, int kind,
                            size_t classes, uint32_t timesteps, int decay, int32_t factor, int clamp, int32_t low,

@@ -19,13 +19,22 @@ typedef struct {
     uint32_t max_ops; /* highest cost measured at calibration: synaptic operations + MACs */
 } sne_student;
 
-/* Streaming, for models that take raw events: every student runs at every timestep, in a state of its own kind that
+/* Which inputs are none of the classes: those whose margin is less than `margin`, or times 2^15 less than `ratio` times the
+ * highest minus the lowest logit; and those at which a student that ran made, on average, fewer spikes than `least` or more
+ * than `most`. */
+typedef struct {
+    int32_t ratio, margin;
+    uint32_t least, most;
+} sne_rejection;
+
+/* Streaming, for models that take raw events or frames: every student runs at every timestep, in a state of its own kind that
  * keeps all membranes. */
 typedef struct {
     uint32_t state_bytes;
     void (*reset)(void *state);
     sne_status (*step)(void *state, const uint16_t *events, size_t n); /* one timestep; events strictly ascending */
     void (*read)(void *state, sne_result *result);                     /* logits and label as of now; costs are 0 */
+    sne_status (*take)(void *state, const int8_t *values);             /* `step` of frames: one of them, the other null */
 } sne_stream;
 
 /* A generated model. Every state of one starts with
@@ -50,9 +59,15 @@ struct sne_model {
     const uint8_t *routes;        /* [n_classes * (n_classes - 1) / 2][n_students]; null where there are none. For classes
                                    * a < b, row b * (b - 1) / 2 + a names every student once, the most wanted first */
     const sne_policy *policy;     /* what SNE_POLICY_DEFAULT means */
-    const sne_stream *stream;     /* null unless the model takes raw events */
+    const sne_stream *stream;     /* null unless the model takes raw events or frames without end */
+    const sne_rejection *rejection; /* null where every input gets a label */
     uint8_t traced;               /* whether the state keeps the membranes (SNE_TRACE) */
 };
+
+/* Make the label SNE_NONE where the logits, and the spikes of `layers` layers, are those of no class. `spikes`: null where
+ * they are not looked at, as in a stream, whose spikes add up without end. */
+void sne_reject(const sne_rejection *rejection, const int32_t *logits, size_t n, const uint32_t *spikes, size_t layers,
+                sne_result *result);
 
 #ifdef __cplusplus
 }

@@ -4,11 +4,11 @@
 
 /* Fill in label and margin; return the class of the second highest logit, the lowest such class on a tie. Comments that start
  * with @ are contracts, which tests/proofs proves. */
-/*@ requires 2 <= n <= 65535;
+/*@ requires 1 <= n <= 65535;
     requires \valid_read(logits + (0 .. n - 1)) && \valid(result) && \separated(logits + (0 .. n - 1), result);
     requires \forall integer i, j; 0 <= i < n && 0 <= j < n ==> logits[i] - logits[j] <= 2147483647;
     assigns result->label, result->margin;
-    ensures 0 <= \result < n && result->label < n && \result != result->label && result->margin >= 0;
+    ensures 0 <= \result < n && result->label < n && (n > 1 ==> \result != result->label) && result->margin >= 0;
     ensures \forall integer i; 0 <= i < n ==> logits[i] <= logits[result->label];
     ensures \forall integer i; 0 <= i < n && i != result->label ==> logits[i] <= logits[\result];
     ensures result->margin == logits[result->label] - logits[\result]; */
@@ -36,6 +36,27 @@ static size_t decide(const int32_t *logits, size_t n, sne_result *result)
 void sne_decide(const int32_t *logits, size_t n, sne_result *result)
 {
     (void)decide(logits, n, result);
+}
+
+void sne_reject(const sne_rejection *rejection, const int32_t *logits, size_t n, const uint32_t *spikes, size_t layers,
+                sne_result *result)
+{
+    int32_t lowest = logits[0], highest = logits[0];
+    uint32_t fired = 0;
+    size_t i;
+    for (i = 1; i < n; i++) {
+        lowest = logits[i] < lowest ? logits[i] : lowest;
+        highest = logits[i] > highest ? logits[i] : highest;
+    }
+    for (i = 0; spikes && i < layers; i++) {
+        fired += spikes[i];
+    }
+    if (result->margin < rejection->margin ||
+        (int64_t)result->margin * 32768 < (int64_t)rejection->ratio * (highest - lowest) ||
+        (spikes && (fired < (uint64_t)rejection->least * result->students_run ||
+                    fired > (uint64_t)rejection->most * result->students_run))) {
+        result->label = SNE_NONE;
+    }
 }
 
 /* The student that the route of two classes names first of those that have not run; there is one. */
@@ -181,6 +202,9 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
         }
     }
     sne_decide(logits, model->n_classes, &r);
+    if (model->rejection) {
+        sne_reject(model->rejection, logits, model->n_classes, spikes, model->n_spike_layers, &r);
+    }
     *result = r;
     return SNE_OK;
 }

@@ -98,6 +98,31 @@ SNE_INLINE void sne_rest_layers(const sne_layers *p, const sne_room *room)
     }
 }
 
+/* The window of a readout whose `n` membranes of `width` bits are sums over the last `length` timesteps: what each of
+ * these brought, in a ring behind the place of the oldest. It is all zero at first. Before a timestep the oldest one's part
+ * is taken off and the membranes noted; after it, the difference is what this one brought. */
+SNE_INLINE void sne_forget(uint32_t *ring, void *v, size_t n, int width, uint32_t length)
+{
+    const size_t oldest = *ring * n;
+    size_t c;
+    (void)length;
+    for (c = 0; c < n; c++) {
+        const int32_t left = sne_get(v, c, width) - sne_get(ring + 1, oldest + c, width);
+        sne_put(v, c, left, width);
+        sne_put(ring + 1, oldest + c, left, width);
+    }
+}
+
+SNE_INLINE void sne_remember(uint32_t *ring, const void *v, size_t n, int width, uint32_t length)
+{
+    const size_t newest = *ring * n;
+    size_t c;
+    for (c = 0; c < n; c++) {
+        sne_put(ring + 1, newest + c, sne_get(v, c, width) - sne_get(ring + 1, newest + c, width), width);
+    }
+    *ring = *ring + 1u < length ? *ring + 1u : 0u;
+}
+
 /* Layers timestep by timestep, on maps of `in_words` each, until the margin of `n` logits suffices or `timesteps` are
  * over: see sne_policy.early. `before`: n words. Returns how many it took. */
 SNE_INLINE uint32_t sne_run_until(const sne_layers *p, const uint32_t *in, size_t in_words, const sne_room *room,

@@ -483,13 +483,13 @@ static int step(sne_wire *wire, const uint8_t *body, size_t n)
     if (!stream) {
         return SNE_E_NO_STREAM;
     }
-    if (n % 2 != 0) {
+    if (stream->take ? n != wire->served->model->n_inputs : n % 2 != 0) {
         return SNE_E_LENGTH;
     }
-    for (i = 0; i < n / 2; i++) {
+    for (i = 0; !stream->take && i < n / 2; i++) {
         wire->operands.events[i] = (uint16_t)get_u16(body + 2 * i);
     }
-    status = sne_check_events(wire->operands.events, n / 2, wire->served->model->n_inputs);
+    status = stream->take ? SNE_OK : sne_check_events(wire->operands.events, n / 2, wire->served->model->n_inputs);
     if (status != SNE_OK) {
         return status;
     }
@@ -497,7 +497,8 @@ static int step(sne_wire *wire, const uint8_t *body, size_t n)
         stream->reset(wire->served->state);
         wire->streaming = 1;
     }
-    status = stream->step(wire->served->state, wire->operands.events, n / 2);
+    status = stream->take ? stream->take(wire->served->state, (const int8_t *)body)
+                          : stream->step(wire->served->state, wire->operands.events, n / 2);
     if (status != SNE_OK) {
         return status;
     }

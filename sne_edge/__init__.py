@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .link.device import Device
     from .pipeline.config import TrainConfig
     from .pipeline.ensemble import ensemble_of
+    from .pipeline.stream import for_stream as stream_model
     from .pipeline.train import train as train_ensemble
     from .quantize.graph import quantize_graph
 
@@ -59,6 +60,7 @@ __all__ = [
     "quantize_network",
     "quantize_nir",
     "save",
+    "stream_model",
     "to_nir",
     "to_onnx",
     "train_ensemble",
@@ -92,6 +94,7 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "quantize_nir": ("interchange.graphs", "quantize_nir"),
     "quantize_network": ("interchange.torch", "quantize_network"),
     "save": ("ir.artifact", "save"),
+    "stream_model": ("pipeline.stream", "for_stream"),
     "to_nir": ("interchange.to_nir", "to_nir"),
     "to_onnx": ("interchange.to_onnx", "to_onnx"),
     "train_ensemble": ("pipeline.train", "train"),

@@ -200,8 +200,11 @@ def largest_of(projection: Projection, terms: list[list[int]]) -> list[list[int]
     ]
 
 
-def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps: int) -> Trace:
-    """Run one student that is a graph alone on one sample's bytes."""
+def run_student(
+    ensemble: QuantEnsemble, number: int, data: list[int], timesteps: int, counted: int | None = None
+) -> Trace:
+    """Run one student that is a graph alone on one sample's bytes; `counted`: a first spike's timesteps, by default the
+    encoder's."""
     student, encoder = ensemble.students[number], ensemble.encoder
     graph = student.graph
     assert isinstance(graph, Graph)
@@ -223,6 +226,7 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
         populations.append(Cells(population, constant))
     past: list[list[Counts]] = [[] for _ in range(1 + len(graph.populations))]
     totals = [0] * graph.classes
+    brought: list[Counts] = []
     steps = []
     for t in range(timesteps):
         step = Step(ops=list(first_ops), macs=macs) if t == 0 else Step(ops=[0] * len(first_ops))
@@ -255,10 +259,16 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
             if population.neuron.spikes:
                 step.spikes.append(sum(spikes))
             step.states += populations[n].kept()
-        totals = [
-            decoded(graph.decoder, total, spikes[j], populations[-1].v[j], t, encoder.timesteps)
-            for j, total in enumerate(totals)
-        ]
+        brought.append(spikes if graph.decoder.kind == "count" else list(populations[-1].v))
+        if graph.decoder.window is msgspec.UNSET:
+            totals = [
+                decoded(graph.decoder, total, spikes[j], populations[-1].v[j], t, counted or encoder.timesteps)
+                for j, total in enumerate(totals)
+            ]
+        else:
+            totals = [sum(values) for values in zip(*brought[-graph.decoder.window :], strict=True)]
+            if t >= graph.decoder.window:
+                seen.add("a window forgets")
         for total in totals:
             within(graph.decoder.bound, total)
         step.totals = totals

@@ -126,7 +126,7 @@ def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int, standa
     if decoder.sums:
         leak = rng.choice((Decay(), Decay("shift", 2), Decay("q15", 30000)))
         clamp = rng.choice((None, (-3, 2), (-(2**14), 2**14)))
-        clamp = (-(2**14), 2**14) if encoder.kind == "events" and leak.kind == "none" and clamp is None else clamp
+        clamp = (-(2**14), 2**14) if encoder.streams and leak.kind == "none" and clamp is None else clamp
         decoder = replace(decoder, leak=leak, clamp=clamp)
     bound = prove_decoder(decoder, populations[-1], encoder)
     if bound is None or max(-bound.low, bound.high) > room:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, SynapticLayer
@@ -26,6 +28,13 @@ class Step:
     spikes: list[int] = field(default_factory=list)
     membranes: list[list[int]] = field(default_factory=list)
     synaptic_ops: int = 0
+    readout_ops: int = 0  # of a readout with a window, apart
+    window: int = 1
+
+
+def spent(steps: list[Step]) -> int:
+    """Synaptic operations of an inference of these timesteps: what a window has forgotten by then is not looked at."""
+    return sum(s.synaptic_ops for s in steps) + sum(s.readout_ops for s in steps[-steps[-1].window :])
 
 
 @dataclass
@@ -68,6 +77,7 @@ class Population:
         self.threshold = layer.threshold.tolist() * (layer.neurons // layer.channels)
         self.v = [0] * layer.neurons
         self.fired = [False] * layer.neurons
+        self.brought: list[list[int]] = []  # by timestep, where a window forgets it again
 
     def leaked(self, j: int) -> int:
         """The membrane as the next timestep finds it, before any current."""
@@ -79,6 +89,11 @@ class Population:
     def step(self, arriving: list[list[int]]) -> Counts:
         """One timestep; `arriving` holds, for each neuron, the weights of its spikes. Returns the spikes, 0 or 1."""
         neuron, bound = self.layer.neuron, self.layer.bound
+        if neuron.window is not msgspec.UNSET:
+            self.brought.append([constant + sum(w) for constant, w in zip(self.constant, arriving, strict=True)])
+            recent = self.brought[-neuron.window :]
+            self.v = [within(bound, sum(values)) for values in zip(*recent, strict=True)]
+            return [0] * len(self.v)
         for j, weights in enumerate(arriving):
             v = within(bound, self.leaked(j) + self.constant[j])
             for weight in weights:
@@ -155,7 +170,10 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
                 arriving: list[list[int]] = [[] for _ in range(layer.neurons)]
             else:
                 arriving = [[w for w, i in meetings for _ in range(spikes[i])] for meetings in fan_in[index]]
-            step.synaptic_ops += sum(map(len, arriving))
+            if layer.neuron.window is msgspec.UNSET:
+                step.synaptic_ops += sum(map(len, arriving))
+            else:
+                step.readout_ops, step.window = sum(map(len, arriving)), layer.neuron.window
             spikes = populations[index].step(arriving)
             if layer.neuron.kind != "li":
                 step.spikes.append(sum(spikes))
@@ -165,7 +183,7 @@ def run_student(ensemble: QuantEnsemble, number: int, data: list[int], timesteps
     return Trace(
         steps=steps,
         part=[b + g * v for b, g, v in zip(student.bias.tolist(), student.gain.tolist(), readout, strict=True)],
-        synaptic_ops=sum(step.synaptic_ops for step in steps),
+        synaptic_ops=spent(steps),
         macs=macs,
         neuron_updates=timesteps * sum(len(population.v) for population in populations.values()),
     )
@@ -231,7 +249,7 @@ def ends_early(
         sizes = [len(membranes) for membranes in steps[-1].membranes]
         first = sizes[0] if ensemble.encoder.kind == "direct" else 0  # a direct input's layer has run to its end
         updates = t * sum(sizes) + (len(trace.steps) - t) * first
-        return Trace(steps, part, sum(step.synaptic_ops for step in steps), trace.macs, updates)
+        return Trace(steps, part, spent(steps), trace.macs, updates)
     return None
 
 

@@ -14,12 +14,14 @@ import numpy as np
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import ActivationPolicy, format_policy
+from ..ir.rejection import NONE
 from .verify import Engine
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One policy over N samples. `accuracy` in 0..1, None where no label is known; the rest are means per inference."""
+    """One policy over N samples. `accuracy` in 0..1, None where no label is known; `rejected`: the share that got no
+    label, which counts as wrong; the rest are means per inference."""
 
     policy: str
     samples: int
@@ -28,6 +30,7 @@ class Evaluation:
     synaptic_ops: float
     macs: float
     neuron_updates: float
+    rejected: float = 0.0
 
     @property
     def operations(self) -> float:
@@ -72,7 +75,9 @@ def summarize(policy: ActivationPolicy, values: dict[str, np.ndarray], labels: n
     known = labels >= 0
     means = {name: float(values[name].mean()) for name in ("students_run", "synaptic_ops", "macs", "neuron_updates")}
     right = (values["label"] == labels)[known]
-    return Evaluation(format_policy(policy), len(labels), float(right.mean()) if known.any() else None, **means)
+    accuracy = float(right.mean()) if known.any() else None
+    rejected = float((values["label"] == NONE).mean())
+    return Evaluation(format_policy(policy), len(labels), accuracy, **means, rejected=rejected)
 
 
 def figures(engine: Engine, ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
-from ..ir.graph import Alpha, Decoder, Graph, Leak, Population, Projection, grid
+from ..ir.graph import Alpha, Graph, Leak, Population, Projection, grid
 from ..ir.graph_proof import analog
 from ..ir.layers import MaxPool
 from .synapses import current_of, pooled, work_of
-from .trace import Fired, StudentTrace, Watch
+from .trace import Fired, Read, StudentTrace, Watch
 
 
 def run_graph(
@@ -25,13 +25,17 @@ def run_graph(
     timesteps: int,
     watch: Watch | None = None,
     shown: Fired | None = None,
+    *,
+    encoder: Encoder,
+    read: Read | None = None,
 ) -> StudentTrace:
     """Run a student that is a graph on `inputs`, uint8 [N, input_bytes].
 
     Of the trace, `readout` are the decoder's totals, and `membranes` every population's membranes, then its currents
     where it has some, both charged. `watch` is shown no input, since a population has several; `shown`, spikes.
+    `encoder`: how the inputs are to be read.
     """
-    encoder, student, count = ensemble.encoder, ensemble.students[number], len(inputs)
+    student, count = ensemble.students[number], len(inputs)
     graph = student.graph
     assert isinstance(graph, Graph)
     direct = encoder.kind == "direct"
@@ -55,7 +59,7 @@ def run_graph(
                 macs += work
         cells.append(_Cells(population, constant))
     history: list[deque[Tensor]] = [deque(maxlen=depth) for depth in _memory(graph)]
-    totals = torch.zeros((count, graph.classes), dtype=torch.int64)
+    output = _Output(graph, count)
     spikes = torch.zeros((count, len(graph.populations)), dtype=torch.int64)
     for t in range(timesteps):
         if raster is not None:
@@ -82,9 +86,11 @@ def run_graph(
                 shown(t, n, fired)
             if watch is not None:
                 watch(t, n, None, cells[n].settled)
-        totals = decoded(graph.decoder, totals, fired.flatten(1), cells[-1].settled.flatten(1), t, encoder)
+        output.step(fired.flatten(1), cells[-1].settled.flatten(1), t, ensemble.encoder)
+        if read is not None:
+            read(t, output.totals)
     firing = [n for n, population in enumerate(graph.populations) if population.neuron.spikes]
-    readout = totals.numpy()
+    readout = output.totals.numpy()
     return StudentTrace(
         readout=readout,
         part=student.bias.astype(np.int64) + student.gain.astype(np.int64) * readout,
@@ -97,17 +103,30 @@ def run_graph(
     )
 
 
-def decoded(decoder: Decoder, totals: Tensor, spikes: Tensor, membranes: Tensor, t: int, encoder: Encoder) -> Tensor:
-    """A decoder's totals after timestep `t`, all int64 [N, classes]."""
-    if decoder.kind == "first":
-        return torch.where(totals == 0, spikes * max(0, encoder.timesteps - t), totals)
-    if decoder.sums:
-        leak = Leak(decoder.leak.kind, np.array([decoder.leak.value], np.int32))
-        totals = _leaked(leak, totals) + (spikes if decoder.kind == "count" else membranes)
-        return totals if decoder.clamp is None else totals.clamp(*decoder.clamp)
-    if decoder.take == "highest" and t > 0:
-        return torch.maximum(totals, membranes)
-    return membranes
+class _Output:
+    """A decoder's totals, int64 [N, classes]; `Decoder` has the equations."""
+
+    def __init__(self, graph: Graph, count: int) -> None:
+        self.decoder = graph.decoder
+        self.totals = torch.zeros((count, graph.classes), dtype=torch.int64)
+        window = graph.decoder.window
+        self.recent = deque[Tensor](maxlen=window) if isinstance(window, int) else None
+
+    def step(self, spikes: Tensor, membranes: Tensor, t: int, encoder: Encoder) -> None:
+        """Take what the last population made of timestep `t`, int64 [N, classes]."""
+        decoder = self.decoder
+        brought = spikes if decoder.kind == "count" else membranes
+        if decoder.kind == "first":
+            self.totals = torch.where(self.totals == 0, spikes * max(0, encoder.timesteps - t), self.totals)
+        elif self.recent is not None:
+            self.recent.append(brought)
+            self.totals = torch.stack(list(self.recent)).sum(dim=0)
+        elif decoder.sums:
+            leak = Leak(decoder.leak.kind, np.array([decoder.leak.value], np.int32))
+            totals = _leaked(leak, self.totals) + brought
+            self.totals = totals if decoder.clamp is None else totals.clamp(*decoder.clamp)
+        else:
+            self.totals = torch.maximum(self.totals, membranes) if decoder.take == "highest" and t else membranes
 
 
 def _memory(graph: Graph) -> list[int]:

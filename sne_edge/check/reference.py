@@ -6,22 +6,28 @@ taken in float64, whose integers are exact up to 2^53; proven bounds stay far be
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import SneError
+from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import Graph
 from ..ir.layers import SynapticLayer, rounding
+from ..ir.limits import remembered
 from ..ir.policy import ActivationPolicy, check_fits
+from ..ir.rejection import NONE, Rejection
 from ..ir.schedule import Decisions, schedule
+from ..ir.student import QuantStudent
 from .graph_reference import run_graph
 from .synapses import current_of, pooled, work_of
-from .trace import Fired, StudentTrace, Watch
+from .trace import Fired, Read, StudentTrace, Watch
 
 BATCH = 256
 
@@ -50,6 +56,28 @@ def run(ensemble: QuantEnsemble, inputs: np.ndarray, policy: ActivationPolicy | 
     traces = [run_student(ensemble, k, inputs, timesteps) for k in students]
     early = [run_early(ensemble, k, inputs, trace, timesteps) for k, trace in enumerate(traces) if policy.early]
     return combine(ensemble, traces, policy, early)
+
+
+def run_stream(ensemble: QuantEnsemble, steps: np.ndarray) -> np.ndarray:
+    """What a live stream reads, all students together, after each timestep: logits int64 [N, T, classes].
+
+    `steps`: uint8 [N, T, bytes of a timestep], any number of timesteps, for a model of raw events or frames.
+    """
+    if not ensemble.encoder.streams or steps.ndim != 3 or steps.shape[2] != ensemble.encoder.row_bytes:
+        raise SneError(
+            f"a stream of shape {list(steps.shape)} for {ensemble.encoder.kind} inputs",
+            "give [samples, timesteps, bytes of a timestep] of a model of raw events or frames",
+        )
+    whole = msgspec.structs.replace(ensemble.encoder, timesteps=steps.shape[1])
+    logits = np.zeros((*steps.shape[:2], len(ensemble.classes)), np.int64) + ensemble.bias
+    for number, student in enumerate(ensemble.students):
+
+        def read(t: int, readout: Tensor, student: QuantStudent = student) -> None:
+            logits[:, t] += student.bias + student.gain.astype(np.int64) * readout.numpy()
+
+        _run_batch(ensemble, number, steps.reshape(len(steps), -1), whole.timesteps, encoder=whole, read=read)
+    found: np.ndarray = logits
+    return found
 
 
 def run_early(
@@ -98,9 +126,15 @@ def combine(
         return value * ran[:, k].reshape(-1, *[1] * (value.ndim - 1))
 
     students = range(len(traces))
+    spikes = np.concatenate([ended("spikes", k) for k in students], axis=1)
+    if isinstance(ensemble.rejection, Rejection):
+        rejected = ensemble.rejection.rejects(
+            decisions.logits, decisions.margin, spikes.sum(axis=1), decisions.students_run
+        )
+        decisions = replace(decisions, label=np.where(rejected, NONE, decisions.label))
     return Inference(
         decisions=decisions,
-        spikes=np.concatenate([ended("spikes", k) for k in students], axis=1),
+        spikes=spikes,
         synaptic_ops=np.sum([ended("synaptic_ops", k) for k in students], axis=0),
         macs=np.sum([ended("macs", k) for k in students], axis=0),
         neuron_updates=np.sum([ended("neuron_updates", k) for k in students], axis=0),
@@ -160,6 +194,8 @@ class _Neurons:
         self.v = self.constant.expand(count, *layer.out_shape).clone()  # charged from v = 0
         self.settled = self.v  # as `Watch` sees it
         self.fresh = True
+        window = layer.neuron.window
+        self.recent = deque[Tensor](maxlen=window) if isinstance(window, int) else None
 
     def step(self, current: Tensor | None) -> Tensor:
         """Add `current` to the charged membranes, fire, reset, clamp and charge again; returns spikes 0/1."""
@@ -177,6 +213,10 @@ class _Neurons:
 
     def integrate(self, current: Tensor | None) -> None:
         """A readout's timestep: charge, add, clamp; it never fires and is left uncharged."""
+        if self.recent is not None:
+            self.recent.append(self.constant + (0 if current is None else current) + torch.zeros_like(self.v))
+            self.v = self.settled = torch.stack(list(self.recent)).sum(dim=0)
+            return
         v = self.v if self.fresh else self._decay(self.v) + self.constant
         self.fresh = False
         self.v = self.settled = self._clamp(v if current is None else v + current)
@@ -198,10 +238,14 @@ def _run_batch(
     timesteps: int,
     watch: Watch | None = None,
     fired: Fired | None = None,
+    *,
+    encoder: Encoder | None = None,
+    read: Read | None = None,
 ) -> StudentTrace:
-    encoder, student, count = ensemble.encoder, ensemble.students[number], len(inputs)
+    """`encoder`: how inputs are to be read, where that is not the ensemble's own way."""
+    encoder, student, count = encoder or ensemble.encoder, ensemble.students[number], len(inputs)
     if isinstance(student.graph, Graph):
-        return run_graph(ensemble, number, inputs, timesteps, watch, fired)
+        return run_graph(ensemble, number, inputs, timesteps, watch, fired, encoder=encoder, read=read)
     direct = encoder.kind == "direct"
     raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
     neurons: dict[int, _Neurons] = {}
@@ -223,12 +267,14 @@ def _run_batch(
                 assert x is not None
                 x = pooled(layer, x)
                 continue
-            came, incoming = x, None
+            came, incoming, looked = x, None, True
             if x is not None:
                 incoming = current_of(layer, x)
-                ops[:, index] += work_of(layer, x)
+                looked = t >= timesteps - (remembered(layer) or timesteps)  # what a window forgets by then is not
+                ops[:, index] += work_of(layer, x) * looked
             if layer.neuron.kind == "li":
                 neurons[index].integrate(incoming)
+                came = came if looked else None
             else:
                 x = neurons[index].step(incoming)
                 totals[index] += x.sum(dim=(1, 2, 3))
@@ -236,6 +282,8 @@ def _run_batch(
                     fired(t, index, x)
             if watch is not None:
                 watch(t, index, came, neurons[index].settled)
+        if read is not None:
+            read(t, neurons[len(student.layers) - 1].v.reshape(count, -1))
     readout = neurons[len(student.layers) - 1].v.reshape(count, -1).numpy()
     spiking = [totals[i] for i, layer in enumerate(student.layers) if i in totals and layer is not student.readout]
     return StudentTrace(

@@ -14,6 +14,9 @@ Watch = Callable[[int, int, Tensor | None, Tensor], None]
 # Shown each timestep of a layer or population that fires: timestep, layer, its spikes int64 0/1 [N, *out_shape].
 Fired = Callable[[int, int, Tensor], None]
 
+# Shown the readout, or a decoder's totals, after each timestep: timestep, int64 [N, classes].
+Read = Callable[[int, Tensor], None]
+
 
 @dataclass(frozen=True)
 class StudentTrace:

@@ -74,6 +74,11 @@ def encoded_samples(
         if not len(ensemble.vectors.inputs):
             raise SneError(f"{ensemble.name} holds no golden vectors", "give samples with --data")
         return ensemble.vectors.inputs, ensemble.vectors.labels
+    if ensemble.regression:
+        raise SneError(
+            f"{ensemble.name} computes numbers, and data sets have labels",
+            "leave --data out; in Python, `HostModel.values` gives the numbers of a batch",
+        )
     dataset = data_for(ensemble, data, folder, other)
     return ensemble.encoder.encode(dataset.x_test), dataset.y_test
 

@@ -11,7 +11,7 @@ import typer
 from ..errors import SneError
 from .app import app
 from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers, reset_kind
-from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
+from .options import DataDir, DecodeLeak, Executor, Force, Json, Layout, Model, OtherData, Window
 from .output import bars, print_json, print_table, warned
 
 if TYPE_CHECKING:
@@ -230,6 +230,15 @@ def quantize(
         typer.Option(help="Warn where fewer samples than this share get the network's own label."),
     ] = 0.95,
     fail_below: Annotated[float, typer.Option(help="Write nothing where fewer than this share do.")] = 0.8,
+    window: Window = None,
+    decode_leak: DecodeLeak = None,
+    regression: Annotated[
+        bool,
+        typer.Option(
+            "--regression",
+            help="Outputs, one or more, are numbers; --data is an .npz whose y_train holds them, [N] or [N, outputs].",
+        ),
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the output file's.")] = None,
     data_dir: DataDir = None,
     force: Force = False,
@@ -242,6 +251,7 @@ def quantize(
 
     from ..data.dataset import load_dataset
     from ..data.origin import record
+    from ..data.values import load_values
     from ..ir.artifact import save
 
     need_training()
@@ -254,6 +264,7 @@ def quantize(
     from ..interchange.modules import is_plain_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout, quantize_network
+    from ..pipeline.stream import for_stream
 
     size = None if shape is None else numbers("--shape", shape)
     widths = numbers("--bits", bits)
@@ -261,6 +272,35 @@ def quantize(
     own = None if network.endswith(".nir") else load_network(network, weights)
     chain = own is not None and is_plain_chain(own) and encoder != "frames"
     finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
+    if regression:
+        if widths != (8,) or offset or window is not None or decode_leak is not None:
+            raise SneError(
+                "a regression is a graph of 8-bit weights", "leave --bits, --offset, --window, --decode-leak"
+            )
+        told = load_values(data, seed, layout=layout, **finder)
+        asked: dict[str, Any] = {
+            "timesteps": timesteps, "labels": told.y, "encoder": encoder, "scale": scale, "task": "regression",
+            "warn_below": warn_below, "fail_below": fail_below,
+        }  # fmt: skip
+        title = name or output.stem.lower()
+        with warned():
+            if own is None:
+                made = graphs.quantize_nir(network, title, channels_first(told.x), reading=reading, **asked)
+            else:
+                fitting = graphs.samples_for(own, told.x, encoder, timesteps, decode)
+                made = graphs.quantize_traced(own, title, fitting, decode=decode, **asked)
+        save(made, output)
+        fits, found = made.provenance["r_squared"], made.provenance
+        print(f"samples: {told.understood}")
+        print(
+            f"R squared on {len(told.y):,} validation samples: {fits['integer']:.4f}, the network itself "
+            f"{fits['float']:.4f}"
+        )
+        print(
+            f"wrote {output}: the network's own outputs by an R squared of {found['fit']:.4f}, with an error of "
+            f"at most {found['largest_error']:.4g} where they span {found['span']:.4g}"
+        )
+        return
     dataset = load_dataset(data, seed, data_dir, layout=layout, **finder)
     common: dict[str, Any] = {
         "timesteps": timesteps, "labels": dataset.y_val, "classes": dataset.classes, "warn_below": warn_below,
@@ -284,6 +324,8 @@ def quantize(
         else:
             fitting = graphs.samples_for(own, x, encoder, timesteps, decode)
             made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, **ranged, **common)
+    if window is not None or decode_leak is not None:
+        made = for_stream(made, window=window, leak=decode_leak)
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
     save(msgspec.structs.replace(made, provenance=provenance), output)
     right, count = made.provenance["accuracy"], f"{len(dataset.y_val):,} validation samples"
@@ -325,6 +367,19 @@ def calibrate(
             help="End a student's timesteps early: exact (no decision changes) or margin (within --max-drop)."
         ),
     ] = None,
+    window: Window = None,
+    decode_leak: DecodeLeak = None,
+    unknown: Annotated[
+        str | None,
+        typer.Option(
+            help="Samples of none of the classes, an .npz with an array x or a folder of images: two thirds "
+            "of them choose which inputs get no label, the others tell how well."
+        ),
+    ] = None,
+    max_false_alarms: Annotated[
+        float | None,
+        typer.Option(help="With --unknown: the share of such inputs that may get a label all the same; default 0.05."),
+    ] = None,
     narrow: Annotated[
         bool,
         typer.Option(
@@ -340,23 +395,35 @@ def calibrate(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Choose order and policy of a model anew, by accuracy or by operations, without training it."""
+    """Choose order and policy of a model anew, by accuracy or by operations, without training it; what its live stream
+    remembers; and which inputs are none of its classes."""
+    from ..data.unknown import load_unknown
     from ..ir.artifact import save
+    from ..ir.layout import encoder_layout
     from ..pipeline.recalibrate import recalibrate, renew_narrow
 
     _check_goals(max_drop, target_ops)
-    if narrow and (max_drop, target_ops, policy, early) != (None,) * 4:
-        raise SneError("--narrow keeps the policy", "give --max-drop, --target-ops, --policy or --early without it")
+    others = (max_drop, target_ops, policy, early, window, decode_leak, unknown)
+    if narrow and others != (None,) * len(others):
+        raise SneError(
+            "--narrow keeps the policy and all else",
+            "give --max-drop, --target-ops, --policy, --early, --window, --decode-leak or --unknown without it",
+        )
+    if max_false_alarms is not None and unknown is None:
+        raise SneError("--max-false-alarms is given without --unknown", "give samples of none of the classes, too")
+    check_finite(max_false_alarms=max_false_alarms)
     ensemble = load(model)
     check_output(output, force)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
+    strangers = None if unknown is None else load_unknown(unknown, dataset, encoder_layout(ensemble.encoder))
     promised = None
     if narrow:
         made = renew_narrow(ensemble, dataset, other=other_data)
     else:
         made, promised = recalibrate(
             ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy or "cascade",
-            early=early, other=other_data,
+            early=early, other=other_data, window=window, leak=decode_leak, unknown=strangers,
+            max_false_alarms=0.05 if max_false_alarms is None else max_false_alarms,
         )  # fmt: skip
     save(made, output)
     _print_policy(made, promised, dataset, output, as_json)
@@ -424,6 +491,7 @@ def _check_goals(max_drop: float | None, target_ops: float | None) -> None:
 def _print_policy(made: QuantEnsemble, promised: Promise | None, dataset: Dataset, output: Path, as_json: bool) -> None:
     """What a calibrated policy does to validation and test samples; `promised`: where it was chosen now."""
     from ..quantize.calibrate import upper_bound
+    from ..quantize.reject import in_words
 
     if as_json:
         print_json(made.provenance)
@@ -448,4 +516,7 @@ def _print_policy(made: QuantEnsemble, promised: Promise | None, dataset: Datase
             f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
             f"with 95 % confidence at most {bound:.2%} of others like them"
         )
+    rejection = made.provenance.get("calibration", {}).get("rejection")
+    if rejection is not None:
+        print(in_words(rejection))
     print(f"wrote {output} ({output.stat().st_size:,} bytes)")

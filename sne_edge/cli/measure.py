@@ -40,6 +40,8 @@ def evaluate(
     """Accuracy and mean operations of a data set on the host build, per policy."""
     from dataclasses import asdict
 
+    import msgspec
+
     from ..check.evaluation import default_policies
     from ..check.evaluation import evaluate as evaluate_with
     from ..deploy.engine import HostEngine
@@ -62,13 +64,24 @@ def evaluate(
             row["energy"] = found.estimate.named() | {"samples": len(chosen), "note": energies.DISCLAIMER}
         print_json(rows)
         return
+    rejects = ensemble.rejection is not msgspec.UNSET
     print_table(
         f"{ensemble.name}: {described(data, len(labels))}",
-        ["policy", "accuracy", "students", "operations", "synaptic", "MACs", "neuron updates"],
+        [
+            "policy",
+            "accuracy",
+            *(["no label"] if rejects else []),
+            "students",
+            "operations",
+            "synaptic",
+            "MACs",
+            "neuron updates",
+        ],
         [
             [
                 r.policy,
                 "-" if r.accuracy is None else f"{r.accuracy:.2%}",
+                *([f"{r.rejected:.2%}"] if rejects else []),
                 f"{r.students_run:.2f}",
                 f"{r.operations:,.0f}",
                 f"{r.synaptic_ops:,.0f}",
@@ -220,6 +233,8 @@ def bench(
     from dataclasses import asdict
     from datetime import datetime, timezone
 
+    import msgspec
+
     from ..check.evaluation import default_policies
     from ..deploy.host import HostModel
     from ..files import check_writable
@@ -258,17 +273,28 @@ def bench(
         )
         return
     unit = rows[0].unit
+    rejects = ensemble.rejection is not msgspec.UNSET
     print_table(
         f"{ensemble.name} on {where} ({info.board}): {described(data, len(inputs))}, "
         f"{unit} counted on {rows[0].samples}",
         [
-            *("policy", "accuracy", "students", f"{unit}, mean", "± error", "min", "max"),
+            *(
+                "policy",
+                "accuracy",
+                *(["no label"] if rejects else []),
+                "students",
+                f"{unit}, mean",
+                "± error",
+                "min",
+                "max",
+            ),
             *("operations", "of it MACs", "stack B"),
         ],
         [
             [
                 r.means.policy,
                 "-" if r.means.accuracy is None else f"{r.means.accuracy:.2%}",
+                *([f"{r.means.rejected:.2%}"] if rejects else []),
                 f"{r.means.students_run:.2f}",
                 f"{r.count_mean:,.0f}",
                 "-" if r.count_error is None else f"{r.count_error:,.0f}",

@@ -53,6 +53,16 @@ PolicyOption = Annotated[
         "--policy", help="own, all, first:N, mask:M, cascade[:M1,...], routed[:M1,...] or budget:OPS. May be repeated."
     ),
 ]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        help="Of models of raw events or frames: readouts add up the last so many timesteps, for endless live streams."
+    ),
+]
+DecodeLeak = Annotated[
+    float | None,
+    typer.Option(help="Likewise: readouts keep this share, 0..1, of what they hold from timestep to timestep."),
+]
 Layout = Annotated[
     str | None,
     typer.Option(

@@ -39,7 +39,8 @@ class Dataset:
 
     Of sound the samples are the integers of `frontend`, and `audio_test` are the test recordings, int16 [N, samples].
     `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored. `seed` drew the
-    validation samples and, unless `own_test`, the test samples.
+    validation samples and, unless `own_test`, the test samples. `standard`: mean and deviation of each channel, float32
+    [channels], by which samples were standardised, or None.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Dataset:
     seed: int = 0
     own_test: bool = True
     understood: str = ""
+    standard: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -166,15 +168,16 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
             f"{len(x)} training samples of {len(np.unique(y))} classes, labels up to {count - 1}, are not enough",
             "label every class 0, 1, 2, ... and give each class training samples",
         )
+    standard = None
     if raw.standardise:
-        x, x_test = standardised(x, x_test)
+        x, x_test, standard = standardised(x, x_test)
     order, held = generator.permutation(len(x)), max(1, round(VALIDATION_SHARE * len(x)))
     val, train = np.sort(order[:held]), np.sort(order[held:])
     classes = raw.classes or tuple(str(c) for c in range(count))
     height, width, channels = x.shape[-3:]
     return Dataset(
         name, x[train], y[train], x[val], y[val], x_test, y_test, classes, raw.frontend, raw.audio_test, raw.mirrored,
-        seed, own_test, describe((height, width, channels), layout),
+        seed, own_test, describe((height, width, channels), layout), standard,
     )  # fmt: skip
 
 

@@ -38,7 +38,13 @@ def images(where: Path) -> Raw:
     return decoded("images", before, decode, ("pillow",))
 
 
-def _decode(members: Members) -> Raw:
+def pictures(where: Path) -> np.ndarray:
+    """All images of a folder or archive, whatever folders they lie in: uint8 [N, height, width, channels]."""
+    return np.stack(_read(Members(where, SUFFIXES))[0])
+
+
+def _read(members: Members) -> tuple[list[np.ndarray], list[str]]:
+    """Pixels and names of images of one size."""
     pixels, names = [], []
     for name, content in members:
         pixels.append(_pixels(f"{members.where}: {name}", content))
@@ -50,6 +56,11 @@ def _decode(members: Members) -> Raw:
         (shape, one), (other, two) = list(first.items())[:2]
         told = f"{_size(shape)} ({one}) and {_size(other)} ({two})"
         raise SneError(f"{members.where} holds images of {told}", "make all of one size, all grey or all colour")
+    return pixels, names
+
+
+def _decode(members: Members) -> Raw:
+    pixels, names = _read(members)
     places = _places(members, names)
     classes, y = np.unique([label for _, label in places], return_inverse=True)
     test = np.array([part == "test" for part, _ in places])

@@ -31,10 +31,11 @@ class Raw:
     layout: str | None = None
 
 
-def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both parts [N, height, width, channels] as float32, by the mean and deviation of each channel of `train`."""
+def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Both parts [N, height, width, channels] as float32, by the mean and deviation of each channel of `train`, and
+    these, float32 [channels]."""
     axes = tuple(range(train.ndim - 1))
     mean = train.mean(axis=axes, dtype=np.float64).astype(np.float32)
     deviation = (train.std(axis=axes, dtype=np.float64) + 1e-6).astype(np.float32)
     a, b = ((part.astype(np.float32) - mean) / deviation for part in (train, test))
-    return a, b
+    return a, b, (mean, deviation)

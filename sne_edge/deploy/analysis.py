@@ -12,7 +12,7 @@ import numpy as np
 from ..codegen.context import describe
 from ..codegen.graph import describe_population
 from ..codegen.graph_layout import GraphLayout, ProjectionPlan, target_width
-from ..codegen.layout import state_layout
+from ..codegen.layout import state_layout, streams
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import Graph, Leak, Population
 from ..ir.layers import Layer, SynapticLayer
@@ -97,7 +97,7 @@ def analyze(ensemble: QuantEnsemble) -> ModelReport:
         input_bytes=ensemble.encoder.input_bytes,
         state_bytes=layout.bytes,
         lower_bound=layout.lower_bound,
-        stream_bytes=layout.stream_bytes if ensemble.encoder.kind == "events" else 0,
+        stream_bytes=layout.stream_bytes if streams(ensemble) else 0,
         table_bytes=sum(report.flash_bytes for report in reports)
         + (0 if ensemble.routes is None else ensemble.routes.nbytes),
         policy=ensemble.policy.kind,
@@ -169,7 +169,8 @@ def neuron_text(layer: Layer) -> str:
     neuron = layer.neuron
     decay = {"none": "", "shift": f", decay 1-2^-{neuron.decay.value}", "q15": f", decay {neuron.decay.beta:.4f}"}
     reset = "" if neuron.kind == "li" else f", reset {neuron.reset}{' (delayed)' if neuron.reset_delay else ''}"
-    return neuron.kind + decay[neuron.decay.kind] + reset
+    window = f", window {neuron.window}" if isinstance(neuron.window, int) else ""
+    return neuron.kind + decay[neuron.decay.kind] + reset + window
 
 
 def _parameters(layer: Layer) -> int:

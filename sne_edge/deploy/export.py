@@ -171,7 +171,7 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
         "headers": headers,
         "input_bytes": ensemble.encoder.input_bytes,
         "state_bytes": model["state"].bytes,
-        "stream_bytes": model["state"].stream_bytes if ensemble.encoder.kind == "events" else 0,
+        "stream_bytes": model["state"].stream_bytes if model["streams"] else 0,
         "weight_bytes": weight_bytes,
         "vector_bytes": sum(
             array.nbytes for array in (ensemble.vectors.inputs, ensemble.vectors.logits, ensemble.vectors.spikes)

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import ActivationPolicy, check_fits
+from ..ir.rejection import NONE
 from ..ir.student import states
 from ..resources import RUNTIME
 from .library import open_library
@@ -45,7 +46,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Batch:
-    """Results of N samples; fields as in sne_result.
+    """Results of N samples; fields as in sne_result, a rejected input's label being -1.
 
     logits int32 [N, classes]; spikes uint32 [N, spike layers]; states uint8 [N, state bytes] or None;
     all others int64 [N].
@@ -125,6 +126,12 @@ class HostModel:
             batches = list(pool.map(lambda part: self._run(part, policy, states), parts))
         return _concatenate(batches)
 
+    def values(self, batch: Batch) -> np.ndarray:
+        """Of a regression, the outputs as numbers in their own units, float64 [N, outputs]; else logits as those of the
+        network."""
+        values: np.ndarray = batch.logits * self.ensemble.logit_scale
+        return values
+
     def membranes(self, batch: Batch) -> list[np.ndarray]:
         """Membranes of every layer of `layers` after each sample, int64 [N, neurons]; those of a student that did not
         run are left from before. Needs a traced model."""
@@ -157,6 +164,7 @@ class HostModel:
             raise SneError(f"the host build failed with status {status}", "this is a bug in sne-edge; please report it")
         fields = results.view(_RESULT)
         columns = {name: fields[name].astype(np.int64) for name in Batch.__dataclass_fields__ if name in _FIELDS}
+        columns["label"][columns["label"] == 2**32 - 1] = NONE
         return Batch(**columns, logits=logits, spikes=spikes, states=kept)
 
     def _policy(self, policy: ActivationPolicy | None) -> tuple[Any, Any]:

@@ -26,7 +26,7 @@ from ..quantize.graph import assemble_graph
 from . import witness
 from .from_nir import Reading, read_nir
 from .inputs import beyond, make_encoder
-from .judge import FAIL_BELOW, WARN_BELOW, array_of, judge, known_labels
+from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_task, judge, judge_values, known_labels, known_values
 from .trace import Traced, trace
 
 BATCH = 64
@@ -59,6 +59,7 @@ def quantize_traced(
     decode: str | None = None,
     scale: float | None = None,
     input_range: str = "max",
+    task: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
 ) -> QuantEnsemble:
@@ -79,7 +80,7 @@ def quantize_traced(
     timed = kind in ("events", "frames", "rate")
     read, axis = _follow(network, samples, kind, timesteps, decoder(decode))
     maps = as_maps(samples, read.graph.input_shape, kind in ("events", "frames"))
-    made, inputs = _quantized(read.graph, name, maps, encoder or kind, timesteps, scale, classes, input_range)
+    made, inputs = _quantized(read.graph, name, maps, encoder or kind, timesteps, scale, classes, input_range, task)
 
     def asked(rows: slice) -> Tensor:
         """The network's own answer, to what it was trained with: of rates, to their spikes."""
@@ -111,7 +112,7 @@ def quantize_nir(
     own          the network in the framework that wrote it, from a batch of these samples to logits [n, classes]: the
                  witness; by default the file's equations in double precision
 
-    `rest`: labels, classes, scale, input_range, warn_below, fail_below, as for `torch.quantize_network`.
+    `rest`: labels, classes, scale, input_range, task, warn_below, fail_below, as for `torch.quantize_network`.
     """
     graph = read_nir(file, reading or Reading())
     kind = encoder.kind if isinstance(encoder, Encoder) else encoder or "direct"
@@ -140,11 +141,12 @@ def _from_graph(
     classes: tuple[str, ...] | None = None,
     scale: float | None = None,
     input_range: str = "max",
+    task: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
 ) -> QuantEnsemble:
     """Of maps in the package's order; `own` answers for rows of the samples, by default the graph does."""
-    made, inputs = _quantized(graph, name, maps, encoder, timesteps, scale, classes, input_range)
+    made, inputs = _quantized(graph, name, maps, encoder, timesteps, scale, classes, input_range, task)
     kind = made.encoder.kind
 
     def simulated(rows: slice) -> Tensor:
@@ -226,6 +228,7 @@ def _quantized(
     scale: float | None,
     classes: tuple[str, ...] | None,
     input_range: str,
+    task: str | None,
 ) -> tuple[QuantEnsemble, np.ndarray]:
     """The integers, and samples [N, (timesteps,) height, width, channels] as device bytes."""
     if not isinstance(encoder, Encoder):
@@ -234,7 +237,8 @@ def _quantized(
         )
     if encoder.timesteps != timesteps or (encoder.kind in ("events", "frames") and maps.shape[1] != timesteps):
         raise SneError(f"{timesteps} timesteps are asked for, but the input has others", "give the same number")
-    return assemble_graph(graph, name, encoder, classes), encoder.encode(maps)
+    made = assemble_graph(graph, name, encoder, classes, regression=check_task(task))
+    return made, encoder.encode(maps)
 
 
 def as_maps(samples: np.ndarray, shape: Shape, timed: bool) -> np.ndarray:
@@ -267,10 +271,16 @@ def _measured(
         for start in range(0, len(samples), BATCH):
             yield asked(slice(start, start + BATCH)).double().numpy()
 
-    known = known_labels(labels, len(samples), len(made.classes))
-    found = witness.compare(made, inputs, np.concatenate(list(answers())), known)
-    clipped = beyond(made.encoder, samples)
-    judge(found, made.encoder, clipped, float(np.abs(samples).max()), known, len(samples), warn_below, fail_below)
+    clipped, largest = beyond(made.encoder, samples), float(np.abs(samples).max())
+    own, known = np.concatenate(list(answers())), None
+    found: witness.Comparison | witness.Values
+    if made.regression:
+        found = witness.compare_values(made, inputs, own, known_values(labels, len(samples), len(made.classes)))
+        judge_values(found, made.encoder, clipped, largest, len(samples), warn_below, fail_below)
+    else:
+        known = known_labels(labels, len(samples), len(made.classes))
+        found = witness.compare(made, inputs, own, known)
+        judge(found, made.encoder, clipped, largest, known, len(samples), warn_below, fail_below)
     provenance = found.record() | {"source": origin, "samples": len(samples), "clipped": sum(clipped)}
     made = msgspec.structs.replace(made, provenance=provenance)
     engine = ReferenceEngine(made)

@@ -73,7 +73,8 @@ def make_encoder(
 
     `shape` (height, width, channels): by default the samples', in `layout`, by default the usual one of their shape.
     `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`,
-    `frames`), or at which inputs are probabilities 0..1 (`rate`).
+    `frames`), 1 where frames are whole numbers that int8 holds, counts of events say, or at which inputs are
+    probabilities 0..1 (`rate`).
     `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
     beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
     and rounding of all but glitches make the smallest mean squared error.
@@ -84,11 +85,11 @@ def make_encoder(
         raise SneError(f"there is no encoder {kind!r}", f"an encoder is one of: {', '.join(KINDS)}")
     x = np.asarray(x)
     if shape is None:
-        if layout is None and kind in ("events", "frames") and x.ndim != 3:
-            raise SneError(
-                f"the shape of an input of {kind} is not known", "give its (height, width, channels) or its layout"
-            )
-        layout = layout or ("NTL" if kind in ("events", "frames") else usual_layout("the samples", x.shape))
+        timed = kind in ("events", "frames")
+        if layout is None and timed and x.ndim != 3:
+            what = "an event input" if kind == "events" else "frames"
+            raise SneError(f"the shape of {what} is not known", "give its (height, width, channels) or its layout")
+        layout = layout or ("NTL" if timed else usual_layout("the samples", x.shape))
         shape = to_samples(x, layout).shape[-3:]
     if len(shape) != 3:
         raise SneError(f"the input's shape is {shape}", "give (height, width, channels); 1-D data has height 1")
@@ -107,6 +108,8 @@ def make_encoder(
                 "having a probability of q / 128",
             )
         scale = RATE_SCALE
+    elif scale is None and kind == "frames" and not offset and _whole(x):
+        scale = 1.0
     elif scale is None:
         scale = _range(np.abs(x - offset), input_range) / 127 or 1.0
     try:
@@ -140,6 +143,11 @@ def _range(magnitudes: np.ndarray, input_range: str) -> float:
         error = float(((np.minimum(np.rint(magnitudes / step), 127) * step - magnitudes) ** 2).mean())
         best, least = (most, error) if error < least else (best, least)
     return float(best)
+
+
+def _whole(x: np.ndarray) -> bool:
+    """Are these whole numbers that an int8 holds?"""
+    return bool((np.rint(x) == x).all() and x.min() >= -128 and x.max() <= 127)
 
 
 def _largest(magnitudes: np.ndarray) -> float:

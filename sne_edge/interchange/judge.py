@@ -50,6 +50,26 @@ def known_labels(labels: Any, count: int, classes: int) -> np.ndarray | None:
     return array.astype(np.int64)
 
 
+def known_values(values: Any, count: int, outputs: int) -> np.ndarray | None:
+    """A user's true values as float64 [count, outputs], or None; `SneError` where they are no numbers of that shape."""
+    if values is None:
+        return None
+    array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+    if array.shape not in ((count, outputs), *([(count,)] if outputs == 1 else [])) or array.dtype.kind not in "fiub":
+        raise SneError(
+            f"true values are {array.dtype}{list(array.shape)}, for {count} samples of {outputs} outputs",
+            f"give numbers [{count}, {outputs}], one for each output of each sample",
+        )
+    return array.astype(np.float64).reshape(count, outputs)
+
+
+def check_task(task: str | None) -> bool:
+    """Whether outputs are numbers; `SneError` for a task that there is not."""
+    if task not in (None, "classification", "regression"):
+        raise SneError(f"there is no task {task!r}", "give classification or regression")
+    return task == "regression"
+
+
 def judge(
     found: witness.Comparison,
     encoder: Encoder,
@@ -61,17 +81,7 @@ def judge(
     fail_below: float,
 ) -> None:
     """Warnings of all that a user should know, and an error where the integers are not the network."""
-    below, above = clipped
-    if encoder.kind == "rate" and below:
-        _warn(f"{below:.2%} of the values are negative as rates, and never spike; shift or scale the samples")
-        below = 0.0
-    if below + above:
-        _warn(
-            f"{below + above:.2%} of the values are beyond what the input holds and are clipped: the largest magnitude "
-            f"is {largest:.4g}, a step of int8 {encoder.scale:.4g}; a scale of your own changes that"
-        )
-    for layer, share in found.saturated.items():
-        _warn(f"{share:.2%} of the membranes of {layer} are at their clamp: they hold less than the network's")
+    _tell_input(encoder, clipped, largest, found.saturated)
     if labels is not None and found.accuracy is not None:
         chance = float(np.bincount(labels).max()) / count
         if found.accuracy <= 1.2 * chance and len(np.unique(labels)) > 1:
@@ -87,6 +97,44 @@ def judge(
         )
     if found.agreement < warn_below:
         _warn(f"the integers label {found.agreement:.2%} of {count} samples like the network itself")
+
+
+def judge_values(
+    found: witness.Values,
+    encoder: Encoder,
+    clipped: tuple[float, float],
+    largest: float,
+    count: int,
+    warn_below: float,
+    fail_below: float,
+) -> None:
+    """The same of outputs that are numbers, by R squared."""
+    _tell_input(encoder, clipped, largest, found.saturated)
+    told = (
+        f"on {count} samples the integers' outputs are those of the network itself by an R squared of {found.fit:.4f}, "
+        f"with an error of up to {found.largest:.4g} where they span {found.span:.4g}"
+    )
+    if found.fit < fail_below:
+        raise SneError(
+            f"{told}: less than {fail_below:.2f}",
+            "check the samples' layout and scale; fail_below=0 (--fail-below 0) makes the model all the same",
+        )
+    if found.fit < warn_below:
+        _warn(told)
+
+
+def _tell_input(encoder: Encoder, clipped: tuple[float, float], largest: float, saturated: dict[str, float]) -> None:
+    below, above = clipped
+    if encoder.kind == "rate" and below:
+        _warn(f"{below:.2%} of the values are negative as rates, and never spike; shift or scale the samples")
+        below = 0.0
+    if below + above:
+        _warn(
+            f"{below + above:.2%} of the values are beyond what the input holds and are clipped: the largest magnitude "
+            f"is {largest:.4g}, a step of int8 {encoder.scale:.4g}; a scale of your own changes that"
+        )
+    for layer, share in saturated.items():
+        _warn(f"{share:.2%} of the membranes of {layer} are at their clamp: they hold less than the network's")
 
 
 def _warn(text: str) -> None:

@@ -26,6 +26,7 @@ from ..ir.encoder import Shape
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import INPUT, Alpha, Graph, Leak, Projection
 from ..ir.layers import MaxPool, Pair
+from .outgoing import check_outgoing
 
 MISREAD = "which nir's own check of types misreads: read it with nir.read(FILE, type_check=False)"
 
@@ -44,6 +45,7 @@ def to_nir(ensemble: QuantEnsemble, part: str | None = None, dt: float = 1e-3) -
 
     Raises `SneError` on what NIR cannot hold, naming the population.
     """
+    check_outgoing(ensemble, "NIR")
     nir = _library()
     if not 0 < dt < 1e6:
         raise SneError(f"a timestep of {dt} seconds is none", "give --dt in seconds, such as 1e-3")

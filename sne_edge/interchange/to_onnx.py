@@ -36,6 +36,7 @@ from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import NEVER, ActivationPolicy, check_fits, format_policy
 from .onnx_nodes import Dims, Nodes
 from .onnx_student import ZERO, Map, Student, Timestep, dims_of
+from .outgoing import check_outgoing
 
 MOST_DRAWS = 2**28  # bytes of a rate input's table
 
@@ -56,6 +57,7 @@ def to_onnx(
 
     Raises `SneError` for an unknown part, a policy that does not fit, and a model that one file cannot hold.
     """
+    check_outgoing(ensemble, "ONNX")
     kind, _, number = part.partition(":")
     if kind == "whole" and not number:
         return _whole(ensemble, policy or ensemble.policy, encoded)

@@ -25,7 +25,7 @@ from ..quantize.quantize import assemble
 from . import witness
 from .graphs import quantize_traced
 from .inputs import beyond, fit_to, layout_for, make_encoder, network_input
-from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, judge, known_labels
+from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, check_task, judge, known_labels
 from .modules import is_plain_chain, modules, permanent_copy
 
 BATCH = 256
@@ -46,6 +46,7 @@ def quantize_network(
     offset: float = 0.0,
     input_range: str = "max",
     decode: str | None = None,
+    task: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
 ) -> QuantEnsemble:
@@ -62,7 +63,8 @@ def quantize_network(
                  itself is run on them: give typical ones that were not trained on.
     labels       int [N], for the accuracies in the provenance and the golden vectors
     encoder      `direct`, the default: the same input at every timestep; `rate`: inputs are a spike's probability in
-                 each timestep; `events`; `frames`, values that change, which makes a graph; or an `Encoder`
+                 each timestep; `events`; `frames`: values, or counts of events, that change at every timestep, as a
+                 graph; or an `Encoder`
     classes      names, default "0", "1", ...
     bits         of weights, 8 or 4: one number for the layers between the first and the readout, which keep 8 (as
                  depthwise convolutions do), or one for each layer with weights, the readout last. A direct input's
@@ -72,6 +74,9 @@ def quantize_network(
     scale        of one step of the int8 input, and its `offset`: q = (x - offset) / scale; see `inputs.make_encoder`
     input_range  what sets the scale where none is given: `max`, `percentile` or `mse`, likewise
     decode       of a graph: what becomes of its outputs, a name in `graphs.DECODERS`
+    task         `classification`, the default; `regression`: the outputs, one or more, are numbers, logits times
+                 `logit_scale` (`HostModel.values`). Then labels, float [N, outputs], are true values, the network is
+                 read as a graph, and R squared for its own outputs stands for the agreement below
     warn_below   share of the samples that the integers must label like the network, run by its own code on the samples
                  themselves (of rates and events: on their spikes); a `SneWarning` below it, below `fail_below` an error
 
@@ -82,10 +87,11 @@ def quantize_network(
     """
     check_shares(warn_below, fail_below)
     frames = (encoder.kind if isinstance(encoder, Encoder) else encoder) == "frames"
-    if not is_plain_chain(network) or frames:
+    if check_task(task) or frames or not is_plain_chain(network):
         return quantize_traced(
             network, name, calibration, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
-            decode=decode, scale=scale, input_range=input_range, warn_below=warn_below, fail_below=fail_below,
+            decode=decode, scale=scale, input_range=input_range, task=task, warn_below=warn_below,
+            fail_below=fail_below,
         )  # fmt: skip
     own = permanent_copy(network)
     read = modules(own)

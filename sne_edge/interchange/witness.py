@@ -50,6 +50,35 @@ class Comparison:
         }
 
 
+@dataclass(frozen=True)
+class Values:
+    """A network whose outputs are numbers, and its integers, on N samples.
+
+    fit       R squared of the integers' outputs for the network's own, of the output where it is lowest: 1 is the same
+    largest   difference of any output, and the `span` of the network's, both in the outputs' own units
+    float_fit, integer_fit   R squared for the true values; None where these are not known
+    saturated as `Comparison` has it
+    """
+
+    fit: float
+    largest: float
+    span: float
+    float_fit: float | None
+    integer_fit: float | None
+    saturated: dict[str, float]
+
+    def record(self) -> dict[str, Any]:
+        """As a model's provenance holds it."""
+        known = self.float_fit is not None
+        return {
+            "fit": self.fit,
+            "largest_error": self.largest,
+            "span": self.span,
+            "r_squared": {"float": self.float_fit, "integer": self.integer_fit} if known else None,
+            "saturated": self.saturated,
+        }
+
+
 def outputs(network: nn.Module, parts: Iterable[Tensor], timesteps: int | None) -> np.ndarray:
     """Outputs of a network, averaged over time, float64 [N, classes].
 
@@ -82,6 +111,43 @@ def compare(
     made: QuantEnsemble, inputs: np.ndarray, expected: np.ndarray, labels: np.ndarray | None = None
 ) -> Comparison:
     """An ensemble of one student, on inputs uint8 [N, input_bytes], against what the network says, [N, classes]."""
+    logits, saturated = _answers(made, inputs)
+    label, own = decide(logits)[0], expected.argmax(axis=1)
+    return Comparison(
+        agreement=float((label == own).mean()),
+        accuracy=None if labels is None else float((own == labels).mean()),
+        integers=None if labels is None else float((label == labels).mean()),
+        correlation=correlation(logits.astype(np.float64), expected),
+        saturated=saturated,
+    )
+
+
+def compare_values(
+    made: QuantEnsemble, inputs: np.ndarray, expected: np.ndarray, targets: np.ndarray | None = None
+) -> Values:
+    """The same of outputs that are numbers; `targets`: the true values, float [N, outputs], or None."""
+    logits, saturated = _answers(made, inputs)
+    values = logits * made.logit_scale
+    return Values(
+        fit=r_squared(values, expected),
+        largest=float(np.abs(values - expected).max()),
+        span=float(np.ptp(expected)),
+        float_fit=None if targets is None else r_squared(expected, targets),
+        integer_fit=None if targets is None else r_squared(values, targets),
+        saturated=saturated,
+    )
+
+
+def r_squared(values: np.ndarray, targets: np.ndarray) -> float:
+    """1 less the squared error over the targets' squared deviation from their mean, of the output [N, outputs] where it
+    is lowest; of targets that are all the same 1 where they are met, else 0."""
+    error = ((values - targets) ** 2).sum(axis=0)
+    spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+    return float(np.where(spread > 0, 1 - error / np.where(spread > 0, spread, 1), error == 0).min())
+
+
+def _answers(made: QuantEnsemble, inputs: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    """Logits int64 [N, classes], and the share of membranes at their clamp by layer that has one."""
     student = made.students[0]
     if isinstance(student.graph, Graph):
         neurons = {
@@ -105,14 +171,7 @@ def compare(
             seen[index] += membranes.numel()
 
     logits = run_student(made, 0, inputs, watch=watch).part + made.bias.astype(np.int64)
-    label, own = decide(logits)[0], expected.argmax(axis=1)
-    return Comparison(
-        agreement=float((label == own).mean()),
-        accuracy=None if labels is None else float((own == labels).mean()),
-        integers=None if labels is None else float((label == labels).mean()),
-        correlation=correlation(logits.astype(np.float64), expected),
-        saturated={neurons[i][0]: at[i] / seen[i] for i in held if at[i]},
-    )
+    return logits, {neurons[i][0]: at[i] / seen[i] for i in held if at[i]}
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

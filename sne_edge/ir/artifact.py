@@ -24,7 +24,7 @@ FORMAT = "sne-edge ensemble"
 # 1.1 adds front ends and routes, 1.2 weights of 4 bits, 1.3 early stops, 1.4 shifted currents; a reader refuses newer
 # major versions, not newer minor ones
 VERSION = (1, 4)
-GRAPH_VERSION = (2, 0)  # of a file in which a student is a graph; chains go on as they are
+GRAPH_VERSION = (2, 0)  # of a file with what no reader of 1.x may pass over: `_version`; others go on as they are
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -159,8 +159,12 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def _version(content: Any) -> tuple[int, int]:
-    """The version of the format that holds an ensemble's content."""
-    return GRAPH_VERSION if any("graph" in student for student in content["students"]) else VERSION
+    """The version of the format that holds an ensemble's content: a graph, a window, a rejection and a regression are
+    of 2.0."""
+    students = content["students"]
+    window = any("window" in layer.get("neuron", {}) for student in students for layer in student["layers"])
+    graph = any("graph" in student for student in students)
+    return GRAPH_VERSION if graph or window or content.keys() & {"rejection", "task"} else VERSION
 
 
 def _digest(content: Any, tensors: dict[str, np.ndarray]) -> str:

@@ -71,6 +71,11 @@ class Encoder(msgspec.Struct, frozen=True):
         """Does an input hold values that weights are multiplied by, and no spikes?"""
         return self.kind in ("direct", "frames")
 
+    @property
+    def streams(self) -> bool:
+        """May inputs come timestep by timestep, without an end?"""
+        return self.kind in ("events", "frames")
+
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Samples to device bytes, uint8 [N, input_bytes].
 
@@ -94,7 +99,8 @@ class Encoder(msgspec.Struct, frozen=True):
         if self.kind == "events":
             if not np.isin(x, (0, 1)).all():
                 raise SneError(
-                    "the input raster holds values other than 0 and 1", "give one 0 or 1 per input and timestep"
+                    "the input raster holds values other than 0 and 1",
+                    "give one 0 or 1 per input and timestep; counts of events are for encoder='frames'",
                 )
             bits = np.packbits(x.astype(np.uint8), axis=2, bitorder="little")
             padding = self.row_bytes - bits.shape[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -17,10 +17,11 @@ from .frontend import LogMel
 from .graph import Graph
 from .graph_proof import check_graph, kept_graph_bytes
 from .layers import Depthwise, Linear, MaxPool, SynapticLayer, rounding, size
-from .limits import MAX_MEMBRANE_BYTES, MAX_PROOF, check_limits, kept_bytes
+from .limits import MAX_MEMBRANE_BYTES, MAX_PROOF, check_limits, kept_bytes, remembered
 from .neuron import INT32
 from .policy import ActivationPolicy, check_policy, pair_row
 from .proof import direct_current, multiplicities, prove_layer, worst_ops
+from .rejection import Rejection
 from .student import QuantStudent, firing_layers
 from .vectors import Vectors
 
@@ -65,6 +66,9 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     provenance   free JSON: teacher, data, seeds, measured accuracies
     frontend     what makes inputs of audio; unset where inputs come from elsewhere
     audio        int16 [A, samples]: recordings of which the first A golden inputs were made
+    rejection    which inputs are none of the classes; unset where every input gets a label
+    task         `regression`: the classes are outputs, and logits times `logit_scale` their values; labels and margins
+                 mean nothing. Unset: a label
     """
 
     name: str
@@ -80,12 +84,19 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
     frontend: LogMel | msgspec.UnsetType = msgspec.UNSET  # unset fields leave no trace in a file or fingerprint
     audio: np.ndarray | msgspec.UnsetType = msgspec.UNSET
     routes: np.ndarray | None = None
+    rejection: Rejection | msgspec.UnsetType = msgspec.UNSET
+    task: Literal["regression"] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         check_name(self.name)
         check(1 <= len(self.students) <= MAX_STUDENTS, f"{len(self.students)} students are not in 1..{MAX_STUDENTS}")
         count = len(self.classes)
-        check(2 <= count <= 1024, f"{count} classes are not in 2..1024")
+        least = 1 if self.regression else 2
+        check(least <= count <= 1024, f"{count} classes are not in {least}..1024")
+        check(
+            not self.regression or (self.rejection is msgspec.UNSET and self.policy.kind in ("all", "first", "mask")),
+            "outputs that are numbers have no margin: no cascade and no rejection",
+        )
         check_array("bias", self.bias, np.int32, (count,))
         check(
             sorted(self.order) == list(range(len(self.students))),
@@ -124,6 +135,8 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             not self.policy.early or all(len(s.layers) > 1 or isinstance(s.graph, Graph) for s in self.students),
             f"policy {self.policy.kind}: a student of a readout alone cannot end early",
         )
+        cut = any(0 < remembered(s.readout) < self.encoder.timesteps for s in self.students if s.layers)
+        check(not (self.policy.early and cut), "a chain whose window is shorter than an inference has no early stops")
         self._check_vectors()
         self._check_frontend()
 
@@ -209,6 +222,11 @@ class QuantEnsemble(msgspec.Struct, frozen=True, eq=False, dict=True):
             check(
                 np.array_equal(made, self.vectors.inputs[:count]), "the audio does not make the golden vectors' inputs"
             )
+
+    @property
+    def regression(self) -> bool:
+        """Are the outputs numbers, and no classes?"""
+        return self.task == "regression"
 
     @cached_property
     def spike_layers(self) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ import numpy as np
 from .checks import check, check_array
 from .encoder import Shape
 from .layers import AvgPool, Conv, Depthwise, Linear, MaxPool, Pair, check_shapes, size, window_out
-from .neuron import INT32, Bound, Decay, Neuron
+from .neuron import INT32, Bound, Decay, Neuron, check_window_of
 
 INPUT = -1  # the input, as a projection's source
 MAX_DELAY = 1024
@@ -310,8 +310,9 @@ class Decoder(msgspec.Struct, frozen=True):
     membrane   final: v after the last timestep; highest: the largest v; mean: total = leak(total) + v, the sum
     first      timesteps of the model less those before the first spike; 0 where there is none: the earlier, the more
 
-    `v` as `Cell` leaves it; totals are 0 at first. Sums may have a `leak` and a `clamp`, as a membrane has; a stream
-    without end needs one of them. `bound`: the proven range. Of equal logits the lowest class wins.
+    `v` as `Cell` leaves it; totals are 0 at first. Sums may have a `leak` and a `clamp`, as a membrane has, or a
+    `window`: the total is the sum over the last `window` timesteps. A stream without end needs one of the three.
+    `bound`: the proven range. Of equal logits the lowest class wins.
     """
 
     kind: Literal["current", "count", "membrane", "first"] = "current"
@@ -319,8 +320,10 @@ class Decoder(msgspec.Struct, frozen=True):
     leak: Decay = Decay()
     clamp: tuple[int, int] | None = None
     bound: Bound = Bound(0, 0)
+    window: int | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
+        check_window_of(self.window, self.sums and self.leak.kind == "none" and self.clamp is None)
         check(self.take == "final" or self.kind == "membrane", f"a decoder {self.kind} takes no {self.take}")
         check(
             self.sums or (self.leak.kind == "none" and self.clamp is None),

@@ -75,10 +75,10 @@ def arriving(population: Population, encoder: Encoder) -> Arriving:
 def prove_population(population: Population, encoder: Encoder, *, buffered: bool = False) -> Proof:
     """Bound a population's states by interval arithmetic, whatever the input.
 
-    The stored bounds are not looked at. A current that fits in no 32 bits leaves the membrane unproven. Raw events may
-    come as a stream without end; `buffered`: over the encoder's timesteps alone, as one raster has.
+    The stored bounds are not looked at. A current that fits in no 32 bits leaves the membrane unproven. Raw events and
+    frames may come as a stream without end; `buffered`: over the encoder's timesteps alone, as one raster has.
     """
-    steps = None if encoder.kind == "events" and not buffered else encoder.timesteps
+    steps = None if encoder.streams and not buffered else encoder.timesteps
     given, neuron = arriving(population, encoder), population.neuron
     threshold = None
     if isinstance(population.threshold, np.ndarray):
@@ -231,8 +231,8 @@ def _enclosed(neuron: Cell, given: Arriving, low: np.ndarray, high: np.ndarray) 
     return wide_low, wide_high
 
 
-def prove_decoder(decoder: Decoder, last: Population, encoder: Encoder) -> Bound | None:
-    """The range of a decoder's totals; None where they can grow without limit."""
+def prove_decoder(decoder: Decoder, last: Population, encoder: Encoder, *, buffered: bool = False) -> Bound | None:
+    """The range of a decoder's totals; None where they can grow without limit. `buffered`: see `prove_population`."""
     low, high = last.bound.low, last.bound.high
     if decoder.kind == "first":
         return Bound(0, encoder.timesteps)
@@ -240,10 +240,10 @@ def prove_decoder(decoder: Decoder, last: Population, encoder: Encoder) -> Bound
         return Bound(min(low, 0), max(high, 0))
     if decoder.kind == "count":
         low, high = 0, 1
-    neuron = Neuron("li", decoder.leak, reset="none", clamp=decoder.clamp)
+    neuron = Neuron("li", decoder.leak, reset="none", clamp=decoder.clamp, window=decoder.window)
     none = np.zeros(1, np.int64)
     negative, positive = np.array([min(low, 0)]), np.array([max(high, 0)])
-    steps = None if encoder.kind == "events" else encoder.timesteps
+    steps = None if encoder.streams and not buffered else encoder.timesteps
     return prove_bound(neuron, negative, positive, np.stack([none, none]), none, steps)
 
 
@@ -263,8 +263,23 @@ def proven(graph: Graph, encoder: Encoder) -> Graph:
     return Graph(tuple(populations), decoder)
 
 
+def endless(graph: Graph, encoder: Encoder) -> bool:
+    """Do a graph's stored bounds hold for a stream without end?"""
+    if not encoder.streams:
+        return False
+    for population in graph.populations:
+        proof = prove_population(population, encoder)
+        if (proof.membrane, *([proof.current] if proof.current is not None else [])) != population.bounds:
+            return False
+    return prove_decoder(graph.decoder, graph.populations[-1], encoder) == graph.decoder.bound
+
+
 def check_graph(graph: Graph, encoder: Encoder) -> None:
-    """Whether a graph fits its input, and its stored bounds are the proven ones; `ValueError` where not."""
+    """Whether a graph fits its input, and its stored bounds are the proven ones; `ValueError` where not.
+
+    Those of frames may hold for the encoder's timesteps alone; then there is no stream of them.
+    """
+    buffered = encoder.kind == "frames" and not endless(graph, encoder)
     for number, population in enumerate(graph.populations):
         for projection in population.projections:
             try:
@@ -281,14 +296,14 @@ def check_graph(graph: Graph, encoder: Encoder) -> None:
                 check(not projection.pools, f"{where}: an input's values are not pooled")
                 plain = not isinstance(projection.synapses, Depthwise) and projection.bits == 8
                 check(plain, f"{where}: an input's values are multiplied, by linear or conv weights of 8 bits")
-        proof = prove_population(population, encoder)
+        proof = prove_population(population, encoder, buffered=buffered)
         check(proof.membrane is not None, f"population {number}: its states can grow without limit; declare a clamp")
         bounds = tuple(bound for bound in (proof.membrane, proof.current) if bound is not None)
         check(
             bounds == population.bounds,
             f"population {number}: the stored bounds {population.bounds} are not the proven ones, {bounds}",
         )
-    bound = prove_decoder(graph.decoder, graph.populations[-1], encoder)
+    bound = prove_decoder(graph.decoder, graph.populations[-1], encoder, buffered=buffered)
     check(bound is not None, "the decoder's totals can grow without limit; declare a leak or a clamp")
     check(bound == graph.decoder.bound, f"the decoder's bound {graph.decoder.bound} is not the proven one, {bound}")
 
@@ -319,6 +334,8 @@ def kept_graph_bytes(graph: Graph) -> int:
         places = population.positions * padded(population.channels)
         total += places * (2 * population.current_width + 2 * population.width) // 8  # a constant current, too
         total += depths.get(number, 1) * (population.neurons // 8 + 4) * (1 + (population.neuron.reset == "doubled"))
+    if isinstance(graph.decoder.window, int):
+        total += 4 * graph.decoder.window * (graph.classes + 1)
     return total + depths.get(INPUT, 0) * (MAX_NEURONS // 8 + 4)
 
 

@@ -111,7 +111,7 @@ def encoder_layout(encoder: Encoder) -> LayoutFinder:
     """How to find the layout of samples for a model's encoder."""
 
     def find(name: str, shape: Sequence[int]) -> str:
-        raster = encoder.kind == "events"
+        raster = encoder.streams
         if len(shape) - raster == 2:
             return "NTL" if raster else "NL"
         wanted = f"inputs of shape {encoder.shape} (height, width, channels)"

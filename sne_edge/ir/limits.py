@@ -110,9 +110,14 @@ def check_layer(layer: Layer, pools: tuple[AvgPool, ...]) -> None:
 
 
 def kept_bytes(layers: Sequence[Layer]) -> int:
-    """The most that the membranes of all these layers can take where all are kept."""
+    """The most that the membranes of all these layers, and what a window remembers, can take where all are kept."""
     return sum(
-        layer.out_shape[0] * layer.out_shape[1] * padded(layer.channels) * layer.width // 8
+        layer.out_shape[0] * layer.out_shape[1] * padded(layer.channels) * layer.width // 8 * (1 + remembered(layer))
         for layer in layers
         if isinstance(layer, SynapticLayer)
     )
+
+
+def remembered(layer: SynapticLayer) -> int:
+    """Timesteps that a readout's window looks back; 0 where it has none."""
+    return layer.neuron.window if isinstance(layer.neuron.window, int) else 0

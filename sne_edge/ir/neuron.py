@@ -13,6 +13,7 @@ import numpy as np
 INT16 = (-(2**15), 2**15 - 1)
 INT32 = (-(2**31), 2**31 - 1)
 CLAMP_INT32 = (-(2**30), 2**30)  # what the quantiser declares where only a clamp bounds a membrane
+MAX_WINDOW = 65535  # timesteps
 
 
 class Decay(msgspec.Struct, frozen=True):
@@ -54,6 +55,14 @@ class Decay(msgspec.Struct, frozen=True):
         return np.full_like(v, -(2**62)), np.full_like(v, 2**62)
 
 
+def nearest_decay(beta: float) -> Decay:
+    """A shift where beta is 1 - 2^-k to float32's precision, none at 1, else the nearest q15."""
+    for k in range(1, 16):
+        if abs(beta - (1.0 - 2.0**-k)) < 1e-7:
+            return Decay("shift", k)
+    return Decay() if beta >= 1.0 - 2.0**-16 else Decay("q15", max(0, min(32767, round(beta * 32768))))
+
+
 class Neuron(msgspec.Struct, frozen=True):
     """One timestep, for input current I (bias and weights of the spikes that arrive):
 
@@ -66,6 +75,8 @@ class Neuron(msgspec.Struct, frozen=True):
     happens one step later, between decay and current (snnTorch's default order): v = decay(v) - s_prev * threshold + I.
     The state an engine keeps between timesteps is the *charged* membrane, decay(v) (- s * threshold) + bias:
     what the next timestep finds before any spike arrives. A fresh state is charged from v = 0.
+
+    An li neuron may have a `window` instead of a leak and a clamp: v is the sum of the last `window` timesteps' I.
     """
 
     kind: Literal["lif", "if", "li"]
@@ -73,8 +84,10 @@ class Neuron(msgspec.Struct, frozen=True):
     reset: Literal["subtract", "zero", "none"] = "subtract"
     reset_delay: bool = False
     clamp: tuple[int, int] | None = None
+    window: int | msgspec.UnsetType = msgspec.UNSET  # unset, it leaves no trace in a file or fingerprint
 
     def __post_init__(self) -> None:
+        check_window_of(self.window, self.kind == "li" and self.decay.kind == "none" and self.clamp is None)
         if (self.kind == "if" and self.decay.kind != "none") or (self.kind == "lif" and self.decay.kind == "none"):
             raise ValueError(
                 f"neuron {self.kind} cannot have decay {self.decay.kind}: an IF neuron has none, a LIF neuron one"
@@ -87,6 +100,15 @@ class Neuron(msgspec.Struct, frozen=True):
             raise ValueError("a delayed reset must be by subtraction")
         if self.clamp is not None and not (INT32[0] <= self.clamp[0] <= 0 <= self.clamp[1] <= INT32[1]):
             raise ValueError(f"clamp {self.clamp} must enclose 0 and fit in 32 bits")
+
+
+def check_window_of(window: int | msgspec.UnsetType, plain: bool) -> None:
+    """Raise `ValueError` for a window of no length, or one over anything but a plain sum."""
+    if isinstance(window, int):
+        if not plain:
+            raise ValueError("a window is over a plain sum: it goes with neither spikes nor a leak nor a clamp")
+        if not 1 <= window <= MAX_WINDOW:
+            raise ValueError(f"a window of {window} timesteps is not in 1..{MAX_WINDOW}")
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -115,10 +137,12 @@ def prove_bound(
 
     All arrays int64 [channels]. `negative` / `positive`: the sums of the negative / positive weights that
     spikes can bring in one timestep. `constant` (shape [2, channels]): range of the current that is there at
-    every timestep. `steps`: the timesteps of one inference, or None for a stream without end.
+    every timestep. `steps`: the timesteps of one inference, or None for a stream without end; a window's at most.
     The range grows timestep by timestep, and many in a row by the same: those are taken in one.
     Returns None where the membrane can grow without limit (declare a clamp).
     """
+    if isinstance(neuron.window, int):
+        steps = neuron.window if steps is None else min(steps, neuron.window)
     low, high = constant  # charged from v = 0
     if neuron.clamp is not None:
         bottom, top = (np.full_like(threshold, value) for value in neuron.clamp)

@@ -36,7 +36,9 @@ class Decisions:
 
 
 def decide(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Label (lowest index on a tie) and margin of each row of integer logits [..., classes]."""
+    """Label (lowest index on a tie) and margin of each row of integer logits [..., classes], 0 and 0 of one."""
+    if logits.shape[-1] == 1:
+        return np.zeros(logits.shape[:-1], np.int64), np.zeros(logits.shape[:-1], np.int64)
     top = np.partition(logits, -2, axis=-1)
     return logits.argmax(axis=-1), top[..., -1] - top[..., -2]
 

@@ -1,7 +1,7 @@
 """What the numbers of a network become as integers, known while it still learns.
 
 In: weights, biases and thresholds of torch layers. Out: the unit of a membrane, rounded weights with a gradient,
-the nearest integer leak, layers without batch norms.
+layers without batch norms.
 """
 
 from __future__ import annotations
@@ -14,19 +14,11 @@ from torch import Tensor, nn
 
 from ..errors import SneError
 from ..ir.limits import coarser
-from ..ir.neuron import Decay, Neuron, prove_bound
+from ..ir.neuron import Neuron, prove_bound
 from ..ir.proof import direct_current
 
 CLIPPED = (1.0, 0.93, 0.87, 0.81, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # shares of a channel's range to try with 4 bits
 CONSTANT_MAX = 2**14  # largest bias or threshold in units of its membrane: leaves 16-bit membranes possible
-
-
-def nearest_decay(beta: float) -> Decay:
-    """A shift where beta is 1 - 2^-k to float32's precision, none at 1, else the nearest q15."""
-    for k in range(1, 16):
-        if abs(beta - (1.0 - 2.0**-k)) < 1e-7:
-            return Decay("shift", k)
-    return Decay() if beta >= 1.0 - 2.0**-16 else Decay("q15", max(0, min(32767, round(beta * 32768))))
 
 
 def weight_limit(bits: int) -> int:

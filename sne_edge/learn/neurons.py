@@ -13,8 +13,7 @@ import torch
 from snntorch import surrogate
 from torch import Tensor, nn
 
-from ..ir.neuron import Decay
-from .integers import nearest_decay
+from ..ir.neuron import Decay, nearest_decay
 
 ALPHA = 2.0  # of the arctangent surrogate gradient (Fang et al. 2021, arXiv 2007.05785)
 

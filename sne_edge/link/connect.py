@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from ..codegen.layout import state_layout
+from ..codegen.layout import state_layout, streams
 from ..deploy.boards import resolve_board
 from ..deploy.build import Firmware, build_firmware, check_tools
 from ..deploy.export import export
@@ -101,7 +101,7 @@ def _check_serves(device: Device, ensemble: QuantEnsemble) -> None:
         "layers": len(states(ensemble.students)),
         "spike_layers": len(ensemble.spike_layers),
         "timesteps": ensemble.encoder.timesteps,
-        "stream": ensemble.encoder.kind == "events",
+        "stream": streams(ensemble),
         "routes": ensemble.routes is not None,
         "input_bytes": ensemble.encoder.input_bytes,
     }

@@ -16,6 +16,7 @@ import numpy as np
 from ..deploy.host import Layer
 from ..errors import SneError
 from ..ir.policy import ActivationPolicy
+from ..ir.rejection import NONE
 from ..ir.schedule import STOPS
 from .replies import (
     DIFFERENCES,
@@ -204,6 +205,21 @@ class Device:
         body = struct.pack(f"<{len(events)}H", *events)
         return self._computed("STEP", body, attempts=1)
 
+    def step_values(self, values: np.ndarray) -> RunResult:
+        """The same for frames: one timestep's values, int8 [inputs], at most `info().max_body` of them."""
+        values = np.asarray(values)
+        if values.dtype != np.int8 or values.shape != (self._info.inputs,):
+            raise SneError(
+                f"a frame is {values.dtype}{list(values.shape)}, not int8[{self._info.inputs}]",
+                "give the values of one timestep, encoded as the model's encoder does",
+            )
+        if len(values) > self._info.max_body:
+            raise SneError(
+                f"{len(values)} values do not fit in a request of {self._info.max_body}",
+                "build the firmware with a larger SNE_WIRE_MAX_BODY, or load all frames and run them",
+            )
+        return self._computed("STEP", values.tobytes(), attempts=1)
+
     def close(self) -> None:
         """Give the line back, and end the emulator if it is ours. May be called again."""
         self._transport.close()
@@ -228,7 +244,9 @@ class Device:
     def _result(self, answer: Decoded) -> RunResult:
         logits = [logit for (logit,) in answer.rows]
         logits += [logit for (logit,) in self._list("RESULT", b"", self._info.classes, first=len(logits))]
-        return RunResult(**answer.values | {"stop": STOPS[answer.values["stop"]]}, logits=tuple(logits))
+        label = answer.values["label"]
+        told = {"stop": STOPS[answer.values["stop"]], "label": label if label < self._info.classes else NONE}
+        return RunResult(**answer.values | told, logits=tuple(logits))
 
     def _list(
         self, command: str, body: bytes, count: int, reply: Reply | None = None, first: int = 0

@@ -60,7 +60,8 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One inference; fields as sne_result in sne.h. `active`: mask of students; `stop`: why no further one ran."""
+    """One inference; fields as sne_result in sne.h. `label`: -1 for none of the classes; `active`: mask of students;
+    `stop`: why no further one ran."""
 
     label: int
     margin: int
@@ -115,15 +116,19 @@ Limit = int | Callable[[DeviceInfo], int]
 
 @dataclass(frozen=True)
 class Field:
-    """One number, or raw bytes. `low` and `high`, both allowed: constants, or what INFO says; None: the type's own."""
+    """One number, or raw bytes. `low` and `high`, both allowed: constants, or what INFO says; None: the type's own.
+    `also`: one more that is allowed."""
 
     name: str
     type: str
     low: int | None = None
     high: Limit | None = None
+    also: int | None = None
 
     def check(self, value: Any, info: DeviceInfo | None) -> None:
         """Raise `ValueError` where a value is out of range."""
+        if value == self.also:
+            return
         if self.low is not None and value < self.low:
             raise ValueError(f"{self.name} {value}, below {self.low}")
         high = self.high if info is None or not callable(self.high) else self.high(info)
@@ -154,7 +159,7 @@ class Decoded:
 
 _RESULT = Reply(
     fields=(
-        Field("label", "u32", high=lambda info: info.classes - 1),
+        Field("label", "u32", high=lambda info: info.classes - 1, also=2**32 - 1),  # SNE_NONE
         Field("margin", "i32", low=0),
         Field("active", "u32", high=lambda info: 2**info.students - 1),
         Field("students_run", "u32", high=lambda info: info.students),
@@ -176,7 +181,7 @@ REPLIES: dict[str, Reply] = {
             Field("max_body", "u16", low=LEAST_BODY),
             Field("fingerprint", "8 bytes"),
             Field("inputs", "u16", low=1),
-            Field("classes", "u16", low=2, high=MAX_CLASSES),
+            Field("classes", "u16", low=1, high=MAX_CLASSES),
             Field("students", "u16", low=1, high=MAX_STUDENTS),
             Field("layers", "u16", low=1),
             Field("spike_layers", "u16"),

@@ -8,6 +8,7 @@ other way round, with narrower membranes and all else as it was.
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,6 +37,8 @@ from ..quantize.calibrate import (
 )
 from ..quantize.early import check_rule, exact_table, margin_table, with_table
 from ..quantize.narrow import narrowed
+from ..quantize.reject import choose, report, seen, thirds
+from ..quantize.streams import with_memory
 
 
 def recalibrate(
@@ -48,17 +51,32 @@ def recalibrate(
     early: str | None = None,
     other: bool = False,
     golden: tuple[np.ndarray, np.ndarray] | None = None,
+    window: int | None = None,
+    leak: float | None = None,
+    unknown: np.ndarray | None = None,
+    max_false_alarms: float = 0.05,
 ) -> tuple[QuantEnsemble, Promise]:
     """The ensemble with a policy chosen as `calibrate.choose_policy` says, and what it does to the validation samples.
 
     `early`: the rule by which students end early, one of `early.RULES`; `margin` keeps to `max_drop`, too.
-    `other`: the ensemble has seen none of this data, as `data.origin.check` takes it.
+    `other`: the ensemble has seen none of this data, as `data.origin.check` takes it. `window`, `leak`: readouts forget
+    from now on, as `quantize.streams.with_memory` has it. `unknown`: samples [N, ...] of none of the classes; two
+    thirds of them, and the validation samples, choose a rejection of at most `max_false_alarms`
+    (`quantize.reject.choose`), and the others, with the test samples, tell its limits. Without them a rejection of
+    before is left out.
     `golden`: inputs and labels of the golden vectors; by default those that there are.
     Raises `SneError` where the goal or the data do not fit the ensemble, samples held out may be ones that it was
     trained with, or no C compiler is installed.
     """
     check_goal(max_drop, target_ops, kind)
+    if ensemble.regression:
+        raise SneError(
+            f"{ensemble.name} computes numbers, not labels: there is no margin to calibrate", "use it as it is"
+        )
     origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
+    kept = ensemble.vectors
+    if window is not None or leak is not None:
+        ensemble = with_memory(ensemble, window=window, leak=leak)
     inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
     check_samples(ensemble, inputs, labels)
     steps = ensemble.policy.timesteps or ensemble.encoder.timesteps
@@ -77,27 +95,51 @@ def recalibrate(
         partial = [measure(bare, plain, inputs, t).parts for t in range(1, steps)]
         table = margin_table(made, work.parts, np.stack(partial, axis=2), labels, max_drop)
         made = with_table(made, table)
-    host = HostModel(made)
     if early is not None:
-        promised = _promise(host, inputs, labels, promised)
-    engine = HostEngine(host)
+        promised = _promise(HostModel(made), inputs, labels, promised)
+    rejected = None
+    if unknown is not None:
+        made, rejected = _with_rejection(made, dataset, unknown, max_false_alarms)
+    engine = HostEngine(HostModel(made))
     told = {
         "validation": figures(engine, made, inputs, labels),
         "test": figures(engine, made, made.encoder.encode(dataset.x_test), dataset.y_test),
     }
-    calibration = {
+    calibration: dict[str, Any] = {
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "samples": len(labels)},
         "policy": made.policy.kind,
         "early": early or "none",
         "goal": {"max_drop": max_drop} if target_ops is None else {"target_ops": target_ops},
         "promise": asdict(promised),
     }
+    if window is not None or leak is not None:
+        calibration["memory"] = {"leak": leak} if window is None else {"window": window}
+    if rejected is not None:
+        calibration["rejection"] = rejected
     provenance = ensemble.provenance | {"integer": told, "calibration": calibration}
-    chosen, known = (ensemble.vectors.inputs, ensemble.vectors.labels) if golden is None else golden
+    chosen, known = (kept.inputs, kept.labels) if golden is None else golden
     if len(chosen):
         vectors = golden_vectors(engine, chosen, known)
         made = msgspec.structs.replace(made, vectors=vectors, audio=ensemble.audio)
     return msgspec.structs.replace(made, provenance=provenance), promised
+
+
+def _with_rejection(
+    ensemble: QuantEnsemble, dataset: Dataset, unknown: np.ndarray, max_false_alarms: float
+) -> tuple[QuantEnsemble, dict[str, Any]]:
+    """The ensemble with a rejection for its own policy, and what that does to samples that did not choose it."""
+    engine = HostEngine(HostModel(ensemble))
+
+    def values(x: np.ndarray) -> dict[str, np.ndarray]:
+        return engine.run(ensemble.encoder.encode(x), None, None).values
+
+    strangers = seen(values(unknown))
+    forming, setting, judging = thirds(len(unknown))
+    rule = choose(seen(values(dataset.x_val)), strangers.picked(forming), strangers.picked(setting), max_false_alarms)
+    test = values(dataset.x_test)
+    told = report(rule, seen(test), test["label"] == dataset.y_test, strangers.picked(judging))
+    made = msgspec.structs.replace(ensemble, rejection=rule)
+    return made, told | {"asked": max_false_alarms, "chosen_on": len(forming) + len(setting)}
 
 
 def renew_narrow(ensemble: QuantEnsemble, dataset: Dataset, *, other: bool = False) -> QuantEnsemble:
@@ -139,6 +181,6 @@ def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: P
 
 
 def _bare(ensemble: QuantEnsemble) -> QuantEnsemble:
-    """Without golden vectors, which hold for the old policy, and the recordings that make their inputs."""
+    """Without golden vectors and rejection, which hold for the old policy, and the recordings of their inputs."""
     none = no_vectors(ensemble.encoder, len(ensemble.classes), ensemble.students)
-    return msgspec.structs.replace(ensemble, vectors=none, audio=msgspec.UNSET)
+    return msgspec.structs.replace(ensemble, vectors=none, audio=msgspec.UNSET, rejection=msgspec.UNSET)

@@ -19,9 +19,9 @@ from torch import nn
 from ..errors import SneError
 from ..ir.encoder import Encoder, Shape
 from ..ir.layers import AvgPool, Conv, Depthwise, Layer, Linear, MaxPool, Pair, SynapticLayer, size, window_out
-from ..ir.neuron import CLAMP_INT32, Bound, Neuron
+from ..ir.neuron import CLAMP_INT32, Bound, Neuron, nearest_decay
 from ..ir.proof import prove_layer
-from ..learn.integers import direct_unit, membrane_unit, nearest_decay, weight_limit
+from ..learn.integers import direct_unit, membrane_unit, weight_limit
 
 SUPPORTED = (
     "convolutions, Linear, AvgPool, MaxPool, Flatten, Dropout, Identity, a batch norm after weights, and snntorch.Leaky"

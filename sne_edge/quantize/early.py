@@ -94,7 +94,7 @@ def turn(student: QuantStudent) -> int:
     assert student.layers
     readout, most = student.readout, multiplicities(student.layers)[-1]
     if readout.neuron.decay.kind != "none" or readout.neuron.clamp is not None:
-        return NEVER
+        return NEVER  # a window, which early stops only meet where it holds a whole inference, forgets nothing in one
     gain = student.gain.astype(np.int64)
     weight, bias = gain[:, None] * readout.weight.astype(np.int64), gain * readout.bias.astype(np.int64)
     nearer = [most * (weight - weight[a]).clip(0).sum(axis=1) + bias - bias[a] for a in range(len(gain))]

@@ -21,13 +21,13 @@ from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import INPUT, Alpha, Cell, Decoder, Graph, Leak, Population, Projection
 from ..ir.graph_proof import prove_decoder, prove_population
 from ..ir.layers import AvgPool, MaxPool, Pair
-from ..ir.neuron import CLAMP_INT32, Bound
+from ..ir.neuron import CLAMP_INT32, Bound, nearest_decay
 from ..ir.policy import ActivationPolicy
 from ..ir.student import QuantStudent
 from ..ir.vectors import no_vectors
 from ..learn.graph import INPUT as FLOAT_INPUT
 from ..learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
-from ..learn.integers import membrane_unit, nearest_decay, weight_limit
+from ..learn.integers import membrane_unit, weight_limit
 from .calibrate import golden_vectors, measure, with_costs
 from .chain import CLAMPS_INT16, READOUT_LEAST, READOUT_MOST
 from .quantize import GAIN_MAX, REACH_MAX
@@ -65,14 +65,20 @@ def quantize_graph(
 
 
 def assemble_graph(
-    graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...] | None = None
+    graph: FloatGraph,
+    name: str,
+    encoder: Encoder,
+    classes: tuple[str, ...] | None = None,
+    *,
+    regression: bool = False,
 ) -> QuantEnsemble:
-    """The ensemble of `quantize_graph`, not measured: without costs, golden vectors and provenance."""
+    """The ensemble of `quantize_graph`, not measured: without costs, golden vectors and provenance. `regression`: its
+    outputs are numbers, one or more."""
     names = classes or tuple(str(c) for c in range(graph.classes))
     if len(names) != graph.classes:
         raise SneError(f"{len(names)} class names for {graph.classes} outputs", "give one name for each output")
     try:
-        return _ensemble(graph, name, encoder, names)
+        return _ensemble(graph, name, encoder, names, regression)
     except ValueError as error:
         raise SneError(
             f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
@@ -102,15 +108,27 @@ def integer_graph(graph: FloatGraph, encoder: Encoder) -> Graph:
             f"the network takes {graph.input_shape} (height, width, channels), but the input is {encoder.shape}",
             "give samples, or an encoder, of the network's shape",
         )
+    try:
+        return _integer_graph(graph, encoder, buffered=False)
+    except ValueError:
+        if encoder.kind != "frames":
+            raise
+    return _integer_graph(graph, encoder, buffered=True)  # frames that cannot come as a stream without end
+
+
+def _integer_graph(graph: FloatGraph, encoder: Encoder, *, buffered: bool) -> Graph:
     numbers = {FLOAT_INPUT: INPUT} | {p.name: n for n, p in enumerate(graph.populations)}
     populations = []
     for number, population in enumerate(graph.populations):
         last = number + 1 == len(graph.populations)
-        populations.append(_population(graph, population, encoder, numbers, last))
-    return Graph(tuple(populations), _decoder(graph.decoder, populations[-1], encoder))
+        made = _population(graph, population, encoder, numbers)
+        populations.append(_bounded(made, encoder, last, buffered))
+    return Graph(tuple(populations), _decoder(graph.decoder, populations[-1], encoder, buffered))
 
 
-def _ensemble(graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...]) -> QuantEnsemble:
+def _ensemble(
+    graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...], regression: bool
+) -> QuantEnsemble:
     made = integer_graph(graph, encoder)
     worth = _worth(made, encoder) * _gains(graph)
     bound = made.decoder.bound
@@ -128,6 +146,7 @@ def _ensemble(graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str
         logit_scale=scale,
         policy=ActivationPolicy("all"),
         vectors=no_vectors(encoder, len(classes), [student]),
+        task="regression" if regression else msgspec.UNSET,
     )
 
 
@@ -147,9 +166,8 @@ def _gains(graph: FloatGraph) -> np.ndarray:
     return np.broadcast_to(gains, last.shape).reshape(-1)
 
 
-def _population(
-    graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers: dict[str, int], last: bool
-) -> Population:
+def _population(graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers: dict[str, int]) -> Population:
+    """The population, its bounds not proven yet."""
     channels = p.shape[2]
     drafts = []
     for q in p.projections:
@@ -181,7 +199,7 @@ def _population(
         current_leak=msgspec.UNSET if p.alpha is None else leak_of(p.alpha, p.shape),
         alpha=alpha,
     )
-    made = Population(
+    return Population(
         name=p.name[:64],
         shape=p.shape,
         projections=projections,
@@ -194,7 +212,6 @@ def _population(
         else np.maximum(1, _whole(f"a threshold of {p.name}", threshold / unit)).astype(np.int32),
         current_bound=msgspec.UNSET if p.alpha is None else Bound(0, 0),
     )
-    return _bounded(made, encoder, last)
 
 
 class _Draft(msgspec.Struct, frozen=True, eq=False):
@@ -348,9 +365,10 @@ def _whole(what: str, values: np.ndarray) -> np.ndarray:
     return whole
 
 
-def _bounded(made: Population, encoder: Encoder, last: bool) -> Population:
+def _bounded(made: Population, encoder: Encoder, last: bool, buffered: bool) -> Population:
     """The population with its proven bounds, and with a clamp where weights alone give none that fits, or none at all:
-    as in chains, no clamp is met within the encoder's timesteps unless states of 32 bits need it."""
+    as in chains, no clamp is met within the encoder's timesteps unless states of 32 bits need it. `buffered`: bounds
+    for so many timesteps are enough."""
     readout = last and not made.neuron.spikes
     within = prove_population(made, encoder, buffered=True)
     if within.membrane is None:
@@ -365,7 +383,7 @@ def _bounded(made: Population, encoder: Encoder, last: bool) -> Population:
     for side in sides:
         clamp = None if side is None else (-side, side)
         held = msgspec.structs.replace(made, neuron=msgspec.structs.replace(made.neuron, clamp=clamp))
-        proof = prove_population(held, encoder)
+        proof = prove_population(held, encoder, buffered=buffered)
         if proof.membrane is None or (side is None and readout and reach > READOUT_MOST):
             continue
         if proof.membrane.width <= (16 if side in CLAMPS_INT16 else 32):
@@ -375,7 +393,7 @@ def _bounded(made: Population, encoder: Encoder, last: bool) -> Population:
     raise ValueError(f"the states of {made.name} cannot be kept in 32 bits: a stream's current without a leak?")
 
 
-def _decoder(decoder: FloatDecoder, last: Population, encoder: Encoder) -> Decoder:
+def _decoder(decoder: FloatDecoder, last: Population, encoder: Encoder, buffered: bool) -> Decoder:
     made = Decoder(decoder.kind, decoder.take if decoder.kind == "membrane" else "final")
     clamps: list[tuple[int, int] | None] = [None]
     if made.sums:
@@ -383,7 +401,7 @@ def _decoder(decoder: FloatDecoder, last: Population, encoder: Encoder) -> Decod
         clamps += [(-READOUT_MOST, READOUT_MOST)]
     for clamp in clamps:
         held = msgspec.structs.replace(made, clamp=clamp)
-        bound = prove_decoder(held, last, encoder)
+        bound = prove_decoder(held, last, encoder, buffered=buffered)
         if bound is not None and max(-bound.low, bound.high) <= SUMS_MOST:
             return msgspec.structs.replace(held, bound=bound)
     raise ValueError("the decoder's totals cannot be kept in 32 bits; take a leak, or fewer timesteps")

@@ -25,6 +25,7 @@ from ..ir.policy import ActivationPolicy
 from ..link.bench import bench
 from ..link.connect import connect
 from ..link.engine import DeviceEngine
+from ..quantize.reject import in_words
 from . import energy
 
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps3-an547")  # Cortex-M0, M3, M4, M55
@@ -268,9 +269,14 @@ def _limits(record: dict[str, Any]) -> list[str]:
     worst = sorted(record["by_class"].items(), key=lambda item: item[1])[:3]
     if worst:
         lines.append(f"- Least reliable classes: {', '.join(f'{name} ({share:.1%})' for name, share in worst)}.")
+    rejection = record["provenance"].get("calibration", {}).get("rejection")
+    if rejection is not None:
+        lines.append(f"- {in_words(rejection)}. Strangers of other kinds were not measured.")
     lines += [
-        "- It was trained on one data set and knows its classes alone: anything else gets one of their labels, too. A "
-        "margin is not a probability.",
+        "- A margin is not a probability."
+        if rejection is not None
+        else "- It was trained on one data set and knows its classes alone: anything else gets one of their labels, "
+        "too. A margin is not a probability.",
         "- Accuracy is that of the data set's test part, prepared as there. Noise and other sensors cost accuracy: "
         "`sne-edge study noise`.",
     ]

@@ -274,6 +274,7 @@ const sne_model fixed_model = {
     NULL,
     &policy,
     NULL,
+    NULL,
     SNE_TRACED};
 
 const sne_layer_info fixed_layers[5] = {

@@ -12,7 +12,7 @@
 #include "sne.h"
 #include "sne_verify.h"
 
-#if SNE_RUNTIME_VERSION != 5
+#if SNE_RUNTIME_VERSION != 6
 #error "fixed was generated for another version of the sne-edge runtime: export it again"
 #endif
 

@@ -1,0 +1,367 @@
+"""Streams that never end: a window or a leak forgets what was, exactly, in reference, oracle and C."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import graph_oracle
+import msgspec
+import numpy as np
+import oracle
+import pytest
+import snntorch as snn
+import torch
+from graph_strategies import random_graph_ensemble
+from sne_edge.codegen.layout import streams
+from strategies import random_ensemble, random_inputs
+from test_equivalence import Stream, assert_host, assert_student
+from test_equivalence_qemu import BOARDS, assert_device
+from torch import nn
+
+from sne_edge.check import reference
+from sne_edge.deploy.export import render
+from sne_edge.deploy.host import HostModel
+from sne_edge.deploy.targets import resolve_target
+from sne_edge.errors import SneError
+from sne_edge.interchange.to_nir import to_nir
+from sne_edge.interchange.to_onnx import to_onnx
+from sne_edge.interchange.torch import quantize_network
+from sne_edge.ir import artifact
+from sne_edge.ir.encoder import Encoder, EncoderKind
+from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.graph import Graph
+from sne_edge.ir.graph_proof import prove_decoder, prove_population
+from sne_edge.ir.rejection import Rejection
+from sne_edge.ir.schedule import decide
+from sne_edge.ir.student import QuantStudent
+from sne_edge.learn.graph import FloatGraph, FloatPopulation, FloatProjection
+from sne_edge.pipeline.stream import for_stream
+from sne_edge.quantize.graph import quantize_graph
+from sne_edge.quantize.streams import with_memory
+
+replace = msgspec.structs.replace
+LONG = 24  # timesteps of a stream: many times those of the models here
+
+
+class FrameStream(Stream):
+    """Live frames of a host build."""
+
+    def step(self, values: np.ndarray) -> int:  # type: ignore[override]
+        status: int = self.stream.take(self.state, self._ffi.from_buffer("int8_t[]", np.ascontiguousarray(values)))
+        return status
+
+
+def streamed(ensemble: QuantEnsemble, steps: np.ndarray) -> np.ndarray:
+    """Logits [T, classes] that the C reads after each timestep, uint8 [T, bytes of a timestep]."""
+    model = (FrameStream if ensemble.encoder.kind == "frames" else Stream)(HostModel(ensemble))
+    model.stream.reset(model.state)
+    found = []
+    for row in steps:
+        values = row.view(np.int8) if ensemble.encoder.kind == "frames" else events(ensemble.encoder, row)
+        assert model.step(values) == 0
+        result = model.read()
+        logits = model.logits()
+        label, margin = decide(np.array([logits]))
+        assert (result.label, result.margin) == (label[0], margin[0])
+        found.append(logits)
+    return np.array(found)
+
+
+def events(encoder: Encoder, row: np.ndarray) -> list[int]:
+    found: list[int] = np.flatnonzero(np.unpackbits(row, bitorder="little", count=encoder.size)).tolist()
+    return found
+
+
+def by_oracle(ensemble: QuantEnsemble, steps: np.ndarray) -> list[list[int]]:
+    """The same by plain Python."""
+    data = steps.reshape(-1).tolist()
+    long = replace(ensemble.encoder, timesteps=len(steps))
+    logits = [ensemble.bias.tolist() for _ in steps]
+    for number, student in enumerate(ensemble.students):
+        endless = _Long(ensemble.students, long)
+        if isinstance(student.graph, Graph):
+            trace = graph_oracle.run_student(endless, number, data, len(steps), ensemble.encoder.timesteps)  # type: ignore[arg-type]
+        else:
+            trace = oracle.run_student(endless, number, data, len(steps))  # type: ignore[arg-type]
+        for row, step in zip(logits, trace.steps, strict=True):
+            totals = step.totals if isinstance(student.graph, Graph) else step.membranes[-1]
+            for c, total in enumerate(totals):
+                row[c] += student.bias.tolist()[c] + student.gain.tolist()[c] * total
+    return logits
+
+
+class _Long:
+    """What the oracles look at, for more timesteps than the ensemble's."""
+
+    def __init__(self, students: object, encoder: Encoder) -> None:
+        self.students, self.encoder = students, encoder
+
+
+def drawn(rng: random.Random, ensemble: QuantEnsemble) -> np.ndarray:
+    """A stream of random timesteps, some empty: uint8 [LONG, bytes]."""
+    encoder = ensemble.encoder
+    if encoder.kind == "frames":
+        numbers = np.random.default_rng(rng.getrandbits(32))
+        values = numbers.integers(-128, 128, (LONG, encoder.size), dtype=np.int8)
+        return (values * (numbers.random((LONG, 1)) < 0.8)).astype(np.int8).view(np.uint8)
+    raster = np.random.default_rng(rng.getrandbits(32)).random((LONG, encoder.size)) < rng.choice((0.1, 0.5, 0.9))
+    bits = np.packbits(raster, axis=1, bitorder="little")
+    return np.pad(bits, ((0, 0), (0, encoder.row_bytes - bits.shape[1])))
+
+
+@pytest.mark.examines(streams=24, windows=24, leaks=6, forgotten=150, in_c=4)
+def test_a_stream_of_any_length_is_the_oracles_and_its_windows_hold_the_last_timesteps(
+    examined: Counter[str], require_tool: Callable[..., None]
+) -> None:
+    """Chains and graphs, events and frames, windows of all lengths and leaks: at every timestep."""
+    require_tool("cc")
+    for seed in range(6):
+        for kind in ("events", "frames"):
+            rng = random.Random(f"{kind} {seed}")
+            draw = random_graph_ensemble if kind == "frames" or seed % 2 else random_ensemble
+            own = draw(rng, kind=kind, students=2)
+            made = [own]
+            for memory in ({"window": rng.choice((1, 2, 3, 7, 40))}, {"leak": rng.choice((0.0, 0.5, 0.9, 0.97))}):
+                try:
+                    made.append(with_memory(own, **memory))
+                except SneError as error:
+                    assert "makes no sum" in error.message or "limit" in error.message or "32 bits" in error.message
+            for ensemble in made:
+                steps = drawn(rng, ensemble)
+                want = reference.run_stream(ensemble, steps[None])[0]
+                assert want.tolist() == by_oracle(ensemble, steps)
+                examined["streams"] += 1
+                windows = [w for w in map(window_of, ensemble.students) if w]
+                examined["windows"] += len(windows)
+                examined["leaks"] += sum(map(leaks, ensemble.students))
+                examined["forgotten"] += sum(max(0, LONG - w) for w in windows)
+            if seed < 2:
+                chosen = made[-1]
+                steps = drawn(rng, chosen)
+                assert streamed(chosen, steps).tolist() == reference.run_stream(chosen, steps[None])[0].tolist()
+                examined["in_c"] += 1
+
+
+def windowed(rng: random.Random, kind: EncoderKind, graphs: bool) -> QuantEnsemble:
+    """A random model whose sums have a window, shorter or longer than an inference."""
+    while True:
+        own = (random_graph_ensemble if graphs else random_ensemble)(rng, kind=kind, students=2)
+        try:
+            return with_memory(own, window=rng.choice((1, 2, 2, 3, 9)))
+        except SneError:
+            continue
+
+
+@pytest.mark.examines(chains=6, graphs=6, cut=5)
+def test_an_inference_of_a_window_is_exact_in_oracle_reference_and_c(
+    examined: Counter[str], require_tool: Callable[..., None]
+) -> None:
+    """What a window has forgotten by the end is not looked at, and costs nothing."""
+    require_tool("cc")
+    for seed in range(6):
+        for kind, graphs in (("events", False), ("events", True), ("frames", True)):
+            rng = random.Random(f"windows {seed} {kind} {graphs}")
+            ensemble = windowed(rng, kind, graphs)  # type: ignore[arg-type]
+            inputs = random_inputs(rng, ensemble, 4)
+            for number, student in enumerate(ensemble.students):
+                if isinstance(student.graph, Graph):
+                    for row in inputs:
+                        trace = graph_oracle.run_student(ensemble, number, row.tolist(), ensemble.encoder.timesteps)
+                        assert trace.part == reference.run_student(ensemble, number, row[None]).part[0].tolist()
+                else:
+                    assert_student(ensemble, number, inputs)
+                    examined["cut"] += window_of(student) < ensemble.encoder.timesteps
+                examined["graphs" if isinstance(student.graph, Graph) else "chains"] += 1
+            if seed == 0:
+                assert_host(ensemble, HostModel(ensemble), inputs, rng)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_windows_are_exact_on_every_core(board: str, require_tool: Callable[..., None], tmp_path: Path) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    rng = random.Random(board)
+    assert_device(windowed(rng, "events", board.endswith("6")), board, tmp_path, rng, samples=3)
+
+
+def window_of(student: QuantStudent) -> int:
+    """Timesteps of a student's window, 0 where it has none."""
+    window = student.graph.decoder.window if isinstance(student.graph, Graph) else student.readout.neuron.window
+    return window if isinstance(window, int) else 0
+
+
+def leaks(student: QuantStudent) -> bool:
+    decay = student.graph.decoder.leak if isinstance(student.graph, Graph) else student.readout.neuron.decay
+    return decay.kind != "none"
+
+
+GESTURES, TIMESTEPS, INPUTS = 4, 20, 24
+WINDOWS = 80
+
+
+def gestures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rasters 0/1 [count, TIMESTEPS, INPUTS] and labels: each gesture has busier inputs of its own."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, GESTURES, count)
+    rate = np.full((count, TIMESTEPS, INPUTS), 0.08)
+    for row, label in zip(rate, labels, strict=True):
+        row[:, label::GESTURES] += 0.12
+    return (rng.random(rate.shape) < rate).astype(np.uint8), labels
+
+
+def gesture_model() -> QuantEnsemble:
+    """A hidden layer of leaky neurons and a readout, of weights that need no training."""
+    hidden, readout = nn.Linear(INPUTS, 2 * INPUTS, bias=False), nn.Linear(2 * INPUTS, GESTURES)
+    with torch.no_grad():
+        hidden.weight.copy_(torch.eye(INPUTS).repeat(2, 1) * 1.1)
+        mine = torch.arange(2 * INPUTS) % GESTURES == torch.arange(GESTURES)[:, None]
+        readout.weight.copy_(mine * 1.0 - 0.25)
+        readout.bias.copy_(torch.tensor([0.02, -0.01, 0.0, 0.01]))
+    network = nn.Sequential(hidden, snn.Leaky(beta=0.5, init_hidden=True), readout)
+    rasters, labels = gestures(64, seed=1)
+    return quantize_network(network, "gestures", rasters, timesteps=TIMESTEPS, encoder="events", labels=labels)
+
+
+def right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each timestep of a stream of gestures back to back, [WINDOWS * TIMESTEPS, classes], names the one it is
+    in: bool [WINDOWS, TIMESTEPS]."""
+    return decide(logits)[0].reshape(len(labels), TIMESTEPS) == labels[:, None]
+
+
+def test_gestures_back_to_back_are_named_as_with_a_reset_before_each_and_without_forgetting_they_are_not(
+    require_tool: Callable[..., None],
+) -> None:
+    require_tool("cc")
+    model = gesture_model()
+    rasters, labels = gestures(WINDOWS, seed=2)
+    bytes_ = model.encoder.encode(rasters)
+    alone = float((HostModel(model).run(bytes_).label == labels).mean())
+    steps = bytes_.reshape(WINDOWS * TIMESTEPS, -1)
+    ends = {}
+    for name, made in {
+        "for ever": model,
+        "window": for_stream(model, window=TIMESTEPS),
+        "leak": for_stream(model, leak=0.9),
+    }.items():
+        found = reference.run_stream(made, steps[None])[0]
+        assert streamed(made, steps).tolist() == found.tolist()
+        ends[name] = float(right(found, labels)[:, -1].mean())
+    print(f"with a reset before each: {alone:.1%}; at the end of each: {ends}")
+    assert alone >= 0.95
+    assert ends["for ever"] < 0.5
+    assert ends["window"] >= alone - 0.02
+    assert ends["leak"] >= alone - 0.05
+
+
+def test_a_window_of_an_inference_changes_nothing_of_a_raster() -> None:
+    model = gesture_model()
+    inputs = model.encoder.encode(gestures(50, seed=3)[0])
+    made = for_stream(model, window=TIMESTEPS)
+    for engine in (model, made):
+        assert engine.students[0].bias.tolist() == model.students[0].bias.tolist()
+    one, other = (reference.run(m, inputs) for m in (model, made))
+    assert one.decisions.logits.tolist() == other.decisions.logits.tolist()
+    assert made.vectors.logits.tolist() == model.vectors.logits.tolist()
+
+
+@pytest.mark.parametrize("memory", [{"window": 10}, {"window": 60}, {"leak": 0.9}])
+def test_biases_keep_their_part_of_the_logits_however_long_the_memory_is(memory: dict[str, float]) -> None:
+    """A steady input makes the same decision, and logits of the same real value, whatever is summed."""
+    model = gesture_model()
+    raster = np.zeros((1, TIMESTEPS, INPUTS), np.uint8)
+    raster[:, :, ::5] = 1
+    steps = np.tile(model.encoder.encode(raster).reshape(1, TIMESTEPS, -1), (1, 8, 1))
+    whole = reference.run_stream(for_stream(model, window=TIMESTEPS), steps)[0, -TIMESTEPS:].mean(axis=0)
+    made = for_stream(model, **memory)  # type: ignore[arg-type]
+    short = reference.run_stream(made, steps)[0, -TIMESTEPS:].mean(axis=0)
+    np.testing.assert_allclose(short * made.logit_scale, whole * model.logit_scale, atol=0.05)
+    assert np.ptp(whole * model.logit_scale) > 0.1
+
+
+def test_a_window_is_stored_and_read_and_no_reader_of_before_takes_it_for_a_sum() -> None:
+    made = for_stream(gesture_model(), window=9)
+    data = artifact.dumps(made)
+    again = artifact.loads(data)
+    assert again.students[0].readout.neuron.window == 9
+    assert artifact.dumps(again) == data
+    assert artifact._manifest(data)["version"] == [2, 0]
+    assert artifact._manifest(artifact.dumps(gesture_model()))["version"][0] == 1
+
+
+@pytest.mark.parametrize("kind", ["events", "frames"])
+def test_a_mean_current_forgets_timestep_by_timestep(kind: EncoderKind) -> None:
+    """A graph's linear readout: logits are the weights' sums over the last timesteps, to the integer."""
+    rng = np.random.default_rng(5)
+    readout = FloatPopulation(
+        "out", (1, 1, 3), (FloatProjection("", "linear", rng.normal(size=(3, 6))),), np.ones(()), None, reset="none"
+    )
+    encoder = Encoder(kind, (1, 1, 6), 8)
+    samples = rng.integers(0, 2 if kind == "events" else 20, (5, 8, 6)).astype(float)
+    own = quantize_graph(FloatGraph((1, 1, 6), (readout,)), "means", encoder, samples)
+    assert own.students[0].graph.decoder.kind == "current"  # type: ignore[union-attr]
+    made = for_stream(own, window=4)
+    steps = encoder.encode(samples).reshape(1, 40, -1)
+    graph = made.students[0].graph
+    assert isinstance(graph, Graph)
+    currents = samples.reshape(40, 6).astype(np.int64) @ graph.populations[0].projections[0].weight.astype(np.int64).T
+    sums = np.array([currents[max(0, t - 3) : t + 1].sum(axis=0) for t in range(40)])
+    assert reference.run_stream(made, steps)[0].tolist() == (sums * made.students[0].gain).tolist()
+
+
+@pytest.mark.parametrize(
+    ("memory", "words"),
+    [({}, "a window or a leak"), ({"window": 3, "leak": 0.5}, "a window or a leak"), ({"window": 0}, "a window of 0"),
+     ({"window": 70000}, "a window of 70000"), ({"leak": 1.0}, "never forgets"), ({"leak": -0.1}, "never forgets"),
+     ({"leak": float("nan")}, "never forgets")],
+)  # fmt: skip
+def test_what_cannot_forget_is_refused(memory: dict[str, float], words: str) -> None:
+    with pytest.raises(SneError, match=words):
+        with_memory(gesture_model(), **memory)  # type: ignore[arg-type]
+
+
+def test_a_decoder_that_makes_no_sum_and_an_input_that_is_no_stream_are_refused() -> None:
+    with pytest.raises(SneError, match="no stream"):
+        with_memory(random_ensemble(random.Random(1), kind="direct"), window=3)
+    refused = 0
+    for seed in range(12):
+        made = random_graph_ensemble(random.Random(seed), kind="events", students=1, chains=False)
+        if not made.students[0].graph.decoder.sums and made.students[0].graph.decoder.kind != "current":  # type: ignore[union-attr]
+            with pytest.raises(SneError, match="makes no sum"):
+                with_memory(made, window=3)
+            refused += 1
+    assert refused >= 2
+
+
+def test_frames_of_bounds_for_an_inference_alone_are_read_and_have_no_stream() -> None:
+    """As models were made before frames had a stream."""
+    rng = random.Random(4)
+    made = random_graph_ensemble(rng, kind="frames", students=1, chains=False)
+    assert streams(made)
+    graph = made.students[0].graph
+    assert isinstance(graph, Graph)
+    populations = []
+    for population in graph.populations:
+        proof = prove_population(population, made.encoder, buffered=True)
+        current = {} if proof.current is None else {"current_bound": proof.current}
+        populations.append(replace(population, bound=proof.membrane, **current))
+    bound = prove_decoder(graph.decoder, populations[-1], made.encoder, buffered=True)
+    short = Graph(tuple(populations), replace(graph.decoder, bound=bound))
+    assert short.populations[-1].bounds != graph.populations[-1].bounds or bound != graph.decoder.bound
+    old = replace(made, students=(replace(made.students[0], graph=short),))
+    assert not streams(artifact.loads(artifact.dumps(old)))
+    assert "_stream_state" not in render(old, resolve_target("host"))["random_graph.h"]
+
+
+@pytest.mark.parametrize("what", ["a window", "a rejection", "outputs that are numbers"])
+def test_what_other_frameworks_files_do_not_hold_is_refused_and_not_left_out(what: str) -> None:
+    model = gesture_model()
+    model = {
+        "a window": lambda: for_stream(model, window=5),
+        "a rejection": lambda: replace(model, rejection=Rejection(5)),
+        "outputs that are numbers": lambda: replace(model, task="regression"),
+    }[what]()
+    for export, form in ((to_onnx, "ONNX"), (to_nir, "NIR")):
+        with pytest.raises(SneError, match=f"{what}, which {form} files"):
+            export(model)
