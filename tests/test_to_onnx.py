@@ -108,7 +108,7 @@ def test_chains_give_the_reference_s_spikes_membranes_and_logits(examined: Count
     examined["networks"] += 1
 
 
-@pytest.mark.examines(networks=GRAPHS, numbers=100_000, **dict.fromkeys(EVERY_FEATURE - OWN_FEATURES, 2))
+@pytest.mark.examines(networks=GRAPHS, numbers=75_000, **dict.fromkeys(EVERY_FEATURE - OWN_FEATURES, 2))
 @examples(GRAPHS)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_graphs_give_the_reference_s_spikes_states_and_logits(examined: Counter[str], seed: int) -> None:
