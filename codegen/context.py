@@ -161,7 +161,10 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
     if layer.bits == 4:
         weight = layout.pack_nibbles(weight)
     window = layer if isinstance(layer, Conv) else None
-    kernel = "mac" if analog else stage.kernel
+    kernel = "mac" if analog and stage.kernel == "gather" else stage.kernel
+    blocks = None
+    if kernel == "convolve":
+        blocks = layout.pack_blocks(weight.reshape(weight.shape[0], -1, stride))
     if analog:
         weight = layout.pack_pairs(weight)
     return {
@@ -173,11 +176,12 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
         "bias": numbers(bias),
         "bias_width": 32 if layer.current_shift else width,
         "current_shift": layer.current_shift,
-        "threshold": numbers(threshold),
+        "threshold": numbers(threshold) * (2 if kernel == "convolve" else 1),  # two positions are taken as one
         "decay": neuron.decay.value,
         # Of the membrane's own type: a value within its proven range never reaches beyond.
         "clamp": [max(low, neuron.clamp[0]), min(high, neuron.clamp[1])] if neuron.clamp else [low, high],
         "weight": numbers(weight),
+        "blocks": [] if blocks is None else numbers(blocks),
         "weight_bits": layer.bits,
         "macro": "SNE_P8" if analog else "SNE_W4",
         "function": tables.function(
@@ -196,7 +200,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
         "kernel": window.kernel if window else layer.in_shape[:2] if stage.pools else (1, 1),
         "stride": window.stride if window else (1, 1),
         "padding": window.padding if window else (0, 0),
-        "axes": None if kernel in ("gather", "sweep", "mac") else axes_through(layer, stage.pools, tables),
+        "axes": None if kernel in ("gather", "sweep", "mac", "convolve") else axes_through(layer, stage.pools, tables),
         "divide": divide_by_channels(stage_input(layer, stage.pools)),
     }
 

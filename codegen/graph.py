@@ -188,6 +188,7 @@ class _Made:
             "ring": q.source + 1,
             "delay": q.delay,
             "weight": context.numbers(weight),
+            "blocks": [],
             "weight_bits": q.bits,
             "macro": "SNE_P8" if values else "SNE_W4",
             "input": (1, 1, size(layer.in_shape)) if flat else taken,

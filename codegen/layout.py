@@ -78,6 +78,35 @@ def pack_pairs(rows: np.ndarray) -> np.ndarray:
     return pairs
 
 
+def pack_blocks(rows: np.ndarray) -> np.ndarray:
+    """int8 [padded outputs / 4, kernel rows, pairs, 2, 4] of [kernel rows, values of one, padded outputs].
+
+    Pairs of values are in the order of sne_convolve.h: of four, the first and third, and the second and fourth.
+    """
+    height, run, outputs = rows.shape
+    pairs = -(-run // 2)
+    values = [4 * (pair // 2) + pair % 2 + 2 * second for pair in range(pairs) for second in range(2)]
+    if run % 4 in (1, 2):
+        values[-2:] = [run - run % 4, run - run % 4 + 1]
+    even: np.ndarray = np.pad(rows, ((0, 0), (0, 4), (0, 0)))[:, values]
+    blocks: np.ndarray = even.reshape(height, pairs, 2, outputs // 4, 4).transpose(3, 0, 1, 2, 4)
+    return blocks
+
+
+def convolves(layer: SynapticLayer) -> bool:
+    """Does a direct input's layer multiply windows side by side (sne_convolve.h)?
+
+    Rows of neurons must not be filled up: two positions' are taken as those of one. Two windows must fit where values
+    are listed otherwise. And SNE_D8 takes 1 from weights beside negative ones.
+    """
+    if not isinstance(layer, Conv) or layer.out_shape[1] == 1 or layer.channels % 4 or 2 * layer.channels > UINT16:
+        return False
+    rows = pack_conv(layer)
+    borrows = (rows[..., 0::2] < 0) & (rows[..., 1::2] == np.iinfo(np.int8).min)
+    run = layer.kernel[1] * layer.in_shape[2]
+    return layer.kernel[0] * (run + run % 2) <= listed_rows(layer, "convolve") and not borrows.any()
+
+
 def _padded_rows(weight: np.ndarray) -> np.ndarray:
     rows: np.ndarray = np.zeros((*weight.shape[:-1], padded(weight.shape[-1])), weight.dtype)
     rows[..., : weight.shape[-1]] = weight
@@ -305,11 +334,19 @@ def _draft(ensemble: QuantEnsemble, student: QuantStudent, kept: int) -> tuple[l
         tile = block = drive = capacity = listed = kept_here = 0
         if isinstance(layer, SynapticLayer):
             direct = number == 0 and encoder.kind == "direct"
-            kernel = "gather" if direct else choose_kernel(student, number, pools, encoder.timesteps)
-            tile = 1 if kernel in ("gather", "collect") else layer.out_shape[1]
+            if direct:
+                kernel = "convolve" if convolves(layer) else "gather"
+            else:
+                kernel = choose_kernel(student, number, pools, encoder.timesteps)
+            tile = layer.out_shape[1]
+            if kernel in ("gather", "collect", "convolve"):
+                tile = 2 if kernel == "convolve" else 1
             membrane_bytes = padded(layer.channels) * layer.width // 8
             block = tile * membrane_bytes
-            drive = (block + (4 * padded(layer.channels) if layer.current_shift else 0)) if direct else 0
+            shifted = 4 * padded(layer.channels) if layer.current_shift else 0
+            drive = block + shifted if direct else 0
+            if kernel == "convolve":  # two positions' sums, or their currents and one's sums
+                drive = max(8 * padded(layer.channels), block + shifted)
             listed = listed_rows(layer, kernel)
             capacity = listed + kept_entries(layer, kernel, pools)
             kept_here = layer.out_shape[0] * layer.out_shape[1] * membrane_bytes

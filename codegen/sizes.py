@@ -8,7 +8,7 @@ from sne_edge.ir.layers import AvgPool, Conv, SynapticLayer, size
 from sne_edge.ir.limits import padded
 
 # How a layer meets its spikes; sne_kernels.h explains each.
-Kernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise"]
+Kernel = Literal["gather", "sweep", "scatter", "overlap", "collect", "depthwise", "convolve"]
 ROWS = 160  # that a list has room for, where a window has as many
 MAX_ROWS = 256  # that may ever be added at once: so many times -128 is the least that 16-bit lanes hold
 
@@ -35,7 +35,7 @@ def listed_rows(layer: SynapticLayer, kernel: Kernel) -> int:
     if kernel == "sweep" and isinstance(layer, Conv):
         unseen = layer.in_shape[1] + 2 * layer.padding[1] - _seen_columns(layer)
         return min(rows + unseen, MAX_ROWS)
-    return rows if kernel in ("gather", "collect") else 0
+    return rows if kernel in ("gather", "collect", "convolve") else 0
 
 
 def _seen_columns(layer: Conv) -> int:

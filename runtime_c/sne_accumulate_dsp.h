@@ -24,9 +24,11 @@ SNE_NAKED void sne_add_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const
         "1:\n" /* sixteen outputs */
         "ldm r0, {r4-r11}\n"
         "sub r3, r3, r2\n"
-        "lsls r3, r3, #29\n" /* an odd number of rows starts in the middle */
-        "bmi 3f\n"
-        ".irp row, 2, 3\n"
+        "ubfx r3, r3, #2, #2\n" /* the first of the rows beyond fours starts in the middle */
+        "tbb [pc, r3]\n"
+        "6:\n"
+        ".byte (2f - 6b) / 2, (5f - 6b) / 2, (4f - 6b) / 2, (3f - 6b) / 2\n"
+        ".irp row, 2, 3, 4, 5\n"
         "\\row:\n"
         "ldr r0, [r2], #4\n"
         "add r0, r0, r1\n"
@@ -55,32 +57,46 @@ SNE_NAKED void sne_add_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const
         "pop {r4-r12, pc}\n");
 }
 
-/* Eight or (`words` 1) four outputs. */
-SNE_INLINE void sne_add_few_dsp(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                int words)
+/* Eight outputs.
+ *
+ * Reads, writes, holds  as above, but for the stride
+ * Uses    r4 to r7 eight sums; r12, lr eight weights. On the stack: r4 to r7, return address */
+SNE_NAKED void sne_add_eight_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                 SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end)
 {
-    uint32_t v0 = v[0], v1 = v[1], v2 = 0, v3 = 0;
-    if (words == 2) {
-        v2 = v[2];
-        v3 = v[3];
-    }
+    __asm__ volatile(
+        "push {r4-r7, lr}\n"
+        "ldm r0, {r4-r7}\n"
+        "sub r12, r3, r2\n"
+        "lsls r12, r12, #29\n" /* an odd number of rows starts in the middle */
+        "bmi 2f\n"
+        ".irp row, 1, 2\n"
+        "\\row:\n"
+        "ldr r12, [r2], #4\n"
+        "add r12, r12, r1\n"
+        "ldrd r12, lr, [r12]\n"
+        "sxtab16 r4, r4, r12\n"
+        "sxtab16 r5, r5, r12, ror #8\n"
+        "sxtab16 r6, r6, lr\n"
+        "sxtab16 r7, r7, lr, ror #8\n"
+        ".endr\n"
+        "cmp r2, r3\n"
+        "bne 1b\n"
+        "stm r0, {r4-r7}\n"
+        "pop {r4-r7, pc}\n");
+}
+
+/* Four outputs. */
+SNE_INLINE void sne_add_four_dsp(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end)
+{
+    uint32_t v0 = v[0], v1 = v[1];
     while (rows != end) {
-        const sne_weight *w = weight + *rows++;
-        const uint32_t low = sne_load_word(w);
-        v0 = sne_add_even(v0, low);
-        v1 = sne_add_odd(v1, low);
-        if (words == 2) {
-            const uint32_t high = sne_load_word(w + 4);
-            v2 = sne_add_even(v2, high);
-            v3 = sne_add_odd(v3, high);
-        }
+        const uint32_t w = sne_load_word(weight + *rows++);
+        v0 = sne_add_even(v0, w);
+        v1 = sne_add_odd(v1, w);
     }
     v[0] = v0;
     v[1] = v1;
-    if (words == 2) {
-        v[2] = v2;
-        v[3] = v3;
-    }
 }
 
 /* Fewer than sixteen outputs. */
@@ -88,12 +104,12 @@ SNE_OUTLINE void sne_add_tail_dsp(uint32_t *v, const sne_weight *weight, const u
                                   size_t stride)
 {
     if (stride >= 8) {
-        sne_add_few_dsp(v, weight, rows, end, 2);
+        sne_add_eight_dsp(v, weight, rows, end);
         v += 4;
         weight += 8;
     }
     if (stride & 7u) {
-        sne_add_few_dsp(v, weight, rows, end, 1);
+        sne_add_four_dsp(v, weight, rows, end);
     }
 }
 

@@ -19,32 +19,19 @@
 #define SNE_SWAR_SIGN 0x8000u
 #define SNE_SWAR_BIAS 0x00800080u
 
-/* Eight or (`words` 1) four outputs. `sign`: what turns the lower lane's, 0 where it is turned. */
-SNE_INLINE void sne_add_few_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                 int words, uint32_t sign)
+/* Four outputs. `sign`: what turns the lower lane's, 0 where it is turned. */
+SNE_INLINE void sne_add_four_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+                                  uint32_t sign)
 {
     const uint32_t bias = (uint32_t)(end - rows) * SNE_SWAR_BIAS;
-    uint32_t odd0 = (v[1] ^ sign) - bias, all0 = (v[0] ^ sign) - bias + (odd0 << 8);
-    uint32_t odd1 = 0, all1 = 0;
-    if (words == 2) {
-        odd1 = (v[3] ^ sign) - bias;
-        all1 = (v[2] ^ sign) - bias + (odd1 << 8);
-    }
+    uint32_t odd = (v[1] ^ sign) - bias, all = (v[0] ^ sign) - bias + (odd << 8);
     while (rows != end) {
-        const uint32_t *w = (const uint32_t *)(const void *)(weight + *rows++);
-        all0 += w[0];
-        odd0 += (w[0] >> 8) & SNE_SWAR_LANES;
-        if (words == 2) {
-            all1 += w[1];
-            odd1 += (w[1] >> 8) & SNE_SWAR_LANES;
-        }
+        const uint32_t w = *(const uint32_t *)(const void *)(weight + *rows++);
+        all += w;
+        odd += (w >> 8) & SNE_SWAR_LANES;
     }
-    v[0] = (all0 - (odd0 << 8)) ^ sign;
-    v[1] = odd0 ^ sign;
-    if (words == 2) {
-        v[2] = (all1 - (odd1 << 8)) ^ sign;
-        v[3] = odd1 ^ sign;
-    }
+    v[0] = (all - (odd << 8)) ^ sign;
+    v[1] = odd ^ sign;
 }
 
 /* Fewer than sixteen outputs. */
@@ -52,12 +39,16 @@ SNE_OUTLINE void sne_add_tail_swar(uint32_t *v, const sne_weight *weight, const 
                                    size_t stride, uint32_t sign)
 {
     if (stride >= 8) {
-        sne_add_few_swar(v, weight, rows, end, 2, sign);
+#if defined(SNE_THUMB2)
+        sne_add_eight_thumb2(v, weight, rows, end, sign);
+#else
+        sne_add_eight_thumb1(v, weight, rows, end, sign);
+#endif
         v += 4;
         weight += 8;
     }
     if (stride & 7u) {
-        sne_add_few_swar(v, weight, rows, end, 1, sign);
+        sne_add_four_swar(v, weight, rows, end, sign);
     }
 }
 

@@ -123,4 +123,77 @@ SNE_NAKED void sne_add_sixteens_thumb1(SNE_REGISTER uint32_t *v, SNE_REGISTER co
         ".purgem sne_close\n");
 }
 
+/* Eight outputs.
+ *
+ * Reads, writes, holds  as above, but for the stride; on the stack the sign alone
+ * Uses    r4, r6 sums of whole words and r5, r7 of odd bytes; r8 weight, r9 the rows' end; r3 the mask of lanes; r0, r1. On
+ *         the stack: v, r8 to r10, r4 to r7, return address, sign */
+SNE_NAKED void sne_add_eight_thumb1(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                    SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end,
+                                    SNE_REGISTER uint32_t sign)
+{
+    __asm__ volatile(
+        ".syntax unified\n"
+        "push {r4-r7, lr}\n"
+        "mov r5, r8\n"
+        "mov r6, r9\n"
+        "mov r7, r10\n"
+        "mov r4, r0\n"
+        "push {r4-r7}\n"
+        "mov r8, r1\n"
+        "mov r9, r3\n"
+        "subs r3, r3, r2\n" /* the rows' 128s */
+        "lsls r3, r3, #5\n"
+        "lsls r1, r3, #16\n"
+        "adds r3, r3, r1\n"
+        "ldr r1, [sp, #36]\n"
+        "ldm r0!, {r4-r7}\n"
+        "eors r4, r1\n"
+        "eors r5, r1\n"
+        "eors r6, r1\n"
+        "eors r7, r1\n"
+        "subs r4, r4, r3\n"
+        "subs r5, r5, r3\n"
+        "subs r6, r6, r3\n"
+        "subs r7, r7, r3\n"
+        "lsls r3, r5, #8\n"
+        "adds r4, r4, r3\n"
+        "lsls r3, r7, #8\n"
+        "adds r6, r6, r3\n"
+        "movs r3, #255\n"
+        "lsls r1, r3, #16\n"
+        "orrs r3, r1\n"
+        "1:\n" /* r3: the mask of lanes */
+        "ldm r2!, {r1}\n"
+        "add r1, r8\n"
+        "ldm r1!, {r0}\n"
+        "adds r4, r4, r0\n"
+        "lsrs r0, r0, #8\n"
+        "ands r0, r3\n"
+        "adds r5, r5, r0\n"
+        "ldm r1!, {r0}\n"
+        "adds r6, r6, r0\n"
+        "lsrs r0, r0, #8\n"
+        "ands r0, r3\n"
+        "adds r7, r7, r0\n"
+        "cmp r2, r9\n"
+        "bne 1b\n"
+        "ldr r1, [sp, #36]\n"
+        "ldr r0, [sp]\n"
+        "lsls r3, r5, #8\n"
+        "subs r4, r4, r3\n"
+        "lsls r3, r7, #8\n"
+        "subs r6, r6, r3\n"
+        "eors r4, r1\n"
+        "eors r5, r1\n"
+        "eors r6, r1\n"
+        "eors r7, r1\n"
+        "stm r0!, {r4-r7}\n"
+        "pop {r4-r7}\n"
+        "mov r8, r5\n"
+        "mov r9, r6\n"
+        "mov r10, r7\n"
+        "pop {r4-r7, pc}\n");
+}
+
 #endif

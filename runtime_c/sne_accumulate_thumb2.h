@@ -87,6 +87,65 @@ SNE_NAKED void sne_add_sixteens_thumb2(SNE_REGISTER uint32_t *v, SNE_REGISTER co
         ".purgem sne_close\n");
 }
 
+/* Eight outputs.
+ *
+ * Reads, writes, holds  as above, but for the stride; on the stack the sign: 0x8000, what turns the lower lane, or 0
+ * Uses    r4, r6 sums of whole words and r5, r7 of odd bytes; r8 the mask of lanes; r12, lr. On the stack: r4 to r8, return
+ *         address, sign */
+SNE_NAKED void sne_add_eight_thumb2(SNE_REGISTER uint32_t *v, SNE_REGISTER const sne_weight *weight,
+                                    SNE_REGISTER const uint32_t *rows, SNE_REGISTER const uint32_t *end,
+                                    SNE_REGISTER uint32_t sign)
+{
+    __asm__ volatile(
+        ".macro sne_open all, odd\n" /* two words of membranes become sums, less the rows' 128s in lr; r12: sign */
+        "eor \\all, \\all, r12\n"
+        "eor \\odd, \\odd, r12\n"
+        "sub \\all, \\all, lr\n"
+        "sub \\odd, \\odd, lr\n"
+        "add \\all, \\all, \\odd, lsl #8\n"
+        ".endm\n"
+        ".macro sne_close all, odd\n" /* and back */
+        "sub \\all, \\all, \\odd, lsl #8\n"
+        "eor \\odd, \\odd, r12\n"
+        "eor \\all, \\all, r12\n"
+        ".endm\n"
+
+        "push {r4-r8, lr}\n"
+        "ldr r12, [sp, #24]\n"
+        "sub lr, r3, r2\n"
+        "mov r8, #0x00200020\n"
+        "mul lr, lr, r8\n"
+        "ldm r0, {r4-r7}\n"
+        "sne_open r4, r5\n"
+        "sne_open r6, r7\n"
+        "mov r8, #0x00ff00ff\n"
+        "sub r12, r3, r2\n"
+        "lsls r12, r12, #29\n" /* an odd number of rows starts in the middle */
+        "bmi 2f\n"
+        ".irp row, 1, 2\n"
+        "\\row:\n"
+        "ldr r12, [r2], #4\n"
+        "add r12, r12, r1\n"
+        "ldrd r12, lr, [r12]\n"
+        "add r4, r4, r12\n"
+        "and r12, r8, r12, lsr #8\n"
+        "add r5, r5, r12\n"
+        "add r6, r6, lr\n"
+        "and lr, r8, lr, lsr #8\n"
+        "add r7, r7, lr\n"
+        ".endr\n"
+        "cmp r2, r3\n"
+        "bne 1b\n"
+        "ldr r12, [sp, #24]\n"
+        "sne_close r4, r5\n"
+        "sne_close r6, r7\n"
+        "stm r0, {r4-r7}\n"
+        "pop {r4-r8, pc}\n"
+
+        ".purgem sne_open\n"
+        ".purgem sne_close\n");
+}
+
 /* A chain (sne_accumulate.h) for membranes with turned signs: these need neither `all` nor a lane for itself.
  *
  * Reads   r0 v, r1 the first row's weights, r2 positions, r3 the chain; membranes and weights

@@ -62,6 +62,22 @@ SNE_INLINE uint32_t sne_add_lanes(uint32_t a, uint32_t b)
     return result;
 }
 
+/* 1 for each byte of `w` that is 0. */
+SNE_INLINE uint32_t sne_zero_bytes(uint32_t w)
+{
+    uint32_t result;
+    __asm__("uqsub8 %0, %1, %2" : "=r"(result) : "r"(0x01010101u), "r"(w));
+    return result;
+}
+
+/* The sum of four unsigned bytes. */
+SNE_INLINE uint32_t sne_sum_bytes(uint32_t w)
+{
+    uint32_t result;
+    __asm__("usad8 %0, %1, %2" : "=r"(result) : "r"(w), "r"(0));
+    return result;
+}
+
 /* a - b by byte. */
 SNE_INLINE uint32_t sne_sub_bytes(uint32_t a, uint32_t b)
 {

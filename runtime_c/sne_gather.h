@@ -10,8 +10,18 @@ SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, cons
                                uint32_t *rows, size_t capacity, int width, int weight_bits, int turned)
 {
     const size_t pitch = sne_pitch(stride, weight_bits);
-    sne_view view = *look;
+    sne_view view;
     uint32_t total = 0;
+#if defined(SNE_LIST_ALL)
+    if (look->fits) {
+        const uint32_t *const end = SNE_LIST_ALL(look, bits, pitch, rows);
+        if (end != rows) {
+            sne_bring_rows(v, p->weight, rows, end, stride, width, weight_bits, turned);
+        }
+        return (uint32_t)(end - rows);
+    }
+#endif
+    view = *look;
     do {
         const uint32_t *const end = sne_list(&view, bits, pitch, rows, rows + capacity - 32);
         if (end != rows) {
@@ -21,6 +31,62 @@ SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, cons
     } while (view.runs);
     return total;
 }
+
+#if defined(SNE_MAC_SEEN)
+
+/* Add the rows of the values in view, times the values, to four sums. `weight`: theirs, of the first two inputs. */
+SNE_OUTLINE void sne_mac_four_seen(int32_t *sums, const sne_weight *weight, const int8_t *values, const sne_view *view,
+                                   size_t pitch)
+{
+    uint32_t run, i, j;
+    for (run = 0; run < view->runs; run++, values += view->from_step) {
+        for (i = 0; i < view->count; i++) {
+            const uint32_t input = view->row + run * view->row_step + i;
+            const sne_weight *const w = weight + (input >> 1) * pitch + 4u * (input & 1u);
+            for (j = 0; j < 4u; j++) {
+                sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)(sne_factor(w + j) * values[i]));
+            }
+        }
+    }
+}
+
+/* Add the rows of the values in view, times the values, to `v`; of `view`, rows are numbers of inputs. Returns how many
+ * values are not zero. */
+SNE_OUTLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, const int8_t *x, void *v, size_t stride,
+                                    uint32_t *pairs, int width)
+{
+    const int8_t *const values = x + view->from;
+    const size_t pitch = 2u * stride;
+    uint32_t seen = 0, i;
+    int32_t few[8];
+    size_t j, k;
+    (void)pairs; /* nothing is listed */
+    for (j = 0; j < stride; j += 8u) {
+        const size_t count = stride - j < 8u ? 4u : 8u;
+        int32_t *const sums = width == 32 ? (int32_t *)v + j : few;
+        for (k = 0; width == 16 && k < count; k++) {
+            few[k] = sne_get(v, j + k, 16);
+        }
+        if (count == 8u) {
+            seen = view->runs * view->count - SNE_MAC_SEEN(sums, p->weight + 2u * j, values, view, pitch);
+        } else {
+            sne_mac_four_seen(sums, p->weight + 2u * j, values, view, pitch);
+        }
+        for (k = 0; width == 16 && k < count; k++) {
+            sne_put(v, j + k, few[k], 16);
+        }
+    }
+    if (stride < 8u) {
+        for (i = 0; i < view->runs; i++) {
+            for (j = 0; j < view->count; j++) {
+                seen += values[i * view->from_step + j] != 0;
+            }
+        }
+    }
+    return seen;
+}
+
+#else
 
 /* List two inputs' values with their row, unless both are 0; a single one takes 1 from `total`. Returns the list's end. */
 SNE_INLINE uint32_t *sne_list_two(uint32_t values, uint32_t row, uint32_t *pairs, uint32_t *total)
@@ -75,4 +141,5 @@ SNE_INLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view, 
     return total + (uint32_t)(end - pairs);
 }
 
+#endif
 #endif

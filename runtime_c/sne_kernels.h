@@ -7,6 +7,7 @@
  *   gather   a tile is one output position. The spikes that it sees lie in a few runs of bits, and consecutive bits have
  *            consecutive rows of weights; the rows of those that spiked are listed and added at once. A linear layer
  *            is one position that sees one run. The same way `mac` lists and multiplies a direct input's values, in twos.
+ *   convolve the same of a direct input's convolution, two positions at a time and nothing listed.
  *   sweep    a tile is one row of output positions. The spikes that they see are listed once for all of them, column by
  *            column of the input: a position's are then neighbours in the list, and their rows are as far from each
  *            other as another position's. For convolutions whose windows overlap.

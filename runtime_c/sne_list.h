@@ -5,10 +5,20 @@
 #include "sne_nibbles.h"
 #include "sne_tables.h"
 
+#if defined(SNE_THUMB2) || defined(SNE_DSP) || defined(SNE_HELIUM)
+#include "sne_list_thumb2.h"
+#define SNE_LIST_ALL(view, bits, pitch, rows) sne_list_thumb2(view, bits, pitch, rows)
+#elif defined(SNE_THUMB1)
+#include "sne_list_thumb1.h"
+#define SNE_LIST_ALL(view, bits, pitch, rows) sne_list_thumb1(view, bits, pitch, rows)
+#endif
+
 /* What one output position sees: runs of `count` inputs, each so much further on than the last. */
 typedef struct {
     uint32_t runs, left, from, row; /* still to be seen: runs, inputs of the first, its place and row */
     uint32_t count, from_step, row_step;
+    uint32_t line, taps; /* of a whole row of positions: the first run's input row, and its row of weights */
+    uint32_t fits;       /* a list has room for all that any of these positions sees */
 } sne_view;
 
 /* The taps low .. high - 1 that lie within an axis where the first one lies at `first`. */
@@ -23,28 +33,62 @@ SNE_INLINE void sne_clip(int32_t first, uint32_t kernel, uint32_t length, uint32
     *high = room < kernel ? room : kernel;
 }
 
-/* Offsets of rows are in bytes, `pitch` from one to the next. */
-SNE_INLINE void sne_look(const sne_synapses *p, size_t pitch, uint32_t y, uint32_t x, sne_view *view)
+/* What positions of output row `y` see, but for their columns. Offsets of rows are in bytes, `pitch` from one to the next. */
+SNE_INLINE void sne_look_along(const sne_synapses *p, size_t pitch, uint32_t y, sne_view *view)
 {
     const int32_t top = (int32_t)(y * p->stride_height) - (int32_t)p->padding_height;
-    const int32_t left = (int32_t)(x * p->stride_width) - (int32_t)p->padding_width;
-    uint32_t low, high, first, last;
+    uint32_t low, high;
     sne_clip(top, p->kernel_height, p->in_height, &low, &high);
-    sne_clip(left, p->kernel_width, p->in_width, &first, &last);
     view->runs = high - low;
-    view->count = (last - first) * p->in_channels;
-    view->left = view->count;
     view->from_step = (uint32_t)p->in_width * p->in_channels;
     view->row_step = (uint32_t)p->kernel_width * p->in_channels * (uint32_t)pitch;
-    view->from = (uint32_t)(top + (int32_t)low) * view->from_step + (uint32_t)(left + (int32_t)first) * p->in_channels;
-    view->row = low * view->row_step + first * p->in_channels * (uint32_t)pitch;
+    view->line = (uint32_t)(top + (int32_t)low) * view->from_step;
+    view->taps = low * view->row_step;
+    view->fits = view->runs * p->kernel_width * p->in_channels <= p->capacity;
+}
+
+/* And what position `x` of that row sees. */
+SNE_INLINE void sne_look_at(const sne_synapses *p, size_t pitch, uint32_t x, sne_view *view)
+{
+    const uint32_t channels = p->in_channels;
+    const int32_t left = (int32_t)(x * p->stride_width) - (int32_t)p->padding_width;
+    uint32_t first, last;
+    sne_clip(left, p->kernel_width, p->in_width, &first, &last);
+    view->count = (last - first) * channels;
+    view->left = view->count;
+    view->from = view->line + (uint32_t)(left + (int32_t)first) * channels;
+    view->row = view->taps + first * channels * (uint32_t)pitch;
+}
+
+/* What one position sees. */
+SNE_INLINE void sne_look(const sne_synapses *p, size_t pitch, uint32_t y, uint32_t x, sne_view *view)
+{
+    sne_look_along(p, pitch, y, view);
+    sne_look_at(p, pitch, x, view);
 }
 
 SNE_INLINE uint32_t *sne_list_word(uint32_t spikes, uint32_t row, uint32_t step, uint32_t *rows)
 {
+#if defined(SNE_THUMB2) || defined(SNE_DSP) || defined(SNE_HELIUM)
+    uint32_t place, offset;
+    if (spikes) {
+        __asm__ volatile("rbit %[spikes], %[spikes]\n" /* once: the highest bit is found in one instruction */
+                         "1:\n"
+                         "clz %[place], %[spikes]\n"
+                         "mla %[offset], %[step], %[place], %[row]\n"
+                         "str %[offset], [%[rows]], #4\n"
+                         "lsr %[place], %[top], %[place]\n"
+                         "bics %[spikes], %[spikes], %[place]\n"
+                         "bne 1b\n"
+                         : [spikes] "+r"(spikes), [rows] "+r"(rows), [place] "=&r"(place), [offset] "=&r"(offset)
+                         : [step] "r"(step), [row] "r"(row), [top] "r"(0x80000000u)
+                         : "cc", "memory");
+    }
+#else
     for (; spikes; spikes &= spikes - 1u) {
         *rows++ = row + sne_lowest_bit(spikes) * step;
     }
+#endif
     return rows;
 }
 

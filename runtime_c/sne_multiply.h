@@ -1,13 +1,18 @@
 /* Multiplication: the innermost loops of a layer that takes int8 values instead of spikes.
  *
- * Inputs are taken in twos: an entry of the list is two words, the place of two inputs' row of weights (see
- * sne_weights.h) and their values, the first in the low half. Sums are 32 bits wide whatever the membranes' width. They
- * are exact modulo 2^32, so partial sums may do as they like: the final ones are proven to fit. As with accumulation,
- * sne_core.h says whose are taken, and a core with something better gets one more file here, with one function:
+ * Sums are 32 bits wide whatever the membranes' width. They are exact modulo 2^32, so partial sums may do as they like: the
+ * final ones are proven to fit. As with accumulation, sne_core.h says whose are taken, and a core with something better gets
+ * one more file here, with one function.
+ *
+ * Where two products an instruction, or more, want their inputs side by side, values are listed in twos: an entry of the list
+ * is two words, the place of two inputs' row of weights (see sne_weights.h) and their values, the first in the low half.
+ * SNE_MAC adds
  *
  *   sums[j] += weight[row of first, j] * first + weight[row of second, j] * second
  *
- * over all entries from `pairs` to `end`, at least one, and outputs j < count, 4 .. SNE_MAC_BLOCK in fours. */
+ * over all entries from `pairs` to `end`, at least one, and outputs j < count, 4 .. SNE_MAC_BLOCK in fours. The other cores
+ * multiply values where they lie: SNE_MAC_SEEN adds all that a position sees (sne_list.h; rows are numbers of inputs) to
+ * eight sums, `pitch` being the bytes of two inputs' weights, and returns how many of the values are 0. */
 #ifndef SNE_MULTIPLY_H
 #define SNE_MULTIPLY_H
 
@@ -23,17 +28,17 @@
 #define SNE_MAC_BLOCK 8u
 #elif defined(SNE_THUMB2)
 #include "sne_multiply_thumb2.h"
-#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_thumb2(sums, weight, pairs, end, count)
-#define SNE_MAC_BLOCK 8u
+#define SNE_MAC_SEEN(sums, weight, values, view, pitch) sne_mac_eight_thumb2(sums, weight, values, view, pitch)
 #elif defined(SNE_THUMB1)
 #include "sne_multiply_thumb1.h"
-#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_thumb1(sums, weight, pairs, end, count)
-#define SNE_MAC_BLOCK 8u
+#define SNE_MAC_SEEN(sums, weight, values, view, pitch) sne_mac_eight_thumb1(sums, weight, values, view, pitch)
 #else
 #include "sne_multiply_portable.h"
-#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_portable(sums, weight, pairs, end, 0)
+#define SNE_MAC(sums, weight, pairs, end, count) sne_mac_portable(sums, weight, pairs, end)
 #define SNE_MAC_BLOCK 4u
 #endif
+
+#if !defined(SNE_MAC_SEEN)
 
 /* Two neighbouring values as lanes. */
 SNE_INLINE uint32_t sne_two_values(const int8_t *x)
@@ -83,4 +88,5 @@ SNE_INLINE void sne_mac(void *v, const sne_weight *weight, size_t stride, const 
     }
 }
 
+#endif
 #endif

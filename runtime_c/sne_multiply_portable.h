@@ -5,13 +5,10 @@
 #include "sne_neuron.h"
 #include "sne_weights.h"
 
-/* Four outputs. Weights have `offset` added: what that makes too much is the same for all outputs. Sums are unsigned, as
- * partial sums may run over. */
-SNE_INLINE void sne_mac_portable(int32_t *sums, const sne_weight *weight, const uint32_t *pairs, const uint32_t *end,
-                                 int32_t offset)
+/* Four outputs. Sums are unsigned, as partial sums may run over. */
+SNE_INLINE void sne_mac_portable(int32_t *sums, const sne_weight *weight, const uint32_t *pairs, const uint32_t *end)
 {
     uint32_t a0 = (uint32_t)sums[0], a1 = (uint32_t)sums[1], a2 = (uint32_t)sums[2], a3 = (uint32_t)sums[3];
-    uint32_t values = 0;
     while (pairs != end) {
         const sne_weight *w = weight + pairs[0];
         const uint32_t x = (uint32_t)(int32_t)(int16_t)(uint16_t)pairs[1], y = (uint32_t)((int32_t)pairs[1] >> 16);
@@ -24,13 +21,11 @@ SNE_INLINE void sne_mac_portable(int32_t *sums, const sne_weight *weight, const 
         a1 += (uint32_t)w[5] * y;
         a2 += (uint32_t)w[6] * y;
         a3 += (uint32_t)w[7] * y;
-        values += x + y;
     }
-    values *= (uint32_t)offset;
-    sums[0] = (int32_t)(a0 - values);
-    sums[1] = (int32_t)(a1 - values);
-    sums[2] = (int32_t)(a2 - values);
-    sums[3] = (int32_t)(a3 - values);
+    sums[0] = (int32_t)a0;
+    sums[1] = (int32_t)a1;
+    sums[2] = (int32_t)a2;
+    sums[3] = (int32_t)a3;
 }
 
 #endif

@@ -2,75 +2,98 @@
 #ifndef SNE_MULTIPLY_THUMB2_H
 #define SNE_MULTIPLY_THUMB2_H
 
-#include "sne_multiply_portable.h"
+#include "sne_weights.h"
 
-/* sums[j] += both inputs' weights times their values, for eight outputs, over all entries (sne_multiply.h).
+/* sums[j] += weights times values, for eight outputs, over all that one position sees (sne_multiply.h); values that are 0 are
+ * passed over. Returns how many those are.
  *
- * Reads   r0 sums, r1 weight, r2 pairs, r3 end; the entries and their rows' sixteen weights
+ * Reads   r0 sums, r1 weight, r2 values, r3 view, on the stack pitch; the values in view and their rows' weights
  * Writes  sums
- * Holds   one entry at least; sums and pairs lie at words; sums are modulo 2^32
- * Uses    r4 to r11 the sums; lr, r3 the two values; r12 a weight. On the stack: sums, end, r4 to r11, return address */
-SNE_NAKED void sne_mac_eight_thumb2(SNE_REGISTER int32_t *sums, SNE_REGISTER const sne_weight *weight,
-                                    SNE_REGISTER const uint32_t *pairs, SNE_REGISTER const uint32_t *end)
+ * Holds   one run at least, of one value at least; sums lie at words; sums are modulo 2^32
+ * Uses    r4 to r11 the sums; r0 two inputs' weights, r1 values, r2 the run's end; r3 a value, r12 a weight; lr pitch. On the
+ *         stack: zeros, runs left, the run's first value, its input, sums, weight, values, view, r4 to r11, return address,
+ *         pitch */
+SNE_NAKED uint32_t sne_mac_eight_thumb2(SNE_REGISTER int32_t *sums, SNE_REGISTER const sne_weight *weight,
+                                        SNE_REGISTER const int8_t *values, SNE_REGISTER const void *view,
+                                        SNE_REGISTER size_t pitch)
 {
     __asm__ volatile(
-        "push {r0, r3-r11, lr}\n"
+        "push {r0-r11, lr}\n"
+        "movs r4, #0\n"
+        "ldr r5, [r3]\n"
+        "mov r6, r2\n"
+        "ldr r7, [r3, #12]\n"
+        "push {r4-r7}\n"
         "ldm r0, {r4-r11}\n"
-        "1:\n"
-        "ldrd r0, r3, [r2], #8\n"
-        "add r0, r0, r1\n"
-        "sxth lr, r3\n"
-        "asr r3, r3, #16\n"
-        "ldrsb r12, [r0]\n mla r4, r12, lr, r4\n"
-        "ldrsb r12, [r0, #1]\n mla r5, r12, lr, r5\n"
-        "ldrsb r12, [r0, #2]\n mla r6, r12, lr, r6\n"
-        "ldrsb r12, [r0, #3]\n mla r7, r12, lr, r7\n"
+        "ldr lr, [sp, #68]\n"
+        "1:\n" /* a run */
+        "ldrd r1, r3, [sp, #8]\n"
+        "ldr r0, [sp, #20]\n"
+        "lsr r2, r3, #1\n"
+        "mla r0, r2, lr, r0\n"
+        "ldr r2, [sp, #28]\n"
+        "ldr r2, [r2, #16]\n"
+        "add r2, r2, r1\n"
+        "lsrs r3, r3, #1\n"
+        "bcs 3f\n" /* it begins with a second input */
+        "2:\n"
+        "ldrsb r3, [r1], #1\n"
+        "cmp r3, #0\n"
+        "beq 6f\n"
+        "ldrsb r12, [r0, #0]\n mla r4, r12, r3, r4\n"
+        "ldrsb r12, [r0, #1]\n mla r5, r12, r3, r5\n"
+        "ldrsb r12, [r0, #2]\n mla r6, r12, r3, r6\n"
+        "ldrsb r12, [r0, #3]\n mla r7, r12, r3, r7\n"
+        "ldrsb r12, [r0, #8]\n mla r8, r12, r3, r8\n"
+        "ldrsb r12, [r0, #9]\n mla r9, r12, r3, r9\n"
+        "ldrsb r12, [r0, #10]\n mla r10, r12, r3, r10\n"
+        "ldrsb r12, [r0, #11]\n mla r11, r12, r3, r11\n"
+        "7:\n"
+        "cmp r1, r2\n"
+        "beq 4f\n"
+        "3:\n"
+        "ldrsb r3, [r1], #1\n"
+        "cbz r3, 8f\n"
         "ldrsb r12, [r0, #4]\n mla r4, r12, r3, r4\n"
         "ldrsb r12, [r0, #5]\n mla r5, r12, r3, r5\n"
         "ldrsb r12, [r0, #6]\n mla r6, r12, r3, r6\n"
         "ldrsb r12, [r0, #7]\n mla r7, r12, r3, r7\n"
-        "ldrsb r12, [r0, #8]\n mla r8, r12, lr, r8\n"
-        "ldrsb r12, [r0, #9]\n mla r9, r12, lr, r9\n"
-        "ldrsb r12, [r0, #10]\n mla r10, r12, lr, r10\n"
-        "ldrsb r12, [r0, #11]\n mla r11, r12, lr, r11\n"
         "ldrsb r12, [r0, #12]\n mla r8, r12, r3, r8\n"
         "ldrsb r12, [r0, #13]\n mla r9, r12, r3, r9\n"
         "ldrsb r12, [r0, #14]\n mla r10, r12, r3, r10\n"
         "ldrsb r12, [r0, #15]\n mla r11, r12, r3, r11\n"
-        "ldr r0, [sp, #4]\n"
-        "cmp r2, r0\n"
-        "bne 1b\n"
-        "pop {r0, r3}\n"
+        "9:\n"
+        "add r0, r0, lr\n"
+        "cmp r1, r2\n"
+        "bne 2b\n"
+        "4:\n"
+        "ldrd r0, r1, [sp, #4]\n"
+        "subs r0, r0, #1\n"
+        "beq 5f\n"
+        "ldr r12, [sp, #28]\n"
+        "ldrd r2, r3, [r12, #20]\n"
+        "add r1, r1, r2\n"
+        "strd r0, r1, [sp, #4]\n"
+        "ldr r0, [sp, #12]\n"
+        "add r0, r0, r3\n"
+        "str r0, [sp, #12]\n"
+        "b 1b\n"
+        "6:\n" /* a value is 0 */
+        "ldr r12, [sp]\n"
+        "add r12, r12, #1\n"
+        "str r12, [sp]\n"
+        "b 7b\n"
+        "8:\n"
+        "ldr r12, [sp]\n"
+        "add r12, r12, #1\n"
+        "str r12, [sp]\n"
+        "b 9b\n"
+        "5:\n"
+        "ldr r0, [sp, #16]\n"
         "stm r0, {r4-r11}\n"
+        "ldr r0, [sp]\n"
+        "add sp, sp, #32\n"
         "pop {r4-r11, pc}\n");
-}
-
-/* Four outputs, of signed weights. */
-SNE_INLINE void sne_mac_four_thumb2(int32_t *sums, const int8_t *weight, const uint32_t *pairs, const uint32_t *end)
-{
-    uint32_t a0 = (uint32_t)sums[0], a1 = (uint32_t)sums[1], a2 = (uint32_t)sums[2], a3 = (uint32_t)sums[3];
-    for (; pairs != end; pairs += 2) {
-        const int8_t *w = weight + pairs[0];
-        const int32_t x = (int16_t)(uint16_t)pairs[1], y = (int32_t)pairs[1] >> 16;
-        a0 += (uint32_t)(w[0] * x + w[4] * y);
-        a1 += (uint32_t)(w[1] * x + w[5] * y);
-        a2 += (uint32_t)(w[2] * x + w[6] * y);
-        a3 += (uint32_t)(w[3] * x + w[7] * y);
-    }
-    sums[0] = (int32_t)a0;
-    sums[1] = (int32_t)a1;
-    sums[2] = (int32_t)a2;
-    sums[3] = (int32_t)a3;
-}
-
-SNE_INLINE void sne_mac_thumb2(int32_t *sums, const sne_weight *weight, const uint32_t *pairs, const uint32_t *end,
-                               size_t count)
-{
-    if (count == 8) {
-        sne_mac_eight_thumb2(sums, weight, pairs, end);
-    } else {
-        sne_mac_four_thumb2(sums, (const int8_t *)weight, pairs, end);
-    }
 }
 
 #endif

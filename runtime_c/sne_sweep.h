@@ -58,6 +58,7 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
         if (at == rows) { /* so many spikes that not even one position's fit */
             sne_view view;
             sne_look(p, pitch, y, first / step, &view);
+            view.fits = 0; /* the list is not all of `rows` */
             total += sne_gather(p, &view, bits, v, stride, list, (size_t)(stop - list), width, weight_bits, 0);
             v = sne_at(v, stride, width);
             at += step;

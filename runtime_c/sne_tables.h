@@ -5,7 +5,7 @@
 #include "sne_neuron.h"
 #include "sne_weights.h"
 
-enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_OVERLAP, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC }; /* sne_kernels.h */
+enum { SNE_GATHER, SNE_SWEEP, SNE_SCATTER, SNE_OVERLAP, SNE_COLLECT, SNE_DEPTHWISE, SNE_MAC, SNE_CONVOLVE }; /* sne_kernels.h */
 enum { SNE_SHIFTED = 16 }; /* beside a kernel that multiplies: the layer is an sne_direct */
 
 /* Division by a constant for i < 65536: (i * multiplier) >> shift, or a real one where the multiplier is 0. */
@@ -34,7 +34,7 @@ typedef struct {
 } sne_axis;
 
 typedef struct {
-    /* [kernel height][kernel width][in channels (depthwise: 1)] rows; of 4 bits: sne_nibbles.h; multiplied: two inputs' together */
+    /* [kernel height][kernel width][in channels (depthwise: 1)] rows; of 4 bits: sne_nibbles.h; multiplied: two inputs' together; convolve: sne_convolve.h */
     const sne_weight *weight;
     sne_axis rows;            /* scatter, collect: the input rows of an output row */
     sne_axis columns;         /* scatter, collect: the output columns of an input column */
@@ -70,7 +70,7 @@ typedef struct {
     const int8_t *x;    /* a direct input, instead */
     uint32_t *out;      /* [timesteps][words] */
     void *membranes;
-    void *current;      /* of one position: a direct input's constant current, and behind one that is shifted, its sums */
+    void *current;      /* of one position, SNE_CONVOLVE two: a direct input's constant current; shifted: and its sums */
     uint32_t *rows;     /* [capacity]; scatter: what each of the input's columns reaches, and a turned drive */
     uint32_t timesteps;
     uint8_t spread;
@@ -85,7 +85,11 @@ SNE_INLINE uint32_t sne_divide(uint32_t i, const sne_divider *d)
 /* Place of the lowest bit of x != 0. */
 SNE_INLINE uint32_t sne_lowest_bit(uint32_t x)
 {
-#if defined(__GNUC__)
+#if defined(SNE_THUMB1) /* no instruction tells: the five bits that a de Bruijn sequence has from there on are all different */
+    static const uint8_t places[32] = {0,  1,  28, 2,  29, 14, 24, 3, 30, 22, 20, 15, 25, 17, 4,  8,
+                                       31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6,  11, 5,  10, 9};
+    return places[(x & (0u - x)) * 0x077cb531u >> 27];
+#elif defined(__GNUC__)
     return (uint32_t)__builtin_ctz(x);
 #else
     uint32_t place = 0;

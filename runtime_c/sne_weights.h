@@ -7,7 +7,8 @@
  *
  * A layer that multiplies takes its inputs in twos: a row has two inputs' weights, four outputs at a time, written as
  * SNE_P8(four of the first input's, four of the second's). Dual multiplication wants two inputs' weights for one output in
- * the lanes of a word. A core that loads no signed bytes cheaply has 128 added here too. */
+ * the lanes of a word. A core that loads no signed bytes cheaply has 128 added here too. Where a core convolves
+ * (sne_convolve.h), a direct input's convolution has tables of SNE_D8 instead, of two inputs and four outputs likewise. */
 #ifndef SNE_WEIGHTS_H
 #define SNE_WEIGHTS_H
 
@@ -26,6 +27,9 @@ typedef int8_t sne_weight;
 typedef int8_t sne_weight;
 #define SNE_W4(a, b, c, d) a, c, b, d
 #define SNE_P8(a, b, c, d, e, f, g, h) a, b, e, f, c, d, g, h
+#define SNE_CONVOLVES
+#define SNE_D8(a, b, c, d, e, f, g, h) \
+    (a), (b) - ((a) < 0), (e), (f) - ((e) < 0), (c), (d) - ((c) < 0), (g), (h) - ((g) < 0)
 #define SNE_WEIGHT_SECOND 2
 #define SNE_WEIGHT_OFFSET 0
 #else
@@ -49,6 +53,16 @@ SNE_INLINE int32_t sne_weight_at(const sne_weight *row, size_t i)
         i = (i & ~(size_t)3) | (i & 1u) << 1 | (i >> 1 & 1u);
     }
     return (int32_t)row[i] - SNE_WEIGHT_OFFSET;
+}
+
+/* A weight that is multiplied, SNE_P8's. */
+SNE_INLINE int32_t sne_factor(const sne_weight *w)
+{
+#if defined(SNE_THUMB2)
+    return (int8_t)*w;
+#else
+    return (int32_t)*w - SNE_WEIGHT_OFFSET;
+#endif
 }
 
 /* Weight `k` (0 .. 3, a constant) of the four at `w`. */

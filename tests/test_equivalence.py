@@ -636,7 +636,7 @@ FAULTS = {
     "a neuron fires at its threshold": ("sne_neuron.h", r"m > threshold", "m >= threshold"),
     "the leak rounds toward zero": ("sne_neuron.h", r"v - \(v >> value\)", "v - v / (1 << value)"),
     "the reset forgets what is left": ("sne_neuron.h", r": m - threshold", ": 0"),
-    "one timestep too few": ("sne_layer.h", r"t < job->timesteps", "t + 1 < job->timesteps"),
+    "one timestep too few": ("sne_layer.h", r"t < timesteps", "t + 1 < timesteps"),
     "a tie of margins goes on": ("sne_schedule.c", r"r.margin >= margins", "r.margin > margins"),
     "the last of equal logits wins": ("sne_schedule.c", r"logits\[c\] > logits\[best", "logits[c] >= logits[best"),
     "an operation is not counted": (

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sne_edge.codegen.layout import (
     Stage,
+    convolves,
     divider,
     from_inputs,
+    pack_blocks,
     pack_nibbles,
     state_layout,
     through_pool,
@@ -23,7 +25,8 @@ from sne_edge.codegen.sizes import MAX_ROWS
 from strategies import ensembles, examples
 
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.ir.layers import AvgPool
+from sne_edge.ir.layers import AvgPool, Conv
+from sne_edge.ir.neuron import Bound, Neuron
 from sne_edge.resources import RUNTIME
 
 
@@ -44,6 +47,42 @@ def test_an_axis_pairs_each_output_with_the_inputs_under_its_taps(
     assert {(i, o, tap) for i, row in enumerate(inverse) for o, tap in row} == {
         (i, o, tap) for o, row in enumerate(met) for i, tap in row
     }
+
+
+@pytest.mark.parametrize("run", range(1, 10))
+def test_blocks_hold_every_weight_once_in_the_order_of_the_windows_values(run: int) -> None:
+    height, outputs = 3, 8
+    numbered = np.arange(1, height * run * outputs + 1).reshape(height, run, outputs)
+    blocks = pack_blocks(numbered)
+    assert blocks.shape == (outputs // 4, height, -(-run // 2), 2, 4)
+    order = []  # as sne_convolve.h lays them: of four, first and third, second and fourth
+    for i in range(0, run, 4):
+        left = min(run - i, 4)
+        order += [(i, i + 1)] if left < 3 else [(i, i + 2), (i + 1, i + 3)]
+    for pair, both in enumerate(order):
+        for second, value in enumerate(both):
+            want = numbered[:, value] if value < run else np.zeros((height, outputs))
+            got = blocks[:, :, pair, second].transpose(1, 0, 2).reshape(height, outputs)
+            assert np.array_equal(got, want)
+
+
+def test_what_does_not_fit_is_not_convolved() -> None:
+    def conv(channels: int, weights: np.ndarray | None = None, taps: int = 3, width: int = 8) -> Conv:
+        rng = np.random.default_rng(1)
+        weight = rng.integers(-127, 128, (channels, 2, 1, taps), dtype=np.int8) if weights is None else weights
+        many = np.ones(channels, np.int32)
+        shapes = (1, width, 2), (1, width - taps + 1, channels)
+        return Conv(*shapes, weight, many, many, np.ones(channels), Neuron("if"), Bound(-1, 1))
+
+    assert convolves(conv(8))
+    assert not convolves(conv(6)), "rows of neurons would be filled up"
+    assert not convolves(conv(8, taps=8)), "there are no two positions"
+    assert not convolves(conv(8, taps=90, width=99)), "two windows do not fit"
+    lowest, below = np.ones((4, 2, 1, 3), np.int8), np.ones((4, 2, 1, 3), np.int8)
+    lowest[1] = below[1] = -128
+    below[0] = -1
+    assert convolves(conv(4, lowest))
+    assert not convolves(conv(4, below)), "one less than -128 is no byte"
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 1)])
