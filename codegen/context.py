@@ -149,7 +149,9 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
         weight = layout.pack_nibbles(weight)
     window = layer if isinstance(layer, Conv) else None
     kernel = "mac" if analog else stage.kernel
+    by_output = np.zeros(0, np.int8)
     if analog:
+        by_output = layout.pack_outputs(weight)
         weight = layout.pack_pairs(weight)
     return {
         "kind": "readout" if readout else "spiking",
@@ -165,6 +167,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
         # Of the membrane's own type: a value within its proven range never reaches beyond.
         "clamp": [max(low, neuron.clamp[0]), min(high, neuron.clamp[1])] if neuron.clamp else [low, high],
         "weight": numbers(weight),
+        "by_output": numbers(by_output),
         "weight_bits": layer.bits,
         "macro": "SNE_P8" if analog else "SNE_W4",
         "function": tables.function(

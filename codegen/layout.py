@@ -77,6 +77,12 @@ def pack_pairs(rows: np.ndarray) -> np.ndarray:
     return pairs
 
 
+def pack_outputs(rows: np.ndarray) -> np.ndarray:
+    """int8 [padded outputs, inputs, filled up to vectors of 16] of [..., padded outputs]: for dot products."""
+    outputs = rows.reshape(-1, rows.shape[-1]).T
+    return np.pad(outputs, ((0, 0), (0, -outputs.shape[1] % 16)))
+
+
 def _padded_rows(weight: np.ndarray) -> np.ndarray:
     rows: np.ndarray = np.zeros((*weight.shape[:-1], padded(weight.shape[-1])), weight.dtype)
     rows[..., : weight.shape[-1]] = weight

@@ -34,6 +34,12 @@
 #define SNE_PORTABLE
 #endif
 
+/* A model for such a core defines SNE_BY_OUTPUT before it includes this: its direct input's weights lie output by output where
+ * the kernels that want them so exist (sne_direct_helium.h), else as everywhere. */
+#if defined(SNE_BY_OUTPUT) && !(defined(SNE_HELIUM) && defined(__OPTIMIZE__))
+#undef SNE_BY_OUTPUT
+#endif
+
 #if defined(__GNUC__)
 #define SNE_INLINE static inline __attribute__((always_inline, unused))
 #define SNE_OUTLINE static __attribute__((noinline, unused)) /* loops that want all registers for themselves */

@@ -9,9 +9,9 @@
 #include "sne_scatter.h"
 #include "sne_sweep.h"
 
-/* sne_fire with its choices made. */
-typedef size_t (*sne_fire_function)(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
-                                    size_t first);
+#if defined(SNE_BY_OUTPUT)
+#include "sne_direct_helium.h"
+#endif
 
 /* Do this layer's membranes have turned signs (sne_fire.h) while it works on them? All arguments are constants. */
 SNE_INLINE int sne_turned(int kernel, int weight_bits, int width, int decay, int32_t factor, int reset, int clamp)
@@ -51,6 +51,11 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     uint32_t y, x, i, t, rows = 0, fired = 0;
     size_t first = 0;
     sne_route route;
+#if defined(SNE_BY_OUTPUT)
+    if (kernel == SNE_MAC) {
+        return sne_direct_helium(p, q, job, cost, fire, width, decay, factor, reset, clamp);
+    }
+#endif
     if (scatter) {
         sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)job->rows, &route);
     }

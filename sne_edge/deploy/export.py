@@ -36,6 +36,7 @@ RUNTIME_HEADERS = (
     "sne_charge_thumb.h",
     "sne_core.h",
     "sne_depthwise.h",
+    "sne_direct_helium.h",
     "sne_dsp.h",
     "sne_encode.h",
     "sne_fire.h",
@@ -49,6 +50,7 @@ RUNTIME_HEADERS = (
     "sne_fire_thumb2.h",
     "sne_fire_wide_thumb2.h",
     "sne_gather.h",
+    "sne_gather_helium.h",
     "sne_kernels.h",
     "sne_layer.h",
     "sne_list.h",
@@ -156,6 +158,9 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
         runtime += [FRONTEND_SOURCE, FRONTEND_HEADER]
     weight_bytes = sum(context.weight_bytes(student) for student in ensemble.students)
     model |= {"target": target, "sources": sources, "headers": headers, "weight_bytes": weight_bytes}
+    model["by_output"] = target.kernels == "helium" and any(
+        layer["by_output"] for student in model["students"] for layer in student["layers"] if "by_output" in layer
+    )
     environment = _environment()
     files = {
         output.format(name): environment.get_template(template).render(model) for template, output in templates.items()
