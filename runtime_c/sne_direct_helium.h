@@ -78,7 +78,7 @@ SNE_INLINE void sne_dots_short_helium(void *to, const void *from, const sne_dots
                      ".endif\n"
                      "le lr, 1b\n"
                      : [s0] "=&Te"(s0), [s1] "=&Te"(s1), [s2] "=&Te"(s2), [s3] "=&Te"(s3), [row] "+r"(row),
-                       [from] "+r"(from), [to] "+r"(to), [w] "=&w"(w), [sums] "=&w"(sums), [before] "=&w"(before)
+                       [from] "+l"(from), [to] "+l"(to), [w] "=&w"(w), [sums] "=&w"(sums), [before] "=&w"(before)
                      : [x] "w"(x), [fours] "r"(dots->stride / 4u), [wide] "i"(width == 32)
                      : "lr", "memory");
 }
@@ -124,49 +124,88 @@ SNE_INLINE void sne_copy_helium(int8_t *to, const int8_t *from, size_t n)
                      : "lr", "memory");
 }
 
-/* What all positions of a layer share, in bytes: an input row, a kernel row, the window; is it copied? */
+/* A layer's windows, one after the other; all but what is said, in bytes. */
 typedef struct {
-    size_t row, run, window, pitch;
-    int room;
+    const sne_synapses *p;
+    const sne_neurons *q;
+    const int8_t *in;             /* the first row that is within the input */
+    int8_t *copy;                 /* of a window's inputs, together */
+    uint32_t low, high;           /* such rows of the kernel */
+    uint32_t row, run, window;    /* of the input, of the kernel, of all its rows */
+    uint32_t copied, values;      /* are windows copied? inputs that are not 0, of all windows */
+    sne_dots dots;
 } sne_panes;
 
-/* The current of the position whose window begins at column `left` of the rows `low` .. `high` - 1 of a kernel, the first of
- * them at `x`: its bias and what the inputs bring. Returns how many of these are not 0. */
-SNE_INLINE uint32_t sne_current_helium(const sne_synapses *p, const sne_neurons *q, const sne_panes *panes,
-                                       const int8_t *x, uint32_t low, uint32_t high, int32_t left, void *current,
-                                       int8_t *copy, int width)
+SNE_INLINE void sne_panes_begin(sne_panes *s, const sne_synapses *p, const sne_neurons *q, const sne_job *job)
 {
-    const void *from = q->bias;
-    const size_t channels = p->in_channels;
-    sne_dots dots;
-    uint32_t first = 0, last = p->kernel_width, total = 0;
-    dots.weight = p->weight;
-    dots.pitch = panes->pitch;
-    dots.stride = q->stride;
-    dots.n = panes->window;
-    if (left < 0 || left + (int32_t)last > (int32_t)p->in_width) {
+    s->p = p;
+    s->q = q;
+    s->copy = (int8_t *)job->rows;
+    s->row = (uint32_t)p->in_width * p->in_channels;
+    s->run = (uint32_t)p->kernel_width * p->in_channels;
+    s->window = p->kernel_height * s->run;
+    s->copied = s->window <= 4u * (uint32_t)p->capacity;
+    s->values = 0;
+    s->dots.pitch = (s->window + 15u) & ~15u;
+    s->dots.stride = q->stride;
+}
+
+/* The next row of positions, in the input at `x`. */
+SNE_INLINE void sne_panes_row(sne_panes *s, uint32_t y, const int8_t *x)
+{
+    const int32_t top = (int32_t)(y * s->p->stride_height) - (int32_t)s->p->padding_height;
+    sne_clip(top, s->p->kernel_height, s->p->in_height, &s->low, &s->high);
+    s->in = x + (uint32_t)(top + (int32_t)s->low) * s->row;
+}
+
+/* The current of the row's position `x`: its biases, and what the inputs bring. */
+SNE_INLINE void sne_panes_current(sne_panes *s, uint32_t x, void *current, int width)
+{
+    const sne_synapses *const p = s->p;
+    const int32_t left = (int32_t)(x * p->stride_width) - (int32_t)p->padding_width;
+    const uint32_t rows = s->high - s->low;
+    const void *from = s->q->bias;
+    const int8_t *in = s->in + left * (int32_t)p->in_channels;
+    uint32_t before = 0, run = s->run, i;
+    s->dots.weight = p->weight;
+    s->dots.n = s->window;
+    s->dots.x = in;
+    if (left < 0 || left + (int32_t)p->kernel_width > (int32_t)p->in_width) {
+        uint32_t first, last;
         sne_clip(left, p->kernel_width, p->in_width, &first, &last);
+        before = first * p->in_channels;
+        run = (last - first) * p->in_channels;
+        in += before;
     }
-    x += (left + (int32_t)first) * (int32_t)channels;
-    dots.x = x;
-    if (p->kernel_height > 1 || last - first < p->kernel_width) {
-        const size_t run = (last - first) * channels, before = first * channels;
-        if (!panes->room) { /* row by row */
-            for (; low < high; low++, dots.x += panes->row, from = current) {
-                dots.n = run;
-                dots.weight = p->weight + low * panes->run + before;
-                total += sne_dots_helium(current, from, &dots, width);
+    if (rows * run < s->window || p->kernel_height > 1) {
+        if (!s->copied) {
+            s->dots.n = run;
+            s->dots.weight += s->low * s->run + before;
+            for (i = 0; i < rows; i++, in += s->row, s->dots.weight += s->run, from = current) {
+                s->dots.x = in;
+                s->values += sne_dots_helium(current, from, &s->dots, width);
             }
-            return total;
+            return;
         }
-        if (high - low < p->kernel_height || run < panes->run) {
-            sne_clear((uint32_t *)(void *)copy, (panes->window + 3u) >> 2);
+        if (rows * run < s->window) {
+            sne_clear((uint32_t *)(void *)s->copy, (s->window + 3u) >> 2);
         }
-        for (dots.x = copy; low < high; low++, x += panes->row) {
-            sne_copy_helium(copy + low * panes->run + before, x, run);
+        for (i = s->low; i < s->high; i++, in += s->row) {
+            sne_copy_helium(s->copy + i * s->run + before, in, run);
         }
+        s->dots.x = s->copy;
     }
-    return sne_dots_helium(current, from, &dots, width);
+    s->values += sne_dots_helium(current, from, &s->dots, width);
+}
+
+SNE_OUTLINE void sne_panes_current_16(sne_panes *s, uint32_t x, void *current)
+{
+    sne_panes_current(s, x, current, 16);
+}
+
+SNE_OUTLINE void sne_panes_current_32(sne_panes *s, uint32_t x, void *current)
+{
+    sne_panes_current(s, x, current, 32);
 }
 
 /* The layer through all timesteps, as sne_layer; its membranes are always fresh. */
@@ -175,52 +214,49 @@ SNE_INLINE uint32_t sne_direct_helium(const sne_synapses *p, const sne_neurons *
 {
     const int readout = fire == NULL;
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * q->channels);
-    sne_panes panes;
+    const size_t stride = q->stride;
+    void *const current = job->current;
     void *v = job->membranes;
-    uint32_t values = 0, fired = 0, low, high, t, x, y;
+    uint32_t fired = 0, t, x, y;
     size_t first = 0;
-    panes.row = (size_t)p->in_width * p->in_channels;
-    panes.run = (size_t)p->kernel_width * p->in_channels;
-    panes.window = p->kernel_height * panes.run;
-    panes.pitch = (panes.window + 15u) & ~(size_t)15;
-    panes.room = panes.window <= 4u * (size_t)p->capacity;
+    sne_panes s;
+    sne_panes_begin(&s, p, q, job);
     sne_clear(job->out, job->timesteps * out_words);
     for (y = 0; y < p->out_height; y++) {
-        const int32_t top = (int32_t)(y * p->stride_height) - (int32_t)p->padding_height;
-        int32_t left = -(int32_t)p->padding_width;
-        const int8_t *in;
-        sne_clip(top, p->kernel_height, p->in_height, &low, &high);
-        in = job->x + (top + (int32_t)low) * (int32_t)panes.row;
-        for (x = 0; x < p->out_width; x++, left += p->stride_width) {
-            values += sne_current_helium(p, q, &panes, in, low, high, left, job->current, (int8_t *)job->rows, width);
+        sne_panes_row(&s, y, job->x);
+        for (x = 0; x < p->out_width; x++, first += q->channels) {
+            if (width == 16) {
+                sne_panes_current_16(&s, x, current);
+            } else {
+                sne_panes_current_32(&s, x, current);
+            }
             if (!readout && sne_fire_steps_can(q, clamp)) {
-                fired += (uint32_t)sne_fire_steps_helium(q, v, job->current, job->out, out_words, job->timesteps, first,
-                                                         width, decay, factor, reset);
+                fired += (uint32_t)sne_fire_steps_helium(q, v, current, job->out, out_words, job->timesteps, first, width,
+                                                         decay, factor, reset);
             } else {
                 uint32_t *out = job->out;
                 if (readout) {
-                    sne_rest(v, q->stride, width);
+                    sne_rest(v, stride, width);
                 } else {
-                    sne_charge_fresh(v, job->current, q->stride, width, 0);
+                    sne_charge_fresh(v, current, stride, width, 0);
                 }
                 for (t = 0; t < job->timesteps; t++, out += out_words) {
                     if (!readout) {
-                        fired += (uint32_t)fire(q, v, job->current, 1, out, first);
+                        fired += (uint32_t)fire(q, v, current, 1, out, first);
                         continue;
                     }
-                    sne_leak(q, v, job->current, width, decay, factor);
+                    sne_leak(q, v, current, width, decay, factor);
                     if (clamp) {
                         sne_clamp(q, v, width);
                     }
                 }
             }
-            first += q->channels;
             if (job->spread) {
-                v = sne_at(v, q->stride, width);
+                v = sne_at(v, stride, width);
             }
         }
     }
-    cost->macs += values * (uint32_t)q->channels;
+    cost->macs += s.values * (uint32_t)q->channels;
     return fired;
 }
 

@@ -11,10 +11,10 @@
 /* Reset those of the membranes `m` that are over their thresholds t. `width` is text, and `then` what else these lanes do: "tt"
  * and two instructions, or "t" and one. */
 #define SNE_RESET_LANES_HELIUM(width, m, then, more)             \
-    ".if %c[subtract]\n"                                         \
+    ".if %c[reset] == 0\n" /* to subtract, to zero, delayed */      \
     "vpt" then ".s" width " gt, %q[" m "], %q[t]\n"              \
     "vsubt.i" width " %q[" m "], %q[" m "], %q[t]\n" more        \
-    ".elseif %c[to_zero]\n"                                      \
+    ".elseif %c[reset] == 1\n"                                   \
     "vpt" then ".s" width " gt, %q[" m "], %q[t]\n"              \
     "veort %q[" m "], %q[" m "], %q[" m "]\n" more               \
     ".else\n"                                                    \
@@ -23,15 +23,15 @@
 
 /* Let them leak; a delayed reset takes the lanes that fired, still predicated. d is free. */
 #define SNE_LEAK_LANES_HELIUM(width, m)                                                                      \
-    ".if %c[q15]\n"                                                                                          \
+    ".if %c[leak] == 32\n" /* by a factor */                                                                 \
     "vqdmulh.s" width " %q[" m "], %q[" m "], %[factor]\n" /* floored; a positive factor never saturates */  \
-    ".elseif %c[shift] == 1\n"                                                                               \
+    ".elseif %c[leak] == 1\n"                                                                               \
     "vrshr.s" width " %q[" m "], %q[" m "], #1\n" /* v - (v >> 1) is (v + 1) >> 1 */                         \
-    ".elseif %c[shift] > 1\n"                                                                                \
-    "vshr.s" width " %q[d], %q[" m "], #%c[shift]\n"                                                         \
+    ".elseif %c[leak] > 1\n"                                                                                \
+    "vshr.s" width " %q[d], %q[" m "], #%c[leak]\n"                                                         \
     "vsub.i" width " %q[" m "], %q[" m "], %q[d]\n"                                                          \
     ".endif\n"                                                                                               \
-    ".if %c[delayed]\n"                                                                                      \
+    ".if %c[reset] == 2\n"                                                                                   \
     "vpst\n"                                                                                                 \
     "vsubt.i" width " %q[" m "], %q[" m "], %q[t]\n"                                                         \
     ".endif\n"
@@ -55,10 +55,11 @@
     "vadd.i32 %q[m], %q[m], %q[d]\n"                 \
     "vstrw.32 %q[m], [%[to]], #16\n"
 
-#define SNE_FIRE_CHOICES_HELIUM                                                                                       \
-    [shift] "i"(decay == SNE_DECAY_SHIFT ? factor : 0), [q15] "i"(decay == SNE_DECAY_Q15),                            \
-        [subtract] "i"(reset == SNE_RESET_SUBTRACT), [to_zero] "i"(reset == SNE_RESET_ZERO),                           \
-        [delayed] "i"(reset == SNE_RESET_DELAYED)
+#define SNE_FIRE_CHOICES_HELIUM \
+    [leak] "i"(decay == SNE_DECAY_Q15 ? 32 : decay == SNE_DECAY_SHIFT ? factor : 0), [reset] "i"(reset)
+
+/* The order in which assembler knows resets. */
+typedef char sne_assert_resets[SNE_RESET_SUBTRACT == 0 && SNE_RESET_ZERO == 1 && SNE_RESET_DELAYED == 2 ? 1 : -1];
 
 /* `positions` positions whose spikes begin at the same bit of a byte. */
 SNE_INLINE size_t sne_fire_16_helium(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t positions,
@@ -170,7 +171,8 @@ SNE_INLINE size_t sne_fire_steps_16_helium(const sne_neurons *p, int16_t *v, con
                      "vldrh.u16 %q[t], [%[threshold]], #16\n"
                      "vldrh.u16 %q[c], [%[add]], #16\n"
                      "vmov %q[m], %q[c]\n"
-                     "dls lr, %[timesteps]\n"
+                     "ldr %[byte], %[timesteps]\n"
+                     "dls lr, %[byte]\n"
                      "1:\n"
                      SNE_RESET_LANES_HELIUM("16", "m", "tt",
                                             "vaddvt.u16 %[byte], %q[lanes]\nvaddvat.u16 %[n], %q[ones]\n")
@@ -180,13 +182,16 @@ SNE_INLINE size_t sne_fire_steps_16_helium(const sne_neurons *p, int16_t *v, con
                      "add %[at], %[map]\n"
                      "le lr, 1b\n"
                      "vstrh.16 %q[m], [%[to]], #16\n"
-                     "subs %[left], #1\n"
-                     "sub %[at], %[back]\n"
+                     "ldr %[byte], %[back]\n"
+                     "sub %[at], %[byte]\n"
+                     "ldr %[byte], %[left]\n"
+                     "subs %[byte], #1\n"
+                     "str %[byte], %[left]\n"
                      "bne 2b\n"
-                     : [byte] "=&Te"(byte), [n] "+Te"(n), [to] "+r"(v), [left] "+l"(left), [at] "+r"(at),
+                     : [byte] "=&Te"(byte), [n] "+Te"(n), [to] "+r"(v), [left] "+m"(left), [at] "+r"(at),
                        [threshold] "+r"(threshold), [add] "+r"(drive), [m] "=&w"(m), [t] "=&w"(t), [c] "=&w"(c),
                        [d] "=&w"(d)
-                     : [map] "r"(map), [back] "r"(back), [timesteps] "r"(timesteps), [factor] "r"(factor),
+                     : [map] "r"(map), [back] "m"(back), [timesteps] "m"(timesteps), [factor] "ri"(decay == SNE_DECAY_Q15 ? factor : 0),
                        [lanes] "w"(lanes), [ones] "w"(ones), SNE_FIRE_CHOICES_HELIUM
                      : "lr", "cc", "memory");
     return n;
@@ -206,7 +211,8 @@ SNE_INLINE size_t sne_fire_steps_32_helium(const sne_neurons *p, int32_t *v, con
                      "vldrw.u32 %q[c4], [%[add]], #16\n"
                      "vmov %q[m], %q[c]\n"
                      "vmov %q[m4], %q[c4]\n"
-                     "dls lr, %[timesteps]\n"
+                     "ldr %[byte], %[timesteps]\n"
+                     "dls lr, %[byte]\n"
                      "1:\n"
                      "vldrw.u32 %q[t], [%[threshold]]\n"
                      SNE_RESET_LANES_HELIUM("32", "m", "t", "vaddvt.u32 %[byte], %q[lanes]\n")
@@ -222,14 +228,17 @@ SNE_INLINE size_t sne_fire_steps_32_helium(const sne_neurons *p, int32_t *v, con
                      "le lr, 1b\n"
                      "vstrw.32 %q[m], [%[to]], #16\n"
                      "vstrw.32 %q[m4], [%[to]], #16\n"
-                     "adds %[threshold], #32\n"
-                     "subs %[left], #1\n"
-                     "sub %[at], %[back]\n"
+                     "add %[threshold], #32\n"
+                     "ldr %[byte], %[back]\n"
+                     "sub %[at], %[byte]\n"
+                     "ldr %[byte], %[left]\n"
+                     "subs %[byte], #1\n"
+                     "str %[byte], %[left]\n"
                      "bne 2b\n"
-                     : [byte] "=&Te"(byte), [n] "+r"(n), [to] "+r"(v), [left] "+l"(left), [at] "+r"(at),
-                       [threshold] "+l"(threshold), [add] "+r"(drive), [m] "=&w"(m), [m4] "=&w"(m4), [t] "=&w"(t),
+                     : [byte] "=&Te"(byte), [n] "+r"(n), [to] "+r"(v), [left] "+m"(left), [at] "+r"(at),
+                       [threshold] "+r"(threshold), [add] "+r"(drive), [m] "=&w"(m), [m4] "=&w"(m4), [t] "=&w"(t),
                        [c] "=&w"(c), [c4] "=&w"(c4), [d] "=&w"(d)
-                     : [map] "r"(map), [back] "r"(back), [timesteps] "r"(timesteps), [factor] "r"((uint32_t)factor << 16),
+                     : [map] "r"(map), [back] "m"(back), [timesteps] "m"(timesteps), [factor] "ri"(decay == SNE_DECAY_Q15 ? factor * 65536 : 0),
                        [lanes] "w"(lanes), [lanes_4] "w"(lanes_4), SNE_FIRE_CHOICES_HELIUM
                      : "lr", "cc", "memory");
     return n;

@@ -9,6 +9,9 @@
 #include "sne_scatter.h"
 #include "sne_sweep.h"
 
+#if defined(SNE_FIRE_HELIUM)
+#include "sne_window_helium.h"
+#endif
 #if defined(SNE_BY_OUTPUT)
 #include "sne_direct_helium.h"
 #endif
@@ -51,6 +54,14 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     uint32_t y, x, i, t, rows = 0, fired = 0;
     size_t first = 0;
     sne_route route;
+#if defined(SNE_FIRE_HELIUM)
+    if ((kernel == SNE_GATHER || kernel == SNE_SWEEP) && !readout && width == 16 && weight_bits == 8 && !clamp) {
+        const uint32_t room = sne_window_room(p, q);
+        if (room) {
+            return sne_window_helium(p, q, job, cost, room, decay, factor, reset);
+        }
+    }
+#endif
 #if defined(SNE_BY_OUTPUT)
     if (kernel == SNE_MAC) {
         return sne_direct_helium(p, q, job, cost, fire, width, decay, factor, reset, clamp);

@@ -50,7 +50,6 @@ RUNTIME_HEADERS = (
     "sne_fire_thumb2.h",
     "sne_fire_wide_thumb2.h",
     "sne_gather.h",
-    "sne_gather_helium.h",
     "sne_kernels.h",
     "sne_layer.h",
     "sne_list.h",
@@ -74,6 +73,7 @@ RUNTIME_HEADERS = (
     "sne_tables.h",
     "sne_verify.h",
     "sne_weights.h",
+    "sne_window_helium.h",
 )
 TEMPLATE_FILES = {  # template -> what it writes, {} being the model's name
     "model.h.j2": "{}.h",
