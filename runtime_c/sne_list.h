@@ -40,6 +40,9 @@ SNE_INLINE void sne_look(const sne_synapses *p, size_t pitch, uint32_t y, uint32
     view->row = low * view->row_step + first * p->in_channels * (uint32_t)pitch;
 }
 
+#if defined(SNE_HOST_LISTS)
+#include "sne_list_host.h"
+#else
 SNE_INLINE uint32_t *sne_list_word(uint32_t spikes, uint32_t row, uint32_t step, uint32_t *rows)
 {
     for (; spikes; spikes &= spikes - 1u) {
@@ -47,6 +50,7 @@ SNE_INLINE uint32_t *sne_list_word(uint32_t spikes, uint32_t row, uint32_t step,
     }
     return rows;
 }
+#endif
 
 /* List the rows of the spikes in view, from `rows` to beyond `full` at most. Returns the list's end, and leaves in `view`
  * what is still to be seen: no run where nothing is. */

@@ -14,7 +14,11 @@ HERE = Path(__file__).parent
 # What turns a kernel wrong: a file of the runtime, a text in it, another.
 FAULTS = (
     ("sne_direct_helium.h", 'SNE_DOT_HELIUM("s3", "r3")', 'SNE_DOT_HELIUM("s3", "r2")'),
-    ("sne_direct_helium.h", "vmov %q[sums][3], %q[sums][1], %[s1], %[s3]", "vmov %q[sums][3], %q[sums][1], %[s3], %[s1]"),
+    (
+        "sne_direct_helium.h",
+        "vmov %q[sums][3], %q[sums][1], %[s1], %[s3]",
+        "vmov %q[sums][3], %q[sums][1], %[s3], %[s1]",
+    ),
     ("sne_direct_helium.h", "if (rows * run < s->window) {", "if (rows * run + 1u < s->window && !rows) {"),
     ("sne_direct_helium.h", "s->dots.weight += s->low * s->run + before", "s->dots.weight += s->low * s->run"),
     ("sne_fire_helium.h", "0x10010, 0x10020", "0x10020, 0x10010"),
@@ -54,7 +58,12 @@ def test_layers_with_helium_are_the_equations(
 
 @pytest.mark.parametrize(("name", "right", "wrong"), FAULTS)
 def test_a_fault_in_a_layer_with_helium_is_seen(
-    name: str, right: str, wrong: str, require_tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    right: str,
+    wrong: str,
+    require_tool: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
     assert results(tmp_path, monkeypatch, 30, name, right, wrong)["wrong"] > 0

@@ -53,6 +53,7 @@ RUNTIME_HEADERS = (
     "sne_kernels.h",
     "sne_layer.h",
     "sne_list.h",
+    "sne_list_host.h",
     "sne_model.h",
     "sne_multiply.h",
     "sne_multiply_dsp.h",
