@@ -1,10 +1,11 @@
 """The host build against other engines: the same networks at the same batch size, on one thread, in one run.
 
-Prints inferences per second of CPU time, for a batch of one and of 1,024, and how many times as many the host build makes; no
-test, for it depends on the computer. All get the quantised weights as floats and no gradients, a direct input's current
-is computed once, and all measurements take turns, of which the best counts. snnTorch (whose modules torch.compile cannot
-trace) and a hand-written matrix product over all timesteps with a loop over the neurons, compiled or not, reset in the
-models' own order; so do SpikingJelly and sinabs, where they are installed, but Norse's neurons reset to zero. None of them floors, so that some labels differ.
+Prints inferences per second of CPU time, for a batch of one and of 1,024, and how many times as many the host build
+makes; no test, for it depends on the computer. All get the quantised weights as floats and no gradients, a direct
+input's current is computed once, and measurements take turns, of which the best counts. snnTorch (whose modules
+torch.compile cannot trace) and a hand-written matrix product over all timesteps with a loop over the neurons, compiled
+or not, reset in the models' own order; so do SpikingJelly and sinabs, where they are installed, but Norse's neurons
+reset to zero. None of them floors, so that some labels differ.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ Logits = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass
 class Engine:
-    """One of the engines: `run` takes a batch, from sample `first` on. `best`: seconds of CPU time a sample, by batch size.
-    `failed`: why it could not run."""
+    """One of the engines: `run` takes a batch, from sample `first` on. `best`: seconds of CPU time a sample, by batch
+    size. `failed`: why it could not run."""
 
     name: str
     run: Callable[[int, int], Any]

@@ -208,14 +208,24 @@ SNE_OUTLINE void sne_panes_current_32(sne_panes *s, uint32_t x, void *current)
     sne_panes_current(s, x, current, 32);
 }
 
-/* The layer through all timesteps, as sne_layer; its membranes are always fresh. */
+/* sne_shift_current for 16 bits. */
+SNE_INLINE void sne_shift_helium(int16_t *current, const int32_t *sums, size_t stride, uint32_t shift)
+{
+    size_t c;
+    for (c = 0; c < stride; c += 4) {
+        vstrhq_s32(current + c, vshlq_r_s32(vldrwq_s32(sums + c), -(int32_t)shift));
+    }
+}
+
+/* The layer through all timesteps, as sne_layer; its membranes are always fresh. `shift`: 0 where currents are not shifted. */
 SNE_INLINE uint32_t sne_direct_helium(const sne_synapses *p, const sne_neurons *q, const sne_job *job, sne_cost *cost,
-                                      sne_fire_function fire, int width, int decay, int32_t factor, int reset, int clamp)
+                                      sne_fire_function fire, uint32_t shift, int width, int decay, int32_t factor,
+                                      int reset, int clamp)
 {
     const int readout = fire == NULL;
     const size_t out_words = readout ? 0u : sne_words((size_t)p->out_height * p->out_width * q->channels);
     const size_t stride = q->stride;
-    void *const current = job->current;
+    void *const current = job->current, *const sums = shift ? sne_at(job->current, stride, width) : current;
     void *v = job->membranes;
     uint32_t fired = 0, t, x, y;
     size_t first = 0;
@@ -225,10 +235,15 @@ SNE_INLINE uint32_t sne_direct_helium(const sne_synapses *p, const sne_neurons *
     for (y = 0; y < p->out_height; y++) {
         sne_panes_row(&s, y, job->x);
         for (x = 0; x < p->out_width; x++, first += q->channels) {
-            if (width == 16) {
-                sne_panes_current_16(&s, x, current);
+            if (width == 16 && !shift) {
+                sne_panes_current_16(&s, x, sums);
             } else {
-                sne_panes_current_32(&s, x, current);
+                sne_panes_current_32(&s, x, sums);
+            }
+            if (shift && width == 16) {
+                sne_shift_helium((int16_t *)current, (const int32_t *)sums, stride, shift);
+            } else if (shift) {
+                sne_shift_current(current, (const int32_t *)sums, stride, shift, width);
             }
             if (!readout && sne_fire_steps_can(q, clamp)) {
                 fired += (uint32_t)sne_fire_steps_helium(q, v, current, job->out, out_words, job->timesteps, first, width,

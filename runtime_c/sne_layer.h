@@ -64,7 +64,8 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
 #endif
 #if defined(SNE_BY_OUTPUT)
     if (kernel == SNE_MAC) {
-        return sne_direct_helium(p, q, job, cost, fire, width, decay, factor, reset, clamp);
+        const uint32_t shift = shifted ? ((const sne_direct *)(const void *)p)->shift : 0u;
+        return sne_direct_helium(p, q, job, cost, fire, shift, width, decay, factor, reset, clamp);
     }
 #endif
     if (scatter) {

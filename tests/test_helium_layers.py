@@ -1,4 +1,4 @@
-"""Whole layers on the emulated Cortex-M55, whose kernels are of its own making: equal to the equations on random shapes."""
+"""Whole layers on the emulated Cortex-M55, which has ways of its own: equal to the equations on random shapes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The host build's kernels for each kind of processor that this computer can stand for: equal to portable C, which listing,
-adding and firing have as well."""
+"""The host build's kernels for each kind of processor that this computer can stand for: equal to portable C."""
 
 from __future__ import annotations
 
@@ -47,7 +46,7 @@ def flags() -> set[str]:
 
 
 def wide(rest: int) -> QuantEnsemble:
-    """130 inputs; for each kind of neuron a student of two layers, wider than a few vectors by `rest`, and a readout."""
+    """130 inputs; for each kind of neuron a student of two layers, `rest` wider than whole vectors, and a readout."""
     encoder = Encoder("events", (1, 1, 130), 5)
     students: list[list[Layer]] = []
     for number, neuron in enumerate(NEURONS):
