@@ -158,7 +158,8 @@ class HostModel:
         return [layer.membranes(batch.states) for layer in self.layers]
 
     def _run(self, inputs: np.ndarray, policy: ActivationPolicy | None, states: bool) -> Batch:
-        ffi, count, at, types = self._ffi, len(inputs), self._ffi.from_buffer, self._types
+        ffi, count, types = self._ffi, len(inputs), self._types
+        at: Any = ffi.from_buffer
         results = np.empty((count, len(_FIELDS)), dtype=np.uint32)
         logits = np.empty((count, self._sizes.classes), dtype=np.int32)
         spikes = np.empty((count, self._sizes.spike_layers), dtype=np.uint32)
@@ -190,7 +191,8 @@ class HostModel:
         if policy is not last:
             made = self._new_policy(policy)
             self._last_policy = policy, made
-        return made
+        struct, alive = made
+        return struct, alive
 
     def _new_policy(self, policy: ActivationPolicy) -> tuple[Any, Any]:
         margins = self._ffi.new("int32_t[]", list(policy.margins)) if policy.margins else self._ffi.NULL
