@@ -39,7 +39,7 @@ proofs: tools proof-tools $(VENV)/dev ## Prove the contracts of the portable C w
 bench: tools $(VENV)/train ## Measure the engine on every emulated core and compare with the baseline
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 
-bench-host: tools $(VENV)/train ## Compare the host build's speed with snnTorch's, on one thread
+bench-host: tools $(VENV)/train ## Compare the host build's speed with other engines', on one thread
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/host.py
 
 bench-cnn: tools $(VENV)/train ## Hold the ensembles against int8 CNNs; CMSIS_NN=PATH CMSIS_CORE=PATH measures these

@@ -165,7 +165,9 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
     blocks = None
     if kernel == "convolve":
         blocks = layout.pack_blocks(weight.reshape(weight.shape[0], -1, stride))
+    by_output = np.zeros(0, np.int8)
     if analog:
+        by_output = layout.pack_outputs(weight)
         weight = layout.pack_pairs(weight)
     return {
         "kind": "readout" if readout else "spiking",
@@ -182,6 +184,7 @@ def _synaptic(layer: SynapticLayer, analog: bool, stage: layout.Stage, tables: T
         "clamp": [max(low, neuron.clamp[0]), min(high, neuron.clamp[1])] if neuron.clamp else [low, high],
         "weight": numbers(weight),
         "blocks": [] if blocks is None else numbers(blocks),
+        "by_output": numbers(by_output),
         "weight_bits": layer.bits,
         "macro": "SNE_P8" if analog else "SNE_W4",
         "function": tables.function(

@@ -107,6 +107,12 @@ def convolves(layer: SynapticLayer) -> bool:
     return layer.kernel[0] * (run + run % 2) <= listed_rows(layer, "convolve") and not borrows.any()
 
 
+def pack_outputs(rows: np.ndarray) -> np.ndarray:
+    """int8 [padded outputs, inputs, filled up to vectors of 16] of [..., padded outputs]: for dot products."""
+    outputs = rows.reshape(-1, rows.shape[-1]).T
+    return np.pad(outputs, ((0, 0), (0, -outputs.shape[1] % 16)))
+
+
 def _padded_rows(weight: np.ndarray) -> np.ndarray:
     rows: np.ndarray = np.zeros((*weight.shape[:-1], padded(weight.shape[-1])), weight.dtype)
     rows[..., : weight.shape[-1]] = weight

@@ -29,9 +29,21 @@
 #endif
 #endif
 
+/* A computer that lists spikes without branches; the first Zen cores take hundreds of cycles for BMI2's instructions. */
+#if defined(SNE_HOST) && defined(__x86_64__) && \
+    (defined(__AVX512F__) || (defined(__BMI2__) && !defined(__znver1__) && !defined(__znver2__)))
+#define SNE_HOST_LISTS
+#endif
+
 #if !defined(SNE_PORTABLE) && !defined(SNE_HELIUM) && !defined(SNE_DSP) && !defined(SNE_THUMB2) && \
     !defined(SNE_THUMB1) && !defined(SNE_HOST)
 #define SNE_PORTABLE
+#endif
+
+/* A model for such a core defines SNE_BY_OUTPUT before it includes this: its direct input's weights lie output by output where
+ * the kernels that want them so exist (sne_direct_helium.h), else as everywhere. */
+#if defined(SNE_BY_OUTPUT) && !(defined(SNE_HELIUM) && defined(__OPTIMIZE__))
+#undef SNE_BY_OUTPUT
 #endif
 
 #if defined(__GNUC__)

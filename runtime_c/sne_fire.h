@@ -228,10 +228,8 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
                            size_t first, int width, int decay, int32_t factor, int reset, int clamp, int turned)
 {
 #if defined(SNE_FIRE_HELIUM)
-    if (width == 16) {
-        return sne_fire_helium(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
-                               clamp);
-    }
+    (void)turned;
+    return sne_fire_helium(p, v, drive, positions, bits, first, width, decay, factor, reset, clamp);
 #elif defined(SNE_FIRE_DSP)
     if (width == 16 && sne_fire_dsp_can(reset, clamp)) {
         return sne_fire_dsp(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset);
@@ -256,8 +254,14 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
         return sne_fire_wide_thumb2(p, (int32_t *)v, (const int32_t *)drive, positions, bits, first, decay, factor, reset);
     }
 #endif
+#if !defined(SNE_FIRE_HELIUM)
     (void)turned; /* only where sne_fire_turns */
     return sne_fire_portable(p, v, drive, positions, bits, first, width, decay, factor, reset, clamp);
+#endif
 }
+
+/* sne_fire with its choices made. */
+typedef size_t (*sne_fire_function)(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
+                                    size_t first);
 
 #endif

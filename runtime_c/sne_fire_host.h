@@ -4,6 +4,9 @@
 #define SNE_FIRE_HOST_H
 
 #include <string.h>
+#if defined(__AVX512BW__)
+#include <immintrin.h>
+#endif
 
 #include "sne_neuron.h"
 
@@ -28,6 +31,46 @@ SNE_INLINE void sne_set_sixteen(uint32_t *bits, size_t first, uint32_t fired)
     }
 }
 
+#if defined(__AVX512BW__)
+/* One position's first `whole` neurons, 32 at a time: a comparison's mask is the spikes' bits. */
+SNE_INLINE size_t sne_fire_512(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t whole, uint32_t *bits,
+                               size_t first, int decay, int32_t factor, int reset, int clamp)
+{
+    const __m512i low = _mm512_set1_epi16((short)p->clamp_low), high = _mm512_set1_epi16((short)p->clamp_high);
+    const __m512i factors = _mm512_set1_epi16((short)factor);
+    const int16_t *const thresholds = (const int16_t *)p->threshold;
+    size_t c, n = 0;
+    for (c = 0; c < whole; c += 32) {
+        const __m512i threshold = _mm512_loadu_si512(thresholds + c);
+        __m512i m = _mm512_loadu_si512(v + c);
+        const __mmask32 over = _mm512_cmpgt_epi16_mask(m, threshold);
+        const uint32_t fired = (uint32_t)over;
+        sne_set_sixteen(bits, first + c, fired & 0xffffu);
+        sne_set_sixteen(bits, first + c + 16, fired >> 16);
+        n += (size_t)__builtin_popcount(fired);
+        if (reset == SNE_RESET_SUBTRACT) {
+            m = _mm512_mask_sub_epi16(m, over, m, threshold);
+        } else if (reset == SNE_RESET_ZERO) {
+            m = _mm512_maskz_mov_epi16((__mmask32)~over, m);
+        }
+        if (clamp) {
+            m = _mm512_max_epi16(_mm512_min_epi16(m, high), low);
+        }
+        if (decay == SNE_DECAY_SHIFT) {
+            m = _mm512_sub_epi16(m, _mm512_srai_epi16(m, (unsigned int)factor));
+        } else if (decay == SNE_DECAY_Q15) { /* bits 15 to 30 of the products */
+            m = _mm512_or_si512(_mm512_slli_epi16(_mm512_mulhi_epi16(m, factors), 1),
+                                _mm512_srli_epi16(_mm512_mullo_epi16(m, factors), 15));
+        }
+        if (reset == SNE_RESET_DELAYED) {
+            m = _mm512_mask_sub_epi16(m, over, m, threshold);
+        }
+        _mm512_storeu_si512(v + c, _mm512_add_epi16(m, _mm512_loadu_si512(drive + c)));
+    }
+    return n;
+}
+#endif
+
 SNE_INLINE size_t sne_fire_host(const sne_neurons *p, int16_t *v, const int16_t *drive, size_t positions, uint32_t *bits,
                                 size_t first, int decay, int32_t factor, int reset, int clamp)
 {
@@ -39,7 +82,12 @@ SNE_INLINE size_t sne_fire_host(const sne_neurons *p, int16_t *v, const int16_t 
     rest.threshold = thresholds + whole;
     rest.channels = (uint16_t)(p->channels - whole);
     for (position = 0; position < positions; position++, first += p->channels, v += p->stride) {
-        for (c = 0; c < whole; c += 16) {
+        c = 0;
+#if defined(__AVX512BW__)
+        c = whole & ~(size_t)31;
+        n += sne_fire_512(p, v, drive, c, bits, first, decay, factor, reset, clamp);
+#endif
+        for (; c < whole; c += 16) {
             sne_lanes m, threshold, add, over;
             sne_narrow_lanes narrow;
             uint64_t ones[2];

@@ -10,9 +10,12 @@
 #include "sne_scatter.h"
 #include "sne_sweep.h"
 
-/* sne_fire with its choices made. */
-typedef size_t (*sne_fire_function)(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
-                                    size_t first);
+#if defined(SNE_FIRE_HELIUM)
+#include "sne_window_helium.h"
+#endif
+#if defined(SNE_BY_OUTPUT)
+#include "sne_direct_helium.h"
+#endif
 
 /* Do this layer's membranes have turned signs (sne_fire.h) while it works on them? All arguments are constants. */
 SNE_INLINE int sne_turned(int kernel, int weight_bits, int width, int decay, int32_t factor, int reset, int clamp)
@@ -132,6 +135,20 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     sne_view view;
     sne_values values;
     sne_neurons two;
+#if defined(SNE_FIRE_HELIUM)
+    if ((kernel == SNE_GATHER || kernel == SNE_SWEEP) && !readout && width == 16 && weight_bits == 8 && !clamp) {
+        const uint32_t room = sne_window_room(p, q);
+        if (room) {
+            return sne_window_helium(p, q, job, cost, room, decay, factor, reset);
+        }
+    }
+#endif
+#if defined(SNE_BY_OUTPUT)
+    if (multiplies) {
+        const uint32_t shift = shifted ? ((const sne_direct *)(const void *)p)->shift : 0u;
+        return sne_direct_helium(p, q, job, cost, fire, shift, width, decay, factor, reset, clamp);
+    }
+#endif
     if (scatter) {
         sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)list, &route);
     }

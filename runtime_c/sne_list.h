@@ -67,6 +67,9 @@ SNE_INLINE void sne_look(const sne_synapses *p, size_t pitch, uint32_t y, uint32
     sne_look_at(p, pitch, x, view);
 }
 
+#if defined(SNE_HOST_LISTS)
+#include "sne_list_host.h"
+#else
 SNE_INLINE uint32_t *sne_list_word(uint32_t spikes, uint32_t row, uint32_t step, uint32_t *rows)
 {
 #if defined(SNE_THUMB2) || defined(SNE_DSP) || defined(SNE_HELIUM)
@@ -91,6 +94,7 @@ SNE_INLINE uint32_t *sne_list_word(uint32_t spikes, uint32_t row, uint32_t step,
 #endif
     return rows;
 }
+#endif
 
 /* List the rows of the spikes in view, from `rows` to beyond `full` at most. Returns the list's end, and leaves in `view`
  * what is still to be seen: no run where nothing is. */

@@ -139,8 +139,9 @@ static int test(const char *name, fire_function fire, fire_function portable, in
     what(width, SHIFT, 8, reset, clamp) what(width, SHIFT, 15, reset, clamp) what(width, Q15, 0, reset, clamp)
 #define KINDS(what)                                                                                                      \
     DECAYS(what, 16, SUBTRACT, 0) DECAYS(what, 16, ZERO, 0) DECAYS(what, 16, DELAYED, 0) DECAYS(what, 16, SUBTRACT, 1)   \
-    what(16, SHIFT, 2, ZERO, 1) what(16, Q15, 0, DELAYED, 1) what(32, SHIFT, 3, SUBTRACT, 0) what(32, Q15, 0, ZERO, 1) \
-    what(32, SHIFT, 1, SUBTRACT, 0) what(32, SHIFT, 15, ZERO, 0) what(32, NONE, 0, SUBTRACT, 0) what(32, NONE, 0, ZERO, 0)
+    what(16, SHIFT, 2, ZERO, 1) what(16, Q15, 0, DELAYED, 1) DECAYS(what, 32, SUBTRACT, 0)                               \
+    what(32, SHIFT, 1, ZERO, 0) what(32, SHIFT, 31, ZERO, 0) what(32, Q15, 0, ZERO, 1) what(32, NONE, 0, DELAYED, 0)     \
+    what(32, SHIFT, 2, DELAYED, 1) what(32, Q15, 0, DELAYED, 1) what(32, SHIFT, 15, ZERO, 0) what(32, NONE, 0, ZERO, 0)
 
 KINDS(KIND)
 

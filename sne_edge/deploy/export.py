@@ -37,6 +37,7 @@ RUNTIME_HEADERS = (
     "sne_convolve.h",
     "sne_core.h",
     "sne_depthwise.h",
+    "sne_direct_helium.h",
     "sne_dsp.h",
     "sne_encode.h",
     "sne_fire.h",
@@ -53,6 +54,7 @@ RUNTIME_HEADERS = (
     "sne_kernels.h",
     "sne_layer.h",
     "sne_list.h",
+    "sne_list_host.h",
     "sne_list_thumb1.h",
     "sne_list_thumb2.h",
     "sne_model.h",
@@ -75,6 +77,7 @@ RUNTIME_HEADERS = (
     "sne_tables.h",
     "sne_verify.h",
     "sne_weights.h",
+    "sne_window_helium.h",
 )
 TEMPLATE_FILES = {  # template -> what it writes, {} being the model's name
     "model.h.j2": "{}.h",
@@ -159,6 +162,9 @@ def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
         runtime += [FRONTEND_SOURCE, FRONTEND_HEADER]
     weight_bytes = sum(context.weight_bytes(student) for student in ensemble.students)
     model |= {"target": target, "sources": sources, "headers": headers, "weight_bytes": weight_bytes}
+    model["by_output"] = target.kernels == "helium" and any(
+        layer["by_output"] for student in model["students"] for layer in student["layers"] if "by_output" in layer
+    )
     environment = _environment()
     files = {
         output.format(name): environment.get_template(template).render(model) for template, output in templates.items()

@@ -9,7 +9,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cffi
 import numpy as np
@@ -66,6 +66,24 @@ class Batch:
     states: np.ndarray | None
 
 
+class _Types(NamedTuple):
+    """C types, looked up once."""
+
+    bytes: Any
+    signed: Any
+    words: Any
+    results: Any
+    state: Any
+
+
+class _Sizes(NamedTuple):
+    """Of a model: numbers, and bytes of its state."""
+
+    classes: int
+    spike_layers: int
+    state: int
+
+
 def declarations(*headers: str) -> str:
     """What cffi needs of the runtime's headers: no comments, no preprocessor."""
     text = "\n".join((RUNTIME / header).read_text(encoding="utf-8") for header in headers)
@@ -91,7 +109,13 @@ class HostModel:
         count = len(states(ensemble.students))
         self._ffi.cdef(f"extern sne_model {name}_model; extern sne_layer_info {name}_layers[{count}];")
         self._lib: Any = open_library(ensemble, self._ffi.dlopen, definitions)
-        self._model = getattr(self._lib, f"{name}_model")
+        model = getattr(self._lib, f"{name}_model")
+        self._model_at = self._ffi.addressof(model)
+        arrays = ("uint8_t", "int32_t", "uint32_t", "sne_result", "uint64_t")
+        self._types = _Types(*(self._ffi.typeof(f"{name}[]") for name in arrays))
+        self._last_policy: tuple[ActivationPolicy | None, Any] = None, None
+        self._sizes = _Sizes(model.n_classes, model.n_spike_layers, model.state_bytes)
+        assert self._ffi.sizeof("sne_result") == 4 * len(_FIELDS)
         table = getattr(self._lib, f"{name}_layers")
         self.layers = [
             Layer(row.student, row.layer, row.neurons, row.channels, row.width, bool(row.spiking), row.offset)
@@ -116,9 +140,10 @@ class HostModel:
                 f"inputs have shape {inputs.shape}, not (N, {size})",
                 "encode samples with the model's own encoder: ensemble.encoder.encode(x)",
             )
-        if policy is not None:
+        if policy is not None and policy is not self._last_policy[0]:
             check_fits(policy, self.ensemble)  # C believes that there are as many margins as it needs
-        workers = max(1, min(threads or os.cpu_count() or 1, len(inputs) // 64))
+        most = len(inputs) // 64
+        workers = 1 if most <= 1 else min(threads or os.cpu_count() or 1, most)
         if workers == 1:  # a pool costs more than a sample
             return self._run(inputs, policy, states)
         parts = np.array_split(inputs, workers)
@@ -140,37 +165,44 @@ class HostModel:
         return [layer.membranes(batch.states) for layer in self.layers]
 
     def _run(self, inputs: np.ndarray, policy: ActivationPolicy | None, states: bool) -> Batch:
-        ffi, count = self._ffi, len(inputs)
-        model = self._model
-        state = ffi.new("uint64_t[]", (model.state_bytes + 7) // 8)
-        results = np.zeros(count * ffi.sizeof("sne_result"), dtype=np.uint8)
-        logits = np.zeros((count, model.n_classes), dtype=np.int32)
-        spikes = np.zeros((count, model.n_spike_layers), dtype=np.uint32)
-        kept = np.zeros((count, model.state_bytes), dtype=np.uint8) if states else None
+        ffi, count, types = self._ffi, len(inputs), self._types
+        at: Any = ffi.from_buffer
+        results = np.empty((count, len(_FIELDS)), dtype=np.uint32)
+        logits = np.empty((count, self._sizes.classes), dtype=np.int32)
+        spikes = np.empty((count, self._sizes.spike_layers), dtype=np.uint32)
+        kept = np.empty((count, self._sizes.state), dtype=np.uint8) if states else None
         c_policy, keep_alive = self._policy(policy)
         status = self._lib.sne_batch(
-            ffi.addressof(model),
-            state,
-            ffi.cast("uint8_t *", inputs.ctypes.data),
+            self._model_at,
+            ffi.new(types.state, (self._sizes.state + 7) // 8),
+            at(types.bytes, inputs),
             count,
             c_policy,
-            ffi.cast("sne_result *", results.ctypes.data),
-            ffi.cast("int32_t *", logits.ctypes.data),
-            ffi.cast("uint32_t *", spikes.ctypes.data),
-            ffi.NULL if kept is None else ffi.cast("uint8_t *", kept.ctypes.data),
+            at(types.results, results),
+            at(types.signed, logits),
+            at(types.words, spikes),
+            ffi.NULL if kept is None else at(types.bytes, kept),
         )
         del keep_alive
         if status != self._lib.SNE_OK:
             raise SneError(f"the host build failed with status {status}", "this is a bug in sne-edge; please report it")
-        fields = results.view(_RESULT)
-        columns = {name: fields[name].astype(np.int64) for name in Batch.__dataclass_fields__ if name in _FIELDS}
+        columns = dict(zip(_FIELDS, results.T.astype(np.int64, order="C"), strict=True))
+        columns["margin"] = results[:, _FIELDS.index("margin")].view(np.int32).astype(np.int64)
         columns["label"][columns["label"] == 2**32 - 1] = NONE
         return Batch(**columns, logits=logits, spikes=spikes, states=kept)
 
     def _policy(self, policy: ActivationPolicy | None) -> tuple[Any, Any]:
-        """The C struct of a policy (null: the model's own), and what must live as long."""
+        """The C struct of a policy (null: the model's own), and what must live as long; the last one's is kept."""
         if policy is None:
             return self._ffi.NULL, None
+        last, made = self._last_policy
+        if policy is not last:
+            made = self._new_policy(policy)
+            self._last_policy = policy, made
+        struct, alive = made
+        return struct, alive
+
+    def _new_policy(self, policy: ActivationPolicy) -> tuple[Any, Any]:
         margins = self._ffi.new("int32_t[]", list(policy.margins)) if policy.margins else self._ffi.NULL
         early = self._ffi.new("int32_t[]", list(policy.early)) if policy.early else self._ffi.NULL
         struct = self._ffi.new(
@@ -188,18 +220,11 @@ class HostModel:
         return struct, (margins, early)
 
 
-_FIELDS = {  # sne_result in sne.h
-    "label": "<u4",
-    "margin": "<i4",
-    "active": "<u4",
-    "students_run": "<u4",
-    "stop": "<u4",
-    "timesteps": "<u4",
-    "synaptic_ops": "<u4",
-    "macs": "<u4",
-    "neuron_updates": "<u4",
-}
-_RESULT = np.dtype(list(_FIELDS.items()))
+# sne_result in sne.h: words, of which the margin alone has a sign.
+_FIELDS = (
+    *("label", "margin", "active", "students_run", "stop"),
+    *("timesteps", "synaptic_ops", "macs", "neuron_updates"),
+)
 
 
 def _concatenate(batches: list[Batch]) -> Batch:

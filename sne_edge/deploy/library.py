@@ -115,7 +115,8 @@ def _processor() -> str:
     """What `-march=native` may depend on."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
-    except OSError:  # not Linux
-        lines = []
+    except OSError:  # not Linux: what the compiler takes it for
+        asked = [*compiler(), *CFLAGS, "-dM", "-E", "-x", "c", os.devnull]
+        lines = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
     varying = ("processor", "cpu MHz", "bogomips", "apicid", "initial apicid", "core id", "physical id")
     return "\n".join([platform.system(), platform.machine(), *(n for n in lines if not n.startswith(varying))])
