@@ -59,9 +59,9 @@ POLICIES = ("all", "first", "mask", "cascade", "budget", "routed")  # as sne.h c
 WHOLE = (0.0, 0.3, 1.0)  # densities of whole inferences
 NAME = "cost-net"
 ENGINE = r"layer_|student_\d|run_layers|sne_(?!wire)|decide|fits|next_student|is_cascade"  # its functions
-MODELS = 32
+MODELS = 20
 RAM_BYTES = 10_000  # of the smallest board's
-SHAPES = 3  # layers in which everything is met, at least
+SHAPES = 2  # layers in which everything is met, at least
 STEPS = 3  # timesteps, so that 16 bits hold what IF neurons gather
 KINDS = [
     (decay, reset, clamp)
@@ -119,7 +119,7 @@ def make_model(rng: random.Random, number: int) -> QuantEnsemble:
     encoder = Encoder("direct" if direct else "rate", shape, STEPS, seed=1)
     kinds = [KINDS[(7 * number + 5 * i) % len(KINDS)] for i in range(2)]
     plain = [kind for kind in KINDS if kind[2] is None and kind[1] != "delayed"]
-    kinds += 2 * [plain[(number // 3 + number) % len(plain)]]
+    kinds += [plain[(number // 3 + number) % len(plain)], (Decay("shift", 1), "subtract", None)]  # what is usual
     count = 4 if direct else 3
     classes = rng.choice((FEWEST, 5, 10))
     members = tuple(_student(rng, encoder, kinds, classes) for _ in range(count))
@@ -177,6 +177,8 @@ def _synaptic(
 ) -> Layer:
     bits = 4 if before and op != "depthwise" and rng.random() < 0.3 else 8
     cell, channels = neuron(rng.choice(list(kinds))), rng.choice(CHANNELS)
+    if cell.decay.kind == "shift" and rng.random() < 0.4:
+        cell = msgspec.structs.replace(cell, decay=Decay("shift", rng.choice((2, 3, 5))))
     if op == "linear":
         return _made(rng, Linear, shape, (1, 1, channels), (channels, size(shape)), cell, encoder, before, bits)
     kernel = tuple(1 if n == 1 else min(n, rng.choice((2, 3, 3, 5))) for n in shape[:2])

@@ -31,6 +31,7 @@ COEFFICIENTS = Path(__file__).parent / "cost.json"
 ALIKE = {"cortex-m0plus": "cortex-m0"}  # cores of one instruction set and the same kernels
 SPARE = 1.02  # of a bound: what counts alone do not tell, such as where in a word a run of bits starts
 LEVELS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.03, 0.0)  # shares of the most spikes at which a bound is sought
+APART = 0.85  # how far spikes are independent (`work.Rates`): neighbours spike together, on the shipped models as much
 ASSUMED = 0.1  # spikes per neuron and timestep where nothing was measured
 
 
@@ -206,10 +207,19 @@ def _recorded(ensemble: QuantEnsemble, policy: ActivationPolicy) -> float | None
 
 
 def _told(costs: dict[str, float], work: Work) -> float:
-    unknown = [name for name, count in work.items() if count and name not in costs]
-    if unknown:
-        raise SneError(f"the cost model knows no {unknown[0]!r}", "measure the runtime anew: make cost-model")
-    return sum(costs[name] * count for name, count in work.items() if count)
+    return sum(_cost_of(costs, name) * count for name, count in work.items() if count)
+
+
+def _cost_of(costs: dict[str, float], name: str) -> float:
+    """What a count takes; where it was not measured, as much as any of its kind."""
+    known = costs.get(name)
+    if known is not None:
+        return known
+    kind, *_, last = name.split(".")
+    alike = [cost for other, cost in costs.items() if other.startswith(f"{kind}.") and other.endswith(f".{last}")]
+    if not alike:
+        raise SneError(f"the cost model knows no {name!r}", "measure the runtime anew: make cost-model")
+    return max(alike)
 
 
 def _worst_student(
@@ -270,7 +280,7 @@ def rates_of(ensemble: QuantEnsemble, layout: StateLayout, number: int, layer_op
             incoming = made[-1].outgoing if made else ASSUMED
         if after is None:  # a maximum follows: of all that its window holds, one is enough
             after = _thinned(student, stages, k, seen)
-        made.append(Rates(incoming, after))
+        made.append(Rates(incoming, after, apart=APART))
     return made
 
 
@@ -287,7 +297,7 @@ def assumed_rates(ensemble: QuantEnsemble, rate: float = ASSUMED) -> list[list[R
     input's draws are spikes, neurons fire at `rate`."""
     first = {"direct": 1.0, "rate": 0.5}.get(ensemble.encoder.kind, rate)
     return [
-        [Rates(first if stage.source is None else rate, rate) for stage in stages]
+        [Rates(first if stage.source is None else rate, rate, apart=APART) for stage in stages]
         for stages in state_layout(ensemble).stages
     ]
 

@@ -10,7 +10,7 @@ from ..ir.ensemble import QuantEnsemble
 # Bytes of the structures that generated tables are made of, on a core of 32 bits: sne_tables.h, sne_neuron.h,
 # sne_student.h, sne_model.h, sne_verify.h, sne.h.
 SYNAPSES, NEURONS, POOLING, STAGE, LAYERS = 52, 24, 32, 40, 12
-STUDENT, POLICY, MODEL, STREAM, LAYER_INFO, PAIR = 12, 28, 72, 16, 16, 4
+STUDENT, POLICY, MODEL, STREAM, LAYER_INFO, PAIR = 12, 28, 64, 16, 16, 4
 
 
 def table_bytes(ensemble: QuantEnsemble) -> int:

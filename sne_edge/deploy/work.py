@@ -40,20 +40,21 @@ class Work(dict[str, float]):
 @dataclass(frozen=True)
 class Rates:
     """Shares of one layer's inputs, in one timestep, that spike (of a direct input: that are not 0), and of its neurons
-    that fire. `certain`: where some may, a window or a group of neurons holds one, as in a worst case; else they are
-    independent of each other."""
+    that fire. `certain`: where some may, a window or a group of neurons holds one, as in a worst case; else n of
+    them are worth n^`apart` that are independent of each other."""
 
     incoming: float
     outgoing: float
     certain: bool = False
+    apart: float = 1.0
 
     def met(self, inputs: Count) -> Count:
         """Probability that one spikes of so many inputs."""
-        return _any(self.incoming, inputs, self.certain)
+        return _any(self.incoming, inputs, self)
 
     def fired(self, neurons: Count) -> Count:
         """Probability that one fires of so many neurons."""
-        return _any(self.outgoing, neurons, self.certain)
+        return _any(self.outgoing, neurons, self)
 
 
 def blocks(stride: int) -> dict[str, int]:
@@ -137,8 +138,10 @@ def fire_work(layer: SynapticLayer, kernel: str, positions: int, tiles: int, tim
     return work
 
 
-def _any(rate: float, inputs: Count, certain: bool) -> Count:
-    return np.minimum(inputs, 1) if certain and rate > 0 else 1 - (1 - rate) ** np.asarray(inputs, float)
+def _any(rate: float, inputs: Count, rates: Rates) -> Count:
+    if rates.certain and rate > 0:
+        return np.minimum(inputs, 1)
+    return 1 - (1 - rate) ** np.asarray(inputs, float) ** rates.apart
 
 
 def _clipped(layer: Conv, axis: int) -> tuple[np.ndarray, np.ndarray]:
