@@ -11,7 +11,6 @@ same command goes on where it was, and the same seed tries the same candidates.
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -38,7 +37,7 @@ from ..learn.distill import Recipe
 from ..learn.fit import Progress, outcome_key, quiet
 from ..learn.student import Body
 from ..learn.teacher import TeacherNet
-from ..pipeline import stages
+from ..pipeline import settings, stages
 from ..pipeline.config import TrainConfig
 from ..pipeline.train import find_teacher, train
 from ..quantize.calibrate import calibrate
@@ -103,10 +102,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search ends in: the model, which candidate it was, what it needs, and all candidates that were trained;
-    `refused`: how many the cost model ruled out."""
+    """What a search ends in: the model, the config that made it, which candidate it was, what it needs, and all that
+    were trained; `refused`: how many the cost model ruled out."""
 
     model: QuantEnsemble
+    config: TrainConfig
     chosen: Candidate
     needed: Need
     candidates: list[Candidate]
@@ -349,7 +349,7 @@ class _Hunt:
             beyond = self.limits.over(needed)
             if not beyond:
                 _verify(model, self.dataset)
-                return Found(model, chosen, needed, self.candidates(), self._refused())
+                return Found(model, config, chosen, needed, self.candidates(), self._refused())
         raise SneError(f"no candidate fits {self.limits.target}: {beyond}", LIMITS_HINT)
 
     def _refused(self) -> int:
@@ -477,7 +477,7 @@ def _others(found: Found, front: list[Candidate]) -> list[tuple[float, float, fl
 
 
 def write_report(found: Found, limits: Limits, command: str, path: Path) -> None:
-    """The table of all candidates, the command and the recipe, as Markdown."""
+    """The table of all candidates, the command and the chosen one's settings, as Markdown."""
     estimate = found.needed.estimates[0]
     lines = [
         f"# {found.model.name} for {limits.target}", "", f"`{command}`", "",
@@ -488,5 +488,12 @@ def write_report(found: Found, limits: Limits, command: str, path: Path) -> None
     ]  # fmt: skip
     order = sorted(found.candidates, key=lambda c: (-c.rung, -c.accuracy, c.instructions, c.trial))
     lines += ["| " + " | ".join(row(one, "chosen" if one == found.chosen else "")) + " |" for one in order]
-    lines += ["", "Its config:", "", "```json", json.dumps(found.model.provenance["config"], indent=1), "```"]
+    lines += [
+        "",
+        "Its settings, for `sne-edge train --config`:",
+        "",
+        "```toml",
+        settings.write(found.config).rstrip(),
+        "```",
+    ]
     write_whole(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))
