@@ -133,7 +133,7 @@ def test_modelled_instructions_are_within_five_percent_of_the_emulators(
         counts, stack, tables = counted(model, board, inputs, [ALL])
         errors.append(told.estimates[0].mean / counts.mean() - 1)
         assert stack <= told.stack_bytes <= stack + 250
-        assert tables <= told.table_bytes <= tables + 64  # what no code names, the compiler leaves out
+        assert abs(told.table_bytes - tables) <= 64  # the compiler leaves out what no code names, and aligns
         examined["bodies"] += 1
     assert max(map(abs, errors)) < 0.05 and float(np.median(np.abs(errors))) < 0.03, errors
 
