@@ -122,8 +122,9 @@ def make_model(rng: random.Random, number: int) -> QuantEnsemble:
     kinds += [plain[(number // 3 + number) % len(plain)], (Decay("shift", 1), "subtract", None)]  # what is usual
     count = 4 if direct else 3
     classes = rng.choice((FEWEST, 5, 10))
-    members = tuple(_student(rng, encoder, kinds, classes) for _ in range(count))
     early = tuple([2**31 - 1] * (count * (STEPS - 1))) if number % 4 < 2 else ()
+    least = 1 if early else 0  # a readout alone cannot end early
+    members = tuple(_student(rng, encoder, kinds, classes, least) for _ in range(count))
     policy = ActivationPolicy("cascade", margins=(2**31 - 1,) * (count - 1), early=early)
     return QuantEnsemble(
         NAME, encoder, members, np.zeros(classes, np.int32), tuple(range(count)),
@@ -132,12 +133,12 @@ def make_model(rng: random.Random, number: int) -> QuantEnsemble:
     )  # fmt: skip
 
 
-def _student(rng: random.Random, encoder: Encoder, kinds: Sequence[Kind], classes: int) -> QuantStudent:
+def _student(rng: random.Random, encoder: Encoder, kinds: Sequence[Kind], classes: int, least: int) -> QuantStudent:
     layers: list[Layer] = []
     wanted: list[bool] = []
     shape = encoder.shape
     pooled = False
-    for depth in range(rng.choice((2, 3, 4, 5))):
+    for depth in range(rng.choice((least, 2, 3, 4, 5))):
         first = depth == 0
         analog = first and encoder.kind == "direct"
         flat = shape[:2] == (1, 1)

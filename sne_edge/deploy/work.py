@@ -58,7 +58,7 @@ class Rates:
 
 
 def blocks(stride: int) -> dict[str, int]:
-    """A row of weights in the portions that kernels take: of 32, 16, 8 and 4 outputs; or of 32 and, at once, the rest."""
+    """A row of weights in the portions that kernels take: of 32, 16, 8 and 4 outputs, or of 32 and the rest at once."""
     few = {"16": stride % 32 // 16, "8": stride % 16 // 8, "4": stride % 8 // 4}
     return {"32": stride // 32, **few, "rest": min(1, stride % 32)}
 

@@ -130,6 +130,8 @@ def search(
     among them as far as can be foreseen; `trials`: at most so many candidates, all told. Raises `SneError` where Optuna
     is missing, the journal belongs to another search, or nothing fits.
     """
+    if dataset.x_train.ndim != 4:
+        raise SneError(f"{dataset.name} holds rasters of events", "training takes values; see sne-edge quantize")
     hunt = _Hunt(base, dataset, limits, journal, minutes, cache, progress)
     hunt.run(trials)
     return hunt.finish()
@@ -153,7 +155,7 @@ class _Hunt:
     ) -> None:  # fmt: skip
         self.base, self.dataset, self.limits, self.cache, self.progress = base, dataset, limits, cache, progress
         self.end = time.monotonic() + 60 * minutes
-        self.minutes, self.slowest, self.last = minutes, 0.0, 0.0
+        self.minutes = minutes
         self.blind = _without_test(dataset)
         self.study = _open(journal, self._key())
         self.teacher: TeacherNet | None = None
@@ -253,8 +255,9 @@ class _Hunt:
         for rung, share in enumerate(RUNGS):
             left = max(0.0, self.end - time.monotonic()) / 60
             self._tell(f"candidate {number}, {_sizes(config)}, {left:.0f} min left")
+            taught = self._taught(config)
             started = time.monotonic()
-            made = self._short(config, share)
+            made = self._short(taught, config, share)
             spent = time.monotonic() - started
             candidate = self._judged(made, config, trial.number, rung)
             trial.set_user_attr("candidate", msgspec.to_builtins(asdict(candidate)))
@@ -272,16 +275,20 @@ class _Hunt:
         excess = 0.0 if most is None else max(0.0, candidate.instructions / most - 1)
         return candidate.accuracy - excess
 
-    def _short(self, config: TrainConfig, share: float) -> QuantEnsemble:
-        """A candidate after a share of its epochs, in integers and calibrated; no test sample is in reach."""
+    def _taught(self, config: TrainConfig) -> stages.Taught:
+        """What so many students are taught, made once."""
         students = config.students
         if students not in self.taught:
             self.taught[students] = stages.divide(
                 self._teacher(), self.blind, config.scheme, students, config.seed, seen=config.views,
                 tuning_epochs=-(-config.teacher_epochs // 3), cache=self.cache,
             )  # fmt: skip
+        return self.taught[students]
+
+    def _short(self, taught: stages.Taught, config: TrainConfig, share: float) -> QuantEnsemble:
+        """A candidate after a share of its epochs, in integers and calibrated; no test sample is in reach."""
         recipe = shortened(config.recipe, share)
-        learnt = stages.teach(self.taught[students], self.blind, config.body, config.timesteps, recipe, config.seed)
+        learnt = stages.teach(taught, self.blind, config.body, config.timesteps, recipe, config.seed)
         integers = stages.integers(learnt, "candidate", self.dataset.classes)
         inputs = integers.encoder.encode(self.blind.x_val)
         return calibrate(integers, inputs, self.blind.y_val, config.max_drop)
