@@ -470,10 +470,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def store(name: str, core: dict[str, Any]) -> None:
-    """Put a core's costs beside those of others, as far as they belong to the same runtime."""
+    """Put a core's costs, of this runtime, beside those of others."""
     stored = json.loads(COEFFICIENTS.read_text()) if COEFFICIENTS.exists() else {}
-    cores = stored.get("cores", {}) if stored.get("runtime") == runtime_digest() else {}
-    text = json.dumps({"runtime": runtime_digest(), "cores": {**cores, name: core}}, separators=(",", ":"))
+    text = json.dumps({**stored, name: {"runtime": runtime_digest(), **core}}, separators=(",", ":"))
     COEFFICIENTS.write_text(text.replace('],"', '],\n"') + "\n")
 
 

