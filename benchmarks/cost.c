@@ -53,7 +53,7 @@ static uint32_t fill_bytes(int8_t *to, uint32_t n, uint32_t density)
 }
 
 /* Neurons like `from` that fire whenever they can, or never, channel by channel. */
-static sne_neurons wilful(const sne_neurons *from, uint32_t eager)
+static sne_neurons wilful(const sne_neurons *from, uint32_t eager, int biased)
 {
     sne_neurons made = *from;
     uint32_t c;
@@ -63,7 +63,7 @@ static sne_neurons wilful(const sne_neurons *from, uint32_t eager)
         sne_put(lanes[1], c, fires ? 100 : 0, from->width);
     }
     made.threshold = lanes[0];
-    made.bias = lanes[1];
+    made.bias = biased ? lanes[1] : from->bias; /* a direct input's may be wider than its membranes */
     return made;
 }
 
@@ -134,7 +134,7 @@ static void one_layer(const job_line *job, int direct)
     uint32_t incoming, groups = 0, fired = 0, deep;
     uint64_t count;
     if (fires) {
-        neurons = wilful(stage.neurons, job->eager);
+        neurons = wilful(stage.neurons, job->eager, !first);
         stage.neurons = &neurons;
     }
     run_layers_of = &one;

@@ -59,9 +59,9 @@ POLICIES = ("all", "first", "mask", "cascade", "budget", "routed")  # as sne.h c
 WHOLE = (0.0, 0.3, 1.0)  # densities of whole inferences
 NAME = "cost-net"
 ENGINE = r"layer_|student_\d|run_layers|sne_(?!wire)|decide|fits|next_student|is_cascade"  # its functions
-MODELS = 20
+MODELS = 24
 RAM_BYTES = 10_000  # of the smallest board's
-SHAPES = 2  # layers in which everything is met, at least
+SHAPES = 1  # layers in which everything is met, at least
 STEPS = 3  # timesteps, so that 16 bits hold what IF neurons gather
 KINDS = [
     (decay, reset, clamp)
@@ -215,6 +215,8 @@ def _made(
         scale=np.ones(channels), neuron=cell, bound=Bound(0, 0), bits=bits, **more,
     )  # fmt: skip
     first = not before
+    if first and fires and encoder.kind == "direct" and rng.random() < 0.5:
+        layer = msgspec.structs.replace(layer, current_shift=3)
     if rng.random() < 0.4:  # one channel that starts beyond 16 bits
         bias = layer.bias.copy()
         bias[0] = 40000
@@ -401,7 +403,7 @@ def make_models(count: int) -> list[QuantEnsemble]:
     kinds = [f"{decay.kind}.{reset}{'.clamp' if clamp else ''}" for decay, reset, clamp in KINDS]
     plain = [kind for kind in kinds if not kind.endswith(("clamp", "delayed"))]
     wanted = {"gather", "sweep", "scatter", "overlap", "collect", "depthwise", "mac", "maxpool"}
-    wanted |= {f"fire.{place}.16.{kind}" for place in ("one", "row", "scatter") for kind in plain}
+    wanted |= {f"fire.{place}.16.{kind}" for place in ("one", "row", "scatter", "steps") for kind in plain}
     wanted |= {f"fire.any.{width}.{kind}" for width in (16, 32) for kind in kinds if width == 32 or kind not in plain}
     models: list[QuantEnsemble] = []
     met = Counter[str]()

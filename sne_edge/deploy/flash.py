@@ -36,8 +36,9 @@ def table_bytes(ensemble: QuantEnsemble) -> int:
 def _layer(layer: dict[str, Any]) -> list[int]:
     if layer["kind"] == "pool":
         return [POOLING]
-    lanes = layer["padded"] * layer["width"] // 8
-    return [len(layer["weight"]), lanes, lanes, SYNAPSES, NEURONS]
+    lanes = layer["padded"] / 8
+    synapses = SYNAPSES + 4 * bool(layer["current_shift"])
+    return [len(layer["weight"]), int(lanes * layer["width"]), int(lanes * layer["bias_width"]), synapses, NEURONS]
 
 
 def code_bytes(ensemble: QuantEnsemble, known: dict[str, float]) -> int:
@@ -68,7 +69,8 @@ def function_parts(function: dict[str, Any]) -> list[str]:
     if function["kernel"] == "maxpool":
         return ["layer.maxpool"]
     width, decay, reset = function["width"], function["decay"], function["reset"]
-    made = [f"layer.{function['kernel']}.{width}.{function['weight_bits'] or 8}.{function['role'] and decay}"]
+    bits = function["weight_bits"] or 8
+    made = [f"layer.{function['kernel']}.{width}.{bits}.{function['current']}.{function['role'] and decay}"]
     if not function["role"]:
         met = {"gather": "one", "mac": "one", "scatter": "scatter"}.get(function["kernel"], "row")
         made.append(f"fire.{width}.{decay}.{reset}.{function['clamp']}.{met}")

@@ -16,6 +16,7 @@ from ..errors import SneError
 from ..ir.encoder import Encoder, Shape
 from ..ir.ensemble import QuantEnsemble
 from ..ir.layers import Conv, Layer, Linear, Pair, SynapticLayer, size, window_out
+from ..ir.limits import coarser
 from ..ir.neuron import Bound, Decay, Neuron
 from ..ir.policy import NEVER, ActivationPolicy
 from ..ir.proof import prove_layer
@@ -93,4 +94,16 @@ def _made(
     bound = prove_layer(layer, encoder, first)
     if bound is None:
         raise ValueError("membranes grow without limit")
+    if first and fires:  # as training does: the least shift with which 16 bits hold the membranes
+        fan_in = layer.weight[0].size
+        for shift in range(16):
+            least = threshold >> shift
+            if bound.width == 16 or (shift and coarser(shift, fan_in, least)):
+                break
+            shifted = msgspec.structs.replace(
+                layer, current_shift=shift, threshold=np.full(channels, max(1, least), np.int32)
+            )  # fmt: skip
+            narrow = prove_layer(shifted, encoder, first)
+            if narrow is not None and narrow.width == 16:
+                return msgspec.structs.replace(shifted, bound=narrow)
     return msgspec.structs.replace(layer, bound=bound)

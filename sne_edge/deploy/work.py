@@ -106,7 +106,7 @@ def fire_key(layer: SynapticLayer, kernel: str) -> str:
     """Which code fires a layer's neurons: of membranes with turned signs (sne_fire.h), the kernel's."""
     neuron = layer.neuron
     reset = "delayed" if neuron.reset_delay else neuron.reset
-    kinds = {"gather": "one", "mac": "one", "scatter": "scatter"}
+    kinds = {"gather": "one", "mac": "one" if layer.channels % 8 else "steps", "scatter": "scatter"}
     plain = layer.width == 16 and neuron.clamp is None and reset != "delayed" and layer.bits == 8
     met = kinds.get(kernel, "row") if plain else "any"
     clamp = ".clamp" if neuron.clamp is not None else ""
@@ -350,12 +350,13 @@ def _products(layer: Linear | Conv, stage: Stage, kernel: str, rates: Rates) -> 
     listed = twos * rates.met(2) + ones * rates.met(1)
     room = (stage.capacity & ~1) // 2
     calls = np.maximum(rates.met(runs * counts), np.ceil(listed / max(1, room)) * (listed > room))
-    stride, key = padded(layer.channels), f"{kernel}.{layer.width}"
+    stride, key = padded(layer.channels), f"{kernel}.{32 if layer.current_shift else layer.width}"
     wide = -(-stride // 24)
     return Work(
         {
             f"{kernel}.pairs": float(layer.out_shape[0] * -(-layer.out_shape[1] // 2)),  # of positions
             f"{key}.outputs": len(runs) * stride,
+            f"shift.{layer.width}": len(runs) * stride if layer.current_shift else 0,
             f"{key}.dense": float((runs * -(-counts // 2)).sum()) * (stride // 4),
             f"{key}.vectors": float((-(-runs * counts // 16)).sum()) * stride,
             "mac.runs": float(runs.sum()),
