@@ -48,6 +48,9 @@ bench-cnn: tools $(VENV)/train ## Hold the ensembles against int8 CNNs; CMSIS_NN
 bench-rivals: tools $(VENV)/train ## Hold the engine against others, whose sources BENCH_FLAGS names: --snn2mcu PATH ...
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rivals.py $(BENCH_FLAGS)
 
+cost-model: tools $(VENV)/dev ## Measure what the engine's counts cost on every core, for `inspect --target` and `search`
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost_model.py
+
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,4 +98,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants proofs bench bench-host bench-cnn lint install clean tools test-tools proof-tools
+.PHONY: help demo test mutants proofs bench bench-host bench-cnn cost-model lint install clean tools test-tools proof-tools

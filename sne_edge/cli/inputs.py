@@ -174,3 +174,14 @@ def reset_kind(text: str) -> Literal["zero", "subtract"]:
     if text == "subtract":
         return "subtract"
     raise SneError(f"--reset is {text!r}", "give zero or subtract")
+
+
+def byte_size(option: str, text: str | None) -> int | None:
+    """Bytes that an option's words mean: 8192, 8K or 1M."""
+    if text is None:
+        return None
+    factor = {"K": 1024, "M": 1024**2}.get(text[-1:].upper(), 1)
+    digits = text[:-1] if factor > 1 else text
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 9:
+        raise SneError(f"{option} is {shortened(text)!r}", "give bytes, or kilobytes or megabytes such as 64K or 1M")
+    return int(digits) * factor

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from .app import app
 from .inputs import fingerprint, load
-from .options import Json, Model
+from .options import Json, Model, PolicyOption
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
-    pass
+    from ..deploy.cost import Need
 
 
 @app.command()
-def inspect(model: Model, as_json: Json = False) -> None:
-    """Show each layer's shape, memory, bounds and operations, without building anything."""
+def inspect(
+    model: Model,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="A core, such as cortex-m4: also its instructions for an inference under each policy, the mean as "
+            "modelled and a bound that no input exceeds, and the flash, RAM and stack that the model takes."
+        ),
+    ] = None,
+    policy: PolicyOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show each layer's shape, memory, bounds and operations, and a core's instructions, without building anything."""
     from dataclasses import asdict
 
     from ..codegen.frontend import describe
@@ -24,11 +37,20 @@ def inspect(model: Model, as_json: Json = False) -> None:
     from ..study.energy import DISCLAIMER, estimate_all
 
     ensemble = load(model)
+    costs = None
+    if target is not None:
+        from ..check.evaluation import default_policies
+        from ..deploy.cost import need
+        from ..ir.policy import parse_policy
+
+        chosen = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
+        costs = need(ensemble, target, chosen)
     report = analyze(ensemble)
     frontend = describe(ensemble.frontend) if isinstance(ensemble.frontend, LogMel) else None
     energy = estimate_all(ensemble)
     if as_json:
         extra: dict[str, Any] = {"frontend": frontend} if frontend else {}
+        extra |= {"target": asdict(costs)} if costs else {}
         extra |= {"energy": energy.named() | {"note": DISCLAIMER}} if energy else {}
         print_json(asdict(report) | extra | {"fingerprint": fingerprint(ensemble), "provenance": ensemble.provenance})
         return
@@ -80,7 +102,21 @@ def inspect(model: Model, as_json: Json = False) -> None:
             f"energy of all students: {energy.arithmetic / 1000:,.2f} nJ of arithmetic, {energy.total / 1000:,.2f} nJ "
             f"with memory; {DISCLAIMER}"
         )
+    if costs:
+        _print_costs(costs)
     print(f"fingerprint {fingerprint(ensemble)}")
+
+
+def _print_costs(costs: Need) -> None:
+    print_table(
+        f"{costs.target}: instructions of an inference",
+        ["policy", "mean, modelled", "no input takes more than"],
+        [[e.policy, "-" if e.mean is None else f"{e.mean:,}", f"{e.worst:,}"] for e in costs.estimates],
+    )
+    print(
+        f"{costs.target}: flash {costs.flash_bytes:,} bytes (tables {costs.table_bytes:,}, code {costs.code_bytes:,}), "
+        f"RAM {costs.ram_bytes:,} for state and input, stack at most {costs.stack_bytes:,}"
+    )
 
 
 @app.command()
