@@ -248,7 +248,7 @@ def count_macs(net: nn.Module, shape: tuple[int, int, int]) -> int:
     # without gradients, or with a fused kernel, attention takes ways that are not counted
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         net.eval()(torch.zeros(1, shape[2], shape[0], shape[1]))
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 @dataclass(frozen=True, eq=False)
