@@ -219,6 +219,8 @@ def test_a_current_is_not_shifted_where_that_would_be_coarser_than_rounded_weigh
     cases = {steps: direct_unit(weight, None, 1.0, 0.02, Neuron("if"), steps) for steps in (1, 4, 1000)}
     assert 0 < cases[1][1] < cases[4][1] and cases[1000][1] == 0
     assert torch.equal(cases[1000][0], membrane_unit(weight.double(), None, torch.tensor(1.0).double(), 0.02))
+    high = {steps: direct_unit(weight, None, 5.0, 0.02, Neuron("if"), steps)[1] for steps in (16, 100)}
+    assert 4 < high[16] < 7 and high[100] == 0  # with a shift of 8, thresholds would still have more than enough units
     small = direct_unit(weight, None, 0.01, 0.02, Neuron("if"), 1)  # a threshold of a few units
     assert small[1] == 0
 
