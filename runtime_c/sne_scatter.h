@@ -29,7 +29,7 @@ SNE_INLINE void sne_plan(const sne_synapses *p, size_t stride, int width, int we
     route->tap = tap;
     route->pitch = pitch;
     route->chain.stride = stride;
-    route->chain.next = p->stride_width * tap + pitch;
+    route->chain.next = (size_t)(p->stride_width * tap + pitch);
     for (x = 0; kernel == SNE_SCATTER && x < p->in_width; x++, reach++) {
         const uint32_t first = p->columns.start[x];
         const sne_pair *const pair = p->columns.pairs + first;
@@ -49,8 +49,8 @@ SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne
     const sne_reach *const reach = route->reach + sne_divide(i, &p->divide);
     const uint32_t n = reach->n;
     if (n) {
-        sne_bring_chain((uint8_t *)v + reach->membranes, base + (i * route->pitch + reach->weights), n, &route->chain,
-                        width, weight_bits, turned);
+        sne_bring_chain((uint8_t *)v + reach->membranes, base + (i * route->pitch + reach->weights), (size_t)n,
+                        &route->chain, width, weight_bits, turned);
     }
     return n;
 }
@@ -80,7 +80,7 @@ SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, const sne_route *route, u
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
     uint32_t total = 0;
     for (; row != last; row++) {
-        const sne_weight *const base = p->weight + row->tap * p->kernel_width * route->tap;
+        const sne_weight *const base = p->weight + (uint32_t)row->tap * p->kernel_width * route->tap;
         sne_bits in = sne_some_bits(bits, row->position * length, length);
         do {
             uint32_t spikes = sne_next_word(&in);

@@ -63,7 +63,7 @@ void sne_reject(const sne_rejection *rejection, const int32_t *logits, size_t n,
 static uint32_t next_student(const sne_model *model, size_t one, size_t other, uint32_t active)
 {
     const size_t high = one > other ? one : other, low = one > other ? other : one;
-    const uint8_t *route = model->routes + (high * (high - 1u) / 2u + low) * model->n_students;
+    const uint8_t *route = model->routes + ((uint32_t)high * (high - 1u) / 2u + low) * model->n_students;
     while (active >> *route & 1u) {
         route++;
     }
@@ -197,7 +197,7 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
                 break;
             }
             if (p->kind == SNE_POLICY_ROUTED) {
-                next = next_student(model, r.label, second, r.active);
+                next = next_student(model, (size_t)r.label, second, r.active);
             }
         }
     }

@@ -88,11 +88,11 @@ SNE_INLINE void sne_rest_layers(const sne_layers *p, const sne_room *room)
         const sne_synapses *synapses = (const sne_synapses *)stage->layer;
         uint32_t i;
         for (i = 0; q && i < (uint32_t)synapses->out_height * synapses->out_width; i++) {
-            void *v = sne_at(room->kept + (stage->kept - room->first), (size_t)i * q->stride, q->width);
+            void *v = sne_at(room->kept + (stage->kept - room->first), (size_t)i * q->stride, (int)q->width);
             if (stage->spikes < 0) {
-                sne_rest(v, q->stride, q->width);
+                sne_rest(v, q->stride, (int)q->width);
             } else {
-                sne_charge_fresh(v, q->bias, q->stride, q->width, 0);
+                sne_charge_fresh(v, q->bias, q->stride, (int)q->width, 0);
             }
         }
     }
