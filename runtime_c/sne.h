@@ -22,7 +22,7 @@ extern "C" {
 /* Status codes: 0 is success, errors are negative. Those from -16 on belong to the wire protocol (sne_wire.h). */
 typedef enum {
     SNE_OK = 0,
-    SNE_E_ARGUMENT = -1, /* a pointer is null or a number out of range */
+    SNE_E_ARGUMENT = -1, /* a pointer is null or not at a word, or a number out of range */
     SNE_E_POLICY = -2,   /* the policy does not fit the model */
     SNE_E_EVENT = -3     /* events are not ascending indices of the model's inputs */
 } sne_status;
@@ -81,7 +81,7 @@ typedef struct {
 typedef struct sne_model sne_model;
 
 /* Run one inference: wake students of `model` on `input` (the model's INPUT_BYTES) as `policy` (null: the default) says.
- * `state` holds its STATE_BYTES; logits and spike counts are left in it. It and a raster are aligned to words.
+ * `state` holds its STATE_BYTES; logits and spike counts are left in it. It and a raster lie at words.
  * Returns SNE_OK, SNE_E_ARGUMENT or SNE_E_POLICY. */
 sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result);
 

@@ -137,6 +137,16 @@ static int fits(const sne_model *model, const sne_policy *p, const int32_t *marg
     }
 }
 
+/* Does this lie where a word may? */
+static int is_word(const void *p)
+{
+    struct placed {
+        char first;
+        uint32_t word;
+    };
+    return ((uintptr_t)p & (offsetof(struct placed, word) - 1u)) == 0;
+}
+
 sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result)
 {
     const sne_policy *p = policy && policy->kind != SNE_POLICY_DEFAULT ? policy : model ? model->policy : NULL;
@@ -146,7 +156,7 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
     int32_t *logits = (int32_t *)state;
     uint32_t *spikes;
 
-    if (!model || !state || !input || !result || !p) {
+    if (!model || !state || !input || !result || !p || !is_word(state) || (model->stream && !is_word(input))) {
         return SNE_E_ARGUMENT;
     }
     margins = p->margins ? p->margins : model->margins;

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "the serial protocol's rasters are little-endian words: serve a model from a little-endian processor"
+#endif
+
 enum { HEADER = 2, REPLY_HEADER = 3, CRC_BYTES = 4, POLICY_BYTES = 20, RESULT_BYTES = 36, LAYER_BYTES = 14 };
 
 /* CRC-32 (IEEE 802.3, reflected), as zlib's. A nibble at a time: 64 bytes of table instead of 1 KB. */

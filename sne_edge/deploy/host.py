@@ -141,6 +141,8 @@ class HostModel:
 
     def _run(self, inputs: np.ndarray, policy: ActivationPolicy | None, states: bool) -> Batch:
         ffi, count = self._ffi, len(inputs)
+        if self.ensemble.encoder.kind == "events":  # words, which are this computer's to the engine
+            inputs = inputs.view("<u4").astype("=u4", copy=False).view(np.uint8)
         model = self._model
         state = ffi.new("uint64_t[]", (model.state_bytes + 7) // 8)
         results = np.zeros(count * ffi.sizeof("sne_result"), dtype=np.uint8)
