@@ -1,5 +1,5 @@
-"""Generated C on machines that are not like the usual ones: an int of 16 bits, big-endian words, a compiler that takes types
-at their word or does not optimise. Each runs the golden vectors of random chains and graphs."""
+"""Generated C on machines that are not like the usual ones: an int of 16 bits, big-endian words, a compiler that takes
+types at their word or does not optimise. Each runs the golden vectors of random chains and graphs."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ def inspect(model: Model, as_json: Json = False) -> None:
 
     ensemble = load(model)
     report = analyze(ensemble)
-    frontend = describe(ensemble.frontend) if isinstance(ensemble.frontend, LogMel) else None
+    frontend = None
+    if isinstance(ensemble.frontend, LogMel):
+        frontend = describe(ensemble.frontend) | {"table_bytes": report.flash.frontend}
     energy = estimate_all(ensemble)
     if as_json:
         extra: dict[str, Any] = {"frontend": frontend} if frontend else {}
@@ -66,7 +68,13 @@ def inspect(model: Model, as_json: Json = False) -> None:
         left=3,
     )
     print(
-        f"tables {report.table_bytes:,} bytes of flash, state {report.state_bytes:,} bytes of RAM"
+        f"tables {report.table_bytes:,} bytes of flash: weights {report.flash.weights:,}, padding "
+        f"{report.flash.padding:,}, biases and thresholds {report.flash.thresholds:,}, structures "
+        f"{report.flash.structures:,}"
+        f"; golden vectors, where they are wanted, {report.flash.vectors:,}"
+    )
+    print(
+        f"state {report.state_bytes:,} bytes of RAM"
         f" (no schedule of these layers needs less than {report.lower_bound:,})"
         + (f"; {report.stream_bytes:,} when streaming" if report.stream_bytes else "")
     )

@@ -69,7 +69,7 @@ class Batch:
 def declarations(*headers: str) -> str:
     """What cffi needs of the runtime's headers: no comments, no preprocessor."""
     text = "\n".join((RUNTIME / header).read_text(encoding="utf-8") for header in headers)
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    text = re.sub(r"/\*.*?\*/|SNE_CHECKED", "", text, flags=re.S)
     text = re.sub(r"#ifdef __cplusplus.*?#endif", "", text, flags=re.S)
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
