@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 POINTER = 4
-# A table that firmware has only where it is verified, and one that compilers may work into the code: counted with it.
-NO_TABLES = ("sne_layer_info", "sne_graph")
+VERIFICATION = "sne_layer_info"  # a table that firmware has only where it is verified
 SCALARS = {
     "sne_weight": 1,
     "char": 1,
@@ -41,7 +40,8 @@ class Footprint:
     weights      the parameters' own
     padding      what fills rows of weights, neurons' tables and all tables up
     thresholds   biases, thresholds and leaks of neurons; gains, margins, order and routes
-    structures   layers, students, which positions meet which, the model's name
+    structures   layers, students, which positions meet which, the model's name; a compiler that works a small one into
+                 the code stores none
     frontend     tables of the front end, in builds that call it
     vectors      golden vectors, in builds that have them
     """
@@ -64,7 +64,7 @@ def footprint(weights: int, model: str, frontend: str, vectors: str, headers: It
     structs = struct_bytes(tuple(headers))
     found = dict.fromkeys(("weights", "thresholds", "structures"), 0)
     padding = 0
-    for name, kind, size in _tables(model, structs):
+    for name, kind, size in tables(model, structs):
         what = "structures"
         if name.endswith("_weight"):
             what = "weights"
@@ -83,12 +83,13 @@ def footprint(weights: int, model: str, frontend: str, vectors: str, headers: It
 
 
 def _whole(text: str, structs: dict[str, int]) -> int:
-    return sum(-(-size // 4) * 4 for _, _, size in _tables(text, structs))
+    return sum(-(-size // 4) * 4 for _, _, size in tables(text, structs))
 
 
-def _tables(text: str, structs: dict[str, int]) -> Iterable[tuple[str, str, int]]:
+def tables(text: str, structs: dict[str, int]) -> Iterable[tuple[str, str, int]]:
+    """Name, type and bytes of each constant that C declares."""
     for found in _TABLE.finditer(_COMMENT.sub("", text)):
-        if found["type"] in NO_TABLES:
+        if found["type"] == VERIFICATION:
             continue
         each = SCALARS.get(found["type"]) or structs[found["type"]]
         yield found["name"], found["type"], each * int(found["count"] or 1)
