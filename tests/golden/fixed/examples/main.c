@@ -4,7 +4,7 @@
 
 #include "../fixed.h"
 
-static int check_fixed(void)
+static int fixed_is_exact(void)
 {
     static fixed_state state;
     const unsigned long count = fixed_vectors.count, failures = fixed_selftest(&state);
@@ -15,6 +15,6 @@ static int check_fixed(void)
 int main(void)
 {
     int exact = 1;
-    exact &= check_fixed();
+    exact &= fixed_is_exact();
     return !exact;
 }
