@@ -107,7 +107,7 @@ SNE_INLINE uint32_t sne_bring(const sne_synapses *p, size_t stride, const void *
         return sne_collect(p, bits, to, stride, rows, width, weight_bits);
     }
     if (scatter) {
-        sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)rows, &route);
+        sne_plan(p, stride, width, weight_bits, kernel, rows, &route);
     }
     for (y = 0; y < p->out_height; y++) {
         if (scatter) {

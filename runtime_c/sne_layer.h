@@ -133,7 +133,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     sne_values values;
     sne_neurons two;
     if (scatter) {
-        sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)list, &route);
+        sne_plan(p, stride, width, weight_bits, kernel, list, &route);
     }
     if (turned && SNE_TURNED_DRIVE) {
         sne_turned_drive(list + p->capacity - stride / 2u, q->bias, stride, decay, factor);
