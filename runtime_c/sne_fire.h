@@ -164,7 +164,7 @@ SNE_INLINE void sne_shift_current(void *current, const int32_t *sums, size_t str
 {
     size_t c = 0;
 #if defined(SNE_HELIUM) || defined(SNE_DSP) || defined(SNE_THUMB2) || defined(SNE_THUMB1)
-    uint32_t *to = (uint32_t *)current;
+    sne_word *to = (sne_word *)current;
 #if !defined(SNE_THUMB1)
     if (width == 16 && shift <= 16) {
         const int32_t *const end = sums + stride;

@@ -223,7 +223,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
         }
     }
     if (at_once) {
-        fired = sne_count_bits(all_out, timesteps * out_words);
+        fired = sne_count_bits(all_out, (size_t)timesteps * out_words);
     }
     if (multiplies) {
         cost->macs += rows * (uint32_t)channels;
