@@ -156,7 +156,8 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
     int32_t *logits = (int32_t *)state;
     uint32_t *spikes;
 
-    if (!model || !state || !input || !result || !p || !is_word(state) || (model->stream && !is_word(input))) {
+    if (!model || !state || !input || !result || !p || !is_word(state) ||
+        (model->stream && model->stream->step && !is_word(input))) { /* a raster is words */
         return SNE_E_ARGUMENT;
     }
     margins = p->margins ? p->margins : model->margins;
