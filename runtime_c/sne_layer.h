@@ -79,7 +79,7 @@ SNE_INLINE uint32_t sne_constant_currents(const sne_synapses *p, const sne_job *
     }
 #endif
     for (i = 0; i < n; i++) {
-        void *const current = sne_at(job->current, i * stride, width);
+        void *const current = sne_at(job->current, (size_t)i * stride, width);
         void *const sums = shifted ? sne_at(job->current, (kernel == SNE_CONVOLVE ? 2u : 1u) * stride, width) : current;
         sne_look_at(p, 1, x + i, &values->view);
         sne_charge_fresh(sums, bias, stride, shifted ? 32 : width, 0);
@@ -213,7 +213,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 in += in_words;
                 out += out_words;
             }
-            first += n * positions * channels;
+            first += (size_t)n * positions * channels;
             if (spread) {
                 if (turned) {
                     sne_turn(v, membranes);

@@ -103,7 +103,7 @@ SNE_INLINE void sne_rest_layers(const sne_layers *p, const sne_room *room)
  * is taken off and the membranes noted; after it, the difference is what this one brought. */
 SNE_INLINE void sne_forget(uint32_t *ring, void *v, size_t n, int width, uint32_t length)
 {
-    const size_t oldest = *ring * n;
+    const size_t oldest = (size_t)*ring * n;
     size_t c;
     (void)length;
     for (c = 0; c < n; c++) {
@@ -115,7 +115,7 @@ SNE_INLINE void sne_forget(uint32_t *ring, void *v, size_t n, int width, uint32_
 
 SNE_INLINE void sne_remember(uint32_t *ring, const void *v, size_t n, int width, uint32_t length)
 {
-    const size_t newest = *ring * n;
+    const size_t newest = (size_t)*ring * n;
     size_t c;
     for (c = 0; c < n; c++) {
         sne_put(ring + 1, newest + c, sne_get(v, c, width) - sne_get(ring + 1, newest + c, width), width);
