@@ -27,7 +27,7 @@ SCALARS = {
 _COMMENT = re.compile(r"/\*.*?\*/", re.S)
 _STRUCT = re.compile(r"(?:typedef struct|struct (?P<tag>\w+)) \{(?P<fields>[^{}]*)\}(?: (?P<name>\w+))?;")
 _TABLE = re.compile(
-    r"^(?:static )?const (?P<type>\w+)(?: SNE_WORD_ALIGNED)? (?P<name>\w+)(?:\[(?P<count>\d+)\])? =",
+    r"^(?:static )?const (?P<type>\w+)(?: SNE_WORD_ALIGNED)? (?P<name>\w+)(?:\[(?P<count>\d+)\])?[A-Z_ ]* =",
     re.M,
 )
 _NEURONS = re.compile(r".*_(threshold|bias|leak|gain)|bias|margins|early|order|routes")
@@ -88,9 +88,11 @@ def _whole(text: str, structs: dict[str, int]) -> int:
 
 def tables(text: str, structs: dict[str, int]) -> Iterable[tuple[str, str, int]]:
     """Name, type and bytes of each constant that C declares."""
+    seen = set[str]()
     for found in _TABLE.finditer(_COMMENT.sub("", text)):
-        if found["type"] == VERIFICATION:
+        if found["type"] == VERIFICATION or found["name"] in seen:  # of cores' own orders of a table, a build has one
             continue
+        seen.add(found["name"])
         each = SCALARS.get(found["type"]) or structs[found["type"]]
         yield found["name"], found["type"], each * int(found["count"] or 1)
 
