@@ -69,8 +69,10 @@ tools:
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { $(call apt,python3-venv); }
 
 test-tools: proof-tools
-	@$(call ensure,clang:clang g++:g++ \
+	@$(call ensure,clang:clang g++:g++ avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc simavr:simavr \
+	    mips-linux-gnu-gcc:gcc-mips-linux-gnu mips-linux-gnu-gcc:libc6-dev-mips-cross qemu-mips:qemu-user \
 	    /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz:dataset-fashion-mnist)
+	-@$(call ensure,clang-22:clang-22 clang-22:libclang-rt-22-dev) # its type sanitizer, where there is one
 
 proof-tools:
 	@$(call ensure,frama-c:frama-c-base why3:why3 cvc4:cvc4)

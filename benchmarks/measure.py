@@ -275,7 +275,7 @@ def _sizes(firmware: Firmware, counts: Sequence[Count]) -> Metrics:
         "ram_bytes": firmware.ram_bytes,
         "stack_used_bytes": max(count.stack_bytes for count in counts),
         "code_bytes": firmware.code_bytes,
-        "weight_bytes": firmware.weight_bytes,
+        "table_bytes": firmware.table_bytes,
     }
 
 
@@ -294,7 +294,7 @@ def _targets(m0: float | None, m3: float, dsp: float, m55: float) -> dict[str, f
 
 MODEL_METRICS = (
     *(f"{what}_{kind}" for kind in ("all", "own") for what in ("instructions", "synaptic_ops", "macs")),
-    *("ram_bytes", "stack_used_bytes", "code_bytes", "weight_bytes"),
+    *("ram_bytes", "stack_used_bytes", "code_bytes", "table_bytes"),
 )
 CURVE_METRICS = (*(density_metric(share) for share in (0.02, 0.1, 1.0)), "instructions_dense")
 

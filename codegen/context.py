@@ -29,6 +29,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
     tables = Tables()
     students = [_student(ensemble, number, state, tables) for number in range(len(ensemble.students))]
     policy = ensemble.policy
+    events = ensemble.encoder.kind == "events"
     return {
         "name": ensemble.name,
         "id": ensemble.identifier,
@@ -73,7 +74,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
         "neuron_layers": len(states(ensemble.students)),
         "vectors": {
             "count": len(ensemble.vectors.inputs),
-            "inputs": numbers(ensemble.vectors.inputs),
+            "inputs": numbers(ensemble.vectors.inputs.view("<u4") if events else ensemble.vectors.inputs),
             "logits": numbers(ensemble.vectors.logits),
             "active": numbers(ensemble.vectors.active),
             "spikes": numbers(ensemble.vectors.spikes),

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.ir.frontend import LogMel, log_table
+from sne_edge.ir.frontend import LogMel
 
 TABLES = {"hann": "uint16_t", "sine": "uint16_t", "edges": "uint16_t", "rise": "uint8_t"}
 
@@ -30,12 +30,10 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any] | None:
 
 
 def describe(frontend: LogMel) -> dict[str, Any]:
-    """Fields and sizes, in samples and bytes."""
-    tables = [getattr(frontend, name) for name in TABLES]
+    """Fields and sizes, in samples and bytes; what its tables take, `footprint` says."""
     return {
         "kind": "logmel",
         **msgspec.structs.asdict(frontend),
         "samples": frontend.samples,
         "state_bytes": 4 + 6 * frontend.window,
-        "table_bytes": sum(table.nbytes for table in tables) + log_table().nbytes,
     }

@@ -45,7 +45,7 @@ def _seen_columns(layer: Conv) -> int:
 
 def kept_entries(layer: SynapticLayer, kernel: Kernel, pools: tuple[AvgPool, ...]) -> int:
     """What else a kernel keeps in its list of rows. `sweep`: where each seen column's rows start, and the last one's
-    end; `scatter`: a sne_reach for each input column, and a turned drive."""
+    end; `scatter`: what each input column reaches, and a turned drive."""
     if kernel == "sweep" and isinstance(layer, Conv):
         return _seen_columns(layer) + 1
     if kernel == "scatter":

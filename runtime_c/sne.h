@@ -13,6 +13,12 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__) /* a result that is not looked at is warned of */
+#define SNE_CHECKED __attribute__((warn_unused_result))
+#else
+#define SNE_CHECKED
+#endif
+
 /* Version of the runtime; generated code refuses another one. */
 #define SNE_RUNTIME_VERSION 6
 
@@ -22,7 +28,7 @@ extern "C" {
 /* Status codes: 0 is success, errors are negative. Those from -16 on belong to the wire protocol (sne_wire.h). */
 typedef enum {
     SNE_OK = 0,
-    SNE_E_ARGUMENT = -1, /* a pointer is null or a number out of range */
+    SNE_E_ARGUMENT = -1, /* a pointer is null or not at a word, or a number out of range */
     SNE_E_POLICY = -2,   /* the policy does not fit the model */
     SNE_E_EVENT = -3     /* events are not ascending indices of the model's inputs */
 } sne_status;
@@ -81,13 +87,13 @@ typedef struct {
 typedef struct sne_model sne_model;
 
 /* Run one inference: wake students of `model` on `input` (the model's INPUT_BYTES) as `policy` (null: the default) says.
- * `state` holds its STATE_BYTES; logits and spike counts are left in it. It and a raster are aligned to words.
+ * `state` holds its STATE_BYTES; logits and spike counts are left in it. It and a raster lie at words.
  * Returns SNE_OK, SNE_E_ARGUMENT or SNE_E_POLICY. */
-sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result);
+SNE_CHECKED sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result);
 
 /* Whether `n` events are indices below `inputs`, strictly ascending: SNE_OK, SNE_E_ARGUMENT or SNE_E_EVENT. A repeated
  * event would bring a weight twice, which the proven bounds do not cover. */
-sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs);
+SNE_CHECKED sne_status sne_check_events(const uint16_t *events, size_t n, size_t inputs);
 
 /* Fill in label and margin from `n` logits, the margin of a single one being 0. */
 void sne_decide(const int32_t *logits, size_t n, sne_result *result);

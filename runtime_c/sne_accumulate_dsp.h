@@ -195,8 +195,9 @@ SNE_NAKED void sne_chain_sixteens_dsp(SNE_REGISTER uint32_t *v, SNE_REGISTER con
 }
 
 /* Any chain: four outputs at a time. */
-SNE_OUTLINE void sne_chain_fours_dsp(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+SNE_OUTLINE void sne_chain_fours_dsp(void *membranes, const sne_weight *weight, size_t n, const sne_chain *chain)
 {
+    sne_word *v = (sne_word *)membranes;
     for (; n; n--, weight -= chain->next) {
         const sne_weight *const end = weight + chain->stride;
         for (; weight != end; weight += 4, v += 2) {

@@ -20,13 +20,13 @@
 #define SNE_SWAR_BIAS 0x00800080u
 
 /* Four outputs. `sign`: what turns the lower lane's, 0 where it is turned. */
-SNE_INLINE void sne_add_four_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
+SNE_INLINE void sne_add_four_swar(sne_word *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
                                   uint32_t sign)
 {
     const uint32_t bias = (uint32_t)(end - rows) * SNE_SWAR_BIAS;
     uint32_t odd = (v[1] ^ sign) - bias, all = (v[0] ^ sign) - bias + (odd << 8);
     while (rows != end) {
-        const uint32_t w = *(const uint32_t *)(const void *)(weight + *rows++);
+        const uint32_t w = *(const sne_word *)(const void *)(weight + *rows++);
         all += w;
         odd += (w >> 8) & SNE_SWAR_LANES;
     }
@@ -35,14 +35,15 @@ SNE_INLINE void sne_add_four_swar(uint32_t *v, const sne_weight *weight, const u
 }
 
 /* Fewer than sixteen outputs. */
-SNE_OUTLINE void sne_add_tail_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
-                                   size_t stride, uint32_t sign)
+SNE_OUTLINE void sne_add_tail_swar(void *membranes, const sne_weight *weight, const uint32_t *rows,
+                                   const uint32_t *end, size_t stride, uint32_t sign)
 {
+    sne_word *v = (sne_word *)membranes;
     if (stride >= 8) {
 #if defined(SNE_THUMB2)
-        sne_add_eight_thumb2(v, weight, rows, end, sign);
+        sne_add_eight_thumb2((uint32_t *)v, weight, rows, end, sign);
 #else
-        sne_add_eight_thumb1(v, weight, rows, end, sign);
+        sne_add_eight_thumb1((uint32_t *)v, weight, rows, end, sign);
 #endif
         v += 4;
         weight += 8;
@@ -70,13 +71,14 @@ SNE_INLINE void sne_add_rows_swar(uint32_t *v, const sne_weight *weight, const u
 }
 
 /* Any chain: four outputs at a time. */
-SNE_OUTLINE void sne_chain_fours_swar(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain,
+SNE_OUTLINE void sne_chain_fours_swar(void *membranes, const sne_weight *weight, size_t n, const sne_chain *chain,
                                       uint32_t sign)
 {
+    sne_word *v = (sne_word *)membranes;
     for (; n; n--, weight -= chain->next) {
         const sne_weight *const end = weight + chain->stride;
         for (; weight != end; weight += 4, v += 2) {
-            const uint32_t w = *(const uint32_t *)(const void *)weight;
+            const uint32_t w = *(const sne_word *)(const void *)weight;
             v[0] = ((v[0] ^ sign) + (w & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ sign;
             v[1] = ((v[1] ^ sign) + ((w >> 8) & SNE_SWAR_LANES) - SNE_SWAR_BIAS) ^ sign;
         }

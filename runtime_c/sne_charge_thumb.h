@@ -10,7 +10,7 @@
  * Writes  as many at `to`
  * Holds   words is even, both lie at words
  * Uses    r2 to r5, and three low registers of the compiler's choice */
-SNE_INLINE void sne_charge_thumb(uint32_t *to, const uint32_t *from, size_t words, uint32_t signs, int turned)
+SNE_INLINE void sne_charge_thumb(sne_word *to, const sne_word *from, size_t words, uint32_t signs, int turned)
 {
     for (; words >= 4u; words -= 4u) {
         __asm__ volatile(

@@ -13,6 +13,13 @@
 #ifndef SNE_CORE_H
 #define SNE_CORE_H
 
+#include <limits.h>
+#include <stdint.h>
+
+#if CHAR_BIT != 8
+#error "sne-edge needs bytes of eight bits"
+#endif
+
 #if defined(__GNUC__) && !defined(SNE_PORTABLE)
 #if defined(__thumb__) && !defined(__ARM_BIG_ENDIAN)
 #if defined(__ARM_FEATURE_MVE)
@@ -47,15 +54,27 @@
 #endif
 
 #if defined(__GNUC__)
+#if defined(__OPTIMIZE__)
 #define SNE_INLINE static inline __attribute__((always_inline, unused))
+#else /* nothing would be chosen at compile time: a copy for each caller is only larger */
+#define SNE_INLINE static inline __attribute__((unused))
+#endif
 #define SNE_OUTLINE static __attribute__((noinline, unused)) /* loops that want all registers for themselves */
 #define SNE_NAKED static __attribute__((naked, noinline, unused)) /* all assembler: arguments are in r0 to r3 */
 #define SNE_REGISTER __attribute__((unused))
 #define SNE_WORD_ALIGNED __attribute__((aligned(4))) /* weights, so that kernels can load four at once */
+#define SNE_ANY_MEMORY __attribute__((may_alias))
 #else
 #define SNE_INLINE static inline
 #define SNE_OUTLINE static
 #define SNE_WORD_ALIGNED
+#define SNE_ANY_MEMORY
 #endif
+
+/* An arena of words holds membranes of 16 bits, and kernels take weights and membranes a word at a time. Memory of one type may
+ * be read and written as another through these types only. Other compilers than GCC and clang have no such types: there sne_get
+ * and sne_put copy, and the kernels that work on words are left out. */
+typedef int16_t SNE_ANY_MEMORY sne_half;
+typedef uint32_t SNE_ANY_MEMORY sne_word;
 
 #endif

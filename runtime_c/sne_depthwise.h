@@ -14,8 +14,8 @@ SNE_INLINE uint32_t sne_scatter_channel(const sne_synapses *p, uint32_t i, const
     const sne_pair *const stop = p->columns.pairs + p->columns.start[x + 1u];
     const uint32_t reached = (uint32_t)(stop - pair);
     for (; pair != stop; pair++) {
-        const size_t at = pair->position * stride + c;
-        sne_put(v, at, sne_get(v, at, width) + sne_weight_at(base + pair->tap * stride, c), width);
+        const size_t at = pair->position * stride + (size_t)c;
+        sne_put(v, at, sne_get(v, at, width) + sne_weight_at(base + pair->tap * stride, (size_t)c), width);
     }
     return reached;
 }

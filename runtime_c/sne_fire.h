@@ -151,7 +151,7 @@ SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int 
 {
 #if defined(SNE_FIRE_HELIUM) || defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2) || defined(SNE_FIRE_THUMB1)
     const size_t words = stride * (size_t)width / 32u; /* even */
-    sne_charge_thumb((uint32_t *)v, (const uint32_t *)drive, words, turned ? 0x80008000u : 0u, turned);
+    sne_charge_thumb((sne_word *)v, (const sne_word *)drive, words, turned ? 0x80008000u : 0u, turned);
 #else
     (void)turned; /* only where sne_fire_turns */
     sne_charge_portable(v, drive, stride, width);
@@ -164,7 +164,7 @@ SNE_INLINE void sne_shift_current(void *current, const int32_t *sums, size_t str
 {
     size_t c = 0;
 #if defined(SNE_HELIUM) || defined(SNE_DSP) || defined(SNE_THUMB2) || defined(SNE_THUMB1)
-    uint32_t *to = (uint32_t *)current;
+    sne_word *to = (sne_word *)current;
 #if !defined(SNE_THUMB1)
     if (width == 16 && shift <= 16) {
         const int32_t *const end = sums + stride;
@@ -202,16 +202,17 @@ SNE_INLINE void sne_shift_current(void *current, const int32_t *sums, size_t str
 /* Turn the signs of so many membranes, an even number, or turn them back. */
 SNE_OUTLINE void sne_turn(void *v, size_t n)
 {
-    uint32_t *word = (uint32_t *)v, *const end = word + n / 2u;
+    sne_word *word = (sne_word *)v, *const end = word + n / 2u;
     for (; word != end; word++) {
         *word ^= 0x80008000u;
     }
 }
 
 /* What firing adds to n turned membranes in place of `drive`: what leaking takes from 2^15 as well. */
-SNE_INLINE void sne_turned_drive(uint32_t *to, const void *drive, size_t n, int decay, int32_t factor)
+SNE_INLINE void sne_turned_drive(void *turned, const void *drive, size_t n, int decay, int32_t factor)
 {
-    const uint32_t *from = (const uint32_t *)drive;
+    sne_word *const to = (sne_word *)turned;
+    const sne_word *from = (const sne_word *)drive;
     const uint32_t kept = decay == SNE_DECAY_SHIFT ? 0x8000u - (0x8000u >> (factor & 15)) : 0x8000u;
     size_t i;
     for (i = 0; i < n / 2u; i++) {

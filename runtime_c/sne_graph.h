@@ -107,7 +107,7 @@ SNE_INLINE uint32_t sne_bring(const sne_synapses *p, size_t stride, const void *
         return sne_collect(p, bits, to, stride, rows, width, weight_bits);
     }
     if (scatter) {
-        sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)rows, &route);
+        sne_plan(p, stride, width, weight_bits, kernel, rows, &route);
     }
     for (y = 0; y < p->out_height; y++) {
         if (scatter) {
@@ -116,7 +116,7 @@ SNE_INLINE uint32_t sne_bring(const sne_synapses *p, size_t stride, const void *
             total += sne_sweep(p, y, bits, to, stride, rows, width, weight_bits);
         }
         for (x = 0; !scatter && kernel != SNE_SWEEP && x < p->out_width; x++) {
-            void *const at = sne_at(to, x * stride, width);
+            void *const at = sne_at(to, (size_t)x * stride, width);
             sne_view view;
             if (kernel == SNE_MAC) {
                 sne_look(p, 1, y, x, &view);
@@ -147,8 +147,8 @@ SNE_OUTLINE void sne_add_largest(const sne_largest *p, const void *currents, voi
                 for (i = top; i < bottom; i++) {
                     const uint32_t row = (uint32_t)(above + (int32_t)i) * p->in_width;
                     for (j = left; j < right; j++) {
-                        const size_t place = row + (uint32_t)(before + (int32_t)j);
-                        const int32_t now = sne_get(currents, place * stride + c, p->width);
+                        const size_t place = (size_t)(row + (uint32_t)(before + (int32_t)j));
+                        const int32_t now = sne_get(currents, place * stride + c, (int)p->width);
                         most = now > most ? now : most;
                     }
                 }
@@ -162,6 +162,7 @@ SNE_OUTLINE void sne_add_largest(const sne_largest *p, const void *currents, voi
 SNE_INLINE uint32_t sne_project(const sne_graph *g, const sne_projection *p, const void *in, void *to, int width,
                                 uint32_t *scratch)
 {
+    const size_t stride = (size_t)p->stride;
     uint32_t rows, i;
     for (i = 0; i < p->n_pools; i++) {
         sne_job job;
@@ -173,26 +174,26 @@ SNE_INLINE uint32_t sne_project(const sne_graph *g, const sne_projection *p, con
     }
     if (p->largest) {
         uint32_t *const currents = scratch + g->currents;
-        const size_t n = (size_t)p->largest->in_height * p->largest->in_width * p->stride;
-        sne_clear(currents, n * p->largest->width / 32u);
-        rows = p->bring(p->synapses, p->stride, in, currents, scratch);
-        sne_add_largest(p->largest, currents, to, p->stride, width);
+        const uint32_t n = (uint32_t)p->largest->in_height * p->largest->in_width * p->stride;
+        sne_clear(currents, (size_t)(n * p->largest->width / 32u));
+        rows = p->bring(p->synapses, stride, in, currents, scratch);
+        sne_add_largest(p->largest, currents, to, stride, width);
     } else {
-        rows = p->bring(p->synapses, p->stride, in, to, scratch);
+        rows = p->bring(p->synapses, stride, in, to, scratch);
     }
     return rows * p->cost;
 }
 
 SNE_INLINE int sne_target_width(const sne_cells *cells)
 {
-    return cells->current_width ? cells->current_width : cells->neurons.width;
+    return cells->current_width ? (int)cells->current_width : (int)cells->neurons.width;
 }
 
 /* At rest: nothing has spiked, and states are charged. `values`: those that stay the same, or null. */
 SNE_INLINE void sne_rest_graph(const sne_graph *g, const int8_t *values, const sne_graph_room *room, sne_cost *cost)
 {
     const sne_population *p = g->populations, *const end = p + g->n_populations;
-    sne_clear(room->work, g->work_words);
+    sne_clear(room->work, (size_t)g->work_words);
     for (; p != end; p++) {
         const sne_cells *const cells = p->cells;
         const size_t stride = cells->neurons.stride, step = cells->each_bias ? stride : 0u;
@@ -201,17 +202,19 @@ SNE_INLINE void sne_rest_graph(const sne_graph *g, const int8_t *values, const s
         uint32_t *const drive = p->drive ? room->work + p->drive : target;
         uint32_t i;
         if (cells->current_width) {
-            sne_clear(room->kept + p->membranes, (size_t)cells->positions * stride * cells->neurons.width / 32u);
+            sne_clear(room->kept + p->membranes,
+                      (size_t)((uint32_t)cells->positions * stride * cells->neurons.width / 32u));
         }
         for (i = 0; i < cells->positions; i++) {
-            const void *bias = (const uint32_t *)cells->neurons.bias + i * step * (size_t)width / 32u;
-            sne_charge_fresh(sne_at(drive, i * stride, width), bias, stride, width, 0);
+            const void *bias = (const uint32_t *)cells->neurons.bias + i * step * (uint32_t)width / 32u;
+            sne_charge_fresh(sne_at(drive, (size_t)i * stride, width), bias, stride, width, 0);
         }
         for (i = 0; values && i < p->n_values; i++) {
             cost->macs += sne_project(g, p->projections + i, values, drive, width, room->scratch);
         }
         for (i = 0; p->drive && i < cells->positions; i++) {
-            sne_charge_fresh(sne_at(target, i * stride, width), sne_at(drive, i * stride, width), stride, width, 0);
+            sne_charge_fresh(sne_at(target, (size_t)i * stride, width), sne_at(drive, (size_t)i * stride, width), stride,
+                             width, 0);
         }
     }
 }
@@ -257,7 +260,7 @@ SNE_INLINE void sne_step_graph(const sne_graph *g, const int8_t *values, const s
         }
         bits = room->work + ring->place + *newest * ring->words;
         if (ring->length) {
-            sne_clear(bits, ring->words);
+            sne_clear(bits, (size_t)ring->words);
         }
         fired = p->fire(cells, v, current, drive, room->work + ring->place + last * ring->words, bits, settled);
         if (p->spikes >= 0) {
@@ -472,7 +475,7 @@ SNE_INLINE uint32_t sne_fire_plain(const sne_cells *p, void *v, const void *driv
     for (position = 0; position < p->positions; position++) {
         n += sne_fire(q, v, drive, 1, bits, position * q->channels, width, decay, factor, reset, clamp, 0);
         v = sne_at(v, q->stride, width);
-        drive = (const uint8_t *)drive + q->stride * (size_t)width / 8u;
+        drive = (const uint8_t *)drive + (size_t)q->stride * ((size_t)width / 8u);
     }
     return (uint32_t)n;
 }

@@ -82,7 +82,7 @@ SNE_INLINE uint32_t sne_constant_currents(const sne_synapses *p, const sne_job *
     }
 #endif
     for (i = 0; i < n; i++) {
-        void *const current = sne_at(job->current, i * stride, width);
+        void *const current = sne_at(job->current, (size_t)i * stride, width);
         void *const sums = shifted ? sne_at(job->current, (kernel == SNE_CONVOLVE ? 2u : 1u) * stride, width) : current;
         sne_look_at(p, 1, x + i, &values->view);
         sne_charge_fresh(sums, bias, stride, shifted ? 32 : width, 0);
@@ -117,7 +117,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     const size_t stride = q->stride, channels = q->channels;
     const int scatter = kernel == SNE_SCATTER || kernel == SNE_OVERLAP || kernel == SNE_DEPTHWISE;
     const int whole_row = scatter || kernel == SNE_SWEEP;
-    const uint32_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
+    const size_t positions = whole_row ? p->out_width : 1u, across = whole_row ? 1u : p->out_width;
     const int multiplies = kernel == SNE_MAC || kernel == SNE_CONVOLVE;
     const uint32_t together = kernel == SNE_CONVOLVE ? 2u : 1u; /* positions whose neurons are taken as those of one */
     const size_t in_words = sne_words((size_t)p->in_height * p->in_width * p->in_channels);
@@ -150,12 +150,12 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
     }
 #endif
     if (scatter) {
-        sne_plan(p, stride, width, weight_bits, kernel, (sne_reach *)(void *)list, &route);
+        sne_plan(p, stride, width, weight_bits, kernel, list, &route);
     }
     if (turned && SNE_TURNED_DRIVE) {
         sne_turned_drive(list + p->capacity - stride / 2u, q->bias, stride, decay, factor);
     }
-    sne_clear(all_out, timesteps * out_words);
+    sne_clear(all_out, (size_t)timesteps * out_words);
     if (kernel == SNE_CONVOLVE) { /* both share parameters, of which the table has two positions' */
         two.threshold = q->threshold;
         two.bias = q->bias;
@@ -175,7 +175,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
         }
         for (x = 0; x < across; x += together) {
             const uint32_t n = x + together > across ? 1u : together;
-            const size_t membranes = n * positions * stride;
+            const size_t membranes = (size_t)n * positions * stride;
             const sne_neurons *const neurons = n == 1u ? q : &two;
             const uint32_t *in = all_in;
             uint32_t *out = all_out;
@@ -189,7 +189,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 drive = job->current;
                 if (at_once) {
                     sne_fire_steps(neurons, drive, timesteps, out, out_words, first, decay, factor, reset);
-                    first += n * channels;
+                    first += (size_t)n * channels;
                     continue;
                 }
             }
@@ -197,7 +197,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 if (readout) {
                     sne_rest(v, stride, width);
                 } else {
-                    sne_charge_fresh(sne_at(v, i * stride, width), drive, n * stride, width, turned);
+                    sne_charge_fresh(sne_at(v, (size_t)i * stride, width), drive, (size_t)n * stride, width, turned);
                 }
             }
             if (turned && !fresh) {
@@ -230,7 +230,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
                 in += in_words;
                 out += out_words;
             }
-            first += n * positions * channels;
+            first += (size_t)n * positions * channels;
             if (spread) {
                 if (turned) {
                     sne_turn(v, membranes);
@@ -240,7 +240,7 @@ SNE_INLINE uint32_t sne_layer(const sne_synapses *p, const sne_neurons *q, const
         }
     }
     if (at_once) {
-        fired = sne_count_bits(all_out, timesteps * out_words);
+        fired = sne_count_bits(all_out, (size_t)timesteps * out_words);
     }
     if (multiplies) {
         cost->macs += rows * (uint32_t)channels;

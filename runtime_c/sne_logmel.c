@@ -3,13 +3,13 @@
 #include "sne_core.h"
 
 /* q15 log2(1 + i / 32). */
-static const uint16_t log_table[33] = {
+static const uint16_t SNE_WORD_ALIGNED log_table[33] = {
     0,     1455,  2866,  4236,  5568,  6863,  8124,  9352,  10549, 11716, 12855, 13968, 15055, 16117, 17156, 18173, 19168,
     20143, 21098, 22034, 22952, 23852, 24736, 25604, 26455, 27292, 28114, 28922, 29717, 30498, 31267, 32024, 32768};
 
 SNE_INLINE int32_t rounded(int32_t x, uint32_t shift)
 {
-    return (x + (int32_t)((1u << shift) >> 1)) >> shift;
+    return (x + (int32_t)(((uint32_t)1 << shift) >> 1)) >> shift;
 }
 
 /* Of several of these, or-ed together, `bits_of` is the number of bits of the largest value. */
@@ -48,7 +48,7 @@ static uint32_t load(const sne_logmel *config, const int16_t *samples, int32_t *
     const int32_t preemphasis = config->preemphasis;
     uint32_t n, place = 0, all = 0, left, right;
     for (n = 1; n < window; n++) {
-        all |= magnitude(32 * samples[n] - preemphasis * samples[n - 1]);
+        all |= magnitude((int32_t)32 * samples[n] - preemphasis * samples[n - 1]);
     }
     right = excess(all, 15);
     left = right ? 0 : 15 - bits_of(all);
@@ -56,8 +56,8 @@ static uint32_t load(const sne_logmel *config, const int16_t *samples, int32_t *
     all = 0;
     for (n = 0; n < window; n += 2) {
         uint32_t bit = window / 4;
-        const int32_t even = 32 * samples[n] - preemphasis * samples[n - (n > 0)];
-        const int32_t odd = 32 * samples[n + 1] - preemphasis * samples[n];
+        const int32_t even = (int32_t)32 * samples[n] - preemphasis * samples[n - (n > 0)];
+        const int32_t odd = (int32_t)32 * samples[n + 1] - preemphasis * samples[n];
         const int32_t rising = n < window / 2;
         const uint16_t *hann = config->hann + (rising ? n : window - n);
         const int32_t re = rounded(rounded((int32_t)((uint32_t)even << left), right) * (int32_t)hann[0], 15);
@@ -79,7 +79,7 @@ enum { FACTOR_ONE, FACTOR_MINUS_I, FACTOR_ANY };
 SNE_INLINE uint32_t butterflies(int32_t *z, uint32_t first, uint32_t end, uint32_t span, uint32_t shift, int32_t c,
                                 int32_t s, int factor)
 {
-    const int32_t half = (int32_t)((1u << shift) >> 1);
+    const int32_t half = (int32_t)(((uint32_t)1 << shift) >> 1);
     int32_t *a = z + 2 * first, *const stop = z + 2 * end;
     uint32_t all = 0;
     for (; a < stop; a += 4 * span) {

@@ -16,6 +16,7 @@
 #ifndef SNE_MULTIPLY_H
 #define SNE_MULTIPLY_H
 
+#include "sne_neuron.h"
 #include "sne_weights.h"
 
 #if defined(SNE_HELIUM)
@@ -62,18 +63,18 @@ SNE_OUTLINE void sne_mac_32(int32_t *v, const sne_weight *weight, size_t stride,
     }
 }
 
-SNE_OUTLINE void sne_mac_16(int16_t *v, const sne_weight *weight, size_t stride, const uint32_t *pairs, size_t n)
+SNE_OUTLINE void sne_mac_16(void *v, const sne_weight *weight, size_t stride, const uint32_t *pairs, size_t n)
 {
     int32_t sums[SNE_MAC_BLOCK];
     size_t j, k;
     for (j = 0; n && j < stride; j += SNE_MAC_BLOCK) {
         const size_t count = stride - j < SNE_MAC_BLOCK ? stride - j : SNE_MAC_BLOCK;
         for (k = 0; k < count; k++) {
-            sums[k] = v[j + k];
+            sums[k] = sne_get(v, j + k, 16);
         }
         SNE_MAC(sums, weight + 2 * j, pairs, pairs + n, count);
         for (k = 0; k < count; k++) {
-            v[j + k] = (int16_t)sums[k];
+            sne_put(v, j + k, sums[k], 16);
         }
     }
 }
@@ -82,7 +83,7 @@ SNE_OUTLINE void sne_mac_16(int16_t *v, const sne_weight *weight, size_t stride,
 SNE_INLINE void sne_mac(void *v, const sne_weight *weight, size_t stride, const uint32_t *pairs, size_t n, int width)
 {
     if (width == 16) {
-        sne_mac_16((int16_t *)v, weight, stride, pairs, n);
+        sne_mac_16(v, weight, stride, pairs, n);
     } else {
         sne_mac_32((int32_t *)v, weight, stride, pairs, n);
     }

@@ -11,6 +11,10 @@
 
 #include "sne_core.h"
 
+#if !defined(__GNUC__)
+#include <string.h>
+#endif
+
 /* No table compiles whose numbers do not fit their fields, however the model is built. */
 #if defined(__clang__)
 #pragma clang diagnostic error "-Wconstant-conversion"
@@ -48,7 +52,16 @@ typedef struct {
     ensures \result == ((sne_lane *)array)[i]; */
 SNE_INLINE int32_t sne_get(const void *array, size_t i, int width)
 {
-    return width == 16 ? ((const int16_t *)array)[i] : ((const int32_t *)array)[i];
+#if defined(__GNUC__)
+    return width == 16 ? ((const sne_half *)array)[i] : ((const int32_t *)array)[i];
+#else
+    int16_t half;
+    if (width == 32) {
+        return ((const int32_t *)array)[i];
+    }
+    memcpy(&half, (const int16_t *)array + i, sizeof half);
+    return half;
+#endif
 }
 
 /*@ requires width == SNE_LANE_BITS;
@@ -58,10 +71,15 @@ SNE_INLINE int32_t sne_get(const void *array, size_t i, int width)
     ensures ((sne_lane *)array)[i] == value; */
 SNE_INLINE void sne_put(void *array, size_t i, int32_t value, int width)
 {
-    if (width == 16) {
-        ((int16_t *)array)[i] = (int16_t)value;
-    } else {
+    if (width == 32) {
         ((int32_t *)array)[i] = value;
+    } else {
+        const int16_t half = (int16_t)value;
+#if defined(__GNUC__)
+        ((sne_half *)array)[i] = half;
+#else
+        memcpy((int16_t *)array + i, &half, sizeof half);
+#endif
     }
 }
 
@@ -134,11 +152,13 @@ SNE_INLINE uint32_t sne_count_bits(const uint32_t *words, size_t n)
 SNE_INLINE size_t sne_fire_portable(const sne_neurons *p, void *v, const void *drive, size_t positions, uint32_t *bits,
                                     size_t first, int width, int decay, int32_t factor, int reset, int clamp)
 {
-    const size_t channels = p->channels;
+    const sne_neurons own = *p; /* read once: for all that a compiler knows, writing 16 bits may change what p points to */
+    const sne_neurons *const q = width == 16 ? &own : p;
+    const size_t channels = q->channels;
     size_t position, c, n = 0;
     for (position = 0; position < positions; position++, first += channels) {
         for (c = 0; c < channels; c++) {
-            const int32_t threshold = sne_get(p->threshold, c, width);
+            const int32_t threshold = sne_get(q->threshold, c, width);
             int32_t m = sne_get(v, c, width);
             const int fired = m > threshold;
             if (fired) {
@@ -148,13 +168,13 @@ SNE_INLINE size_t sne_fire_portable(const sne_neurons *p, void *v, const void *d
                     m = reset == SNE_RESET_ZERO ? 0 : m - threshold;
                 }
             }
-            m = sne_decayed(sne_clamped(m, p, clamp), factor, decay, width);
+            m = sne_decayed(sne_clamped(m, q, clamp), factor, decay, width);
             if (reset == SNE_RESET_DELAYED && fired) {
                 m -= threshold;
             }
             sne_put(v, c, m + sne_get(drive, c, width), width);
         }
-        v = sne_at(v, p->stride, width);
+        v = sne_at(v, q->stride, width);
     }
     return n;
 }
@@ -162,8 +182,9 @@ SNE_INLINE size_t sne_fire_portable(const sne_neurons *p, void *v, const void *d
 /* A readout's timestep, part one: decay and add the bias or the constant current. It never fires. */
 SNE_INLINE void sne_leak(const sne_neurons *p, void *v, const void *drive, int width, int decay, int32_t factor)
 {
+    const size_t stride = p->stride;
     size_t c;
-    for (c = 0; c < p->stride; c++) {
+    for (c = 0; c < stride; c++) {
         sne_put(v, c, sne_decayed(sne_get(v, c, width), factor, decay, width) + sne_get(drive, c, width), width);
     }
 }
@@ -171,9 +192,10 @@ SNE_INLINE void sne_leak(const sne_neurons *p, void *v, const void *drive, int w
 /* A readout's timestep, part two, after the spikes were added. */
 SNE_INLINE void sne_clamp(const sne_neurons *p, void *v, int width)
 {
+    const sne_neurons q = *p;
     size_t c;
-    for (c = 0; c < p->channels; c++) {
-        sne_put(v, c, sne_clamped(sne_get(v, c, width), p, 1), width);
+    for (c = 0; c < q.channels; c++) {
+        sne_put(v, c, sne_clamped(sne_get(v, c, width), &q, 1), width);
     }
 }
 

@@ -30,7 +30,7 @@
 /* Two membranes plus two lanes, each less `bias` (in both lanes). */
 SNE_INLINE void sne_add_pair(void *v, size_t j, uint32_t lanes, uint32_t bias, int width)
 {
-    uint32_t *const word = (uint32_t *)v + j / 2;
+    sne_word *const word = (sne_word *)v + j / 2;
     int32_t *const sums = (int32_t *)v + j;
 #if defined(SNE_DSP)
     (void)bias;
@@ -93,7 +93,7 @@ SNE_INLINE void sne_sum_few_nibbles(uint32_t *lanes, const uint8_t *weight, cons
         const uint32_t some = (uint32_t)(stop - rows);
         uint32_t all0 = 0, high0 = 0, all1 = 0, high1 = 0;
         do {
-            const uint32_t *w = (const uint32_t *)(const void *)(weight + *rows++);
+            const sne_word *w = (const sne_word *)(const void *)(weight + *rows++);
             all0 += w[0];
             high0 += (w[0] >> 4) & SNE_NIBBLE_LOW;
             if (words == 2) {
@@ -154,7 +154,7 @@ SNE_INLINE void sne_add_nibble_row_word(void *v, const uint8_t *weight, size_t s
 {
     size_t j, k;
     for (j = 0; j < stride; j += 8, weight += 4) {
-        const uint32_t w = *(const uint32_t *)(const void *)weight;
+        const uint32_t w = *(const sne_word *)(const void *)weight;
         uint32_t lanes[4] = {0, 0, 0, 0};
         sne_spread_word(lanes, w, (w >> 4) & SNE_NIBBLE_LOW, 1);
         for (k = 0; k < 4 && j + 2 * k < stride; k++) {

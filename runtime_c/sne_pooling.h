@@ -15,7 +15,7 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
     uint32_t *end = rows;
     uint32_t total = 0;
     for (; row != last; row++) {
-        const uint32_t base = row->tap * p->kernel_width * tap;
+        const uint32_t base = (uint32_t)row->tap * p->kernel_width * tap;
         sne_bits in = sne_some_bits(bits, row->position * length, length);
         do {
             uint32_t spikes = sne_next_word(&in);
@@ -44,8 +44,8 @@ SNE_INLINE uint32_t sne_collect(const sne_synapses *p, const uint32_t *bits, voi
 SNE_INLINE void sne_maxpool(const sne_pooling *p, const sne_job *job)
 {
     const uint32_t channels = p->divide.divisor;
-    const size_t inputs = (size_t)p->in_height * p->in_width * channels, in_words = sne_words(inputs);
-    const size_t out_words = sne_words((size_t)p->out_height * p->out_width * channels);
+    const size_t inputs = (size_t)p->in_height * p->in_width * p->divide.divisor, in_words = sne_words(inputs);
+    const size_t out_words = sne_words((size_t)p->out_height * p->out_width * p->divide.divisor);
     size_t i;
     uint32_t t;
     for (t = 0; t < job->timesteps; t++) {
@@ -65,7 +65,7 @@ SNE_INLINE void sne_maxpool(const sne_pooling *p, const sne_job *job)
                 for (row = p->rows.pairs + p->rows.start[y]; row != p->rows.pairs + p->rows.start[y + 1u]; row++) {
                     column = p->columns.pairs + p->columns.start[x];
                     for (; column != p->columns.pairs + p->columns.start[x + 1u]; column++) {
-                        sne_set_bit(out, ((uint32_t)row->position * p->out_width + column->position) * channels + c);
+                        sne_set_bit(out, (size_t)(((uint32_t)row->position * p->out_width + column->position) * channels + c));
                     }
                 }
             }

@@ -5,21 +5,19 @@
 #include "sne_depthwise.h"
 #include "sne_list.h"
 
-/* What the spikes of an input column reach: the first of `n` positions, and its tap's weights as if the column's first
- * input were the row's. In bytes. */
-typedef struct {
-    uint32_t membranes, weights, n;
-} sne_reach;
+/* What the spikes of an input column reach, words of the list of rows: the first position and its tap's weights, as if the
+ * column's first input were the row's, in bytes; and how many positions. */
+enum { SNE_REACH_MEMBRANES, SNE_REACH_WEIGHTS, SNE_REACH_N, SNE_REACH_WORDS };
 
 /* A scattering layer's constants. */
 typedef struct {
-    const sne_reach *reach; /* by input column */
+    const uint32_t *reach;  /* SNE_REACH_WORDS by input column */
     sne_chain chain;
     uint32_t tap, pitch;    /* bytes of a tap's weights, and of a row */
 } sne_route;
 
 /* Work them out, in `reach` what each of the input's columns does. */
-SNE_INLINE void sne_plan(const sne_synapses *p, size_t stride, int width, int weight_bits, int kernel, sne_reach *reach,
+SNE_INLINE void sne_plan(const sne_synapses *p, size_t stride, int width, int weight_bits, int kernel, uint32_t *reach,
                          sne_route *route)
 {
     const uint32_t pitch = (uint32_t)sne_pitch(stride, weight_bits);
@@ -29,14 +27,14 @@ SNE_INLINE void sne_plan(const sne_synapses *p, size_t stride, int width, int we
     route->tap = tap;
     route->pitch = pitch;
     route->chain.stride = stride;
-    route->chain.next = p->stride_width * tap + pitch;
-    for (x = 0; kernel == SNE_SCATTER && x < p->in_width; x++, reach++) {
+    route->chain.next = (size_t)(p->stride_width * tap + pitch);
+    for (x = 0; kernel == SNE_SCATTER && x < p->in_width; x++, reach += SNE_REACH_WORDS) {
         const uint32_t first = p->columns.start[x];
         const sne_pair *const pair = p->columns.pairs + first;
-        reach->n = p->columns.start[x + 1u] - first;
-        if (reach->n) {
-            reach->membranes = pair->position * (uint32_t)stride * (uint32_t)width / 8u;
-            reach->weights = (pair->tap - x) * tap;
+        reach[SNE_REACH_N] = p->columns.start[x + 1u] - first;
+        if (reach[SNE_REACH_N]) {
+            reach[SNE_REACH_MEMBRANES] = pair->position * (uint32_t)stride * (uint32_t)width / 8u;
+            reach[SNE_REACH_WEIGHTS] = (pair->tap - x) * tap;
         }
     }
 }
@@ -46,11 +44,12 @@ SNE_INLINE void sne_plan(const sne_synapses *p, size_t stride, int width, int we
 SNE_INLINE uint32_t sne_scatter_one(const sne_synapses *p, uint32_t i, const sne_route *route, const sne_weight *base,
                                     void *v, int width, int weight_bits, int turned)
 {
-    const sne_reach *const reach = route->reach + sne_divide(i, &p->divide);
-    const uint32_t n = reach->n;
+    const uint32_t *const reach = route->reach + SNE_REACH_WORDS * sne_divide(i, &p->divide);
+    const uint32_t n = reach[SNE_REACH_N];
     if (n) {
-        sne_bring_chain((uint8_t *)v + reach->membranes, base + (i * route->pitch + reach->weights), n, &route->chain,
-                        width, weight_bits, turned);
+        sne_bring_chain((uint8_t *)v + reach[SNE_REACH_MEMBRANES],
+                        base + (i * route->pitch + reach[SNE_REACH_WEIGHTS]), (size_t)n, &route->chain, width,
+                        weight_bits, turned);
     }
     return n;
 }
@@ -80,7 +79,7 @@ SNE_INLINE uint32_t sne_scatter(const sne_synapses *p, const sne_route *route, u
     const sne_pair *row = p->rows.pairs + p->rows.start[y], *const last = p->rows.pairs + p->rows.start[y + 1u];
     uint32_t total = 0;
     for (; row != last; row++) {
-        const sne_weight *const base = p->weight + row->tap * p->kernel_width * route->tap;
+        const sne_weight *const base = p->weight + (uint32_t)row->tap * p->kernel_width * route->tap;
         sne_bits in = sne_some_bits(bits, row->position * length, length);
         do {
             uint32_t spikes = sne_next_word(&in);

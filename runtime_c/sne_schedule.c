@@ -63,7 +63,7 @@ void sne_reject(const sne_rejection *rejection, const int32_t *logits, size_t n,
 static uint32_t next_student(const sne_model *model, size_t one, size_t other, uint32_t active)
 {
     const size_t high = one > other ? one : other, low = one > other ? other : one;
-    const uint8_t *route = model->routes + (high * (high - 1u) / 2u + low) * model->n_students;
+    const uint8_t *route = model->routes + ((uint32_t)high * (high - 1u) / 2u + low) * model->n_students;
     while (active >> *route & 1u) {
         route++;
     }
@@ -137,6 +137,16 @@ static int fits(const sne_model *model, const sne_policy *p, const int32_t *marg
     }
 }
 
+/* Does this lie where a word may? */
+static int is_word(const void *p)
+{
+    struct placed {
+        char first;
+        uint32_t word;
+    };
+    return ((uintptr_t)p & (offsetof(struct placed, word) - 1u)) == 0;
+}
+
 sne_status sne_run(const sne_model *model, void *state, const void *input, const sne_policy *policy, sne_result *result)
 {
     const sne_policy *p = policy && policy->kind != SNE_POLICY_DEFAULT ? policy : model ? model->policy : NULL;
@@ -146,7 +156,8 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
     int32_t *logits = (int32_t *)state;
     uint32_t *spikes;
 
-    if (!model || !state || !input || !result || !p) {
+    if (!model || !state || !input || !result || !p || !is_word(state) ||
+        (model->stream && model->stream->step && !is_word(input))) { /* a raster is words */
         return SNE_E_ARGUMENT;
     }
     margins = p->margins ? p->margins : model->margins;
@@ -197,7 +208,7 @@ sne_status sne_run(const sne_model *model, void *state, const void *input, const
                 break;
             }
             if (p->kind == SNE_POLICY_ROUTED) {
-                next = next_student(model, r.label, second, r.active);
+                next = next_student(model, (size_t)r.label, second, r.active);
             }
         }
     }

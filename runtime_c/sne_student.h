@@ -88,11 +88,11 @@ SNE_INLINE void sne_rest_layers(const sne_layers *p, const sne_room *room)
         const sne_synapses *synapses = (const sne_synapses *)stage->layer;
         uint32_t i;
         for (i = 0; q && i < (uint32_t)synapses->out_height * synapses->out_width; i++) {
-            void *v = sne_at(room->kept + (stage->kept - room->first), (size_t)i * q->stride, q->width);
+            void *v = sne_at(room->kept + (stage->kept - room->first), (size_t)i * q->stride, (int)q->width);
             if (stage->spikes < 0) {
-                sne_rest(v, q->stride, q->width);
+                sne_rest(v, q->stride, (int)q->width);
             } else {
-                sne_charge_fresh(v, q->bias, q->stride, q->width, 0);
+                sne_charge_fresh(v, q->bias, q->stride, (int)q->width, 0);
             }
         }
     }
@@ -103,7 +103,7 @@ SNE_INLINE void sne_rest_layers(const sne_layers *p, const sne_room *room)
  * is taken off and the membranes noted; after it, the difference is what this one brought. */
 SNE_INLINE void sne_forget(uint32_t *ring, void *v, size_t n, int width, uint32_t length)
 {
-    const size_t oldest = *ring * n;
+    const size_t oldest = (size_t)*ring * n;
     size_t c;
     (void)length;
     for (c = 0; c < n; c++) {
@@ -115,7 +115,7 @@ SNE_INLINE void sne_forget(uint32_t *ring, void *v, size_t n, int width, uint32_
 
 SNE_INLINE void sne_remember(uint32_t *ring, const void *v, size_t n, int width, uint32_t length)
 {
-    const size_t newest = *ring * n;
+    const size_t newest = (size_t)*ring * n;
     size_t c;
     for (c = 0; c < n; c++) {
         sne_put(ring + 1, newest + c, sne_get(v, c, width) - sne_get(ring + 1, newest + c, width), width);

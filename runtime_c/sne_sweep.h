@@ -46,7 +46,7 @@ SNE_INLINE uint32_t sne_sweep(const sne_synapses *p, uint32_t y, const uint32_t 
             }
         }
         last = end - kernel;
-        for (at = rows; at < last; at += step, weight -= step * column) {
+        for (at = rows; at < last; at += step, weight -= (uintptr_t)(step * column)) {
             const uint32_t n = at[kernel] - at[0];
             if (n) {
                 const uint32_t *const from = list + at[0];

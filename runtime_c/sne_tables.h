@@ -2,6 +2,8 @@
 #ifndef SNE_TABLES_H
 #define SNE_TABLES_H
 
+#include <limits.h>
+
 #include "sne_neuron.h"
 #include "sne_weights.h"
 
@@ -89,8 +91,10 @@ SNE_INLINE uint32_t sne_lowest_bit(uint32_t x)
     static const uint8_t places[32] = {0,  1,  28, 2,  29, 14, 24, 3, 30, 22, 20, 15, 25, 17, 4,  8,
                                        31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6,  11, 5,  10, 9};
     return places[(x & (0u - x)) * 0x077cb531u >> 27];
-#elif defined(__GNUC__)
+#elif defined(__GNUC__) && UINT_MAX >= 0xffffffffu
     return (uint32_t)__builtin_ctz(x);
+#elif defined(__GNUC__) /* an int of 16 bits */
+    return (uint32_t)__builtin_ctzl(x);
 #else
     uint32_t place = 0;
     while (!(x >> place & 1u)) {
@@ -102,7 +106,7 @@ SNE_INLINE uint32_t sne_lowest_bit(uint32_t x)
 
 SNE_INLINE size_t sne_words(size_t bits)
 {
-    return (bits + 31u) >> 5;
+    return (size_t)(((uint32_t)bits + 31u) >> 5);
 }
 
 SNE_INLINE void sne_clear(uint32_t *words, size_t n)

@@ -8,7 +8,7 @@
 /* Golden vectors: inputs with the reference's results under the model's default policy. */
 typedef struct {
     uint32_t count;
-    const uint8_t *inputs;   /* [count][input_bytes] */
+    const uint8_t *inputs;   /* [count][input_bytes], as sne_run takes them: a raster as words */
     const int32_t *logits;   /* [count][n_classes] */
     const uint32_t *active;  /* [count] */
     const uint32_t *spikes;  /* [count][n_spike_layers] */

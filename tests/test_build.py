@@ -49,11 +49,11 @@ def test_the_figures_add_up_and_the_image_lies_in_the_memory_map(
     board: str, tiny: QuantEnsemble, firmware: Build
 ) -> None:
     image, map_ = firmware(tiny, board), resolve_board(board)
-    assert image.flash_bytes == image.code_bytes + image.weight_bytes + image.vector_bytes
+    assert image.flash_bytes == image.code_bytes + image.table_bytes + image.vector_bytes
     assert image.binary.stat().st_size == image.flash_bytes
     assert image.stack_bytes == map_.stack_bytes
     parameters = sum(layer.weight.size for student in tiny.students for layer in student.layers)  # type: ignore[union-attr]
-    assert parameters <= image.weight_bytes < parameters + 2500
+    assert image.weight_bytes == parameters and parameters < image.table_bytes < parameters + 2500
     script = (image.elf.parent / "firmware.ld").read_text()
     assert f"ORIGIN = {map_.flash_origin:#010x}, LENGTH = {map_.flash_bytes:#x}" in script
     assert f"ORIGIN = {map_.ram_origin:#010x}, LENGTH = {map_.ram_bytes:#x}" in script

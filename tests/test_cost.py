@@ -112,7 +112,7 @@ def counted(
                 found = device.bench(1, policy)
                 assert found.unit == "instructions"
                 counts[k, n], stack = found.total, max(stack, found.stack_bytes)
-    return counts, stack, firmware.weight_bytes
+    return counts, stack, firmware.table_bytes
 
 
 @pytest.mark.parametrize("board", BOARDS)

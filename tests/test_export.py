@@ -17,7 +17,7 @@ import pytest
 from strategies import ENCODERS, proven, random_ensemble, with_vectors
 from test_equivalence import EDGES, LIF, READOUT
 
-from sne_edge.deploy.export import export, read_manifest, render
+from sne_edge.deploy.export import export, read_manifest, render, write_files
 from sne_edge.deploy.targets import resolve_target
 from sne_edge.errors import SneError
 from sne_edge.ir import artifact
@@ -148,7 +148,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 # ---- what is written
@@ -185,9 +185,8 @@ def test_generated_c_is_the_golden_one() -> None:
     }
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (GOLDEN / name).write_text(text, encoding="utf-8", newline="\n")
-    assert {path.name for path in GOLDEN.iterdir()} == files.keys()
+        write_files(files, GOLDEN)
+    assert contents(GOLDEN).keys() == files.keys()
     for name, text in files.items():
         assert (GOLDEN / name).read_text(encoding="utf-8") == text, f"{name} is not the golden one"
 

@@ -60,6 +60,7 @@ def test_a_model_named_by_any_word_compiles(compiler: str, require_tool: Callabl
         name = small(word).identifier
         for end in (".h", ".c", "_selftest.c", "_vectors.c"):
             text = files[f"xyzzy{end}"].replace("xyzzy", name).replace("XYZZY", name.upper())
+            text = text.replace("model_name[6]", f"model_name[{len(name) + 1}]")
             (tmp_path / f"{name}{end}").write_text(text, encoding="utf-8")
         unit = tmp_path / f"unit-{word}.c"
         unit.write_text(

@@ -85,7 +85,13 @@ def test_a_model_is_exact_on_an_application_core(
 ) -> None:
     require_tool("qemu-system-arm")
     for model in models:
-        sources = (f"{model.name}.c", f"{model.name}_selftest.c", f"{model.name}_vectors.c", "sne_schedule.c", "main.c")
+        sources = (
+            f"{model.name}.c",
+            f"{model.name}_selftest.c",
+            f"{model.name}_vectors.c",
+            "sne_schedule.c",
+            "examples/main.c",
+        )
         program = tmp_path / f"{model.name}.elf"
         command = [GCC, "-std=c99", "-O2", *flags.split(), "--specs=rdimon.specs", *sources, "-o", str(program)]
         subprocess.run(command, cwd=model, check=True)

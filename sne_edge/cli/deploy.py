@@ -12,7 +12,7 @@ import typer
 from ..errors import SneError, shortened
 from .app import app
 from .inputs import exported, load
-from .options import Json, Model
+from .options import Json
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def export(
-    model: Model,
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="One or several .sne files or shipped models.")
+    ],
     target: Annotated[
         str | None, typer.Option(help="Of C: a target's name, see `sne-edge targets`; default cortex-m.")
     ] = None,
@@ -48,8 +50,7 @@ def export(
     ] = False,
     dt: Annotated[float | None, typer.Option(help="Of NIR: seconds of a timestep; default 1e-3.")] = None,
 ) -> None:
-    """Write a model as a self-contained directory of C99, as ONNX, or as NIR."""
-    ensemble = load(model)
+    """Write a model, or several with one runtime, as a self-contained directory of C99; or one as ONNX, or as NIR."""
     given = {"--target": target, "--part": part, "--policy": policy, "--int8-input": int8_input or None, "--dt": dt}
     takes = {"c": ["--target"], "onnx": ["--part", "--policy", "--int8-input"], "nir": ["--part", "--dt"]}
     if kind not in takes:
@@ -57,6 +58,10 @@ def export(
     for option, value in given.items():
         if value is not None and option not in takes[kind]:
             raise SneError(f"{option} has no meaning for the format {kind}", f"it takes {', '.join(takes[kind])}")
+    if kind != "c" and len(models) > 1:
+        raise SneError(f"a file of the format {kind} holds one model", "several are for C: --format c")
+    ensembles = [load(model) for model in models]
+    ensemble = ensembles[0]
     if kind == "onnx":
         _export_onnx(ensemble, part or "whole", output, policy, int8_input)
         return
@@ -68,8 +73,11 @@ def export(
 
     target = target or "cortex-m"
     resolve_target(target)
-    directory = write(ensemble, target, output or Path(f"{ensemble.name}-c"))
-    print(f"wrote {directory}: include {ensemble.identifier}.h; `make check` in it runs the golden vectors")
+    if output is None and len(ensembles) > 1:
+        raise SneError("several models need a directory that none of them names", "name it with -o")
+    directory = write(ensembles, target, output or Path(f"{ensemble.name}-c"))
+    headers = " and ".join(f"{member.identifier}.h" for member in ensembles)
+    print(f"wrote {directory}: include {headers}; `make check` in it runs the golden vectors")
 
 
 def _export_onnx(ensemble: QuantEnsemble, part: str, output: Path | None, words: str | None, int8_input: bool) -> None:
@@ -115,6 +123,7 @@ def build(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Directory for the firmware; default NAME-BOARD.")
     ] = None,
+    vectors: Annotated[bool, typer.Option(help="Keep the golden vectors in the image, for a self-test.")] = False,
     as_json: Json = False,
 ) -> None:
     """Build firmware that serves a model over a board's serial line."""
@@ -129,12 +138,24 @@ def build(
     if output is not None:
         check_writable(output / "firmware.elf")
     with exported(model, board) as (name, directory):
-        firmware = build_firmware(directory, board, output or Path(f"{name}-{board}"))
+        firmware = build_firmware(directory, board, output or Path(f"{name}-{board}"), vectors=vectors)
     if as_json:
         print_json(asdict(firmware))
         return
     print_table(
         f"{name} on {board}",
-        ["flash B", "of it weights B", "static RAM B", "image"],
-        [[f"{firmware.flash_bytes:,}", f"{firmware.weight_bytes:,}", f"{firmware.ram_bytes:,}", str(firmware.elf)]],
+        ["flash B", "of it tables B", "golden vectors B", "static RAM B", "image"],
+        [
+            [
+                *(
+                    f"{n:,}"
+                    for n in (firmware.flash_bytes, firmware.table_bytes, firmware.vector_bytes, firmware.ram_bytes)
+                ),
+                str(firmware.elf),
+            ]
+        ],
+    )
+    print(
+        f"tables: weights {firmware.weight_bytes:,}, padding {firmware.padding_bytes:,}, biases and thresholds "
+        f"{firmware.threshold_bytes:,}, structures {firmware.structure_bytes:,}"
     )

@@ -46,7 +46,9 @@ def inspect(
         chosen = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
         costs = need(ensemble, target, chosen)
     report = analyze(ensemble)
-    frontend = describe(ensemble.frontend) if isinstance(ensemble.frontend, LogMel) else None
+    frontend = None
+    if isinstance(ensemble.frontend, LogMel):
+        frontend = describe(ensemble.frontend) | {"table_bytes": report.flash.frontend}
     energy = estimate_all(ensemble)
     if as_json:
         extra: dict[str, Any] = {"frontend": frontend} if frontend else {}
@@ -88,7 +90,13 @@ def inspect(
         left=3,
     )
     print(
-        f"tables {report.table_bytes:,} bytes of flash, state {report.state_bytes:,} bytes of RAM"
+        f"tables {report.table_bytes:,} bytes of flash: weights {report.flash.weights:,}, padding "
+        f"{report.flash.padding:,}, biases and thresholds {report.flash.thresholds:,}, structures "
+        f"{report.flash.structures:,}"
+        f"; golden vectors, where they are wanted, {report.flash.vectors:,}"
+    )
+    print(
+        f"state {report.state_bytes:,} bytes of RAM"
         f" (no schedule of these layers needs less than {report.lower_bound:,})"
         + (f"; {report.stream_bytes:,} when streaming" if report.stream_bytes else "")
     )

@@ -310,7 +310,7 @@ def bench(
     print(
         f"flash {info.flash_used:,} of {info.flash_size:,} bytes"
         + (
-            f" (code {firmware.code_bytes:,}, model tables {firmware.weight_bytes:,}, "
+            f" (code {firmware.code_bytes:,}, model tables {firmware.table_bytes:,}, "
             f"golden vectors {firmware.vector_bytes:,})"
             if firmware
             else ""

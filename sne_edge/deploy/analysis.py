@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.context import describe
+from ..codegen.footprint import Footprint
 from ..codegen.graph import describe_population
 from ..codegen.graph_layout import GraphLayout, ProjectionPlan, target_width
 from ..codegen.layout import state_layout, streams
@@ -19,6 +20,7 @@ from ..ir.layers import Layer, SynapticLayer
 from ..ir.limits import padded, row_bytes
 from ..ir.proof import worst_ops
 from ..ir.student import QuantStudent
+from .export import measure
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """A whole model. `table_bytes`: flash of weights, biases, thresholds, routes; `state_bytes`: RAM of one state, at
-    its peak; `lower_bound`: what its hungriest layer needs at once; `stream_bytes`: RAM of a stream's state, 0 where
-    the model takes none."""
+    """A whole model. `flash`: bytes of its constants, by what they are; `table_bytes`: all of them but the golden
+    vectors; `parameter_bytes`: of weights, biases, thresholds and routes; `state_bytes`: RAM of one state, at its peak;
+    `lower_bound`: what its hungriest layer needs at once; `stream_bytes`: RAM of a stream's state, 0 where the model
+    takes none."""
 
     name: str
     classes: int
@@ -57,14 +60,16 @@ class ModelReport:
     state_bytes: int
     lower_bound: int
     stream_bytes: int
+    flash: Footprint
     table_bytes: int
+    parameter_bytes: int
     policy: str
     layers: list[LayerReport]
 
 
 def analyze(ensemble: QuantEnsemble) -> ModelReport:
     """Report on every layer of every student."""
-    layout = state_layout(ensemble)
+    layout, flash = state_layout(ensemble), measure(ensemble)
     stages = [{stage.layer: stage for stage in stages} for stages in layout.stages]
     reports = []
     for number, student in enumerate(ensemble.students):
@@ -98,7 +103,9 @@ def analyze(ensemble: QuantEnsemble) -> ModelReport:
         state_bytes=layout.bytes,
         lower_bound=layout.lower_bound,
         stream_bytes=layout.stream_bytes if streams(ensemble) else 0,
-        table_bytes=sum(report.flash_bytes for report in reports)
+        flash=flash,
+        table_bytes=flash.tables,
+        parameter_bytes=sum(report.flash_bytes for report in reports)
         + (0 if ensemble.routes is None else ensemble.routes.nbytes),
         policy=ensemble.policy.kind,
         layers=reports,

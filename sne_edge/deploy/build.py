@@ -30,9 +30,11 @@ TOOLCHAIN_HINT = "install it: apt-get install gcc-arm-none-eabi libnewlib-arm-no
 
 @dataclass(frozen=True)
 class Firmware:
-    """A built image. Sizes in bytes: `flash_bytes` is all that is stored, `weight_bytes` the model's tables and
-    `vector_bytes` the golden vectors in it, `code_bytes` the rest; `ram_bytes` is static data, `stack_bytes` reserved
-    beside it. `elf` is for a debugger and QEMU, `binary` and `hex` for flashing tools; `sha256`: hex, of the binary."""
+    """A built image. Sizes in bytes: `flash_bytes` is all that is stored, `table_bytes` the model's tables and
+    `vector_bytes` the golden vectors in it, `code_bytes` the rest; of the tables, `weight_bytes`, `padding_bytes`,
+    `threshold_bytes` and `structure_bytes` are as `codegen.footprint.Footprint` has them; `ram_bytes`
+    is static data, `stack_bytes` reserved beside it. `elf` is for a debugger and QEMU, `binary` and `hex` for flashing
+    tools; `sha256`: hex, of the binary."""
 
     board: str
     target: str
@@ -43,7 +45,11 @@ class Firmware:
     hex: Path
     flash_bytes: int
     code_bytes: int
+    table_bytes: int
     weight_bytes: int
+    padding_bytes: int
+    threshold_bytes: int
+    structure_bytes: int
     vector_bytes: int
     ram_bytes: int
     stack_bytes: int
@@ -53,11 +59,17 @@ class Firmware:
 
 
 def build_firmware(
-    directory: Path | str, board: Board | str, output: Path | str, *, definitions: Sequence[str] = ()
+    directory: Path | str,
+    board: Board | str,
+    output: Path | str,
+    *,
+    definitions: Sequence[str] = (),
+    vectors: bool = True,
 ) -> Firmware:
     """Compile and link `directory` (an export) for `board` into `output`: firmware.elf, .bin, .hex and .ld.
 
-    `definitions`: preprocessor symbols, such as SNE_INJECT_FAULT, which makes every inference fault, for tests.
+    `definitions`: preprocessor symbols, such as SNE_INJECT_FAULT, which makes every inference fault, for tests;
+    `vectors`: whether the golden vectors are in it.
     Raises `SneError` where the model does not fit the board, a tool is missing or the compiler complains; then
     nothing is left in `output`.
     """
@@ -65,11 +77,11 @@ def build_firmware(
     manifest = read_manifest(directory)
     chosen = resolve_board(board) if isinstance(board, str) else board
     target = resolve_target(chosen.target)
-    _check_fits(manifest, chosen)
+    _check_fits(manifest, chosen, vectors)
     check_tools(target)
     with workspace() as work:
         render_board(chosen, manifest["identifier"], work)
-        objects = _compile(directory, manifest, chosen, target, work, definitions)
+        objects = _compile(directory, manifest, chosen, target, work, definitions, vectors)
         _link(manifest, chosen, target, objects, work)
         _convert(target, work)
         firmware = _report(manifest, chosen, target, work, output)
@@ -83,17 +95,18 @@ def check_tools(target: Target) -> None:
         raise SneError(f"{target.cc} is not installed", TOOLCHAIN_HINT)
 
 
-def _check_fits(manifest: dict[str, Any], board: Board) -> None:
+def _check_fits(manifest: dict[str, Any], board: Board, with_vectors: bool) -> None:
     """What the model alone needs, before anything is compiled; the linker has the last word."""
     state, inputs = manifest.get("state_bytes", 0), manifest.get("input_bytes", 0)
-    weights, vectors = manifest.get("weight_bytes", 0), manifest.get("vector_bytes", 0)
+    flash = manifest.get("flash_bytes", {})
+    tables, vectors = flash.get("tables", 0), flash.get("vectors", 0) if with_vectors else 0
     ram = state + inputs + board.stack_bytes
     if ram > board.ram_bytes:
         detail = f"state {_kib(state)}, input {_kib(inputs)}, stack {_kib(board.stack_bytes)}"
         raise _too_large(manifest, board, "RAM", ram, board.ram_bytes, f" ({detail})")
-    if weights + vectors > board.flash_bytes:
-        detail = f"weights {_kib(weights)}, golden vectors {_kib(vectors)}"
-        raise _too_large(manifest, board, "flash", weights + vectors, board.flash_bytes, f" ({detail})")
+    if tables + vectors > board.flash_bytes:
+        detail = f"tables {_kib(tables)}, golden vectors {_kib(vectors)}"
+        raise _too_large(manifest, board, "flash", tables + vectors, board.flash_bytes, f" ({detail})")
 
 
 def _too_large(manifest: dict[str, Any], board: Board, memory: str, need: int, have: int, detail: str = "") -> SneError:
@@ -113,10 +126,11 @@ def _kib(count: int) -> str:
     return f"{count / 1024:.1f} KB"
 
 
-def render_served_model(directory: Path | str, work: Path) -> Path:
-    """Write to `work` the C file that binds an exported model to the wire protocol, and return it."""
+def render_served_model(directory: Path | str, work: Path, vectors: bool = True) -> Path:
+    """Write to `work` the C file that binds an exported model to the wire protocol, with its golden vectors or without,
+    and return it."""
     path = work / "served_model.c"
-    _write(path, "model.c.j2", {"identifier": read_manifest(directory)["identifier"]})
+    _write(path, "model.c.j2", {"identifier": read_manifest(directory)["identifier"], "vectors": vectors})
     return path
 
 
@@ -141,10 +155,12 @@ def _compile(
     target: Target,
     work: Path,
     definitions: Sequence[str],
+    vectors: bool,
 ) -> list[Path]:
     """Compile every source in one run of the compiler; each object has its source's name."""
-    sources = [directory.resolve() / name for name in manifest["sources"] if not name.endswith("_selftest.c")]
-    sources += [render_served_model(directory, work), RUNTIME / "sne_wire.c"]
+    names = [*manifest["library"], *([f"{manifest['identifier']}_vectors.c"] if vectors else [])]
+    sources = [directory.resolve() / name for name in names]
+    sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
     sources += [FIRMWARE / name for name in (*PORT, f"uart_{board.uart.driver}.c")]
     includes = quoted(work, directory.resolve(), RUNTIME, FIRMWARE)
     defines = [f"-D{name}" for name in definitions]
@@ -172,7 +188,8 @@ def _convert(target: Target, work: Path) -> None:
 def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, output: Path) -> Firmware:
     listing = run_tool([f"{target.prefix}size", "-A", "firmware.elf"], work)
     sections = {m[1]: int(m[2]) for m in re.finditer(r"^(\.\w+)\s+(\d+)\s", listing, flags=re.M)}
-    weights, vectors = sections.get(".weights", 0), sections.get(".golden", 0)
+    tables, vectors = sections.get(".tables", 0), sections.get(".golden", 0)
+    told = manifest["flash_bytes"]
     flash = (work / "firmware.bin").stat().st_size
     return Firmware(
         board=board.name,
@@ -183,8 +200,12 @@ def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, 
         binary=output / "firmware.bin",
         hex=output / "firmware.hex",
         flash_bytes=flash,
-        code_bytes=flash - weights - vectors,
-        weight_bytes=weights,
+        code_bytes=flash - tables - vectors,
+        table_bytes=tables,
+        weight_bytes=told["weights"],
+        padding_bytes=told["padding"],
+        threshold_bytes=told["thresholds"],
+        structure_bytes=tables - told["weights"] - told["padding"] - told["thresholds"],
         vector_bytes=vectors,
         ram_bytes=sections.get(".data", 0) + sections.get(".bss", 0),
         stack_bytes=sections.get(".stack", 0),

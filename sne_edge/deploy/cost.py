@@ -23,7 +23,8 @@ from ..ir.policy import ActivationPolicy, check_fits, format_policy
 from ..ir.proof import worst_ops
 from ..ir.student import QuantStudent
 from ..resources import RUNTIME, TEMPLATES, digest
-from .flash import code_bytes, table_bytes
+from .export import measure
+from .flash import code_bytes
 from .targets import resolve_target
 from .work import Rates, Work, direct_kernel, fire_key, overhead, stage_work, stepping
 
@@ -127,7 +128,7 @@ def need(
     estimates = tuple(_estimate(core, ensemble, layout, policy, rates, students_run) for policy in policies)
     return Need(
         resolve_target(target).name,
-        table_bytes(ensemble),
+        measure(ensemble, resolve_target(target)).tables,
         code_bytes(ensemble, core.code),
         layout.bytes + ensemble.encoder.input_bytes,
         _stack(core, ensemble, layout),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import jinja2
 
 from ..codegen import context, graph
+from ..codegen.footprint import Footprint, footprint
 from ..errors import SneError, shortened
 from ..files import read_file
 from ..ir.ensemble import QuantEnsemble
@@ -84,23 +87,26 @@ TEMPLATE_FILES = {  # template -> what it writes, {} being the model's name
     "model.c.j2": "{}.c",
     "vectors.c.j2": "{}_vectors.c",
     "selftest.c.j2": "{}_selftest.c",
-    "main.c.j2": "main.c",
-    "Makefile.j2": "Makefile",
-    "README.md.j2": "README.md",
 }
+QUANTIZE_TEMPLATE_FILES = {"quantize.h.j2": "{}_quantize.h"}
 FRONTEND_TEMPLATE_FILES = {
     "frontend.h.j2": "{}_frontend.h",
     "frontend.c.j2": "{}_frontend.c",
     "frontend_selftest.c.j2": "{}_frontend_selftest.c",
 }
+LIBRARY_TEMPLATE_FILES = {"main.c.j2": "examples/main.c", "Makefile.j2": "Makefile", "README.md.j2": "README.md"}
 FRONTEND_SOURCE, FRONTEND_HEADER = "sne_logmel.c", "sne_logmel.h"
+STRUCT_HEADERS = ("sne.h", "sne_verify.h", "sne_model.h", "sne_neuron.h", "sne_tables.h", "sne_student.h")
 MANIFEST = "manifest.json"
+LICENSE = "Apache-2.0"
 
 
-def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
-    """Write the C of `ensemble` for the named target to `directory`, and return it.
+def export(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: str, directory: Path | str) -> Path:
+    """Write the C of `ensemble`, one or several that share one runtime, for the named target to `directory`, and return
+    that.
 
-    An earlier export there is replaced whole; a directory that holds anything else is refused (`SneError`).
+    An earlier export there is replaced whole; a directory that holds anything else is refused (`SneError`), and so are
+    models whose names in C could meet.
     """
     directory = Path(directory)
     files = render(ensemble, resolve_target(target))
@@ -112,7 +118,7 @@ def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
         raise SneError(f"{directory} is a file", "name a directory for the export with -o")
     if directory.is_dir() and any(directory.iterdir()):
         try:
-            read_manifest(directory)
+            _manifest(directory)
         except SneError:
             raise SneError(
                 f"{directory} holds files that are not an export",
@@ -123,9 +129,7 @@ def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
         staging = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
         try:
             new, old = staging / "new", staging / "old"
-            new.mkdir()
-            for name, text in files.items():
-                (new / name).write_text(text, encoding="utf-8", newline="\n")
+            write_files(files, new)
             if directory.exists():
                 directory.rename(old)
             try:
@@ -143,75 +147,168 @@ def export(ensemble: QuantEnsemble, target: str, directory: Path | str) -> Path:
     return directory
 
 
-def render(ensemble: QuantEnsemble, target: Target) -> dict[str, str]:
+def write_files(files: dict[str, str], folder: Path) -> None:
+    """Write rendered files to a folder, which is made."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def render(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Target) -> dict[str, str]:
     """The exported files, name -> text."""
-    model = context.build(ensemble)
-    graph.extend(model, ensemble)
-    name = model["id"]
-    sources = [f"{name}.c", f"{name}_selftest.c", f"{name}_vectors.c", *RUNTIME_SOURCES]
-    headers = [f"{name}.h", *RUNTIME_HEADERS]
-    templates = dict(TEMPLATE_FILES)
-    runtime = [*RUNTIME_SOURCES, *RUNTIME_HEADERS]
-    if model["graph_functions"]:
-        headers.append(graph.RUNTIME_HEADER)
-        runtime.append(graph.RUNTIME_HEADER)
-    if model["frontend"]:
-        sources += [f"{name}_frontend.c", f"{name}_frontend_selftest.c", FRONTEND_SOURCE]
-        headers += [f"{name}_frontend.h", FRONTEND_HEADER]
-        templates |= FRONTEND_TEMPLATE_FILES
-        runtime += [FRONTEND_SOURCE, FRONTEND_HEADER]
-    weight_bytes = sum(context.weight_bytes(student) for student in ensemble.students)
-    model |= {"target": target, "sources": sources, "headers": headers, "weight_bytes": weight_bytes}
-    model["by_output"] = target.kernels == "helium" and any(
-        layer["by_output"] for student in model["students"] for layer in student["layers"] if "by_output" in layer
-    )
+    ensembles = (ensemble,) if isinstance(ensemble, QuantEnsemble) else tuple(ensemble)
+    _check_apart(ensembles)
     environment = _environment()
-    files = {
-        output.format(name): environment.get_template(template).render(model) for template, output in templates.items()
+    models = [_context(member, target) for member in ensembles]
+    files: dict[str, str] = {}
+    for model in models:
+        for template, output in _templates(model).items():
+            files[output.format(model["id"])] = environment.get_template(template).render(model)
+    runtime = {*RUNTIME_SOURCES, *RUNTIME_HEADERS}
+    if any(model["graph_functions"] for model in models):
+        runtime.add(graph.RUNTIME_HEADER)
+    if any(model["frontend"] for model in models):
+        runtime |= {FRONTEND_SOURCE, FRONTEND_HEADER}
+    files |= {file: (RUNTIME / file).read_text(encoding="utf-8") for file in sorted(runtime)}
+    sources = sorted(name for name in files if name.endswith(".c"))
+    library = {
+        "name": " and ".join(model["name"] for model in models),
+        "id": models[0]["id"] if len(models) == 1 else "models",
+        "models": models,
+        "target": target,
+        "sources": [name for name in sources if not name.endswith(("_selftest.c", "_vectors.c"))],
+        "checks": [name for name in sources if name.endswith(("_selftest.c", "_vectors.c"))],
+        "headers": sorted(name for name in files if name.endswith(".h")),
     }
-    files |= {file: (RUNTIME / file).read_text(encoding="utf-8") for file in runtime}
+    for template, output in LIBRARY_TEMPLATE_FILES.items():
+        files[output] = environment.get_template(template).render(library)
+    files = {name: _licensed(name, text) for name, text in files.items()}
+    several = {"models": [_described(member, model) for member, model in zip(ensembles, models, strict=True)]}
     manifest = {
-        "name": ensemble.name,
-        "identifier": name,
-        "fingerprint": model["fingerprint"],
+        "license": LICENSE,
+        **(several["models"][0] if len(models) == 1 else several),
         "target": target.name,
-        "runtime_version": model["runtime_version"],
+        "runtime_version": models[0]["runtime_version"],
         "sources": sources,
-        "headers": headers,
-        "input_bytes": ensemble.encoder.input_bytes,
-        "state_bytes": model["state"].bytes,
-        "stream_bytes": model["state"].stream_bytes if model["streams"] else 0,
-        "weight_bytes": weight_bytes,
-        "vector_bytes": sum(
-            array.nbytes for array in (ensemble.vectors.inputs, ensemble.vectors.logits, ensemble.vectors.spikes)
-        ),
+        "library": library["sources"],
+        "headers": library["headers"],
     }
-    if model["frontend"]:
-        manifest["frontend"] = {k: v for k, v in model["frontend"].items() if k not in ("tables", "audio")}
     files[MANIFEST] = json.dumps(manifest, indent=2) + "\n"
     return files
 
 
+def measure(ensemble: QuantEnsemble, target: Target | None = None) -> Footprint:
+    """The bytes of flash that a model takes, by what they are; nothing is written. `target`: some have tables of their
+    own, which are larger."""
+    found: Footprint = _context(ensemble, target)["footprint"]
+    return found
+
+
+def _context(ensemble: QuantEnsemble, target: Target | None) -> dict[str, Any]:
+    """The context of a model's templates."""
+    model: dict[str, Any] = context.build(ensemble)
+    graph.extend(model, ensemble)
+    model["target"] = target
+    model["by_output"] = (
+        target is not None
+        and target.kernels == "helium"
+        and any(
+            layer["by_output"] for student in model["students"] for layer in student["layers"] if "by_output" in layer
+        )
+    )
+    outline = _environment(values=False)
+    headers = [*STRUCT_HEADERS, graph.RUNTIME_HEADER, *([FRONTEND_HEADER] if model["frontend"] else [])]
+    frontend = ""
+    if model["frontend"]:
+        frontend = outline.get_template("frontend.c.j2").render(model)
+        frontend += (RUNTIME / FRONTEND_SOURCE).read_text(encoding="utf-8")
+    model["footprint"] = footprint(
+        weights=sum(context.weight_bytes(student) for student in ensemble.students),
+        model=outline.get_template("model.c.j2").render(model),
+        frontend=frontend,
+        vectors=outline.get_template("vectors.c.j2").render(model),
+        headers=[(RUNTIME / name).read_text(encoding="utf-8") for name in headers],
+    )
+    if model["frontend"]:
+        model["frontend"]["table_bytes"] = model["footprint"].frontend
+    return model
+
+
+def _templates(model: dict[str, Any]) -> dict[str, str]:
+    """The templates of a model's own files, and what they write."""
+    quantize = QUANTIZE_TEMPLATE_FILES if model["encoder"]["kind"] != "events" else {}
+    return TEMPLATE_FILES | quantize | (FRONTEND_TEMPLATE_FILES if model["frontend"] else {})
+
+
+def _described(ensemble: QuantEnsemble, model: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest says of one model."""
+    described = {
+        "name": ensemble.name,
+        "identifier": model["id"],
+        "fingerprint": model["fingerprint"],
+        "input_bytes": ensemble.encoder.input_bytes,
+        "state_bytes": model["state"].bytes,
+        "stream_bytes": model["state"].stream_bytes if model["streams"] else 0,
+        "flash_bytes": {**asdict(model["footprint"]), "tables": model["footprint"].tables},
+    }
+    if model["frontend"]:
+        described["frontend"] = {k: v for k, v in model["frontend"].items() if k not in ("tables", "audio")}
+    return described
+
+
+def _check_apart(ensembles: Sequence[QuantEnsemble]) -> None:
+    """Raise `SneError` where files, functions or macros of two models could have one name."""
+    if not ensembles:
+        raise SneError("there is no model to export", "name one or several")
+    names = [ensemble.identifier.upper() for ensemble in ensembles]
+    for number, name in enumerate(names):
+        for other in (*names[:number], *names[number + 1 :]):
+            if name == other or name.startswith(f"{other}_"):
+                raise SneError(
+                    f"names of the models {ensembles[number].name} and {ensembles[names.index(other)].name} meet in C",
+                    "export each to a directory of its own, or give one another name when it is made",
+                )
+
+
+def _licensed(name: str, text: str) -> str:
+    """An exported file, with the licence in its first line."""
+    line = f"SPDX-License-Identifier: {LICENSE}"
+    if name.endswith((".c", ".h")):
+        return f"/* {line} */\n{text}"
+    return f"<!-- {line} -->\n{text}" if name.endswith(".md") else f"# {line}\n{text}"
+
+
 def read_manifest(directory: Path | str) -> dict[str, Any]:
-    """The manifest of an exported directory; `SneError` where there is none."""
+    """The manifest of an exported directory of one model; `SneError` where there is none, or several."""
+    manifest = _manifest(directory)
+    if "models" in manifest:
+        raise SneError(f"{shortened(directory)} holds several models", "name the .sne file of one of them")
+    return manifest
+
+
+def _manifest(directory: Path | str) -> dict[str, Any]:
+    """The manifest of an exported directory, of one model or several."""
     path, hint = Path(directory) / MANIFEST, "make one with `sne-edge export MODEL -o DIRECTORY`"
     try:
         manifest = json.loads(read_file(path, 2**20, hint=hint))
     except (SneError, ValueError, RecursionError) as error:
         raise SneError(f"{shortened(directory)} is not an exported model: {shortened(error)}", hint) from None
-    if not isinstance(manifest, dict) or not {"identifier", "sources", "fingerprint"} <= manifest.keys():
+    named = isinstance(manifest, dict) and ("models" in manifest or {"identifier", "fingerprint"} <= manifest.keys())
+    if not named or "sources" not in manifest:
         raise SneError(f"{path} is incomplete", "export the model again")
-    return manifest
+    return manifest  # type: ignore[no-any-return]
 
 
-def _environment() -> jinja2.Environment:
+def _environment(values: bool = True) -> jinja2.Environment:
+    """The templates' environment; without `values`, tables are declared but empty."""
     environment = c_templates(TEMPLATES)
     environment.filters |= {
         "cint": _c_int,
-        "rows": _rows,
-        "packed": _packed,
+        "rows": _rows if values else lambda values: "",
+        "packed": _packed if values else lambda values, macro: "",
         "starts": _starts,
         "comment": _comment,
+        "quoted": _quoted,
         "bytes": bytes.fromhex,
     }
     return environment
@@ -245,3 +342,11 @@ def _starts(rows: tuple[tuple[object, ...], ...]) -> list[int]:
 def _comment(text: str) -> str:
     """Text of the user's that is safe inside a C comment."""
     return "".join(c if c.isalnum() or c in " _.-+" else "?" for c in text)
+
+
+def _quoted(text: str) -> str:
+    """A C string of any text: what is no plain character as octal digits of UTF-8."""
+    plain = (
+        chr(b) if (b < 128 and chr(b).isalnum()) or chr(b) in " _.-+,:;()" else f"\\{b:03o}" for b in text.encode()
+    )
+    return '"' + "".join(plain) + '"'

@@ -1,4 +1,4 @@
-"""Flash that a model takes: its tables, to the byte, and which parts of the engine it brings along."""
+"""Flash that a model's code takes: which parts of the engine it brings along; `export.measure` has its tables."""
 
 from __future__ import annotations
 
@@ -6,39 +6,6 @@ from typing import Any
 
 from ..codegen import context
 from ..ir.ensemble import QuantEnsemble
-
-# Bytes of the structures that generated tables are made of, on a core of 32 bits: sne_tables.h, sne_neuron.h,
-# sne_student.h, sne_model.h, sne_verify.h, sne.h.
-SYNAPSES, NEURONS, POOLING, STAGE, LAYERS = 52, 24, 32, 40, 12
-STUDENT, POLICY, MODEL, STREAM, LAYER_INFO, PAIR = 12, 28, 64, 16, 16, 4
-
-
-def table_bytes(ensemble: QuantEnsemble) -> int:
-    """Bytes of a model's constants: weights, thresholds, what names them; without what only graphs have."""
-    model = context.build(ensemble)
-    classes, students = len(model["classes"]), model["students"]
-    parts: list[int] = []
-    for axis in model["tables"].axes:
-        parts += [(len(axis) + 1) * (4 if model["wide"] else 2), max(1, sum(map(len, axis))) * PAIR]
-    for student in students:
-        for layer in student["layers"]:
-            parts += _layer(layer)
-        parts += [4 * classes, 4 * classes, STAGE * len(student["layers"])]
-        if model["policy"]["early"]:
-            parts += [LAYERS] * (2 if model["encoder"]["kind"] == "direct" else 1)
-    parts += [LAYERS * len(students), STUDENT * len(students), len(students), 4 * classes, POLICY, MODEL]
-    parts += [4 * len(model["policy"]["margins"]), 4 * len(model["policy"]["early"]), len(model["routes"])]
-    parts += [STREAM if model["encoder"]["kind"] == "events" else 0]
-    parts += [LAYER_INFO * model["neuron_layers"], len(model["name"]) + 1]
-    return sum(-(-part // 4) * 4 for part in parts)
-
-
-def _layer(layer: dict[str, Any]) -> list[int]:
-    if layer["kind"] == "pool":
-        return [POOLING]
-    lanes = layer["padded"] / 8
-    synapses = SYNAPSES + 4 * bool(layer["current_shift"])
-    return [len(layer["weight"]), int(lanes * layer["width"]), int(lanes * layer["bias_width"]), synapses, NEURONS]
 
 
 def code_bytes(ensemble: QuantEnsemble, known: dict[str, float]) -> int:

@@ -87,7 +87,7 @@ class _Sizes(NamedTuple):
 def declarations(*headers: str) -> str:
     """What cffi needs of the runtime's headers: no comments, no preprocessor."""
     text = "\n".join((RUNTIME / header).read_text(encoding="utf-8") for header in headers)
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    text = re.sub(r"/\*.*?\*/|SNE_CHECKED", "", text, flags=re.S)
     text = re.sub(r"#ifdef __cplusplus.*?#endif", "", text, flags=re.S)
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
@@ -166,6 +166,8 @@ class HostModel:
 
     def _run(self, inputs: np.ndarray, policy: ActivationPolicy | None, states: bool) -> Batch:
         ffi, count, types = self._ffi, len(inputs), self._types
+        if self.ensemble.encoder.kind == "events":  # words, which are this computer's to the engine
+            inputs = inputs.view("<u4").astype("=u4", copy=False).view(np.uint8)
         at: Any = ffi.from_buffer
         results = np.empty((count, len(_FIELDS)), dtype=np.uint32)
         logits = np.empty((count, self._sizes.classes), dtype=np.int32)

@@ -22,7 +22,7 @@ from ..files import workspace
 from ..ir.ensemble import QuantEnsemble
 from ..resources import RUNTIME, digest
 from ..store import Store
-from .export import read_manifest, render
+from .export import read_manifest, render, write_files
 from .targets import quoted, resolve_target
 
 # gcc's unroll-and-jam undoes the vectorisation of the accumulation loops.
@@ -83,8 +83,7 @@ def open_library(ensemble: QuantEnsemble, opener: Callable[[str], Any], definiti
         except OSError:  # gone in this moment, or in a folder whose files may not run
             pass
     with workspace() as folder:
-        for name, text in files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8", newline="\n")
+        write_files(files, Path(folder))
         library = build_library(folder, Path(folder) / "model.so", definitions=definitions)
         STORE.keep(key, library.read_bytes())
         return opener(str(library))

@@ -177,7 +177,7 @@ class _Ledger:
             membrane_updates=updates,
             activation_sparsity=1 - spikes / places if places else 0.0,
             connection_sparsity=sum(int((x.weight == 0).sum()) for x in layers) / sum(x.weight.size for x in layers),
-            footprint=report.table_bytes + report.state_bytes,
+            footprint=report.parameter_bytes + report.state_bytes,
         )
         ops = [(by_layer / samples).tolist() for by_layer in self._ops]
         return Account(counts, estimate(self._ensemble, (self._runs / samples).tolist(), ops, self.steps))
@@ -280,7 +280,7 @@ def estimate(
             weights += ops / TILE if multiplied else ops
             state += ops / TILE if multiplied else ops * 2 * width
             state += updates * (4 * width + (2 / 8 if _fires(layer) else 0.0))
-    memory = weights * access(report.table_bytes) + state * access(report.state_bytes)
+    memory = weights * access(report.parameter_bytes) + state * access(report.state_bytes)
     return Estimate(float(arithmetic), float(memory), float(weights), float(state))
 
 

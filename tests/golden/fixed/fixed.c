@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fixed: tables and layer order. Made by sne-edge; fingerprint 2baefca5b45cb1be. Do not edit: export the model again. */
 #include "fixed.h"
 #include "sne_model.h"
@@ -16,37 +17,37 @@
 
 typedef char fixed_assert_state_bytes[sizeof(fixed_state) == FIXED_STATE_BYTES ? 1 : -1];
 
-static const uint16_t axis0_start[4] = {
+static const uint16_t SNE_WORD_ALIGNED axis0_start[4] = {
     0, 1, 2, 3
 };
-static const sne_pair axis0[3] = {
+static const sne_pair SNE_WORD_ALIGNED axis0[3] = {
 {0, 0}, {0, 1}, {0, 2}, 
 
 };
-static const uint16_t axis1_start[4] = {
+static const uint16_t SNE_WORD_ALIGNED axis1_start[4] = {
     0, 1, 2, 3
 };
-static const sne_pair axis1[3] = {
+static const sne_pair SNE_WORD_ALIGNED axis1[3] = {
 {0, 0}, {1, 0}, {2, 0}, 
 
 };
-static const uint16_t axis2_start[2] = {
+static const uint16_t SNE_WORD_ALIGNED axis2_start[2] = {
     0, 4
 };
-static const sne_pair axis2[4] = {
+static const sne_pair SNE_WORD_ALIGNED axis2[4] = {
 {0, 0}, {1, 0}, {1, 1}, {2, 1}, 
 
 };
-static const uint16_t axis3_start[7] = {
+static const uint16_t SNE_WORD_ALIGNED axis3_start[7] = {
     0, 1, 2, 3, 4, 5, 6
 };
-static const sne_pair axis3[6] = {
+static const sne_pair SNE_WORD_ALIGNED axis3[6] = {
 {0, 0}, {0, 0}, {0, 1}, {0, 1}, {0, 2}, {0, 2}, 
 
 };
 
 /* student 0, layer 0: conv2d 3x6x2 -> 3x3x4, kernel 3x2, stride 1x2, padding 1x0 */
-static const sne_weight s0_l0_weight[48] SNE_WORD_ALIGNED = {
+static const sne_weight SNE_WORD_ALIGNED s0_l0_weight[48] = {
     SNE_W4(-117, 71, 3, -65), SNE_W4(105, 37, -31, -99), SNE_W4(-80, 108, 40, -28), SNE_W4(-114, 74, 6, -62),
     SNE_W4(-43, -111, 77, 9), SNE_W4(-77, 111, 43, -25), SNE_W4(-6, -74, 114, 46), SNE_W4(-40, -108, 80, 12),
     SNE_W4(31, -37, -105, 83), SNE_W4(-3, -71, 117, 49), SNE_W4(68, 0, -68, 120), SNE_W4(34, -34, -102, 86)
@@ -65,7 +66,7 @@ static const sne_neurons s0_l0_neurons = {
 static const sne_pooling s0_l1 = {
     {axis0_start, axis0}, {axis1_start, axis1}, {1u, 2, 4}, 3, 3, 1, 3};
 /* student 0, layer 2: linear 3x4 -> 5 */
-static const sne_weight s0_l2_weight[96] SNE_WORD_ALIGNED = {
+static const sne_weight SNE_WORD_ALIGNED s0_l2_weight[96] = {
     SNE_W4(-117, 7, -125, -1), SNE_W4(123, 0, 0, 0), SNE_W4(-64, 60, -72, 52), SNE_W4(-80, 0, 0, 0),
     SNE_W4(-11, 113, -19, 105), SNE_W4(-27, 0, 0, 0), SNE_W4(42, -90, 34, -98), SNE_W4(26, 0, 0, 0),
     SNE_W4(95, -37, 87, -45), SNE_W4(79, 0, 0, 0), SNE_W4(-108, 16, -116, 8), SNE_W4(-124, 0, 0, 0),
@@ -84,7 +85,7 @@ static const sne_synapses s0_l2 = {
 static const sne_neurons s0_l2_neurons = {
     s0_l2_threshold, s0_l2_bias, -500, 500, 5, 8, 28000, 16};
 /* student 0, layer 3: linear 5 -> 3 */
-static const sne_weight s0_l3_weight[20] SNE_WORD_ALIGNED = {
+static const sne_weight SNE_WORD_ALIGNED s0_l3_weight[20] = {
     SNE_W4(-117, -108, -99, 0), SNE_W4(-64, -55, -46, 0), SNE_W4(-11, -2, 7, 0), SNE_W4(42, 51, 60, 0),
     SNE_W4(95, 104, 113, 0)
 };
@@ -98,15 +99,15 @@ static const sne_synapses s0_l3 = {
     s0_l3_weight, {NULL, NULL}, {NULL, NULL}, {7u, 5, 5}, 1, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 36};
 static const sne_neurons s0_l3_neurons = {
     s0_l3_threshold, s0_l3_bias, -32768, 32767, 3, 4, 30000, 16};
-static const int32_t s0_gain[3] = {
+static const int32_t SNE_WORD_ALIGNED s0_gain[3] = {
     1, 2, 3
 };
-static const int32_t s0_bias[3] = {
+static const int32_t SNE_WORD_ALIGNED s0_bias[3] = {
     1, -2, -5
 };
 
 /* student 1, layer 1: avgpool 3x6x2 -> 2x3x2, kernel 2x2, stride 1x2, padding 0x0, linear 2x3x2 -> 6 */
-static const sne_weight s1_l1_weight[96] SNE_WORD_ALIGNED = {
+static const sne_weight SNE_WORD_ALIGNED s1_l1_weight[96] = {
     SNE_W4(-117, 7, -125, -1), SNE_W4(123, -9, 0, 0), SNE_W4(-64, 60, -72, 52), SNE_W4(-80, 44, 0, 0),
     SNE_W4(-11, 113, -19, 105), SNE_W4(-27, 97, 0, 0), SNE_W4(42, -90, 34, -98), SNE_W4(26, -106, 0, 0),
     SNE_W4(95, -37, 87, -45), SNE_W4(79, -53, 0, 0), SNE_W4(-108, 16, -116, 8), SNE_W4(-124, 0, 0, 0),
@@ -125,7 +126,7 @@ static const sne_synapses s1_l1 = {
 static const sne_neurons s1_l1_neurons = {
     s1_l1_threshold, s1_l1_bias, (-2147483647 - 1), 2147483647, 6, 8, 0, 32};
 /* student 1, layer 2: linear 6 -> 3 */
-static const sne_weight s1_l2_weight[24] SNE_WORD_ALIGNED = {
+static const sne_weight SNE_WORD_ALIGNED s1_l2_weight[24] = {
     SNE_W4(-117, -55, 7, 0), SNE_W4(-64, -2, 60, 0), SNE_W4(-11, 51, 113, 0), SNE_W4(42, 104, -90, 0),
     SNE_W4(95, -99, -37, 0), SNE_W4(-108, -46, 16, 0)
 };
@@ -139,10 +140,10 @@ static const sne_synapses s1_l2 = {
     s1_l2_weight, {NULL, NULL}, {NULL, NULL}, {3u, 4, 6}, 1, 1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 37};
 static const sne_neurons s1_l2_neurons = {
     s1_l2_threshold, s1_l2_bias, -32768, 32767, 3, 4, 30000, 16};
-static const int32_t s1_gain[3] = {
+static const int32_t SNE_WORD_ALIGNED s1_gain[3] = {
     1, 2, 3
 };
-static const int32_t s1_bias[3] = {
+static const int32_t SNE_WORD_ALIGNED s1_bias[3] = {
     1, -2, -5
 };
 
@@ -244,20 +245,22 @@ static const sne_student students[2] = {
     {student_0_run, NULL, 400u},
     {student_1_run, NULL, 400u},
 };
-static const uint8_t order[2] = {
+static const uint8_t SNE_WORD_ALIGNED order[2] = {
     1, 0
 };
-static const int32_t bias[3] = {
+static const int32_t SNE_WORD_ALIGNED bias[3] = {
     5, -5, 0
 };
-static const int32_t margins[1] = {
+static const int32_t SNE_WORD_ALIGNED margins[1] = {
     40
 };
 static const sne_policy policy = {
     SNE_POLICY_CASCADE, 0, 0u, 0u, 0, margins, NULL};
 
+static const char SNE_WORD_ALIGNED model_name[6] = "fixed";
+
 const sne_model fixed_model = {
-    "fixed",
+    model_name,
     {43, 174, 252, 165, 180, 92, 177, 190},
     FIXED_INPUT_BYTES,
     FIXED_STATE_BYTES,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fixed: runs the golden vectors and compares every logit, decision, spike count and cost. Made by sne-edge. */
 #include "fixed.h"
 #include "sne_model.h"

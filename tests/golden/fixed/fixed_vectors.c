@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fixed: golden vectors, the reference's results under the model's own policy. Made by sne-edge; fingerprint 2baefca5b45cb1be.
  * Only the self-test and a device that offers them over its serial line refer to this file. */
 #include "fixed.h"
@@ -12,16 +13,16 @@ static const uint8_t SNE_WORD_ALIGNED inputs[108] = {
     27, 64, 101, 138, 175, 212, 249, 30, 67, 104, 141, 178, 215, 252, 33, 70,
     107, 144, 181, 218, 255, 36, 73, 110, 147, 184, 221, 2
 };
-static const int32_t logits[9] = {
+static const int32_t SNE_WORD_ALIGNED logits[9] = {
     -427, -77, 436, -297, -171, 415, -318, -173, 472
 };
-static const uint32_t active[3] = {
+static const uint32_t SNE_WORD_ALIGNED active[3] = {
     2, 2, 2
 };
-static const uint32_t spikes[9] = {
+static const uint32_t SNE_WORD_ALIGNED spikes[9] = {
     0, 0, 15, 0, 0, 12, 0, 0, 12
 };
-static const uint32_t ops[6] = {
+static const uint32_t SNE_WORD_ALIGNED ops[6] = {
     255, 0, 276, 0, 180, 0
 };
 
