@@ -13,7 +13,7 @@ typedef struct {
 
 static STATE state;
 static uint32_t input[INPUT_WORDS], work[WORK_WORDS];
-static uint32_t lanes[2][LANES]; /* thresholds and biases of a layer */
+static uint32_t lanes[2][2 * LANES]; /* thresholds and biases of a layer, of two positions as SNE_CONVOLVE takes them */
 static sne_cost cost;
 static const sne_layers *run_layers_of;
 static const void *run_input;
@@ -59,7 +59,9 @@ static sne_neurons wilful(const sne_neurons *from, uint32_t eager, int biased)
     uint32_t c;
     for (c = 0; c < from->stride; c++) {
         const int fires = c < from->channels && (c * 149u + 31u) % 256u < eager;
-        sne_put(lanes[0], c, fires ? 1 : from->width == 16 ? INT16_MAX : INT32_MAX, from->width);
+        const int32_t threshold = fires ? 1 : from->width == 16 ? INT16_MAX : INT32_MAX;
+        sne_put(lanes[0], c, threshold, from->width);
+        sne_put(lanes[0], c + from->stride, threshold, from->width);
         sne_put(lanes[1], c, fires ? 100 : 0, from->width);
     }
     made.threshold = lanes[0];
