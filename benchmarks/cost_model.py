@@ -336,11 +336,22 @@ def _kept(shape: Shape) -> int:
     return shape[0] * shape[1] * padded(shape[2])
 
 
-def fit(equations: Sequence[Equation]) -> tuple[dict[str, float], dict[str, float]]:
+# Counts of a direct input's layer that mean nothing to cores with these kernels: those with the DSP extension multiply
+# windows whole (sne_convolve.h) unless they list values, Helium's take dot products, others look at each value.
+LISTED = "twos|ones|listed|runs|calls.*|rows.*"
+MEANINGLESS = {
+    "dsp": rf"convolve\.(\d+\.)?({LISTED}|vectors)|mac\.\d+\.(dense|vectors)",
+    "helium": r"(mac|convolve)\.(\d+\.)?(twos|ones|listed|calls.*|rows.*|dense)",
+    "swar": r"(mac|convolve)\.\d+\.(dense|vectors)",
+}
+
+
+def fit(equations: Sequence[Equation], kernels: str) -> tuple[dict[str, float], dict[str, float]]:
     """Coefficients, none negative, that make the squares of the relative errors least; and the least sum of others that
-    no equation exceeds."""
+    no equation exceeds. `kernels`: a target's, which do not do all that is counted."""
     names = sorted({name for e in equations for name, count in e.work.items() if count})
     matrix = np.array([[e.work[name] for name in names] for e in equations], float)
+    matrix[:, [bool(re.fullmatch(MEANINGLESS[kernels], name)) for name in names]] = 0.0
     counts = np.array([e.instructions for e in equations], float)
     weight = 1 / (counts + 200)  # a hundred instructions more or less do not matter
     scale = np.maximum((matrix * weight[:, None]).max(axis=0), 1e-12)
@@ -451,7 +462,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for board in options.boards:
         found = list(ThreadPoolExecutor(2).map(lambda m, b=board: _measured(b, m), models))  # type: ignore[misc]
         equations = [e for part, _ in found for e in part]
-        mean, most = fit(equations)
+        mean, most = fit(equations, resolve_target(resolve_board(board).target).kernels)
         error, over = errors(equations, mean), errors(equations, most)
         large = np.array([e.instructions > 3000 for e in equations])
         print(

@@ -14,7 +14,7 @@ import pytest
 from sne_edge.resources import RUNTIME
 
 HERE = Path(__file__).parent
-# What turns each kernel wrong.
+# What turns each kernel wrong. Those that start in the wrong place of a loop never meet its end.
 FAULTS = (
     ("chains", "microbit", "sne_accumulate_swar.h", "((w >> 8) & SNE_SWAR_LANES)", "((w >> 9) & SNE_SWAR_LANES)"),
     ("chains", "mps2-an385", "sne_accumulate_thumb2.h", "#0xff00ff00", "#0xfe00fe00"),
@@ -84,4 +84,9 @@ def test_a_fault_in_a_kernel_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
-    assert int(results(what, board, tmp_path, monkeypatch, name, right, wrong)["wrong"]) > 0
+    try:
+        lines = results(what, board, tmp_path, monkeypatch, name, right, wrong)
+    except RuntimeError as error:
+        assert str(error) == f"{board}: exit code 1\nfault\n"  # it read where no memory is (bare_metal.c)
+        return
+    assert int(lines["wrong"]) > 0

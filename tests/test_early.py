@@ -17,7 +17,7 @@ from sne_edge.check import reference
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
 from sne_edge.ir.encoder import Encoder
-from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.ensemble import LOGIT_LIMIT, QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Linear
 from sne_edge.ir.neuron import Bound, Decay, Neuron
 from sne_edge.ir.policy import NEVER, ActivationPolicy, check_policy, format_policy, parse_policy
@@ -52,19 +52,22 @@ def plain_cascade(rng: random.Random) -> QuantEnsemble:
     made = None
     while made is None or made.encoder.timesteps < 2 or any(len(student.layers) < 2 for student in made.students):
         made = random_ensemble(rng, kind=rng.choice(("direct", "rate")))
-    students = tuple(without_leak(student, made.encoder) for student in made.students)
+    students = tuple(without_leak(student, made.encoder, len(made.students)) for student in made.students)
     kind = "cascade" if made.routes is None else rng.choice(("cascade", "routed"))
     policy = random_policy(rng, students, made.encoder.timesteps, kind)
     return msgspec.structs.replace(made, students=students, policy=policy)
 
 
-def without_leak(student: QuantStudent, encoder: Encoder) -> QuantStudent:
-    """The student with a readout of small weights that only adds up: its logits turn slowly."""
+def without_leak(student: QuantStudent, encoder: Encoder, students: int) -> QuantStudent:
+    """The student with a readout of small weights that only adds up: its logits turn slowly. Gains that were right for
+    another range of the readout are lowered to its share, of `students`, of what logits may reach."""
     readout = student.readout
     weight = np.sign(readout.weight).astype(np.int8)
     changes: dict[str, Any] = {"neuron": Neuron("li", Decay(), "none"), "weight": weight, "bias": np.sign(readout.bias)}
     made = proven(msgspec.structs.replace(readout, **changes), encoder, False, multiplicities(student.layers)[-1])
-    return msgspec.structs.replace(student, layers=(*student.layers[:-1], made))
+    room = (LOGIT_LIMIT // students - 10**4) // max(1, -made.bound.low, made.bound.high)
+    gain = np.minimum(student.gain, room).astype(np.int32)
+    return msgspec.structs.replace(student, layers=(*student.layers[:-1], made), gain=gain)
 
 
 @pytest.mark.examines(networks=80, stops=200)

@@ -81,7 +81,10 @@ def require(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--require-tools"))
 
 
-def same(network: nn.Sequential, encoder: Encoder, samples: np.ndarray, raster: np.ndarray, require: bool) -> None:
+def same(
+    network: nn.Sequential, encoder: Encoder, samples: np.ndarray, raster: np.ndarray, require: bool
+) -> SynapticLayer:
+    """Our counts are NeuroBench's; returns the first layer."""
     made = quantize_network(network, "own", samples, timesteps=STEPS, encoder=encoder)
     inputs = made.encoder.encode(samples)
     ours = energy.account(made, inputs, [made.policy])[0].counts.named()
@@ -96,6 +99,7 @@ def same(network: nn.Sequential, encoder: Encoder, samples: np.ndarray, raster: 
     assert round(ours["ConnectionSparsity"], 4) == theirs["ConnectionSparsity"] > 0
     assert ours["Membrane_Updates"] == pytest.approx(theirs["Membrane_Updates"])
     assert 0 < ours["ActivationSparsity"] < 1
+    return first
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
@@ -122,11 +126,17 @@ def test_counts_of_convolutions_are_neurobench_s_own(stride: int, require: bool)
     same(network, Encoder("events", (7, 6, 2), STEPS), raster, np.moveaxis(raster, -1, 2), require)
 
 
-def test_values_are_multiplied_once_where_neurobench_repeats_them_in_every_timestep(require: bool):
+@pytest.mark.parametrize(("step", "scale", "shift"), [(1.0, 1.0, 0), (1 / 4, 1 / 64, 4)])
+def test_values_are_multiplied_once_where_neurobench_repeats_them_in_every_timestep(
+    step: float, scale: float, shift: int, require: bool
+):
+    """Inputs are multiples of 2^shift units, and so are biases: a shifted current is not rounded either."""
     network = grid(dense(NEURONS["if, delayed reset"]()))
-    x = np.random.default_rng(3).integers(-9, 10, size=(20, 12)) / 4.0
-    encoder = Encoder("direct", (1, 12, 1), STEPS, scale=1 / 4)
-    same(network, encoder, x, np.repeat(x[:, None], STEPS, axis=1), require)
+    x = np.random.default_rng(3).integers(-7, 8, size=(20, 12)) * step
+    encoder = Encoder("direct", (1, 12, 1), STEPS, scale=scale)
+    first = same(network, encoder, x, np.repeat(x[:, None], STEPS, axis=1), require)
+    assert first.current_shift == shift
+    assert not (first.bias % 2**shift).any()
 
 
 @examples(25)

@@ -306,7 +306,7 @@ class Stream:
     """The streaming half of a host build, called through its function pointers."""
 
     def __init__(self, model: HostModel) -> None:
-        self._host, self._ffi, self._model = model, model._ffi, model._model
+        self._host, self._ffi, self._model = model, model._ffi, model._model_at[0]
         self.stream = self._model.stream
         self.state = self._ffi.new("uint64_t[]", self.stream.state_bytes // 8 + 1)
 

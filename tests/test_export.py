@@ -366,7 +366,9 @@ def test_make_check_fails_on_a_changed_number(
     path = directory / name
     table = "logits" if name == "fixed_vectors.c" else "bias"
     text, count = re.subn(
-        rf"(int32_t {table}\[\d+\] = \{{\s*)(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}", path.read_text()
+        rf"(int32_t SNE_WORD_ALIGNED {table}\[\d+\] = \{{\s*)(-?\d+)",
+        lambda m: f"{m[1]}{int(m[2]) + 1}",
+        path.read_text(),
     )
     assert count == 1
     path.write_text(text)
@@ -411,9 +413,8 @@ def test_the_readmes_example_compiles(
 ) -> None:
     require_tool("gcc")
     blocks = re.findall(r"```c\n(.*?)```", (exported(model) / "README.md").read_text(encoding="utf-8"), flags=re.S)
-    source = f"{blocks[0]}\nvoid choose(const {'uint32_t' if 'events' in model else 'int8_t'} *input);\n"
-    source += source.splitlines()[-1].replace(";", f"\n{{\n    sne_result result;\n{blocks[1]}}}\n")
-    (tmp_path / "example.c").write_text(source)
+    assert len(blocks) == 2
+    (tmp_path / "example.c").write_text("\n".join(blocks))
     command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{exported(model)}", "-c", "example.c"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -418,7 +418,7 @@ def test_random_ensembles_have_every_kind_of_layer_and_order_that_there_can_be()
     assert seen["network"] == 400 and not missing, missing
     assert {"strided 1x1 avgpool maxpool", "strided 1x1 maxpool avgpool", "strided 1x1 avgpool avgpool"} <= seen.keys()
     assert seen["wide"] > 5
-    assert kinds.keys() == {"gather", "sweep", "scatter", "overlap", "collect", "depthwise"}
+    assert kinds.keys() == {"gather", "sweep", "scatter", "overlap", "collect", "depthwise", "convolve"}
     assert REFUSED.total() <= 8, REFUSED
 
 

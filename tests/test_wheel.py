@@ -69,7 +69,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_one_package_and_every_file_it_needs(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in names} == {"sne_edge"}
-    wanted = {"sne_edge/py.typed"}
+    wanted = {"sne_edge/py.typed", "sne_edge/deploy/cost.json"}
     for folder in FOLDERS:
         prefix = "" if folder == "sne_edge" else "sne_edge/"
         for path in (CHECKOUT / folder).rglob("*"):
@@ -102,8 +102,10 @@ def test_an_installed_package_exports_the_same_bytes_without_torch(installed: Pa
         "assert not heavy, heavy\n"
     )
     checked(str(installed / "python"), "-c", script, cwd=tmp_path)
-    for path in want.iterdir():
-        assert (tmp_path / "got" / path.name).read_bytes() == path.read_bytes()
+    files = [path for path in want.rglob("*") if path.is_file()]
+    assert len(files) > 50
+    for path in files:
+        assert (tmp_path / "got" / path.relative_to(want)).read_bytes() == path.read_bytes()
 
 
 def test_the_installed_command_exports_shipped_models_by_name(installed: Path, tmp_path: Path) -> None:

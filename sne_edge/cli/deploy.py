@@ -71,7 +71,7 @@ def export(
     from ..deploy.export import export as write
     from ..deploy.targets import resolve_target
 
-    target = target or "cortex-m"
+    target = "cortex-m" if target is None else target
     resolve_target(target)
     if output is None and len(ensembles) > 1:
         raise SneError("several models need a directory that none of them names", "name it with -o")

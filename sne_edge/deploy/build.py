@@ -105,7 +105,8 @@ def _check_fits(manifest: dict[str, Any], board: Board, with_vectors: bool) -> N
         detail = f"state {_kib(state)}, input {_kib(inputs)}, stack {_kib(board.stack_bytes)}"
         raise _too_large(manifest, board, "RAM", ram, board.ram_bytes, f" ({detail})")
     if tables + vectors > board.flash_bytes:
-        detail = f"tables {_kib(tables)}, golden vectors {_kib(vectors)}"
+        weights = flash["weights"]
+        detail = f"weights {_kib(weights)}, other tables {_kib(tables - weights)}, golden vectors {_kib(vectors)}"
         raise _too_large(manifest, board, "flash", tables + vectors, board.flash_bytes, f" ({detail})")
 
 

@@ -85,6 +85,18 @@ def _adds_up(graph: Graph) -> bool:
     return plain and decoder.sees_membranes and decoder.take == "final"
 
 
+def _needed(graph: Graph) -> list[int]:
+    """The populations that the last one hears of, and that one, in order. `nir` gives others outputs of their own when
+    it checks types, and a graph of several outputs is read as no model."""
+    found, waiting = set[int](), [len(graph.populations) - 1]
+    while waiting:
+        n = waiting.pop()
+        if n not in found:
+            found.add(n)
+            waiting += [q.source for q in graph.populations[n].projections if q.source != INPUT]
+    return sorted(found)
+
+
 class _Writer:
     """Nodes and edges of one graph, of all students."""
 
@@ -95,7 +107,8 @@ class _Writer:
         self.notes: list[str] = []
         self.decoded: dict[str, str] = {}
         height, width, channels = self.encoder.shape
-        met = [q for k in chosen for p in as_graph(ensemble.students[k]).populations for q in p.projections]
+        graphs = [as_graph(ensemble.students[k]) for k in chosen]
+        met = [q for graph in graphs for n in _needed(graph) for q in graph.populations[n].projections]
         windows = any(q.source == INPUT and (q.pools or q.op in ("conv", "depthwise")) for q in met)
         self.flat = height * width == 1 and not windows
         shape = (channels,) if self.flat else (channels, height, width)
@@ -135,13 +148,14 @@ class _Student:
         self.w, self.number = writer, number
         self.student = writer.ensemble.students[number]
         self.graph = as_graph(self.student)
+        self.needed = _needed(self.graph)
         self.flat: list[bool] = []  # by population
         for n in range(len(self.graph.populations)):
-            self.flat.append(self._is_flat(n))
+            self.flat.append(n in self.needed and self._is_flat(n))
 
     def write(self) -> None:
         last = len(self.graph.populations) - 1
-        for n in range(last + 1):
+        for n in self.needed:
             if n == last and _adds_up(self.graph):
                 self._readout(n)
             else:
@@ -151,6 +165,8 @@ class _Student:
         if not _adds_up(self.graph):
             self.w.edges.append((self._name(last), "output"))
             self._decoder_note()
+        if len(self.needed) <= last:
+            self.w.note("populations that no output hears of are left out")
 
     def _name(self, n: int) -> str:
         return f"s{self.number}_{n}" if len(self.w.chosen) > 1 else f"p{n}"
@@ -165,7 +181,7 @@ class _Student:
         """Is a population a vector in NIR? Where weights of its own for each neuron lead to it: those make no map."""
         p = self.graph.populations[n]
         if p.positions > 1 and any(q.op == "linear" for q in p.projections):
-            after = [q for other in self.graph.populations for q in other.projections if q.source == n]
+            after = [q for k in self.needed for q in self.graph.populations[k].projections if q.source == n]
             if not all(q.op == "linear" and not q.pools for q in (*p.projections, *after)):
                 raise self._refuse(n, "weights of its own for each neuron make a map, which NIR does not shape")
         if any(q.op == "linear" for q in p.projections):
@@ -365,7 +381,8 @@ class _Student:
             self.w.note("clamps of membranes are left out")
         if leaks or isinstance(cell.current_leak, Leak):
             self.w.note("leaks are real numbers, where the device rounds them down to its units")
-        kinds = {(p.neuron.reset, p.neuron.reset_delay) for p in self.graph.populations if p.neuron.spikes}
+        every = [self.graph.populations[k].neuron for k in self.needed]
+        kinds = {(each.reset, each.reset_delay) for each in every if each.spikes}
         if len(kinds) > 1:
             self.w.note("populations differ in their resets: each node's metadata say which")
 

@@ -138,9 +138,22 @@ def _run(network: nn.Module, x: Tensor) -> Any:
         raise
     except Exception as error:  # a forward is anyone's code
         raise SneError(
-            f"the network's forward failed on samples of shape {list(x.shape)}: {error}",
+            f"the network's forward failed on samples of shape {list(x.shape)}{_handed_on(network)}: {error}",
             "run it by itself first, on samples of that shape; neurons in nn.Sequential need init_hidden=True",
         ) from None
+
+
+def _handed_on(network: nn.Module) -> str:
+    """In words, the first neurons in an `nn.Sequential` that give the next module more than their spikes."""
+    for path, chain in network.named_modules():
+        if isinstance(chain, nn.Sequential):
+            for name, module in list(chain.named_children())[:-1]:
+                if _is_neuron(module) and (
+                    not getattr(module, "init_hidden", True) or getattr(module, "output", False)
+                ):
+                    where = f"{path}.{name}" if path else name
+                    return f", where module {where}, {type(module).__name__}, hands its states on"
+    return ""
 
 
 def _axis_length(sample: Tensor, time_axis: int | None, timesteps: int) -> int:
