@@ -30,6 +30,7 @@ from sne_edge.interchange.from_nir import Reading
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
+from sne_edge.ir.graph_proof import endless
 from sne_edge.ir.graph_proof import proven as proven_graph
 from sne_edge.ir.vectors import no_vectors
 from sne_edge.learn.graph import FloatGraph
@@ -58,7 +59,8 @@ def changed(model: QuantEnsemble, population: int, **fields: Any) -> QuantEnsemb
     assert isinstance(graph, Graph)
     populations = list(graph.populations)
     populations[population] = replace(populations[population], **fields)
-    made = proven_graph(Graph(tuple(populations), graph.decoder), model.encoder)
+    buffered = model.encoder.kind == "frames" and not endless(graph, model.encoder)
+    made = proven_graph(Graph(tuple(populations), graph.decoder), model.encoder, buffered=buffered)
     return replace(model, students=(replace(model.students[0], graph=made),))
 
 

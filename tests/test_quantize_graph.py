@@ -17,6 +17,7 @@ from sne_edge.errors import SneError
 from sne_edge.interchange.torch import quantize_network
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.graph import Graph
+from sne_edge.ir.layers import Conv
 from sne_edge.learn.graph import (
     INPUT,
     FloatDecoder,
@@ -129,10 +130,13 @@ def test_whole_weights_without_leaks_lose_nothing() -> None:
 def test_a_chain_as_a_graph_makes_the_chains_own_spikes_and_labels() -> None:
     torch.manual_seed(0)
     conv, linear = nn.Conv1d(2, 6, 3, padding=1), nn.Linear(6 * 5, 4)
-    lif = snn.Leaky(0.75, init_hidden=True, threshold=0.3)
+    lif = snn.Leaky(1 - 2**-6, init_hidden=True, threshold=1.0)
     network = nn.Sequential(conv, lif, nn.AvgPool1d(2), nn.Flatten(), linear)
     x = np.random.default_rng(0).normal(size=(40, 1, 10, 2))
-    chain = quantize_network(network, "chain", x, timesteps=6)
+    chain = quantize_network(network, "chain", x, timesteps=60)
+    first = chain.students[0].layers[0]
+    assert isinstance(first, Conv)
+    assert (first.current_shift, first.width) == (0, 32)  # currents reach too far to be shifted, as a graph's never are
     shape = (1, 10, 6)
     pool = FloatPool("average", (1, 2), (1, 2))
     populations = (
@@ -140,7 +144,7 @@ def test_a_chain_as_a_graph_makes_the_chains_own_spikes_and_labels() -> None:
             "hidden",
             shape,
             (FloatProjection(INPUT, "conv", conv.weight.detach().double().numpy()[:, :, None], padding=(0, 1)),),
-            np.array(0.75),
+            np.array(1 - 2**-6),
             np.array(float(lif.threshold)),
             conv.bias.detach().double().numpy(),
             reset_delay=True,

@@ -357,7 +357,7 @@ def _products(layer: Linear | Conv, stage: Stage, kernel: str, rates: Rates) -> 
             f"{kernel}.pairs": float(layer.out_shape[0] * -(-layer.out_shape[1] // 2)),  # of positions
             f"{key}.outputs": len(runs) * stride,
             f"shift.{layer.width}": len(runs) * stride if layer.current_shift else 0,
-            f"{key}.dense": float((runs * -(-counts // 2)).sum()) * (stride // 4),
+            f"{key}.dense": float((runs * -(-counts // 2) * rates.met(2 * runs * counts)).sum()) * (stride // 4),
             f"{key}.vectors": float((-(-runs * counts // 16)).sum()) * stride,
             f"{kernel}.runs": float(runs.sum()),
             f"{kernel}.twos": float(twos.sum()),

@@ -247,17 +247,18 @@ def prove_decoder(decoder: Decoder, last: Population, encoder: Encoder, *, buffe
     return prove_bound(neuron, negative, positive, np.stack([none, none]), none, steps)
 
 
-def proven(graph: Graph, encoder: Encoder) -> Graph:
-    """The graph with the bounds that are proved for it. Raises `ValueError` where there is none in 32 bits."""
+def proven(graph: Graph, encoder: Encoder, *, buffered: bool = False) -> Graph:
+    """The graph with the bounds that are proved for it; `buffered`: see `prove_population`. Raises `ValueError` where
+    there is none in 32 bits."""
     populations = []
     for number, population in enumerate(graph.populations):
-        proof = prove_population(population, encoder)
+        proof = prove_population(population, encoder, buffered=buffered)
         check(proof.membrane is not None, f"population {number}: its states can grow without limit; declare a clamp")
         bounds = {"bound": proof.membrane}
         if proof.current is not None:
             bounds["current_bound"] = proof.current
         populations.append(msgspec.structs.replace(population, **bounds))
-    bound = prove_decoder(graph.decoder, populations[-1], encoder)
+    bound = prove_decoder(graph.decoder, populations[-1], encoder, buffered=buffered)
     check(bound is not None, "the decoder's totals can grow without limit; declare a leak or a clamp")
     decoder = msgspec.structs.replace(graph.decoder, bound=bound)
     return Graph(tuple(populations), decoder)
