@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    pass
 
 Model = Annotated[str, typer.Argument(help="An .sne file, or the name of a model that ships with sne-edge.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

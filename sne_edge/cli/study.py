@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,9 +23,6 @@ from .inputs import (
 )
 from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
 from .output import bars, print_json, print_table, status
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
