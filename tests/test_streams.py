@@ -112,7 +112,7 @@ def drawn(rng: random.Random, ensemble: QuantEnsemble) -> np.ndarray:
     return np.pad(bits, ((0, 0), (0, encoder.row_bytes - bits.shape[1])))
 
 
-@pytest.mark.examines(streams=24, windows=24, leaks=6, forgotten=150, in_c=4)
+@pytest.mark.examines(streams=24, windows=24, leaks=6, forgotten=80, in_c=4)
 def test_a_stream_of_any_length_is_the_oracles_and_its_windows_hold_the_last_timesteps(
     examined: Counter[str], require_tool: Callable[..., None]
 ) -> None:
