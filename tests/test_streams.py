@@ -112,13 +112,13 @@ def drawn(rng: random.Random, ensemble: QuantEnsemble) -> np.ndarray:
     return np.pad(bits, ((0, 0), (0, encoder.row_bytes - bits.shape[1])))
 
 
-@pytest.mark.examines(streams=24, windows=24, leaks=6, forgotten=80, in_c=4)
+@pytest.mark.examines(streams=24, windows=10, leaks=3, forgotten=80, in_c=4)
 def test_a_stream_of_any_length_is_the_oracles_and_its_windows_hold_the_last_timesteps(
     examined: Counter[str], require_tool: Callable[..., None]
 ) -> None:
     """Chains and graphs, events and frames, windows of all lengths and leaks: at every timestep."""
     require_tool("cc")
-    for seed in range(6):
+    for seed in range(14):
         for kind in ("events", "frames"):
             rng = random.Random(f"{kind} {seed}")
             draw = random_graph_ensemble if kind == "frames" or seed % 2 else random_ensemble
