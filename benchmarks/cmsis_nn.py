@@ -76,18 +76,19 @@ class Run:
 
 def check_sources(nn: Path, core: Path) -> tuple[Path, Path]:
     """The folders of CMSIS-NN and of CMSIS Core's headers. Raises `SneError` where they are not there."""
-    headers = next((f for f in (core, core / "Core/Include", core / "CMSIS/Core/Include") if _core(f)), None)
     if not (nn / "Include/arm_nnfunctions.h").is_file():
         raise SneError(f"{nn} is not a checkout of CMSIS-NN", "git clone https://github.com/ARM-software/CMSIS-NN")
-    if headers is None:
-        raise SneError(
-            f"{core} has no headers of CMSIS Core", "git clone https://github.com/ARM-software/CMSIS_6 (or CMSIS_5)"
-        )
-    return nn.resolve(), headers.resolve()
+    return nn.resolve(), core_headers(core)
 
 
-def _core(folder: Path) -> bool:
-    return (folder / "cmsis_compiler.h").is_file()
+def core_headers(core: Path) -> Path:
+    """The folder of CMSIS Core's headers in a checkout. Raises `SneError` where they are not there."""
+    for folder in (core, core / "Core/Include", core / "CMSIS/Core/Include"):
+        if (folder / "cmsis_compiler.h").is_file():
+            return folder.resolve()
+    raise SneError(
+        f"{core} has no headers of CMSIS Core", "git clone https://github.com/ARM-software/CMSIS_6 (or CMSIS_5)"
+    )
 
 
 def version(nn: Path) -> str:

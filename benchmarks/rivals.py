@@ -28,7 +28,7 @@ import numpy as np
 import snntorch
 import torch
 from bare_metal import build_program, emulate
-from cmsis_nn import compiler
+from cmsis_nn import compiler, core_headers, version
 from snntorch import surrogate
 from torch import nn
 
@@ -239,9 +239,7 @@ def _snn2mcu(trained: Trained, options: argparse.Namespace, work: Path) -> _Prog
     import nir
 
     generator = _file(options.snn2mcu / "NIR-to-C_V2/nir_to_c_generator_V2.py", "--snn2mcu")
-    core = next((f for f in (options.cmsis_core, options.cmsis_core / "CMSIS/Core/Include")
-                 if (f / "cmsis_compiler.h").is_file()), None) if options.cmsis_core else None  # fmt: skip
-    if core is None or options.cmsis_dsp is None:
+    if options.cmsis_core is None or options.cmsis_dsp is None:
         raise SneError("snn2mcu needs CMSIS-DSP and CMSIS Core", "give --cmsis-dsp and --cmsis-core, checkouts of them")
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([SIZES[0]])})}
     edges, before = [], "input"
@@ -265,8 +263,8 @@ def _snn2mcu(trained: Trained, options: argparse.Namespace, work: Path) -> _Prog
     (work / "Inc/stm32h7xx_hal.h").write_text(BOARD_HEADER, encoding="utf-8")
     dsp = options.cmsis_dsp
     sources = [_file(dsp / f"Source/{name}.c", "--cmsis-dsp") for name in DSP]
-    includes = (work / "Inc", dsp / "Include", dsp / "PrivateInclude", core)
-    return _Program("snn2mcu", "snn2mcu", (source / "lif_neuron_gen.c", *sources), includes, _version(options.snn2mcu))
+    includes = (work / "Inc", dsp / "Include", dsp / "PrivateInclude", core_headers(options.cmsis_core))
+    return _Program("snn2mcu", "snn2mcu", (source / "lif_neuron_gen.c", *sources), includes, version(options.snn2mcu))
 
 
 def _snn_generator(trained: Trained, path: Path, work: Path) -> _Program:
@@ -278,7 +276,7 @@ def _snn_generator(trained: Trained, path: Path, work: Path) -> _Program:
     (work / "weights.h").write_text(text, encoding="utf-8")
     names = ("layers/linear_layer", "layers/spiking_layer", "models/lif_neuron")
     sources = tuple(_file(path / f"src/{name}.c", "--snn-generator") for name in names)
-    return _Program("snn-generator", "snn_generator", sources, (work, path / "include"), _version(path))
+    return _Program("snn-generator", "snn_generator", sources, (work, path / "include"), version(path))
 
 
 def _emlearn(path: Path, x: np.ndarray, y: np.ndarray, test: np.ndarray, true: np.ndarray) -> list[Row]:
@@ -297,11 +295,11 @@ def _emlearn(path: Path, x: np.ndarray, y: np.ndarray, test: np.ndarray, true: n
     text = c_generate_net_loadable(
         ["relu", "softmax"], weights, [layer.bias.detach().numpy() for layer in layers], "mlp"
     )
-    version = (path / "emlearn/VERSION.txt").read_text(encoding="utf-8").strip()
+    release = (path / "emlearn/VERSION.txt").read_text(encoding="utf-8").strip()
     with tempfile.TemporaryDirectory(prefix="sne-edge-") as folder:
         work = Path(folder)
         (work / "mlp.h").write_text(text, encoding="utf-8")
-        program = _Program("emlearn", "emlearn", (), (work, path / "emlearn"), version)
+        program = _Program("emlearn", "emlearn", (), (work, path / "emlearn"), release)
         return [_rival(program, "perceptron, float, one pass", test, own, true, work)]
 
 
@@ -340,13 +338,6 @@ def _file(path: Path, option: str) -> Path:
     if not path.is_file():
         raise SneError(f"{path} is not there", f"give {option} a checkout that has it")
     return path
-
-
-def _version(path: Path) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(path), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def markdown(record: dict[str, Any]) -> str:

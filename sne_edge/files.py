@@ -96,6 +96,11 @@ def write_whole(path: Path, write: Callable[[Any], object], *, hint: str = SPACE
     write_all(path.parent, {path.name: write}, hint=hint)
 
 
+def holding(content: bytes) -> Callable[[BinaryIO], object]:
+    """What `write_whole` and `write_all` take to write a file of this content."""
+    return lambda file: file.write(content)
+
+
 def write_all(folder: Path, files: Mapping[str, Callable[[Any], object]], *, hint: str = SPACE_HINT) -> None:
     """Make several files of a folder, in this order, as `write_whole` makes one: all of them or none."""
     made = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]

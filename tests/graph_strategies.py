@@ -353,14 +353,7 @@ OWN_FEATURES = {  # of snnTorch's neurons, which other formats have no words for
 EVERY_FEATURE = {
     *(f"decoder {kind} {take}" for kind, take in DECODERS),
     *(f"reset {reset} {when}" for reset in ("subtract", "zero") for when in ("late", "at once")),
-    *(
-        "reset refractory late",
-        "reset doubled at once",
-        "refractory cuba",
-        "alpha subtract",
-        "alpha refractory",
-        "alpha none",
-    ),
+    *OWN_FEATURES,
     *("reset none at once", "cuba", "cuba li", "leak by neuron", "leak by channel", "threshold by neuron", "16 bits"),
     *("32 bits", "at the edge", "clamp", "several projections", "residual", "op linear", "op conv", "op depthwise"),
     *(

@@ -5,15 +5,12 @@ Rows of weights, which gathering adds, and the lists of these; chains of rows, w
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from emulated import printed
 
-from sne_edge.resources import RUNTIME
-
-HERE = Path(__file__).parent
 # What turns each kernel wrong. Those that start in the wrong place of a loop never meet its end.
 FAULTS = (
     ("chains", "microbit", "sne_accumulate_swar.h", "((w >> 8) & SNE_SWAR_LANES)", "((w >> 9) & SNE_SWAR_LANES)"),
@@ -47,18 +44,8 @@ FAULTS = (
 
 def results(what: str, board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *fault: str) -> dict[str, str]:
     """What the program prints; `fault`: a runtime file, a text in it, another."""
-    monkeypatch.syspath_prepend(str(HERE.parent / "benchmarks"))
-    from bare_metal import run_on
-
-    program = Path(shutil.copy(HERE / f"{what}_emulated.c", tmp_path))
-    for path in RUNTIME.glob("sne*.h"):  # found before the runtime's own
-        shutil.copy(path, tmp_path)
-    if fault:
-        name, right, wrong = fault
-        text = (tmp_path / name).read_text(encoding="utf-8")
-        assert right in text, "the fault was not injected"
-        (tmp_path / name).write_text(text.replace(right, wrong), encoding="utf-8")
-    return dict(line.split() for line in run_on(board, program).splitlines())
+    text = printed(board, f"{what}_emulated.c", tmp_path, monkeypatch, *fault)
+    return dict(line.split() for line in text.splitlines())
 
 
 @pytest.mark.parametrize("board", sorted({board for _, board, *_ in FAULTS}))

@@ -3,15 +3,12 @@ random layers and at the edges of int16."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from emulated import printed
 
-from sne_edge.resources import RUNTIME
-
-HERE = Path(__file__).parent
 KINDS = 77
 # What turns each core's own pass wrong: a lane, a threshold, a place, a rounding.
 FAULTS = {
@@ -34,20 +31,9 @@ OTHER_FAULTS = {
 
 def differing(board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *fault: str) -> dict[str, int]:
     """Cases that differ from the portable pass, by kind of neuron; `fault`: a runtime file, a text in it, another."""
-    monkeypatch.syspath_prepend(str(HERE.parent / "benchmarks"))
-    from bare_metal import run_on
-
-    program = Path(shutil.copy(HERE / "fire_kernels.c", tmp_path))
-    for path in RUNTIME.glob("sne_fire*.h"):  # found before the runtime's own
-        shutil.copy(path, tmp_path)
-    shutil.copy(RUNTIME / "sne_neuron.h", tmp_path)
-    if fault:
-        name, right, wrong = fault
-        text = (tmp_path / name).read_text(encoding="utf-8")
-        assert right in text, "the fault was not injected"
-        (tmp_path / name).write_text(text.replace(right, wrong), encoding="utf-8")
-    lines = (line.split() for line in run_on(board, program, definitions=["CASES=10"] if fault else []).splitlines())
-    return {name: int(number) for name, number in lines}
+    few = ["CASES=10"] if fault else []
+    text = printed(board, "fire_kernels.c", tmp_path, monkeypatch, *fault, definitions=few)
+    return {name: int(number) for name, number in (line.split() for line in text.splitlines())}
 
 
 @pytest.mark.parametrize("board", FAULTS)

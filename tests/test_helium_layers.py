@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from emulated import printed
 
-from sne_edge.resources import RUNTIME
-
-HERE = Path(__file__).parent
 # What turns a kernel wrong: a file of the runtime, a text in it, another.
 FAULTS = (
     ("sne_direct_helium.h", 'SNE_DOT_HELIUM("s3", "r3")', 'SNE_DOT_HELIUM("s3", "r2")'),
@@ -31,19 +28,8 @@ FAULTS = (
 
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: int, *fault: str) -> dict[str, int]:
     """What the program prints of so many cases of each kind; `fault`: one of `FAULTS`."""
-    monkeypatch.syspath_prepend(str(HERE.parent / "benchmarks"))
-    from bare_metal import run_on
-
-    program = Path(shutil.copy(HERE / "layers_emulated.c", tmp_path))
-    for path in RUNTIME.glob("sne*.h"):  # found before the runtime's own
-        shutil.copy(path, tmp_path)
-    if fault:
-        name, right, wrong = fault
-        text = (tmp_path / name).read_text(encoding="utf-8")
-        assert right in text, "the fault was not injected"
-        (tmp_path / name).write_text(text.replace(right, wrong), encoding="utf-8")
-    output = run_on("mps3-an547", program, definitions=[f"CASES={cases}"])
-    return {name: int(number) for name, number in (line.split() for line in output.splitlines())}
+    text = printed("mps3-an547", "layers_emulated.c", tmp_path, monkeypatch, *fault, definitions=[f"CASES={cases}"])
+    return {name: int(number) for name, number in (line.split() for line in text.splitlines())}
 
 
 def test_layers_with_helium_are_the_equations(

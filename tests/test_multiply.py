@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from emulated import printed
 
-from sne_edge.resources import RUNTIME
-
-HERE = Path(__file__).parent
 # What turns a core's own kernel wrong: a board, a file of the runtime, a text in it, another.
 FAULTS = [
     ("microbit", "sne_multiply_thumb1.h", "lsls r5, r5, #7", "lsls r5, r5, #6"),
@@ -28,18 +25,8 @@ CONVOLVES = ("mps2-an386",)
 
 def results(board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *fault: str) -> dict[str, str]:
     """What the program prints; `fault`: of one of `FAULTS`, without the board."""
-    monkeypatch.syspath_prepend(str(HERE.parent / "benchmarks"))
-    from bare_metal import run_on
-
-    program = Path(shutil.copy(HERE / "multiply_emulated.c", tmp_path))
-    for path in RUNTIME.glob("sne*.h"):  # found before the runtime's own
-        shutil.copy(path, tmp_path)
-    if fault:
-        name, right, wrong = fault
-        text = (tmp_path / name).read_text(encoding="utf-8")
-        assert right in text, "the fault was not injected"
-        (tmp_path / name).write_text(text.replace(right, wrong), encoding="utf-8")
-    return dict(line.split() for line in run_on(board, program).splitlines())
+    text = printed(board, "multiply_emulated.c", tmp_path, monkeypatch, *fault)
+    return dict(line.split() for line in text.splitlines())
 
 
 @pytest.mark.parametrize("board", BOARDS)

@@ -183,6 +183,9 @@ def test_the_command_makes_one_from_numbers_and_refuses_labels_of_no_use(
         np.savez("bad.npz", x_train=x.numpy(), y_train=y.numpy()[:9])
         refused = CliRunner().invoke(app, [*command, "--data", data, "--layout", "NL", "--force"])
         assert isinstance(refused.exception, SneError) and words in refused.exception.message
+    ranged = [*command, "--data", "data.npz", "--layout", "NL", "--force", "--input-range", "median"]
+    refused = CliRunner().invoke(app, ranged)  # what sets the input's scale is a regression's as well
+    assert isinstance(refused.exception, SneError) and "no input range 'median'" in refused.exception.message
 
 
 def test_what_needs_labels_is_refused(made: QuantEnsemble, trained: tuple[Net, int]) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sne_edge.check.evaluation import commonest
 from sne_edge.errors import SneWarning
 from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.train import train
-from sne_edge.pipeline.verdict import commonest, doubts
+from sne_edge.pipeline.verdict import doubts
 
 LABELS = np.array([0] * 40 + [1] * 30 + [2] * 30)
 

@@ -44,6 +44,7 @@ def compare(
 ) -> None:
     """Show, population by population, where a model's integers part from the network that it was made of."""
     from ..data.dataset import load_dataset
+    from ..data.origin import origin
     from ..files import check_writable
 
     need_training()
@@ -55,7 +56,7 @@ def compare(
     from ..interchange.compare import compare_network, compare_nir
     from ..interchange.from_nir import Reading
     from ..interchange.judge import check_shares
-    from ..interchange.modules import is_plain_chain
+    from ..interchange.modules import becomes_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout
 
@@ -63,11 +64,12 @@ def compare(
     reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
     encoder = ensemble.encoder
     own = None if network.endswith(".nir") else load_network(network, weights)
-    chain = own is not None and is_plain_chain(own)
+    chain = own is not None and becomes_chain(own, encoder.kind)
     finder = {"finder": input_layout(own, encoder.kind, encoder.shape)} if chain and own is not None else {}
-    trained = ensemble.provenance.get("dataset")
-    known = trained.get("seed", 0) if isinstance(trained, dict) else 0
-    dataset = load_dataset(data, known if seed is None else seed, data_dir, layout=layout, **finder)
+    known = origin(ensemble.provenance)
+    if seed is None:
+        seed = 0 if known is None else known.seed
+    dataset = load_dataset(data, seed, data_dir, layout=layout, **finder)
     x, labels = dataset.x_val[:samples], dataset.y_val[:samples]
     if own is None:
         found = compare_nir(network, ensemble, graphs.channels_first(x), labels=labels, reading=reading)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -81,7 +80,7 @@ def export(
 
 
 def _export_onnx(ensemble: QuantEnsemble, part: str, output: Path | None, words: str | None, int8_input: bool) -> None:
-    from ..files import write_all
+    from ..files import holding, write_all
     from ..interchange.to_onnx import parts_of, to_onnx
     from ..ir.policy import parse_policy
 
@@ -98,13 +97,9 @@ def _export_onnx(ensemble: QuantEnsemble, part: str, output: Path | None, words:
     for each, name in names.items():
         chosen = policy if each == "whole" else None
         files[name] = to_onnx(ensemble, each, policy=chosen, encoded=int8_input).SerializeToString(deterministic=True)
-    write_all(folder, {name: partial(_put, content=content) for name, content in files.items()})
+    write_all(folder, {name: holding(content) for name, content in files.items()})
     wrote = ", ".join(str(folder / name) for name in files)
     print(f"wrote {wrote}; `sne-edge verify {ensemble.name} --on onnx` holds it against the reference")
-
-
-def _put(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
 
 
 def _export_nir(ensemble: QuantEnsemble, part: str | None, output: Path | None, dt: float) -> None:

@@ -96,6 +96,7 @@ def train(
     """
     from dataclasses import replace
 
+    from ..check.evaluation import commonest
     from ..data.dataset import load_dataset
     from ..files import open_file, write_whole
     from ..ir.artifact import save
@@ -110,7 +111,6 @@ def train(
     from ..pipeline import settings
     from ..pipeline.presets import preset
     from ..pipeline.train import train as run
-    from ..pipeline.verdict import commonest
 
     base = preset(dataset or "mnist1d") if config is None else settings.read(config)
     chosen = settings.changed(
@@ -124,8 +124,7 @@ def train(
     if learn_decay:
         chosen = replace(chosen, body=replace(chosen.body, learn_decay=True))
     if epochs is not None:
-        alone, joint = (epochs, chosen.recipe.joint) if chosen.recipe.alone else (0, epochs)
-        chosen = replace(chosen, recipe=replace(chosen.recipe, alone=alone, joint=joint))
+        chosen = settings.with_epochs(chosen, epochs)
     if spike_rate is not None:
         chosen = replace(chosen, recipe=replace(chosen.recipe, target=spike_rate))
     check_executor(executor)
@@ -261,7 +260,7 @@ def quantize(
     from ..interchange.from_nir import Reading
     from ..interchange.graphs import channels_first
     from ..interchange.inputs import make_encoder
-    from ..interchange.modules import is_plain_chain
+    from ..interchange.modules import becomes_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout, quantize_network
     from ..pipeline.stream import for_stream
@@ -270,8 +269,9 @@ def quantize(
     widths = numbers("--bits", bits)
     reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
     own = None if network.endswith(".nir") else load_network(network, weights)
-    chain = own is not None and is_plain_chain(own) and encoder != "frames"
+    chain = own is not None and becomes_chain(own, encoder)
     finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
+    ranged: dict[str, Any] = {"scale": scale, "input_range": input_range}
     if regression:
         if widths != (8,) or offset or window is not None or decode_leak is not None:
             raise SneError(
@@ -279,7 +279,7 @@ def quantize(
             )
         told = load_values(data, seed, layout=layout, **finder)
         asked: dict[str, Any] = {
-            "timesteps": timesteps, "labels": told.y, "encoder": encoder, "scale": scale, "task": "regression",
+            "timesteps": timesteps, "labels": told.y, "encoder": encoder, "task": "regression", **ranged,
             "warn_below": warn_below, "fail_below": fail_below,
         }  # fmt: skip
         title = name or output.stem.lower()
@@ -306,7 +306,6 @@ def quantize(
         "timesteps": timesteps, "labels": dataset.y_val, "classes": dataset.classes, "warn_below": warn_below,
         "fail_below": fail_below,
     }  # fmt: skip
-    ranged: dict[str, Any] = {"scale": scale, "input_range": input_range}
     title, x = name or output.stem.lower(), dataset.x_val
     if not chain and (widths != (8,) or offset):
         raise SneError("a graph has weights of 8 bits and an input without offset", "leave --bits and --offset out")

@@ -73,7 +73,7 @@ def search(
     the best one in full. Beside the .sne lie a table (.md), a picture (.png), the settings (.toml) and a journal, with
     which the same command goes on where it was. Validation samples choose.
     """
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from ..data.dataset import load_dataset
     from ..files import check_writable, open_file, write_whole
@@ -97,8 +97,7 @@ def search(
         base, dataset=data, scheme=scheme, teacher=teacher, max_drop=max_drop, seed=seed, name=name
     )  # fmt: skip
     if epochs is not None:
-        alone, joint = (epochs, base.recipe.joint) if base.recipe.alone else (0, epochs)
-        base = replace(base, recipe=replace(base.recipe, alone=alone, joint=joint))
+        base = settings.with_epochs(base, epochs)
     if base.onnx:
         open_file(base.teacher, 2**31, hint="give the path of an ONNX file").close()
     beside = {suffix: output.with_suffix(suffix) for suffix in (".md", ".png", ".toml", ".journal")}

@@ -11,12 +11,11 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..errors import SneError
-from ..files import UNWRITABLE, workspace, write_all
+from ..files import UNWRITABLE, holding, workspace, write_all
 from ..resources import FIRMWARE, RUNTIME, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
@@ -219,11 +218,7 @@ def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, 
 def _install(work: Path, output: Path) -> None:
     """Move the results to `output`, all or none, the image last."""
     names = ("firmware.ld", "firmware.hex", "firmware.bin", "firmware.elf")
-    write_all(output, {name: partial(_put, (work / name).read_bytes()) for name in names}, hint=UNWRITABLE)
-
-
-def _put(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
+    write_all(output, {name: holding((work / name).read_bytes()) for name in names}, hint=UNWRITABLE)
 
 
 def run_tool(command: Sequence[str], work: Path) -> str:

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -299,8 +300,9 @@ def _manifest(directory: Path | str) -> dict[str, Any]:
     return manifest  # type: ignore[no-any-return]
 
 
+@cache
 def _environment(values: bool = True) -> jinja2.Environment:
-    """The templates' environment; without `values`, tables are declared but empty."""
+    """The templates' environment, which keeps what it compiled; without `values`, tables are declared but empty."""
     environment = c_templates(TEMPLATES)
     environment.filters |= {
         "cint": _c_int,

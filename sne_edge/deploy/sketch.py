@@ -16,12 +16,12 @@ from ..errors import SneError
 from ..ir.encoder import Encoder, Shape
 from ..ir.ensemble import QuantEnsemble
 from ..ir.layers import Conv, Layer, Linear, Pair, SynapticLayer, size, window_out
-from ..ir.limits import coarser
 from ..ir.neuron import Bound, Decay, Neuron
 from ..ir.policy import NEVER, ActivationPolicy
 from ..ir.proof import prove_layer
 from ..ir.student import QuantStudent
 from ..ir.vectors import no_vectors
+from ..quantize.narrow import narrow_student
 
 # Standard deviations of trained weights, and thresholds, of the shipped models: of the first layer, of those between,
 # and of the readout. Those of 4 bits are a sixteenth.
@@ -69,7 +69,7 @@ def _sketch(shape: Shape, classes: int, timesteps: int, students: int, sizes: Si
     readout = Neuron("li", reset="none")
     layers.append(_made(rng, Linear, encoder, layers, shape, (1, 1, classes), (classes, size(shape)), readout, sizes))
     none, one = np.zeros(classes, np.int32), np.ones(classes, np.int32)
-    student = QuantStudent(tuple(layers), (), one, none)
+    student = narrow_student(QuantStudent(tuple(layers), (), one, none), encoder)  # as training does
     members = (student,) * students
     policy = ActivationPolicy("cascade", margins=(NEVER,) * (students - 1))
     names = tuple(map(str, range(classes)))
@@ -94,16 +94,4 @@ def _made(
     bound = prove_layer(layer, encoder, first)
     if bound is None:
         raise ValueError("membranes grow without limit")
-    if first and fires:  # as training does: the least shift with which 16 bits hold the membranes
-        fan_in = layer.weight[0].size
-        for shift in range(16):
-            least = threshold >> shift
-            if bound.width == 16 or (shift and coarser(shift, fan_in, least)):
-                break
-            shifted = msgspec.structs.replace(
-                layer, current_shift=shift, threshold=np.full(channels, max(1, least), np.int32)
-            )  # fmt: skip
-            narrow = prove_layer(shifted, encoder, first)
-            if narrow is not None and narrow.width == 16:
-                return msgspec.structs.replace(shifted, bound=narrow)
     return msgspec.structs.replace(layer, bound=bound)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..check.evaluation import CHANCE, commonest
 from ..errors import SneError, SneWarning
 from ..ir.encoder import Encoder
 from . import witness
@@ -83,8 +84,8 @@ def judge(
     """Warnings of all that a user should know, and an error where the integers are not the network."""
     _tell_input(encoder, clipped, largest, found.saturated)
     if labels is not None and found.accuracy is not None:
-        chance = float(np.bincount(labels).max()) / count
-        if found.accuracy <= 1.2 * chance and len(np.unique(labels)) > 1:
+        chance = commonest(labels)
+        if found.accuracy <= CHANCE * chance and len(np.unique(labels)) > 1:
             _warn(
                 f"the network itself is right on {found.accuracy:.1%} of the samples, where the commonest class makes "
                 f"{chance:.1%}: are layout, scaling and labels those it was trained with?"

@@ -48,6 +48,12 @@ def check_framework(network: nn.Module) -> None:
             )
 
 
+def becomes_chain(network: nn.Module, encoder: str | None) -> bool:
+    """Whether a network is deployed as a chain of layers, and not as a graph: a plain chain, unless its input is one of
+    frames, which chains do not take."""
+    return encoder != "frames" and is_plain_chain(network)
+
+
 def is_plain_chain(network: nn.Module) -> bool:
     """Whether a network is an `nn.Sequential` of layers that a chain of the representation can be: a `Linear` last, and
     `snn.Leaky` neurons right after weights. Everything else is read by following it (`trace`). Raises `SneError` for

@@ -26,7 +26,7 @@ from . import witness
 from .graphs import quantize_traced
 from .inputs import beyond, fit_to, layout_for, make_encoder, network_input
 from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, check_task, judge, known_labels
-from .modules import is_plain_chain, modules, permanent_copy
+from .modules import becomes_chain, modules, permanent_copy
 
 BATCH = 256
 
@@ -86,8 +86,8 @@ def quantize_network(
     Raises `SneError` on a module, setting, shape or value that cannot be deployed.
     """
     check_shares(warn_below, fail_below)
-    frames = (encoder.kind if isinstance(encoder, Encoder) else encoder) == "frames"
-    if check_task(task) or frames or not is_plain_chain(network):
+    kind = encoder.kind if isinstance(encoder, Encoder) else encoder
+    if check_task(task) or not becomes_chain(network, kind):
         return quantize_traced(
             network, name, calibration, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
             decode=decode, scale=scale, input_range=input_range, task=task, warn_below=warn_below,

@@ -101,10 +101,7 @@ def recalibrate(
     if unknown is not None:
         made, rejected = _with_rejection(made, dataset, unknown, max_false_alarms)
     engine = HostEngine(HostModel(made))
-    told = {
-        "validation": figures(engine, made, inputs, labels),
-        "test": figures(engine, made, made.encoder.encode(dataset.x_test), dataset.y_test),
-    }
+    told = _told(engine, made, dataset, inputs)
     calibration: dict[str, Any] = {
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "samples": len(labels)},
         "policy": made.policy.kind,
@@ -156,14 +153,19 @@ def renew_narrow(ensemble: QuantEnsemble, dataset: Dataset, *, other: bool = Fal
         return ensemble
     made = with_costs(made, measure(made, ReferenceEngine(made), inputs))
     engine = HostEngine(HostModel(made))
-    told = {
-        "validation": figures(engine, made, inputs, labels),
-        "test": figures(engine, made, made.encoder.encode(dataset.x_test), dataset.y_test),
-    }
+    told = _told(engine, made, dataset, inputs)
     if len(ensemble.vectors.inputs):
         vectors = golden_vectors(engine, ensemble.vectors.inputs, ensemble.vectors.labels)
         made = msgspec.structs.replace(made, vectors=vectors)
     return msgspec.structs.replace(made, provenance=ensemble.provenance | {"integer": told})
+
+
+def _told(engine: HostEngine, made: QuantEnsemble, dataset: Dataset, inputs: np.ndarray) -> dict[str, Any]:
+    """The figures that a model carries; `inputs`: the validation samples, encoded."""
+    return {
+        "validation": figures(engine, made, inputs, dataset.y_val),
+        "test": figures(engine, made, made.encoder.encode(dataset.x_test), dataset.y_test),
+    }
 
 
 def _promise(host: HostModel, inputs: np.ndarray, labels: np.ndarray, cascade: Promise) -> Promise:

@@ -60,6 +60,13 @@ def changed(config: TrainConfig, **given: Any) -> TrainConfig:
     return replace(config, **{name: value for name, value in given.items() if name in known and value is not None})
 
 
+def with_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
+    """`config` with so many epochs in which students learn: alone, where its recipe has such, else jointly."""
+    recipe = config.recipe
+    taught = replace(recipe, alone=epochs) if recipe.alone else replace(recipe, joint=epochs)
+    return replace(config, recipe=taught)
+
+
 def _merge(into: dict[str, Any], given: dict[str, Any], path: str, table: str) -> None:
     """Put a table's settings over those of the preset."""
     for name, value in given.items():

@@ -9,13 +9,9 @@ from typing import Any
 
 import numpy as np
 
-CHANCE = 1.2  # times the commonest class's share: a network that is right less often learned nothing of use
+from ..check.evaluation import CHANCE, commonest
+
 BEHIND = 0.10  # of all samples, which the teacher gets right and the students do not
-
-
-def commonest(labels: np.ndarray) -> float:
-    """The share of the commonest class: the accuracy of whoever always names it."""
-    return float(np.bincount(labels).max()) / len(labels)
 
 
 def doubts(provenance: dict[str, Any], labels: np.ndarray) -> list[str]:

@@ -23,13 +23,15 @@ def narrowed(ensemble: QuantEnsemble) -> QuantEnsemble:
     golden vectors stay as they were: whoever keeps it measures them anew."""
     if ensemble.encoder.kind != "direct":
         return ensemble
-    students = tuple(_student(student, ensemble.encoder) for student in ensemble.students)
+    students = tuple(narrow_student(student, ensemble.encoder) for student in ensemble.students)
     if all(mine is other for mine, other in zip(students, ensemble.students, strict=True)):
         return ensemble
     return msgspec.structs.replace(ensemble, students=students)
 
 
-def _student(student: QuantStudent, encoder: Encoder) -> QuantStudent:
+def narrow_student(student: QuantStudent, encoder: Encoder) -> QuantStudent:
+    """A student of a direct input with its first layer's membranes in 16 bits, by the least shift with which these hold
+    them; the very same where none does, or where they have 16 already."""
     if isinstance(student.graph, Graph) or not isinstance(student.layers[0], SynapticLayer):
         return student
     first = student.layers[0]

@@ -345,7 +345,7 @@ class _Hunt:
             least = min(self.candidates(), key=lambda c: c.instructions)
             beyond = f"the cheapest one takes {least.instructions:,} instructions"
         for chosen in ranked[:FINALISTS]:
-            self._tell(f"training {_sizes_of(chosen)} in full")
+            self._tell(f"training {_sizes(chosen)} in full")
             config = replace(
                 self.base, body=chosen.body, students=chosen.students, timesteps=chosen.timesteps,
             )  # fmt: skip
@@ -431,12 +431,8 @@ def _open(journal: Path, key: str) -> optuna.Study:
     return study
 
 
-def _sizes(config: TrainConfig) -> str:
-    return f"{config.students} x {'-'.join(map(str, config.body.channels))}"
-
-
-def _sizes_of(candidate: Candidate) -> str:
-    return f"{candidate.students} x {'-'.join(map(str, candidate.body.channels))}"
+def _sizes(one: TrainConfig | Candidate) -> str:
+    return f"{one.students} x {'-'.join(map(str, one.body.channels))}"
 
 
 def rows(found: Found) -> Iterator[list[str]]:
