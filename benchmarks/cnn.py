@@ -2,8 +2,9 @@
 
 With --cmsis-nn and --cmsis-core (checkouts of github.com/ARM-software/CMSIS-NN and CMSIS_6) it trains the CNNs of
 `designs` and the ensembles of the data set's preset, runs both on every core over all test samples and writes
-docs/results/cnn-DATASET.json. From that it writes cnn-DATASET.md and cnn-DATASET.png in any case. A run that was killed
-goes on where it was.
+docs/results/cnn-DATASET.json. With --ensembles it measures those anew beside the stored CNNs, whose counts do not
+follow this engine's. From what is stored it writes cnn-DATASET.md and cnn-DATASET.png in any case. A run that was
+killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for dataset in options.dataset:
             stored = options.output / f"cnn-{dataset}.json"
-            if options.cmsis_nn is not None:
-                found = measure(dataset, options)
+            if options.cmsis_nn is not None or options.ensembles:
+                found = again(_read(stored), options) if options.ensembles else measure(dataset, options)
                 write_whole(stored, lambda file, found=found: file.write(json.dumps(found, indent=1).encode()))
             record = _read(stored)
             for path in (draw(record, options.output), markdown(record, options.output)):
@@ -96,6 +97,12 @@ def measure(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
         "cnns": cnns,
         "spiking": spiking(lab, options.core),
     }
+
+
+def again(record: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """What is stored of a data set with its ensembles trained and counted by the code of now, on the cores stored."""
+    lab = Lab(record["dataset"], tuple(record["seeds"]), options.cache, "inline", _progress, folder=options.data_dir)
+    return record | {"spiking": spiking(lab, record["cores"])}
 
 
 def spiking(lab: Lab, cores: Sequence[str]) -> list[dict[str, Any]]:
@@ -198,6 +205,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cmsis-nn", type=Path, help="a checkout of CMSIS-NN; without it, tables from stored results")
     parser.add_argument("--cmsis-core", type=Path, help="a checkout of CMSIS_6 or CMSIS_5, or the headers' folder")
+    parser.add_argument("--ensembles", action="store_true", help="measure the ensembles only, beside the stored CNNs")
     parser.add_argument("--dataset", nargs="+", choices=sorted(DESIGNS), default=["mnist1d", "fsdd"])
     parser.add_argument("--core", nargs="+", choices=sorted(BOARDS), default=["M4", "M55"], help="default M4 and M55")
     parser.add_argument("--data-dir", type=Path, help="where the data sets' files lie; default $SNE_EDGE_DATA")
@@ -207,6 +215,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if (options.cmsis_nn is None) != (options.cmsis_core is None):
         parser.error("give both --cmsis-nn and --cmsis-core, or neither")
+    if options.ensembles and options.cmsis_nn is not None:
+        parser.error("--ensembles keeps the stored CNNs: leave --cmsis-nn out, or --ensembles")
     return options
 
 

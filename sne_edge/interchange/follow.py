@@ -21,29 +21,19 @@ from ..ir.checks import check
 from ..ir.layers import Pair
 from ..learn.graph import INPUT
 from . import terms
+from .advice import advice
 from .terms import Sum
 
-SUPPORTED = (
-    "snntorch Leaky, Lapicque, Synaptic, Alpha, RLeaky, RSynaptic between linear layers, convolutions, poolings, batch "
-    "norms, Flatten, sums, and concatenated channels"
-)
 SAME = {  # functions that leave values as they are
     "clone", "contiguous", "detach", "float", "to", "type_as", "dropout", "dropout1d", "dropout2d", "requires_grad_",
     "feature_dropout", "alias", "cpu", "__copy__", "__deepcopy__",
 }  # fmt: skip
 SHAPED = {"flatten", "view", "reshape", "squeeze", "unsqueeze", "ravel"}
+NOT_LAST = "softmax: in the middle of a network"
 LOOKS = {
-    "size",
-    "dim",
-    "__len__",
-    "numel",
-    "is_floating_point",
-    "stride",
-    "__get__",
-    "__set__",
-    "get_device",
-    "__bool__",
-}
+    "size", "dim", "__len__", "numel", "is_floating_point", "stride", "__get__", "__set__", "get_device", "__bool__",
+}  # fmt: skip
+ORDERED = {"softmax", "log_softmax"}  # functions after which the highest output is still the highest
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +54,18 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """Values of timesteps in order, along an axis; `reduced`: summed or averaged over it."""
+    """Values of timesteps in order, along an axis; `reduced`: their `sum`, `mean` or `highest` over it."""
 
     values: tuple[Any, ...]
     axis: int
     reduced: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Softened:
+    """What `ORDERED` functions made: good for a label, and for nothing else."""
+
+    value: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,14 +134,16 @@ class Follower(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        made = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
+        own = not self.inside and name in ("add_", "__iadd__") and self.value(args[0]) is None
+        given = (args[0].clone(), *args[1:]) if own else args  # before it is changed in place
+        made = func(*args, **kwargs)
         if self.inside or name in LOOKS:
             return made
         if not any(self.value(t) is not None for t in tensors([*args, *kwargs.values()])):
             return made
         try:
-            self._follow(name, args, kwargs, made)
+            self._follow(name, given, kwargs, made)
         except ValueError as error:
             self._unknown(
                 made if tensors(made) else args[0], f"{name}: {error}"
@@ -162,16 +161,24 @@ class Follower(TorchFunctionMode):
             return self._unknown(made, first.why)
         if name in SAME and first is not None:
             return self.know(made, first)
-        if name in ("__getitem__", "select", "unbind", "__iter__") and isinstance(first, Raster):
-            return self._take(name, first, args, made)
+        if isinstance(first, Raster):
+            return self._of_raster(name, first, args, made)
+        if name in ("__getitem__", "select") and isinstance(first, Record) and not first.reduced:
+            axis, place = (args[1], args[2]) if name == "select" else _place(args[1])
+            check(axis == first.axis, f"along axis {axis} of values by timestep")
+            return self.know(made, first.values[place])
         if name == "__setitem__" and (first is None or isinstance(first, Record)):
             return self._put(first, args)
         if name in ("stack", "cat", "concat"):
             return self._collect(name, args, kwargs, made)
-        if name in ("sum", "mean") and isinstance(first, Record) and not first.reduced:
+        if name in ("sum", "mean", "amax", "max") and isinstance(first, Record) and not first.reduced:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
             check(axis == first.axis, f"over axis {axis} of values by timestep")
-            return self.know(made, replace(first, reduced=name))
+            return self.know(tensors(made)[0], _reduced(first, name))
+        if name in ORDERED and isinstance(first, Sum | Record | State):
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            check(axis in (-1, made.dim() - 1), f"over axis {axis}, which is not that of the classes")
+            return self.know(made, Softened(first))
         if name in ("add", "__add__", "__radd__", "add_", "__iadd__", "sub", "__sub__"):
             return self.know(made, self._added(args[0], args[1], kwargs, -1.0 if "sub" in name else 1.0))
         if name in ("mul", "__mul__", "__rmul__", "div", "__truediv__"):
@@ -181,6 +188,20 @@ class Follower(TorchFunctionMode):
             check(result.shape == tuple(made.shape[1:]), f"it makes {list(made.shape)}, which was not foreseen")
             return self.know(made, result)
         raise ValueError("no such function can be deployed")
+
+    def _of_raster(self, name: str, raster: Raster, args: Sequence[Any], made: Any) -> None:
+        """The input of all timesteps: in another order of axes or another shape of a timestep, or taken from."""
+        if name in ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"):
+            order = _order(name, args[0].dim(), args[1:])
+            check([a for a in order if a != raster.axis] == sorted(set(order) - {raster.axis}), "of more than time")
+            return self.know(made, Raster(order.index(raster.axis)))
+        if name in SHAPED:
+            kept = raster.axis + 1
+            check(made.shape[:kept] == args[0].shape[:kept] and made.dim() > kept, "across timesteps")
+            check(kept > 1 or made.shape[1] == args[0].shape[1], "across samples")
+            return self.know(made, raster)
+        check(name in ("__getitem__", "select", "unbind", "__iter__"), "no such function can be deployed")
+        return self._take(name, raster, args, made)
 
     def _take(self, name: str, raster: Raster, args: Sequence[Any], made: Any) -> None:
         """One timestep of the input, or all of them in turn."""
@@ -216,15 +237,18 @@ class Follower(TorchFunctionMode):
             return self.know(made, Joined(tuple(parts)))
         raise ValueError(f"along axis {axis}: concatenate channels")
 
-    def _added(self, one: Any, other: Any, kwargs: dict[str, Any], sign: float) -> Sum:
+    def _added(self, one: Any, other: Any, kwargs: dict[str, Any], sign: float) -> Any:
         check(kwargs.get("alpha", 1) == 1, "with a factor alpha")
         values: list[Sum | float] = []
+        both = [self.value(one), self.value(other)]
+        if any(isinstance(value, State | Record) for value in both):
+            rest = next((t for t, value in zip((one, other), both, strict=True) if value is None), 0.0)
+            check(sign > 0 and _constant(rest) == 0, "of membranes and something else: add those of all timesteps")
+            return _accumulated([value for value in both if value is not None])
         for tensor, factor in ((one, 1.0), (other, sign)):
             value = self.value(tensor)
             if value is None:
-                constant = torch.as_tensor(tensor).detach().double().numpy()
-                check(constant.size == 1, "a constant by place")
-                values.append(float(constant.reshape(-1)[0]) * factor)
+                values.append(_constant(tensor) * factor)
                 continue
             check(isinstance(value, Sum), "of what is no current and no spikes")
             values.append(value if factor == 1 else terms.scale(value, np.full(1, factor)))
@@ -233,12 +257,14 @@ class Follower(TorchFunctionMode):
         found = terms.total(sums)
         return replace(found, bias=found.bias + shift) if shift else found
 
-    def _times(self, one: Any, other: Any, divide: bool) -> Sum:
+    def _times(self, one: Any, other: Any, divide: bool) -> Any:
         value, factor = (self.value(one), other) if self.value(one) is not None else (self.value(other), one)
-        check(isinstance(value, Sum) and self.value(factor) is None, "of two tensors of the network")
-        constant = torch.as_tensor(factor).detach().double().numpy()
-        check(constant.size == 1, "by a constant by place")
-        number = float(constant.reshape(-1)[0])
+        check(self.value(factor) is None, "of two tensors of the network")
+        number = _constant(factor)
+        if isinstance(value, Record) and value.reduced:
+            check(number > 0, "of membranes by a number that is not positive")
+            return value if value.reduced == "mean" else replace(value, reduced="mean")
+        check(isinstance(value, Sum), "of what is no current and no spikes")
         return terms.scale(value, np.full(1, 1 / number if divide else number))
 
     def _layer(self, name: str, given: Any, args: list[Any], kwargs: dict[str, Any], made: Tensor) -> Any:
@@ -320,8 +346,8 @@ class Follower(TorchFunctionMode):
         if isinstance(current, Joined):
             raise SneError(f"{name} takes concatenated channels without weights", "put a layer in between")
         if not isinstance(current, Sum):
-            why = current.why if isinstance(current, Unknown) else "it does not depend on the input"
-            raise SneError(f"what {name} takes cannot be deployed: {why}", f"supported: {SUPPORTED}")
+            why = "it does not depend on the input" if current is None else getattr(current, "why", NOT_LAST)
+            raise SneError(f"what {name} takes cannot be deployed: {why}", advice(why))
         for state in given[1:]:
             self._check_state(name, state, time)
         self.calls[name].append(of_now(current, time))
@@ -364,6 +390,48 @@ def of_now(value: Sum, time: int) -> Sum:
         value,
         terms=tuple(t if t.time is None else replace(t, delay=t.delay + time - t.time, time=None) for t in value.terms),
     )
+
+
+def _order(name: str, axes: int, asked: Sequence[Any]) -> list[int]:
+    """Which axis of a tensor each axis of what `permute` and its like make was."""
+    given = [a for part in asked for a in (part if isinstance(part, list | tuple) else [part])]
+    if name == "permute":
+        return [a % axes for a in given]
+    check(len(given) == 2, "of several axes")
+    one, other = (a % axes for a in given)
+    order = list(range(axes))
+    if name.startswith("move"):
+        order.insert(other, order.pop(one))
+    else:
+        order[one], order[other] = other, one
+    return order
+
+
+def _constant(value: Any) -> float:
+    """The number that a number is, or a tensor of equal ones."""
+    found = torch.as_tensor(value).detach().double().cpu().numpy().reshape(-1)
+    check(bool(found.size and (found == found[0]).all()), "of a constant by place")
+    return float(found[0])
+
+
+def _reduced(record: Record, how: str) -> Any:
+    """What a sum, a mean or the highest over time is: of spikes or currents, everything that arrived; of states, their
+    record."""
+    highest = how.endswith("max")
+    if highest or not all(isinstance(value, Sum) for value in record.values):
+        check(all(isinstance(value, State) for value in record.values), "the highest of what is no membrane")
+        return replace(record, reduced="highest" if highest else how)
+    found = terms.total(record.values)
+    return found if how == "sum" else terms.scale(found, np.full(1, 1 / len(record.values)))
+
+
+def _accumulated(values: Sequence[Any]) -> Any:
+    """States of timesteps, added one after another."""
+    parts: list[Any] = []
+    for value in values:
+        check(isinstance(value, State) or (value.axis < 0 and value.reduced == "sum"), "of values by timestep")
+        parts += [value] if isinstance(value, State) else value.values
+    return parts[0] if len(parts) == 1 else Record(tuple(parts), -1, "sum")
 
 
 def _reshaped(given: Sum, shape: tuple[int, ...]) -> Sum:

@@ -7,9 +7,9 @@ point or a network of the writer's framework.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,8 +27,9 @@ from . import witness
 from .from_nir import Reading, read_nir
 from .inputs import beyond, make_encoder
 from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_task, judge, judge_values, known_labels, known_values
-from .trace import Traced, trace
+from .trace import ForwardFailed, Traced, trace
 
+Made = TypeVar("Made")
 BATCH = 64
 DECODERS = {
     "count": FloatDecoder("count"),
@@ -171,7 +172,7 @@ def samples_for(
     """Samples in the package's order, [N, height, width, channels] or of rasters [N, timesteps, ...], in the form that
     a network's forward takes: channels first, without a height of 1, without a single channel, or flat.
 
-    Raises `SneError` where it takes none of these.
+    Raises `SneError` where it takes none of these: of a form that its forward ran on, if there is one.
     """
     timed = encoder in ("events", "frames")
     first = channels_first(samples)
@@ -180,16 +181,13 @@ def samples_for(
     forms += [(channels, width)] if height == 1 else []
     forms += [(height, width)] if channels == 1 and height > 1 else []
     forms += [(channels * height * width,)]
-    refused = None
-    for form in forms:
+
+    def read(form: tuple[int, ...]) -> np.ndarray:
         made = first.reshape(*leading, *form)
-        try:
-            _follow(network, made, encoder, timesteps, decoder(decode))
-            return made
-        except SneError as error:
-            refused = refused or error
-    assert refused is not None
-    raise refused
+        _follow(network, made, encoder, timesteps, decoder(decode))
+        return made
+
+    return _first_that_fits(read, forms)
 
 
 def followed(network: nn.Module, samples: np.ndarray, encoder: str, timesteps: int, decode: str | None) -> FloatGraph:
@@ -209,14 +207,23 @@ def _follow(
         return trace(network, few, timesteps, decode=decode), None
     if kind == "rate":
         few = few[:, None].expand(len(few), timesteps, *few.shape[1:])
-    refused = None
-    for axis in (0, 1):  # snnTorch's order, then that of tonic's batches
+
+    def read(axis: int) -> tuple[Traced, int]:
+        return trace(network, few.movedim(1, axis).contiguous(), timesteps, time_axis=axis, decode=decode), axis
+
+    return _first_that_fits(read, (0, 1))  # snnTorch's order, then that of tonic's batches
+
+
+def _first_that_fits(read: Callable[[Any], Made], forms: Iterable[Any]) -> Made:
+    """What `read` makes of the first form of the samples that it takes. Raises the refusal that says most: of a form
+    that the network ran on, before those that its forward failed on."""
+    refusals: list[SneError] = []
+    for form in forms:
         try:
-            return trace(network, few.movedim(1, axis).contiguous(), timesteps, time_axis=axis, decode=decode), axis
+            return read(form)
         except SneError as error:
-            refused = refused or error
-    assert refused is not None
-    raise refused
+            refusals.append(error)
+    raise min(refusals, key=lambda error: isinstance(error, ForwardFailed))
 
 
 def _quantized(

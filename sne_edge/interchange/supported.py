@@ -67,6 +67,20 @@ class _Own(snn.Leaky):  # type: ignore[misc]
     """A subclass of snnTorch's neurons."""
 
 
+def _ending(end: Callable[..., Tensor]) -> Callable[[], nn.Module]:
+    """A loop over time, and what becomes of its spikes and membranes."""
+
+    def run(x: Tensor, layer: nn.Module, neurons: nn.Module, other: nn.Module) -> Tensor:
+        membrane, spikes, membranes = None, [], []
+        for _ in range(STEPS):
+            spike, membrane = neurons(layer(x), membrane)
+            spikes.append(spike)
+            membranes.append(membrane)
+        return end(torch.stack(spikes), torch.stack(membranes), other)
+
+    return lambda: _Forward(run, nn.Linear(6, 6), snn.Leaky(beta=0.5), nn.Linear(6, 4))
+
+
 def _pruned() -> nn.Module:
     layer = nn.Linear(6, 6)
     prune.l1_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]
@@ -150,6 +164,11 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "a neuron module used twice": (
         FLAT, lambda: _Forward(lambda x, a, b: b(a(b(a(x)))), nn.Linear(6, 6), _lif())
     ),
+    "outputs added up or averaged over time": (FLAT, _ending(lambda s, m, fc: s[0] + s[1] + s[2])),
+    "the last, mean or highest membrane": (FLAT, _ending(lambda s, m, fc: m.amax(0))),
+    "a layer on spike counts or rates": (FLAT, _ending(lambda s, m, fc: fc(s.mean(0)))),
+    "softmax as the last thing": (FLAT, _ending(lambda s, m, fc: torch.softmax(s.sum(0), 1))),
+    "outputs of some timesteps only": (FLAT, _ending(lambda s, m, fc: s[1:].sum(0))),
     "no neurons": (FLAT, lambda: nn.Sequential(nn.Linear(6, 6))),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -87,8 +88,7 @@ def linear(arriving: Sum, weight: np.ndarray, bias: np.ndarray | float = 0.0) ->
         terms.append(replace(t, op="linear", weight=made, shape=(len(weight),), map=(len(weight),)))
     own = np.asarray(bias, np.float64)
     if arriving.bias.any():
-        inner = arriving.bias if arriving.bias.shape else np.full(weight.shape[1], arriving.bias)
-        check(len(inner) == weight.shape[1], "a bias by channel arrives flattened")
+        inner = np.broadcast_to(arriving.bias, weight.shape[1])
         own = own + weight @ inner
     return Sum(tuple(terms), own)
 
@@ -104,7 +104,8 @@ def convolution(
 ) -> Sum:
     """weight [out, in / groups, height, width] (1-D: height 1) on maps."""
     weight = np.asarray(weight, np.float64)
-    check(not arriving.bias.any(), "it takes what has a bias, and no neurons are in between")
+    shifted = bool(arriving.bias.any())
+    check(not shifted or padding == (0, 0), "it pads what has a bias, and no neurons are in between")
     terms = []
     for t in arriving.terms:
         check(t.op in (None, "identity") and t.current_pool is None, BETWEEN)
@@ -116,7 +117,11 @@ def convolution(
             made = made * (t.weight[:, None, None, None] if op == "depthwise" else t.weight[None, :, None, None])
         shape = window(t.shape, len(weight), (made.shape[2], made.shape[3]), stride, padding)
         terms.append(replace(t, op=op, weight=made, stride=stride, padding=padding, shape=shape, map=shape))
-    return Sum(tuple(terms), np.asarray(bias, np.float64))
+    own = np.asarray(bias, np.float64)
+    if shifted:
+        of_input = np.broadcast_to(arriving.bias, arriving.shape[:1]).reshape(groups, 1, -1)
+        own = own + (weight.sum((2, 3)).reshape(groups, -1, weight.shape[1]) * of_input).sum(-1).reshape(-1)
+    return Sum(tuple(terms), own)
 
 
 def scale(arriving: Sum, factor: np.ndarray, shift: np.ndarray | float = 0.0) -> Sum:
@@ -158,12 +163,36 @@ def flat(arriving: Sum) -> Sum:
     """All axes as one, channels first."""
     if all(len(t.shape) == 1 for t in arriving.terms):
         return arriving
-    check(not arriving.bias.any(), "it flattens what has a bias by channel, and no neurons are in between")
     terms = []
     for t in arriving.terms:
         check(t.op in (None, "identity"), BETWEEN)
         terms.append(replace(t, shape=(int(np.prod(t.shape)),)))
-    return Sum(tuple(terms), arriving.bias)
+    bias = arriving.bias
+    return Sum(tuple(terms), np.repeat(bias, int(np.prod(arriving.shape[1:]))) if len(bias.reshape(-1)) > 1 else bias)
+
+
+def spread(arriving: Sum, timesteps: int) -> tuple[Sum, ...] | None:
+    """What was added up over all timesteps, by timestep, the bias in equal parts; None where it is no such sum."""
+    kinds: dict[tuple[Any, ...], dict[int, Term]] = {}
+    for t in arriving.terms:
+        times = kinds.setdefault(likeness(t), {})
+        if t.time is None or t.time in times:
+            return None
+        times[t.time] = t
+    steps: list[list[Term]] = [[] for _ in range(timesteps)]
+    for times in kinds.values():
+        lag = timesteps - 1 - max(times)
+        for time, t in times.items():
+            steps[time + lag].append(t)
+    if not all(steps):
+        return None
+    return tuple(Sum(tuple(step), arriving.bias / timesteps) for step in steps)
+
+
+def likeness(t: Term) -> tuple[Any, ...]:
+    """Everything of a term but when it spoke."""
+    weight = None if t.weight is None else t.weight.tobytes()
+    return t.source, t.op, t.stride, t.padding, t.pools, t.current_pool, t.gain, weight
 
 
 def late(arriving: Sum, timesteps: int) -> Sum:

@@ -21,13 +21,18 @@ from ..errors import SneError
 from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered
 from . import terms
-from .follow import SUPPORTED, Follower, Raster, Record, State, Unknown, input_of, numpy_of, of_now, tensors
+from .advice import SUPPORTED, advice
+from .follow import Follower, Raster, Record, Softened, State, Unknown, input_of, numpy_of, of_now, tensors
 from .modules import check_framework, check_step, float_copy
 from .terms import Sum
 
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
 
 What = Literal["count", "membrane", "current"]
+
+
+class ForwardFailed(SneError):
+    """The network's own forward raised an error on a sample, for its shape perhaps."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,10 @@ def trace(
                 outputs = [Record(values, 0) for values in zip(*calls, strict=True)]
     follower.check_calls(steps)
     try:
-        index, output, decoder = _choose(outputs, decode)
+        index, output, decoder = _choose(outputs, decode, steps)
         graph = _graph(follower.calls, neurons, output, decoder)
     except ValueError as error:
-        raise SneError(f"the network cannot be deployed: {error}", f"supported: {SUPPORTED}") from None
+        raise SneError(f"the network cannot be deployed: {error}", advice(str(error))) from None
     return Traced(graph, _witness(own, index, output, decoder, looping, steps, time_axis), steps)
 
 
@@ -95,7 +100,10 @@ def _is_neuron(module: nn.Module) -> bool:
 
 def _check_neurons(neurons: dict[nn.Module, str]) -> None:
     if not neurons:
-        raise SneError("the network has no spiking neurons", f"supported: {SUPPORTED}")
+        raise SneError(
+            "the network has no spiking neurons that are known",
+            "neurons written by hand in a forward are not read: take snntorch's (Leaky, ...), or give a NIR file",
+        )
     for module, name in neurons.items():
         kind = type(module)
         if kind not in NEURONS:
@@ -137,7 +145,7 @@ def _run(network: nn.Module, x: Tensor) -> Any:
     except SneError:
         raise
     except Exception as error:  # a forward is anyone's code
-        raise SneError(
+        raise ForwardFailed(
             f"the network's forward failed on samples of shape {list(x.shape)}{_handed_on(network)}: {error}",
             "run it by itself first, on samples of that shape; neurons in nn.Sequential need init_hidden=True",
         ) from None
@@ -246,15 +254,11 @@ def _steady(name: str, calls: Sequence[Sum]) -> Sum:
     """What arrives at every timestep, the same at all; at first, what comes late is missing."""
 
     def prints(value: Sum) -> dict[Any, Any]:
-        return {
-            (t.source, t.delay, t.op, t.stride, t.padding, t.pools, t.current_pool, t.gain,
-             None if t.weight is None else t.weight.tobytes()): t
-            for t in value.terms
-        }  # fmt: skip
+        return {(t.delay, *terms.likeness(t)): t for t in value.terms}
 
     last = prints(calls[-1])
     for time, call in enumerate(calls):
-        want = {key for key in last if key[1] <= time}
+        want = {key for key in last if key[0] <= time}
         same_bias = np.array_equal(
             np.broadcast_to(call.bias, calls[-1].bias.shape or (1,)), np.atleast_1d(calls[-1].bias)
         )
@@ -262,7 +266,7 @@ def _steady(name: str, calls: Sequence[Sum]) -> Sum:
             raise SneError(
                 f"{name} takes something else at timestep {time} than at the last", "do the same at every timestep"
             )
-    if any(key[1] < 0 for key in last):
+    if any(key[0] < 0 for key in last):
         raise SneError(f"{name} takes what comes only later", "use spikes of this timestep or an earlier one")
     return calls[-1]
 
@@ -280,30 +284,37 @@ def _needed(populations: Iterable[FloatPopulation], last: str) -> list[FloatPopu
     return [p for name, p in by_name.items() if name in found]
 
 
-def _choose(outputs: list[Any], decode: FloatDecoder | None) -> tuple[int, Record, FloatDecoder]:
+def _choose(outputs: list[Any], decode: FloatDecoder | None, steps: int) -> tuple[int, Record, FloatDecoder]:
     """The output that is decoded, and how."""
     kinds: list[tuple[int, Record, What | None]] = []
-    for index, output in enumerate(outputs):
+    for index, made in enumerate(outputs):
+        output = made.value if isinstance(made, Softened) else made
+        if isinstance(output, Sum) and (spread := terms.spread(output, steps)):
+            output = Record(tuple(terms.scale(step, np.full(1, steps)) for step in spread), -1, "mean")
         record = output if isinstance(output, Record) else Record((output,), -1)
         last = record.values[-1]
         kind: What | None = None
         if isinstance(last, State) and last.which == "mem":
             kind = "membrane"
+            times = [state.time for state in record.values if isinstance(state, State)]
+            every = record.axis >= 0 or record.reduced
+            check(times == (list(range(steps)) if every else [steps - 1]), "membranes of some timesteps, not of all")
         elif isinstance(last, Sum):
-            spikes = len(last.terms) == 1 and last.terms[0].op is None and last.terms[0].source != INPUT
-            kind = "count" if spikes and not last.terms[0].pools else "current"
-        if kind is not None and (record.axis >= 0 or kind == "membrane"):
+            only = last.terms[0]
+            spikes = len(last.terms) == 1 and only.op is None and only.source != INPUT and not last.bias.any()
+            kind = "count" if spikes and not only.pools and only.gain > 0 else "current"
+        if kind is not None and (record.axis >= 0 or record.reduced or kind == "membrane"):
             kinds.append((index, record, kind))
         elif isinstance(last, Unknown):
             kinds.append((index, record, None))
     wanted = None if decode is None else ("count" if decode.kind == "first" else decode.kind)
     for index, record, kind in kinds:
         if kind is not None and (wanted is None or kind == wanted):
-            take: Literal["final", "mean"] = "mean" if record.axis >= 0 else "final"
+            take: Literal["final", "mean", "highest"] = "mean" if record.axis >= 0 or record.reduced else "final"
+            take = "highest" if record.reduced == "highest" else take
             made = decode or (FloatDecoder(kind, take) if kind == "membrane" else FloatDecoder(kind))
-            check(
-                not record.reduced or made.kind != "membrane" or made.take == "mean", "membranes are averaged already"
-            )
+            fixed = not record.reduced or made.kind != "membrane" or made.take == take
+            check(fixed, f"the forward returns the {take} of the membranes already")
             return index, record, made
     why = next((r.values[-1].why for _, r, kind in kinds if kind is None), "")
     check(False, why or "its outputs are no spikes, membranes or currents over time: return the record of a layer")

@@ -1,0 +1,33 @@
+"""What to do about a function that cannot be deployed.
+
+In: the words of a refusal, which begin with a function of torch. Out: a hint.
+"""
+
+from __future__ import annotations
+
+SUPPORTED = (
+    "snntorch Leaky, Lapicque, Synaptic, Alpha, RLeaky, RSynaptic between linear layers, convolutions, poolings, batch "
+    "norms, Flatten, sums, and concatenated channels"
+)
+HINTS = {
+    "only spikes pass between layers: put neurons there, snntorch.Leaky say, and train the network with them": (
+        "relu", "relu_", "gelu", "silu", "leaky_relu", "elu", "tanh", "sigmoid", "hardtanh",
+    ),
+    "do it to the samples, before the network gets them, or leave it to the encoder (scale, offset)": (
+        "clamp", "clamp_", "clip", "abs", "log", "log1p", "sqrt", "exp", "pow", "__pow__",
+    ),
+    "take the encoding out of forward, which then takes spikes of one timestep, and give encoder='rate' "
+    "(--encoder rate)": ("bernoulli", "bernoulli_", "rand_like", "poisson"),
+    "its statistics change with every sample: train with BatchNorm, whose fixed ones become weights": (
+        "layer_norm", "group_norm", "instance_norm",
+    ),
+    "activations are never multiplied with each other here: weights have to be constant": (
+        "matmul", "__matmul__", "bmm", "einsum", "scaled_dot_product_attention", "multi_head_attention_forward",
+    ),
+}  # fmt: skip
+BY_FUNCTION = {function: hint for hint, functions in HINTS.items() for function in functions}
+
+
+def advice(refusal: str) -> str:
+    """The hint for a refusal "FUNCTION: why": what is supported where nothing better is known."""
+    return BY_FUNCTION.get(refusal.split(":")[0], f"supported: {SUPPORTED}")
