@@ -24,7 +24,9 @@ def compare(
     ],
     model: Annotated[str, typer.Argument(help="The .sne file that `quantize` made of it.")],
     data: Annotated[str, typer.Option(help="A data set or .npz, as for `quantize`: its validation part is run.")],
-    weights: Annotated[Path | None, typer.Option(help="A safetensors file of the network's state_dict.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file of the network's state_dict: .pt as torch saves it, or safetensors.")
+    ] = None,
     layout: Layout = None,
     samples: Annotated[int, typer.Option(help="How many samples to run.", min=1)] = 64,
     decode: Annotated[str | None, typer.Option(help="As it was given to `quantize`.")] = None,

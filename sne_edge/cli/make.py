@@ -173,7 +173,9 @@ def quantize(
         str, typer.Option(help="A data set or .npz; on its validation part scales are set and the network is run.")
     ],
     timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1, max=65535)],
-    weights: Annotated[Path | None, typer.Option(help="A safetensors file of the network's state_dict.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file of the network's state_dict: .pt as torch saves it, or safetensors.")
+    ] = None,
     encoder: Annotated[
         str,
         typer.Option(

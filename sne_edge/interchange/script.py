@@ -1,6 +1,6 @@
 """Networks from a user's own Python file.
 
-In: `FILE.py:NAME`, and weights as safetensors. Out: the module that NAME is or returns.
+In: `FILE.py:NAME`, and a file of weights. Out: the module that NAME is or returns.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 from torch import nn
 
 from ..errors import SneError
-from ..files import open_file, read_file
+from ..files import open_file
+from .weights import load_weights
 
-MAX_BYTES = 2**31  # of a file of weights
+MAX_BYTES = 2**31  # of a Python file
+USER = "sne_edge_user_network"  # what a user's file is called as a module
 
 
 def load_network(where: str, weights: Path | None) -> nn.Module:
-    """The network that `where` names, with `weights` (a safetensors file of its state_dict) loaded where given.
+    """The network that `where` names, with `weights`, a file of its state_dict, loaded where given.
 
     The file is run: only name one you trust. Raises `SneError` where it, the name or the weights do not fit.
     """
     path, _, name = where.rpartition(":")
     if not path.endswith(".py") or not name.isidentifier():
-        raise SneError(f"{where!r} does not name a network", "write FILE.py:NAME, NAME being a network or making one")
+        raise SneError(f"{where!r} does not name a network", _how(where))
     network = getattr(_run(Path(path)), name, None)
     if network is None:
         raise SneError(f"{path} has no {name!r}", "NAME is a torch.nn.Module, or a function that returns one")
@@ -38,12 +38,29 @@ def load_network(where: str, weights: Path | None) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise SneError(f"{where} is a {type(network).__name__}", "NAME is a torch.nn.Module, or returns one")
     if weights is not None:
-        _load(network, weights)
+        load_weights(network, weights)
     return network
 
 
+def _how(where: str) -> str:
+    """How to name a network of what is there."""
+    if where.endswith((".pt", ".pth", ".safetensors", ".ckpt")):
+        return f"weights alone are no network: write FILE.py:NAME --weights {where}"
+    if where.endswith(".onnx"):
+        return f"an ONNX network does not spike: let students learn from it, `sne-edge train --teacher {where}`"
+    if where.endswith(".py") and Path(where).is_file():
+        names = [name for name, value in vars(_run(Path(where))).items() if _is_network(value)]
+        return f"write {where}:NAME, of {', '.join(names)}" if names else f"{where} defines no torch.nn.Module"
+    return "write FILE.py:NAME, NAME being a network or making one; or give a .nir file"
+
+
+def _is_network(value: object) -> bool:
+    made = isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == USER
+    return made or isinstance(value, nn.Module)
+
+
 def _run(path: Path) -> object:
-    spec = importlib.util.spec_from_file_location("sne_edge_user_network", path)
+    spec = importlib.util.spec_from_file_location(USER, path)
     open_file(path, MAX_BYTES, hint="write FILE.py:NAME").close()
     if spec is None or spec.loader is None:
         raise SneError(f"{path} is no Python file", "write FILE.py:NAME")
@@ -58,15 +75,3 @@ def _run(path: Path) -> object:
         sys.path.pop(0)
         sys.dont_write_bytecode = written
     return module
-
-
-def _load(network: nn.Module, weights: Path) -> None:
-    hint = "save them with safetensors.torch.save_file(network.state_dict(), FILE)"
-    try:
-        tensors = safetensors.torch.load(read_file(weights, MAX_BYTES, hint=hint))
-    except (ValueError, safetensors.SafetensorError) as error:
-        raise SneError(f"cannot read {weights}: {error}", hint) from None
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise SneError(f"{weights} does not fit the network: {str(error).splitlines()[-1].strip()}", hint) from None
