@@ -5,6 +5,7 @@ In: a `QuantEnsemble`. Out: a dict of plain data for Jinja2; the same model make
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sne_edge.codegen import frontend, layout
 from sne_edge.codegen.sizes import words
 
 from sne_edge.ir.artifact import fingerprint
+from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
 from sne_edge.ir.layers import AvgPool, Conv, Depthwise, Linear, MaxPool, SynapticLayer, rounding, size
@@ -47,6 +49,7 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
             "seed": ensemble.encoder.seed,
             "scale": ensemble.encoder.scale,
             "offset": ensemble.encoder.offset,
+            "by_channel": _by_channel(ensemble.encoder),
         },
         "streams": layout.streams(ensemble),
         "rejection": ensemble.rejection if isinstance(ensemble.rejection, Rejection) else None,
@@ -81,6 +84,14 @@ def build(ensemble: QuantEnsemble) -> dict[str, Any]:
             "ops": numbers(ensemble.vectors.ops),
         },
     }
+
+
+def _by_channel(encoder: Encoder) -> list[tuple[float, float]]:
+    """Scale and offset of each channel, or nothing where all have one."""
+    if not encoder.by_channel:
+        return []
+    every = [values if isinstance(values, tuple) else repeat(values) for values in (encoder.scale, encoder.offset)]
+    return [(float(scale), float(offset)) for scale, offset in zip(*every, strict=False)]
 
 
 def numbers(array: np.ndarray) -> list[int]:

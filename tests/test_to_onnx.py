@@ -30,7 +30,7 @@ from sne_edge.interchange.onnx_engine import OnnxEngine, hard_inputs, samples_of
 from sne_edge.interchange.to_onnx import parts_of, to_onnx
 from sne_edge.ir.artifact import fingerprint, load, save
 from sne_edge.ir.chain import as_graph
-from sne_edge.ir.encoder import Encoder
+from sne_edge.ir.encoder import Encoder, input_channels
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection
 from sne_edge.ir.graph_proof import proven
@@ -134,19 +134,23 @@ def test_every_policy_decides_as_the_scheduler(examined: Counter[str], seed: int
     examined["networks"] += 1
 
 
-@pytest.mark.examines(samples=400)
+@pytest.mark.examines(samples=400, **{"by channel": 10})
 @examples(40)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_raw_samples_are_encoded_as_on_the_way_to_the_device(examined: Counter[str], seed: int) -> None:
     rng = random.Random(seed)
     ensemble = random_graph_ensemble(rng, standard=True, kind=rng.choice(("direct", "rate", "frames")), chains=False)
     scale, offset = rng.choice((1.0, 0.1, 0.037, 1 / 128)), rng.choice((0.0, 0.3, -7.0))
+    many = input_channels(ensemble.encoder.shape)
+    if many > 1 and rng.random() < 0.6:  # of units of their own
+        scale, offset = tuple(scale * 3.7**n for n in range(many)), rng.choice((offset, (offset,) * many))
+        examined["by channel"] += 1
     encoder = msgspec.structs.replace(ensemble.encoder, scale=scale, offset=offset)
     ensemble = msgspec.structs.replace(ensemble, encoder=encoder)
     steps = (encoder.timesteps,) if encoder.kind == "frames" else ()
     numbers = np.random.default_rng(rng.getrandbits(32))
     halves = numbers.integers(-300, 301, (10, *steps, *encoder.shape)) / 2  # rint's ties, and values beyond the ends
-    raw = (halves * scale + offset).astype(np.float32)
+    raw = encoder.real(halves).astype(np.float32)
     want = reference.run(ensemble, encoder.encode(raw), ActivationPolicy("all")).decisions
     found = outputs(to_onnx(ensemble, policy=ActivationPolicy("all")), raw)
     np.testing.assert_array_equal(found["logits"], want.logits)

@@ -167,6 +167,17 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
         ) from None
 
 
+def scaled(option: str, text: str) -> float | tuple[float, ...]:
+    """A real number, or several separated by commas, one for each channel."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise SneError(
+            f"{option} is {shortened(text)!r}", "give a number, or one for each channel, such as 0.1,0.1,15.7"
+        ) from None
+    return values if len(values) > 1 else values[0]
+
+
 def reset_kind(text: str) -> Literal["zero", "subtract"]:
     """The reset of a NIR file's neurons that an option names."""
     if text == "zero":

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import SneError
 from .app import app
-from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers, reset_kind
+from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers, reset_kind, scaled
 from .options import DataDir, DecodeLeak, Executor, Force, Json, Layout, Model, OtherData, Window
 from .output import bars, print_json, print_table, warned
 
@@ -72,6 +72,10 @@ def train(
     logits: Annotated[
         str | None, typer.Option(help="The ONNX file's output of logits; by default a classifier is fitted.")
     ] = None,
+    input_scale: Annotated[
+        str | None,
+        typer.Option(help="What has a scale of its own: network (default), the whole input, or per-channel."),
+    ] = None,
     learn_decay: Annotated[
         bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
     ] = False,
@@ -116,6 +120,7 @@ def train(
     chosen = settings.changed(
         base, dataset=dataset, scheme=scheme, students=students, timesteps=timesteps, teacher=teacher,
         features=features, logits=logits, minutes=budget, max_drop=max_drop, seed=seed, name=name,
+        input_scale=input_scale,
     )  # fmt: skip
     if channels is not None:
         chosen = replace(chosen, body=replace(chosen.body, channels=numbers("--channels", channels)))
@@ -188,13 +193,15 @@ def quantize(
         str | None, typer.Option(help="HEIGHT,WIDTH,CHANNELS of the input, where the data holds flat samples of it.")
     ] = None,
     scale: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            help="Real value of one step of the int8 input. Default: the largest magnitude, glitches aside, is 127 "
-            "steps; with rate, 1/128."
+            help="Real value of one step of the int8 input; or one for each channel: 0.1,0.1,15.7. Default: the "
+            "largest magnitude, glitches aside, is 127 steps; with rate, 1/128."
         ),
     ] = None,
-    offset: Annotated[float, typer.Option(help="Real value of the int8 input's 0: q = (x - offset) / scale.")] = 0.0,
+    offset: Annotated[
+        str, typer.Option(help="Real value of the int8 input's 0, or of each channel's: q = (x - offset) / scale.")
+    ] = "0",
     input_range: Annotated[
         str,
         typer.Option(
@@ -202,6 +209,12 @@ def quantize(
             "exceed; mse: the smallest mean squared error of clipping and rounding."
         ),
     ] = "max",
+    input_scale: Annotated[
+        str,
+        typer.Option(
+            help="What has a scale of its own: network, the whole input, or per-channel: axes of other units."
+        ),
+    ] = "network",
     bits: Annotated[
         str,
         typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
@@ -273,12 +286,13 @@ def quantize(
     own = None if network.endswith(".nir") else load_network(network, weights)
     chain = own is not None and becomes_chain(own, encoder)
     finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
-    ranged: dict[str, Any] = {"scale": scale, "input_range": input_range}
+    ranged: dict[str, Any] = {
+        "scale": None if scale is None else scaled("--scale", scale), "offset": scaled("--offset", offset),
+        "input_range": input_range, "input_scale": input_scale,
+    }  # fmt: skip
     if regression:
-        if widths != (8,) or offset or window is not None or decode_leak is not None:
-            raise SneError(
-                "a regression is a graph of 8-bit weights", "leave --bits, --offset, --window, --decode-leak"
-            )
+        if widths != (8,) or window is not None or decode_leak is not None:
+            raise SneError("a regression is a graph of 8-bit weights", "leave --bits, --window, --decode-leak")
         told = load_values(data, seed, layout=layout, **finder)
         asked: dict[str, Any] = {
             "timesteps": timesteps, "labels": told.y, "encoder": encoder, "task": "regression", **ranged,
@@ -309,15 +323,15 @@ def quantize(
         "fail_below": fail_below,
     }  # fmt: skip
     title, x = name or output.stem.lower(), dataset.x_val
-    if not chain and (widths != (8,) or offset):
-        raise SneError("a graph has weights of 8 bits and an input without offset", "leave --bits and --offset out")
+    if not chain and widths != (8,):
+        raise SneError("a graph has weights of 8 bits", "leave --bits out")
     with warned():
         if own is None:
             made = graphs.quantize_nir(
                 network, title, channels_first(x), reading=reading, encoder=encoder, **ranged, **common
             )
         elif chain:
-            given = make_encoder(encoder, x, timesteps, size or dataset.shape, offset=offset, **ranged)
+            given = make_encoder(encoder, x, timesteps, size or dataset.shape, **ranged)
             made = quantize_network(
                 own, title, x, encoder=given, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
                 **common,

@@ -261,7 +261,7 @@ def _input_error(encoder: Encoder, samples: np.ndarray, inputs: np.ndarray) -> f
     if not encoder.multiplies:
         return 0.0
     values = samples.astype(np.float64).reshape(len(samples), -1)
-    held = encoder.analog(inputs).reshape(len(samples), -1) * encoder.scale + encoder.offset
+    held = encoder.real(encoder.analog(inputs)).reshape(len(samples), -1)
     return _relative(held - values, values)
 
 

@@ -7,7 +7,7 @@ point or a network of the writer's framework.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from ..quantize.calibrate import golden_vectors, measure, with_costs
 from ..quantize.graph import assemble_graph
 from . import witness
 from .from_nir import Reading, read_nir
-from .inputs import beyond, make_encoder
+from .inputs import Scaling, beyond
 from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_task, judge, judge_values, known_labels, known_values
 from .trace import ForwardFailed, Traced, trace
 
@@ -58,8 +58,10 @@ def quantize_traced(
     encoder: Encoder | str | None = None,
     classes: tuple[str, ...] | None = None,
     decode: str | None = None,
-    scale: float | None = None,
+    scale: float | Sequence[float] | None = None,
+    offset: float | Sequence[float] = 0.0,
     input_range: str = "max",
+    input_scale: str = "network",
     task: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
@@ -81,7 +83,8 @@ def quantize_traced(
     timed = kind in ("events", "frames", "rate")
     read, axis = _follow(network, samples, kind, timesteps, decoder(decode))
     maps = as_maps(samples, read.graph.input_shape, kind in ("events", "frames"))
-    made, inputs = _quantized(read.graph, name, maps, encoder or kind, timesteps, scale, classes, input_range, task)
+    scaling = Scaling(scale, offset, input_range, input_scale)
+    made, inputs = _quantized(read.graph, name, maps, encoder or kind, timesteps, scaling, classes, task)
 
     def asked(rows: slice) -> Tensor:
         """The network's own answer, to what it was trained with: of rates, to their spikes."""
@@ -92,7 +95,7 @@ def quantize_traced(
         x = torch.from_numpy(np.ascontiguousarray(given, np.float32))
         return read.witness(x.movedim(1, axis) if timed and axis is not None else x)
 
-    return _measured(made, inputs, samples, asked, labels, warn_below, fail_below, "quantize_network")
+    return _measured(made, inputs, maps, asked, labels, warn_below, fail_below, "quantize_network")
 
 
 def quantize_nir(
@@ -113,7 +116,8 @@ def quantize_nir(
     own          the network in the framework that wrote it, from a batch of these samples to logits [n, classes]: the
                  witness; by default the file's equations in double precision
 
-    `rest`: labels, classes, scale, input_range, task, warn_below, fail_below, as for `torch.quantize_network`.
+    `rest`: labels, classes, scale, offset, input_range, input_scale, task, warn_below, fail_below, as for
+    `torch.quantize_network`.
     """
     graph = read_nir(file, reading or Reading())
     kind = encoder.kind if isinstance(encoder, Encoder) else encoder or "direct"
@@ -140,14 +144,17 @@ def _from_graph(
     *,
     labels: Any = None,
     classes: tuple[str, ...] | None = None,
-    scale: float | None = None,
+    scale: float | Sequence[float] | None = None,
+    offset: float | Sequence[float] = 0.0,
     input_range: str = "max",
+    input_scale: str = "network",
     task: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
 ) -> QuantEnsemble:
     """Of maps in the package's order; `own` answers for rows of the samples, by default the graph does."""
-    made, inputs = _quantized(graph, name, maps, encoder, timesteps, scale, classes, input_range, task)
+    scaling = Scaling(scale, offset, input_range, input_scale)
+    made, inputs = _quantized(graph, name, maps, encoder, timesteps, scaling, classes, task)
     kind = made.encoder.kind
 
     def simulated(rows: slice) -> Tensor:
@@ -232,16 +239,15 @@ def _quantized(
     maps: np.ndarray,
     encoder: Encoder | str | None,
     timesteps: int,
-    scale: float | None,
+    scaling: Scaling,
     classes: tuple[str, ...] | None,
-    input_range: str,
     task: str | None,
 ) -> tuple[QuantEnsemble, np.ndarray]:
     """The integers, and samples [N, (timesteps,) height, width, channels] as device bytes."""
     if not isinstance(encoder, Encoder):
-        encoder = make_encoder(
-            encoder or "direct", maps, timesteps, graph.input_shape, scale=scale, input_range=input_range
-        )
+        encoder = scaling.encoder(encoder or "direct", maps, timesteps, graph.input_shape)
+    elif scaling.said:
+        raise SneError("an Encoder and a scale, offset or range are given", "give the scale and offset to the Encoder")
     if encoder.timesteps != timesteps or (encoder.kind in ("events", "frames") and maps.shape[1] != timesteps):
         raise SneError(f"{timesteps} timesteps are asked for, but the input has others", "give the same number")
     made = assemble_graph(graph, name, encoder, classes, regression=check_task(task))

@@ -7,18 +7,20 @@ scale suits them, and the same samples as torch's modules take them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..errors import SneError
-from ..ir.encoder import RATE_SCALE, Encoder, Shape
+from ..ir.encoder import RATE_SCALE, Encoder, Scaled, Shape, input_channels
 from ..ir.layers import size
 from ..ir.layout import LayoutFinder, find_layout, to_samples, usual_layout
 
 KINDS = ("direct", "rate", "events", "frames")
 RANGES = ("max", "percentile", "mse")
+SCALES = ("network", "per-channel")
 PERCENTILE = 0.999  # of the magnitudes, what `percentile` keeps
 RANGES_TRIED = 100  # by `mse`, from a hundredth of the largest magnitude to all of it
 GLITCH = 4.0  # a magnitude of so many times that of 99 % of the values is none of the signal's
@@ -57,6 +59,36 @@ def layout_for(first: nn.Module, raster: bool, shape: Shape | None = None) -> La
     return find
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """What a user says of the steps of an input: `make_encoder` has the words."""
+
+    scale: float | Sequence[float] | None = None
+    offset: float | Sequence[float] = 0.0
+    input_range: str = "max"
+    input_scale: str = "network"
+
+    def encoder(self, kind: str, x: np.ndarray, timesteps: int, shape: tuple[int, ...]) -> Encoder:
+        """`make_encoder`'s of samples in the package's order."""
+        return make_encoder(
+            kind, x, timesteps, shape, scale=self.scale, offset=self.offset, input_range=self.input_range,
+            input_scale=self.input_scale,
+        )  # fmt: skip
+
+    @property
+    def said(self) -> bool:
+        """Whether anything is said."""
+        return (
+            self.scale is not None
+            or bool(np.any(self.offset))
+            or (self.input_range, self.input_scale)
+            != (
+                "max",
+                "network",
+            )
+        )
+
+
 def make_encoder(
     kind: str,
     x: np.ndarray,
@@ -64,62 +96,123 @@ def make_encoder(
     shape: tuple[int, ...] | None = None,
     *,
     layout: str | None = None,
-    scale: float | None = None,
-    offset: float = 0.0,
+    scale: float | Sequence[float] | None = None,
+    offset: float | Sequence[float] = 0.0,
     input_range: str = "max",
+    input_scale: str = "network",
 ) -> Encoder:
     """An encoder for samples like `x`, float [N, ...] of one to three axes, with timesteps [N, timesteps, ...] for
-    `frames`, and 0/1 for `events`.
+    `frames`, and 0/1 for `events`; channel last where a `shape` is given.
 
     `shape` (height, width, channels): by default the samples', in `layout`, by default the usual one of their shape.
     `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`,
     `frames`), 1 where frames are whole numbers that int8 holds, counts of events say, or at which inputs are
-    probabilities 0..1 (`rate`).
+    probabilities 0..1 (`rate`). It and `offset` are one number, or one for each channel (of flat samples, each value).
     `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
     beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
     and rounding of all but glitches make the smallest mean squared error.
+    `input_scale`, likewise: `network`, one scale for all, or `per-channel`, each channel's own.
     Raises `SneError` where these make no encoder.
     """
-    check_range(input_range, kind, scale)
+    check_range(input_range, input_scale, kind, scale)
     if kind not in KINDS:
         raise SneError(f"there is no encoder {kind!r}", f"an encoder is one of: {', '.join(KINDS)}")
-    x = np.asarray(x)
+    x, given, offset = np.asarray(x), None if scale is None else _scaled(scale), _scaled(offset)
     if shape is None:
         timed = kind in ("events", "frames")
         if layout is None and timed and x.ndim != 3:
             what = "an event input" if kind == "events" else "frames"
             raise SneError(f"the shape of {what} is not known", "give its (height, width, channels) or its layout")
         layout = layout or ("NTL" if timed else usual_layout("the samples", x.shape))
-        shape = to_samples(x, layout).shape[-3:]
+        x = to_samples(x, layout)
+        shape = x.shape[-3:]
     if len(shape) != 3:
         raise SneError(f"the input's shape is {shape}", "give (height, width, channels); 1-D data has height 1")
     if x.size == 0 or not np.isfinite(x).all():
         raise SneError("the samples that set the input's scale hold NaN or nothing", "give clean, typical samples")
     if kind == "events":
-        if scale is not None or offset:
+        if given is not None or np.any(offset):
             raise SneError("events have no scale and no offset", "leave them out: a spike is a spike")
-        scale = 1.0
-    elif kind == "rate" and scale is None:
-        outside = float(((x - offset < 0) | (x - offset > 1)).mean())
+        given = 1.0
+    elif kind == "rate" and given is None:
+        moved = _centred(x, offset, shape)
+        outside = float(((moved < 0) | (moved > 1)).mean())
         if outside > RATE_OUTSIDE:
             raise SneError(
                 f"{outside:.1%} of the values are outside 0..1, and a rate is a spike's probability in each timestep",
                 "scale the samples to 0..1, or give the scale and offset of a step: q = (x - offset) / scale, a spike "
                 "having a probability of q / 128",
             )
-        scale = RATE_SCALE
-    elif scale is None and kind == "frames" and not offset and _whole(x):
-        scale = 1.0
-    elif scale is None:
-        scale = _range(np.abs(x - offset), input_range) / 127 or 1.0
+        given = RATE_SCALE
+    elif given is None:
+        given = _chosen(_centred(x, offset, shape), kind, input_range, input_scale, shape)
     try:
-        return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=scale, offset=offset)  # type: ignore[arg-type]
+        return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=given, offset=offset)  # type: ignore[arg-type]
     except ValueError as error:
         raise SneError(str(error), "check the samples' shape, the timesteps, and scale and offset") from None
 
 
-def check_range(input_range: str, kind: str, scale: float | None) -> None:
+def _scaled(given: float | Sequence[float]) -> Scaled:
+    """A user's number, or numbers: floats, a tuple where there are several."""
+    values = np.asarray(given)
+    if values.dtype.kind not in "fiu" or values.ndim > 1 or not values.size:
+        raise SneError(f"{given!r} is no scale or offset", "give a number, or one for each channel")
+    return float(values) if not values.ndim else tuple(float(value) for value in values)
+
+
+def _centred(x: np.ndarray, offset: Scaled, shape: tuple[int, ...]) -> np.ndarray:
+    """Samples [..., height, width, channels] less the offset, the same from channel to channel or not."""
+    if not isinstance(offset, tuple):
+        centred: np.ndarray = x - offset
+        return centred
+    apart: np.ndarray = _by_channel(x, shape) - np.array(_fitting(offset, shape))
+    return apart.reshape(x.shape)
+
+
+def _by_channel(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Samples in the package's order, by rows of one value of each of `input_channels`: [..., channels]."""
+    return x.reshape(-1, input_channels((shape[0], shape[1], shape[2])))
+
+
+def _fitting(values: tuple[float, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
+    many = input_channels((shape[0], shape[1], shape[2]))
+    if len(values) != many:
+        raise SneError(
+            f"{len(values)} numbers for {many} channels of an input of {tuple(shape)} (height, width, channels)",
+            "give one number for all, or one for each channel",
+        )
+    return values
+
+
+def _chosen(x: np.ndarray, kind: str, input_range: str, input_scale: str, shape: tuple[int, ...]) -> Scaled:
+    """The scale of samples less their offset: one, or one for each channel."""
+    if input_scale == "network":
+        return _step(x, kind, input_range)
+    columns = _by_channel(x, shape).T
+    if len(columns) == 1:
+        raise SneError(
+            f"an input of {tuple(shape)} (height, width, channels) has one channel, and so one scale",
+            "leave --input-scale (input_scale) out, or state the layout, with the channels that there are",
+        )
+    return tuple(_step(column, kind, input_range) for column in columns)
+
+
+def _step(x: np.ndarray, kind: str, input_range: str) -> float:
+    """The real value of one step of int8 for values of one unit; 1 for counts in frames."""
+    if kind == "frames" and _whole(x):
+        return 1.0
+    return _range(np.abs(x), input_range) / 127 or 1.0
+
+
+def check_range(input_range: str, input_scale: str, kind: str, scale: object) -> None:
     """Raise `SneError` where an input's range cannot be chosen so."""
+    if input_scale not in SCALES:
+        raise SneError(f"there is no input scale {input_scale!r}", f"give one of: {', '.join(SCALES)}")
+    if input_scale != "network" and (scale is not None or kind in ("rate", "events")):
+        raise SneError(
+            f"an input scale {input_scale} is chosen where there is nothing to choose",
+            "it finds the scales of a direct input or of frames: leave the scale, or this choice, out",
+        )
     if input_range not in RANGES:
         raise SneError(f"there is no input range {input_range!r}", f"give one of: {', '.join(RANGES)}")
     if input_range != "max" and (scale is not None or kind in ("rate", "events")):
@@ -160,10 +253,11 @@ def _largest(magnitudes: np.ndarray) -> float:
 
 
 def beyond(encoder: Encoder, x: np.ndarray) -> tuple[float, float]:
-    """Shares of values below and above what the encoder holds: they are clipped, or below 0 never spike."""
+    """Shares of values, samples in the package's order, below and above what the encoder holds: they are clipped, or
+    below 0 never spike."""
     if encoder.kind == "events":
         return 0.0, 0.0
-    q = np.rint((np.asarray(x, np.float64) - encoder.offset) / encoder.scale)
+    q = np.rint(encoder.steps(np.asarray(x, np.float64).reshape(-1, *encoder.shape)))
     low, high = (0, 128) if encoder.kind == "rate" else (-128, 127)
     return float((q < low).mean()), float((q > high).mean())
 

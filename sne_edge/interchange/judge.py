@@ -10,7 +10,7 @@ import torch
 
 from ..check.evaluation import CHANCE, commonest
 from ..errors import SneError, SneWarning
-from ..ir.encoder import Encoder
+from ..ir.encoder import Encoder, Scaled
 from . import witness
 
 WARN_BELOW = 0.95
@@ -132,10 +132,14 @@ def _tell_input(encoder: Encoder, clipped: tuple[float, float], largest: float, 
     if below + above:
         _warn(
             f"{below + above:.2%} of the values are beyond what the input holds and are clipped: the largest magnitude "
-            f"is {largest:.4g}, a step of int8 {encoder.scale:.4g}; a scale of your own changes that"
+            f"is {largest:.4g}, a step of int8 {_steps(encoder.scale)}; a scale of your own changes that"
         )
     for layer, share in saturated.items():
         _warn(f"{share:.2%} of the membranes of {layer} are at their clamp: they hold less than the network's")
+
+
+def _steps(scale: Scaled) -> str:
+    return f"{min(scale):.4g} to {max(scale):.4g}, by channel" if isinstance(scale, tuple) else f"{scale:.4g}"
 
 
 def _warn(text: str) -> None:

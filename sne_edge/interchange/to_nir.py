@@ -135,6 +135,7 @@ class _Writer:
             "dt": repr(self.dt),
             "timesteps": str(encoder.timesteps),
             "encoder": encoder.kind,
+            "input": json.dumps({"scale": encoder.scale, "offset": encoder.offset}),
             "classes": json.dumps(ensemble.classes),
             "notes": json.dumps(self.notes),
         } | self.decoded
@@ -215,12 +216,15 @@ class _Student:
     def _offset(self, n: int, q: Projection, factor: np.ndarray) -> np.ndarray:
         """What an input's offset adds: q = (x - offset) / scale."""
         encoder, p = self.w.encoder, self.graph.populations[n]
-        if not encoder.offset:
+        if not encoder.shifted:
             return np.zeros((1, p.channels))
         if q.padding != (0, 0):
             raise self._refuse(n, "the input's offset would have to reach a padding, whose values are 0")
-        sums = q.weight.reshape(len(q.weight), -1).sum(axis=1, dtype=np.float64).reshape(-1, p.channels)
-        shifted: np.ndarray = -sums * factor * encoder.offset / encoder.scale
+        try:
+            sums = encoder.summed(encoder.offset_steps, q.weight)
+        except ValueError as error:
+            raise self._refuse(n, str(error)) from None
+        shifted: np.ndarray = -sums.reshape(-1, p.channels) * factor
         return shifted
 
     def _weights(self, n: int, number: int, q: Projection, factor: np.ndarray, bias: np.ndarray) -> str:
@@ -246,9 +250,9 @@ class _Student:
                 raise self._refuse(n, "windows over what is a vector in NIR")
             source = w.add(f"{name}_pool{place}", nir.SumPool2d(*windows), source)
             shape = pool.out_shape
-        scaled = factor / encoder.scale if values else factor
+        scaled, own = (factor / encoder.unit, self._own(n, q)) if values else (factor, q.weight)
         if q.op == "linear":
-            return self._linear(n, name, source, q, shape, flat, scaled, bias)
+            return self._linear(name, source, own, q.bits, shape, flat, scaled, bias)
         by_channel = scaled[0]
         if flat != self.flat[n]:
             raise self._refuse(n, "what comes is a vector in NIR where a map is wanted, or the other way round")
@@ -256,12 +260,12 @@ class _Student:
             weight = (q.weight * by_channel).reshape(-1, *[1] * (0 if self.flat[n] else 2))
             return w.add(name, nir.Scale(np.broadcast_to(weight, self._dims(p.shape, self.flat[n])).copy()), source)
         if flat:  # of one place, a window's weights are those that lie on it
-            weight = q.weight[:, :, q.padding[0], q.padding[1]]
+            weight = own[:, :, q.padding[0], q.padding[1]]
             matrix = np.diag(weight[:, 0]) if q.op == "depthwise" else weight
             return self._affine(name, source, matrix * by_channel[:, None], bias[0], q.bits)
         if q.op == "depthwise" and p.channels > 1:
             w.note(f"convolutions of groups, {MISREAD}")
-        weight, padding = self._square(q.weight * by_channel.reshape(-1, 1, 1, 1), q.padding)
+        weight, padding = self._square(own * by_channel.reshape(-1, 1, 1, 1), q.padding)
         return w.add(
             name,
             nir.Conv2d(
@@ -277,6 +281,14 @@ class _Student:
             bits=q.bits,
         )
 
+    def _own(self, n: int, q: Projection) -> np.ndarray:
+        """Weights of the input as they meet what its coarsest channel's step is worth, in every channel."""
+        encoder = self.w.encoder
+        try:
+            return q.weight / encoder.facing(encoder.relative, q.weight) if encoder.by_channel else q.weight
+        except ValueError as error:
+            raise self._refuse(n, str(error)) from None
+
     def _square(self, weight: np.ndarray, padding: Pair) -> tuple[np.ndarray, Pair]:
         """The same convolution with a square kernel, zeros around, where that can be: `nir` takes a kernel's height for
         its width when it checks types, and refuses the file."""
@@ -291,10 +303,10 @@ class _Student:
 
     def _linear(
         self,
-        n: int,
         name: str,
         source: str,
-        q: Projection,
+        given: np.ndarray,
+        bits: int,
         shape: Shape,
         flat: bool,
         factor: np.ndarray,
@@ -304,13 +316,13 @@ class _Student:
         if not flat:
             node = w.nir.Flatten({"input": np.array(self._dims(shape, False))}, 0, -1)
             source = w.add(f"{name}_flat", node, source)
-        weight = q.weight.reshape(len(q.weight), height, width, channels)
+        weight = given.reshape(len(given), height, width, channels)
         if not flat:
             weight = weight.transpose(0, 3, 1, 2)
-        by_neuron = np.broadcast_to(factor, (len(q.weight) // factor.shape[1], factor.shape[1])).reshape(-1, 1)
-        made = weight.reshape(len(q.weight), -1) * by_neuron
-        held = np.broadcast_to(bias, (len(q.weight) // bias.shape[1], bias.shape[1])).reshape(-1)
-        return self._affine(name, source, made, held, q.bits)
+        by_neuron = np.broadcast_to(factor, (len(given) // factor.shape[1], factor.shape[1])).reshape(-1, 1)
+        made = weight.reshape(len(given), -1) * by_neuron
+        held = np.broadcast_to(bias, (len(given) // bias.shape[1], bias.shape[1])).reshape(-1)
+        return self._affine(name, source, made, held, bits)
 
     def _affine(self, name: str, source: str, weight: np.ndarray, bias: np.ndarray, bits: int) -> str:
         nir = self.w.nir

@@ -97,8 +97,10 @@ def _encode(g: Nodes, encoder: Encoder, samples: int | str, encoded: bool, steps
     if encoder.kind != "events":
         if not encoded:
             real = g.cast(x, np.float64, "input/real")
-            moved = g("Sub", real, g.constant("input/offset", encoder.offset, np.float64), name="input/moved")
-            scaled = g("Div", moved, g.constant("input/scale", encoder.scale, np.float64), name="input/scaled")
+            each = (("offset", encoder.offset), ("scale", encoder.scale))
+            known = {what: g.constant(f"input/{what}", encoder.spread(values), np.float64) for what, values in each}
+            moved = g("Sub", real, known["offset"], name="input/moved")
+            scaled = g("Div", moved, known["scale"], name="input/scaled")
             rounded = g("Round", scaled, name="input/rounded")
             ends = (g.constant(f"input/{end}", end, np.float64) for end in (-128, 127))
             x = g("Clip", rounded, *ends, name="input/clipped")

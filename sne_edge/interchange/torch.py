@@ -24,7 +24,7 @@ from ..quantize.calibrate import golden_vectors, measure, with_costs
 from ..quantize.quantize import assemble
 from . import witness
 from .graphs import quantize_traced
-from .inputs import beyond, fit_to, layout_for, make_encoder, network_input
+from .inputs import Scaling, beyond, fit_to, layout_for, network_input
 from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, check_task, judge, known_labels
 from .modules import becomes_chain, modules, permanent_copy
 
@@ -42,9 +42,10 @@ def quantize_network(
     classes: tuple[str, ...] | None = None,
     bits: int | Sequence[int] = 8,
     layout: str | None = None,
-    scale: float | None = None,
-    offset: float = 0.0,
+    scale: float | Sequence[float] | None = None,
+    offset: float | Sequence[float] = 0.0,
     input_range: str = "max",
+    input_scale: str = "network",
     decode: str | None = None,
     task: str | None = None,
     warn_below: float = WARN_BELOW,
@@ -54,7 +55,7 @@ def quantize_network(
 
     network      a `nn.Sequential` of layers in order (`chain.SUPPORTED`), a `Linear` last: its outputs, averaged over
                  time, are the logits. Any other module is read by what its forward does, as a graph: see
-                 `graphs.quantize_traced`, which takes samples as the network does, without bits, layout and offset.
+                 `graphs.quantize_traced`, which takes samples as the network does, without bits and layout.
                  Of any floating-point type, on any device, with parametrisations and pruning masks or not; it is left
                  as it is. `snn.Leaky` with either order of reset; `neurons.LIF` has exactly the deployed order for
                  immediate resets.
@@ -71,8 +72,10 @@ def quantize_network(
                  layer has 8.
     layout       of the calibration samples (`ir.layout`: "NCHW", "NHWC", "NTCHW", ...), where it is not torch's own
                  order or cannot be told from the network's first layer; they are turned to torch's order
-    scale        of one step of the int8 input, and its `offset`: q = (x - offset) / scale; see `inputs.make_encoder`
+    scale        of one step of the int8 input, and its `offset`: q = (x - offset) / scale, numbers or one for each
+                 channel; see `inputs.make_encoder`
     input_range  what sets the scale where none is given: `max`, `percentile` or `mse`, likewise
+    input_scale  `network`: one scale for the whole input; `per-channel`: of sensors whose axes have units of their own
     decode       of a graph: what becomes of its outputs, a name in `graphs.DECODERS`
     task         `classification`, the default; `regression`: the outputs, one or more, are numbers, logits times
                  `logit_scale` (`HostModel.values`). Then labels, float [N, outputs], are true values, the network is
@@ -90,8 +93,8 @@ def quantize_network(
     if check_task(task) or not becomes_chain(network, kind):
         return quantize_traced(
             network, name, calibration, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
-            decode=decode, scale=scale, input_range=input_range, task=task, warn_below=warn_below,
-            fail_below=fail_below,
+            decode=decode, scale=scale, offset=offset, input_range=input_range, input_scale=input_scale, task=task,
+            warn_below=warn_below, fail_below=fail_below,
         )  # fmt: skip
     own = permanent_copy(network)
     read = modules(own)
@@ -107,7 +110,7 @@ def quantize_network(
         raise SneError(f"{len(names)} class names for {last.out_features} outputs", "give one name for each output")
 
     samples, understood = _samples(array_of(calibration), first, encoder, layout)
-    encoder = _encoder(encoder, samples, timesteps, scale, offset, input_range)
+    encoder = _encoder(encoder, samples, timesteps, Scaling(scale, offset, input_range, input_scale))
     samples = fit_to(encoder, samples, first)
     known = known_labels(labels, len(samples), len(names))
     inputs = encoder.encode(samples)
@@ -175,16 +178,11 @@ def _encoder(
     given: Encoder | str | None,
     samples: np.ndarray,
     timesteps: int,
-    scale: float | None,
-    offset: float,
-    input_range: str,
+    scaling: Scaling,
 ) -> Encoder:
     if not isinstance(given, Encoder):
-        encoder = make_encoder(
-            given or "direct", samples, timesteps, samples.shape[-3:], scale=scale, offset=offset,
-            input_range=input_range,
-        )  # fmt: skip
-    elif scale is not None or offset or input_range != "max":
+        encoder = scaling.encoder(given or "direct", samples, timesteps, samples.shape[-3:])
+    elif scaling.said:
         raise SneError("an Encoder and a scale, offset or range are given", "give the scale and offset to the Encoder")
     else:
         encoder = given

@@ -25,6 +25,7 @@ FORMAT = "sne-edge ensemble"
 # major versions, not newer minor ones
 VERSION = (1, 4)
 GRAPH_VERSION = (2, 0)  # of a file with what no reader of 1.x may pass over: `_version`; others go on as they are
+SCALES_VERSION = (2, 1)  # of inputs whose channels have a scale or an offset each, graphs or not
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64  # of the manifest's JSON
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -109,7 +110,9 @@ def loads(data: bytes, source: str = "the data") -> QuantEnsemble:
     try:
         ensemble = msgspec.convert(content, QuantEnsemble, dec_hook=decode)
     except (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise SneError(f"{source} holds an invalid ensemble: {error}", damaged) from None
+        newer = tuple(version) > (SCALES_VERSION if version[0] == GRAPH_VERSION[0] else VERSION)
+        told = f"it is of format version {version[0]}.{version[1]}: update sne-edge with `pip install -U sne-edge`"
+        raise SneError(f"{source} holds an invalid ensemble: {error}", told if newer else damaged) from None
     if version[0] != _version(content)[0]:
         raise SneError(f"{source} has format version {version[0]}, which is not that of its students", damaged)
     if used != tensors.keys():
@@ -160,8 +163,10 @@ def _content(ensemble: QuantEnsemble) -> tuple[Any, dict[str, np.ndarray]]:
 
 def _version(content: Any) -> tuple[int, int]:
     """The version of the format that holds an ensemble's content: a graph, a window, a rejection and a regression are
-    of 2.0."""
+    of 2.0, scales by channel of 2.1."""
     students = content["students"]
+    if any(isinstance(content["encoder"][what], list | tuple) for what in ("scale", "offset")):
+        return SCALES_VERSION
     window = any("window" in layer.get("neuron", {}) for student in students for layer in student["layers"])
     graph = any("graph" in student for student in students)
     return GRAPH_VERSION if graph or window or content.keys() & {"rejection", "task"} else VERSION

@@ -12,8 +12,10 @@ import msgspec
 import numpy as np
 
 from ..errors import SneError
+from .checks import check
 
 Shape = tuple[int, int, int]  # (height, width, channels), channel last; 1-D data has height 1
+Scaled = float | tuple[float, ...]  # one number for all inputs, or one for each of `input_channels`
 EncoderKind = Literal["direct", "rate", "events", "frames"]
 
 MAX_NEURONS = 65535  # event indices are uint16
@@ -32,13 +34,16 @@ class Encoder(msgspec.Struct, frozen=True):
             each timestep padded to whole 32-bit words.
     frames  values as of `direct`, others at every timestep, [timesteps, inputs]; with scale 1 also counts of events.
             For graphs.
+
+    `scale` and `offset` are one number each, or one for each of `input_channels(shape)`: of sensors whose axes have
+    units of their own.
     """
 
     kind: EncoderKind
     shape: Shape
     timesteps: int
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: Scaled = 1.0
+    offset: Scaled = 0.0
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -46,7 +51,12 @@ class Encoder(msgspec.Struct, frozen=True):
             raise ValueError(f"input shape {self.shape} must hold 1 to {MAX_NEURONS} values")
         if not 1 <= self.timesteps <= 65535:
             raise ValueError(f"timesteps {self.timesteps} is not in 1..65535")
-        if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.offset)):
+        for what, given in (("scale", self.scale), ("offset", self.offset)):
+            many = input_channels(self.shape)
+            if isinstance(given, tuple):
+                fits = len(given) == many > 1 and self.kind != "events"
+                check(fits, f"{what} has {len(given)} numbers for {many} channels of {self.kind}")
+        if not (np.isfinite(self.scale).all() and np.min(self.scale) > 0 and np.isfinite(self.offset).all()):
             raise ValueError(f"scale {self.scale} must be positive and offset {self.offset} finite")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed} is not in 0..2^32-1")
@@ -70,6 +80,59 @@ class Encoder(msgspec.Struct, frozen=True):
     def multiplies(self) -> bool:
         """Does an input hold values that weights are multiplied by, and no spikes?"""
         return self.kind in ("direct", "frames")
+
+    @property
+    def by_channel(self) -> bool:
+        """Have channels a scale or an offset of their own?"""
+        return isinstance(self.scale, tuple) or isinstance(self.offset, tuple)
+
+    @property
+    def unit(self) -> float:
+        """The real value of one step of the input, of the coarsest channel where they differ: see `relative`."""
+        return max(self.scale) if isinstance(self.scale, tuple) else self.scale
+
+    @property
+    def relative(self) -> Scaled:
+        """Each channel's step as a share of `unit`: what weights are multiplied by so that all inputs count alike."""
+        return tuple(s / self.unit for s in self.scale) if isinstance(self.scale, tuple) else 1.0
+
+    @property
+    def offset_steps(self) -> Scaled:
+        """The offset in steps of the input."""
+        if not isinstance(self.offset, tuple) and not isinstance(self.scale, tuple):
+            return self.offset / self.scale
+        steps = self.spread(self.offset) / self.spread(self.scale)
+        return tuple(float(step) for step in steps.ravel())
+
+    def spread(self, values: Scaled) -> np.ndarray:
+        """A scale, or what is like one, as it meets maps [..., height, width, channels]: float64 [], [channels], or of
+        flat inputs [width, 1]."""
+        return np.asarray(values, np.float64).reshape(_grid(self.shape) if isinstance(values, tuple) else ())
+
+    def facing(self, values: Scaled, weight: np.ndarray) -> np.ndarray:
+        """The same as it meets weights that take the input, channel last: linear [outputs, inputs], or windows
+        [outputs, channels, height, width]. Raises `ValueError` where windows would meet places of a scale each."""
+        wide = self.spread(values)
+        if weight.ndim == 2 or not wide.ndim:
+            whole: np.ndarray = np.broadcast_to(wide, self.shape).reshape(-1) if wide.ndim else wide
+            return whole
+        check(wide.ndim == 1, f"windows move over {len(wide)} places of a scale each; state the layout, with channels")
+        by_channel: np.ndarray = wide.reshape(-1, 1, 1)
+        return by_channel
+
+    def summed(self, values: Scaled, weight: np.ndarray) -> np.ndarray:
+        """What inputs of these values bring to each output of weights as of `facing`: float64 [outputs]."""
+        if not isinstance(values, tuple):
+            alike: np.ndarray = values * weight.reshape(len(weight), -1).sum(axis=1, dtype=np.float64)
+            return alike
+        brought = weight * self.facing(values, weight)
+        apart: np.ndarray = brought.reshape(len(weight), -1).sum(axis=1)
+        return apart
+
+    @property
+    def shifted(self) -> bool:
+        """Is there an offset?"""
+        return bool(np.any(self.offset))
 
     @property
     def streams(self) -> bool:
@@ -108,8 +171,18 @@ class Encoder(msgspec.Struct, frozen=True):
         x = x.astype(np.float64)
         if not np.isfinite(x).all():
             raise SneError("the input holds NaN or infinite values", "clean the data before encoding it")
-        q = np.clip(np.rint((x - self.offset) / self.scale), -128, 127).astype(np.int8)
+        q: np.ndarray = np.clip(np.rint(self.steps(x.reshape(-1, *self.shape))), -128, 127).astype(np.int8)
         return q.reshape(count, -1).view(np.uint8)
+
+    def steps(self, x: np.ndarray) -> np.ndarray:
+        """Real values [..., height, width, channels] in steps of the input, not yet whole: float64."""
+        scaled: np.ndarray = (x - self.spread(self.offset)) / self.spread(self.scale)
+        return scaled
+
+    def real(self, q: np.ndarray) -> np.ndarray:
+        """What steps [..., height, width, channels] stand for, float64."""
+        values: np.ndarray = q * self.spread(self.scale) + self.spread(self.offset)
+        return values
 
     def _channel_last(self, x: np.ndarray) -> np.ndarray:
         """Samples [N, ...] of the right size with their channels last."""
@@ -144,6 +217,16 @@ class Encoder(msgspec.Struct, frozen=True):
             draws = rate_draws(self.seed, self.timesteps, self.size)[:, None, :]
             raster = (draws.astype(np.int16) < rate).astype(np.uint8)
         return np.ascontiguousarray(raster).reshape(self.timesteps, count, *self.shape)
+
+
+def input_channels(shape: Shape) -> int:
+    """How many scales an input can have: one for each channel, or of flat inputs (1, n, 1) for each value."""
+    return int(np.prod(_grid(shape)))
+
+
+def _grid(shape: Shape) -> tuple[int, ...]:
+    height, width, channels = shape
+    return (width, 1) if height == channels == 1 else (channels,)
 
 
 def rate_draws(seed: int, timesteps: int, size: int) -> np.ndarray:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SneError
-from ..ir.encoder import Encoder, Shape
+from ..ir.encoder import Encoder, Scaled, Shape
 from ..ir.layers import rounding
 from ..ir.neuron import Neuron
 from .integers import direct_unit, fake_quantize, fold_batch_norm, membrane_unit, through, weight_limit
@@ -128,11 +129,19 @@ class Ensemble(nn.Module):
         net, head = self.students[student], self.heads[student]
         assert isinstance(net, Student) and isinstance(head, nn.Linear)
         if self.rounded:
-            x = torch.round(x / self.encoder.scale).clamp(-128, 127) * self.encoder.scale
+            step = self._in_torch(self.encoder.scale, x)
+            x = torch.round(x / step).clamp(-128, 127) * step
         spikes, rates = net(x, self.encoder.timesteps)
         weight, bias = folded_readout(net, head)
         part = functional.linear(spikes, fake_quantize(weight) if self.rounded else weight, bias)
         return net.readout(spikes), part, rates
+
+    def _in_torch(self, values: Scaled, like: Tensor) -> Tensor | float:
+        """An encoder's scale as it meets samples [N, channels, height, width]."""
+        if not isinstance(values, tuple):
+            return values
+        wide = np.broadcast_to(self.encoder.spread(values), self.encoder.shape)
+        return torch.from_numpy(np.moveaxis(wide, -1, 0).copy()).to(like)
 
     def logits(self, parts: Tensor, active: Iterable[int]) -> Tensor:
         """Logits [N, classes] of a set of active students."""
@@ -146,14 +155,17 @@ class Ensemble(nn.Module):
         for student in self.students:
             assert isinstance(student, Student)
             layers = list(fold_batch_norm(student.body))
-            unit, bits = self.encoder.scale, 8
+            unit, bits, share = self.encoder.unit, 8, self.encoder.relative
             direct: int | None = self.encoder.timesteps
             for n, layer in enumerate(layers):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     neurons = layers[n + 1]
                     assert isinstance(neurons, LIF)
-                    layers[n] = Rounded(layer, neurons, unit, bits, direct)
-                    unit, bits, direct = 1.0, self.sizes.bits, None
+                    shares = self._in_torch(share, layer.weight)
+                    if isinstance(shares, Tensor):
+                        shares = shares.flatten() if isinstance(layer, nn.Linear) else shares[:, :1, :1]
+                    layers[n] = Rounded(layer, neurons, unit, bits, direct, shares)
+                    unit, bits, direct, share = 1.0, self.sizes.bits, None, 1.0
             student.body = nn.Sequential(*layers)
         self.rounded = True
         return self
@@ -178,24 +190,33 @@ def folded_readout(student: Student, head: nn.Linear) -> tuple[Tensor, Tensor]:
 class Rounded(nn.Module):
     """A convolution or linear layer before LIF neurons, with the weights, biases and currents its integers will have.
 
-    `direct`: the timesteps of an inference, where it takes the input itself, constant over time.
+    `direct`: the timesteps of an inference, where it takes the input itself, constant over time; `shares`: then each
+    channel's step as a share of `input_unit`, as it meets the weights.
     """
 
     def __init__(
-        self, layer: nn.Conv2d | nn.Linear, neurons: LIF, input_unit: float, bits: int = 8, direct: int | None = None
+        self,
+        layer: nn.Conv2d | nn.Linear,
+        neurons: LIF,
+        input_unit: float,
+        bits: int = 8,
+        direct: int | None = None,
+        shares: Tensor | float = 1.0,
     ) -> None:
         super().__init__()
-        self.layer, self.input_unit, self.bits, self.direct = layer, input_unit, bits, direct
+        self.layer, self.input_unit, self.bits, self.direct, self.shares = layer, input_unit, bits, direct, shares
         self._neurons = [neurons]  # in a list: they are a module of the chain already
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.layer.weight, self.layer.bias
         assert bias is not None  # folding a batch norm leaves one
-        unit, shift = self._unit(weight.detach(), bias.detach())
+        alike = weight if isinstance(self.shares, float) else weight * self.shares
+        unit, shift = self._unit(alike.detach(), bias.detach())
         fine = unit / 2**shift
         step = (fine / self.input_unit).reshape(-1, *[1] * (weight.dim() - 1))
         limit = weight_limit(self.bits)
-        weight = through(weight, torch.round(weight / step).clamp(-limit, limit) * step)
+        weight = through(alike, torch.round(alike / step).clamp(-limit, limit) * step)
+        weight = weight if isinstance(self.shares, float) else weight / self.shares
         bias = through(bias, torch.round(bias / fine) * fine)
         linear = isinstance(self.layer, nn.Linear)
         self._neurons[0].unit = unit = unit if linear else unit[:, None, None]

@@ -23,6 +23,7 @@ class TrainConfig:
     teacher   size of the built-in one, or an ONNX file (*.onnx); then features and logits name its outputs, as
               `onnx_teacher.onnx_teacher` takes them
     max_drop  points (percent) of validation accuracy that the cascade may cost
+    input_scale   `network`: one scale for the whole input; `per-channel`: one for each channel, of units of its own
     minutes   wall time that all training may take, or None: then the epochs decide, and runs repeat exactly
     name      of the ensemble; by default the data set's
     """
@@ -41,6 +42,7 @@ class TrainConfig:
     max_drop: float = 0.1
     vectors: int = 32
     seed: int = 0
+    input_scale: str = "network"
     minutes: float | None = None
     name: str | None = None
 
@@ -59,6 +61,8 @@ class TrainConfig:
             )
         if not 0 <= self.seed < 2**31:
             raise SneError(f"seed {self.seed} is out of range", "give a seed in 0..2^31-1")
+        if self.input_scale not in ("network", "per-channel"):
+            raise SneError(f"there is no input scale {self.input_scale!r}", "give one of: network, per-channel")
         if self.minutes is not None and not self.minutes > 0:
             raise SneError(f"a budget of {self.minutes} minutes is none", "give a positive number of minutes")
 

@@ -18,7 +18,7 @@ import torch
 from ..check.verify import ReferenceEngine
 from ..data.dataset import Dataset
 from ..errors import SneError
-from ..ir.encoder import Encoder
+from ..ir.encoder import Encoder, input_channels
 from ..ir.ensemble import QuantEnsemble, with_frontend
 from ..learn import partition as partitions
 from ..learn.distill import Lessons, Recipe, distill
@@ -144,19 +144,44 @@ def teach(
     recipe: Recipe,
     seed: int,
     *,
+    input_scale: str = "network",
     minutes: float | None = None,
     run: Path | None = None,
     executor: str = "inline",
     progress: Progress = quiet,
 ) -> Ensemble:
-    """Stage 3: students of a body, distilled; `run` is a folder for the state of their training, or None."""
-    scale = 1.0 if dataset.frontend else float(np.quantile(np.abs(dataset.x_train), 0.9999)) / 127 or 1.0
+    """Stage 3: students of a body, distilled; `run` is a folder for the state of their training, or None.
+
+    `input_scale`: `network` or `per-channel`, as a `TrainConfig` has it. Raises `SneError` where there is one channel.
+    """
+    scale = _steps_by_channel(dataset, body) if input_scale == "per-channel" else _step(dataset)
     encoder = Encoder("direct", dataset.shape, timesteps, scale=scale)
     torch.manual_seed(seed)
     ensemble = Ensemble(taught.chunks, body, encoder)
     lessons = Lessons(taught.samples, taught.targets, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val)
     distill(ensemble, lessons, recipe, seed=seed, executor=executor, folder=run, progress=progress, minutes=minutes)
     return ensemble
+
+
+def _step(dataset: Dataset) -> float:
+    """The real value of one step of the input; a front end makes steps."""
+    return 1.0 if dataset.frontend else _range(dataset.x_train) / 127 or 1.0
+
+
+def _steps_by_channel(dataset: Dataset, body: Body) -> tuple[float, ...]:
+    """The same of each channel; of flat values, which dense layers alone take, of each value."""
+    many = dataset.shape[2] if body.channels else input_channels(dataset.shape)
+    if dataset.frontend or many == 1:
+        raise SneError(
+            f"{dataset.name} has samples of {'a front end' if dataset.frontend else 'one channel'}, and so one scale",
+            "leave --input-scale out, or state the layout, with the channels that there are",
+        )
+    return tuple(_range(column) / 127 or 1.0 for column in dataset.x_train.reshape(-1, many).T)
+
+
+def _range(values: np.ndarray) -> float:
+    """What one magnitude in ten thousand exceeds."""
+    return float(np.quantile(np.abs(values), 0.9999))
 
 
 def integers(ensemble: Ensemble, name: str, classes: tuple[str, ...]) -> QuantEnsemble:

@@ -67,7 +67,8 @@ def train(
     run = None if cache is None else cache / f"run-{model_key(config, dataset)}-{taught.digest}"
     ensemble = stages.teach(
         taught, dataset, config.body, config.timesteps, config.recipe, config.seed,
-        minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned), run=run, executor=executor, progress=progress,
+        input_scale=config.input_scale, minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned), run=run,
+        executor=executor, progress=progress,
     )  # fmt: skip
     integers = stages.integers(ensemble, config.name or _identifier(dataset.name), dataset.classes)
     made = stages.calibrated(integers, dataset, config.max_drop, config.vectors, config.seed, progress)

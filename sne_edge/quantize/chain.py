@@ -7,6 +7,7 @@ spike is 0 or 1, so weight, bias and threshold of an output channel share one sc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ class Chain:
         self.encoder, self.bits = encoder, bits
         self.layers: list[Layer] = []
         self.shape: Shape = encoder.shape
-        self.unit = encoder.scale if encoder.kind == "direct" else 1.0  # real value of one unit of input
+        self.unit = encoder.unit if encoder.kind == "direct" else 1.0  # real value of one unit of input
         self.multiplicity = 1
         self.waiting: _Weights | None = None
         self.flat = False
@@ -80,11 +81,17 @@ class Chain:
         the finest."""
         name = "the readout"
         self._check_finite(name, weight)
-        weight = self._flatten(name, weight) / self.encoder.timesteps
+        weight = self._alike(name, self._flatten(name, weight)) / self.encoder.timesteps
         waiting = _Weights(name, weight, np.zeros(len(weight)), (1, 1, len(weight)))
         layer = self._layer(waiting, Neuron("li", reset="none"), None, scale)
         assert isinstance(layer, Linear)
         return layer
+
+    def readout_offset(self, weight: np.ndarray) -> np.ndarray | float:
+        """What the input's offset adds to each output of a readout of real weights that takes the input itself, float
+        [classes]."""
+        name = "the readout"
+        return self._shifted(name, self._flatten(name, weight) if self.encoder.by_channel else weight)
 
     def _add(self, name: str, module: nn.Module) -> None:
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
@@ -119,19 +126,33 @@ class Chain:
                 f"{name} takes a map of {self.shape} (height, width, channels)", "put nn.Flatten() before it"
             )
         weight = self._flatten(name, weight)
-        return _Weights(name, weight, bias + self._shifted(name, weight), (1, 1, module.out_features))
+        bias = bias + self._shifted(name, weight)
+        return _Weights(name, self._alike(name, weight), bias, (1, 1, module.out_features))
 
     def _shifted(self, name: str, weight: np.ndarray, padding: Pair = (0, 0)) -> np.ndarray | float:
         """What an input's offset, which the device leaves out, adds to each output, float [channels]."""
-        if self.layers or self.encoder.kind != "direct" or not self.encoder.offset:
+        if self.layers or self.encoder.kind != "direct" or not self.encoder.shifted:
             return 0.0
         if padding != (0, 0):
             raise SneError(
-                f"{name} pads its input with zeros, which an offset of {self.encoder.offset:g} does not leave zeros",
+                f"{name} pads its input with zeros, which an offset of {self.encoder.offset} does not leave zeros",
                 "use no offset, or no padding in the first layer",
             )
-        found: np.ndarray = self.encoder.offset * weight.reshape(len(weight), -1).sum(axis=1)
-        return found
+        return self._of_input(name, self.encoder.summed, self.encoder.offset, weight)
+
+    def _alike(self, name: str, weight: np.ndarray) -> np.ndarray:
+        """Weights that take one unit of every input alike: those of an input by its channel's share of `unit`."""
+        if self.layers or self.encoder.kind != "direct" or not self.encoder.by_channel:
+            return weight
+        alike: np.ndarray = weight * self._of_input(name, self.encoder.facing, self.encoder.relative, weight)
+        return alike
+
+    @staticmethod
+    def _of_input(name: str, told: Callable[..., np.ndarray], *given: Any) -> np.ndarray:
+        try:
+            return told(*given)
+        except ValueError as error:
+            raise SneError(f"{name}: {error}", "or give one scale and offset for all of the input") from None
 
     def _flatten(self, name: str, weight: np.ndarray) -> np.ndarray:
         """Columns from torch's order (channel first) to the representation's (channel last)."""
@@ -178,6 +199,7 @@ class Chain:
             padding = (0, 0) if isinstance(module.padding, str) else _pair(module.padding, one_d, 0)
         out = self._window(name, (weight.shape[2], weight.shape[3]), stride, padding)
         bias = bias + self._shifted(name, weight, padding)
+        weight = self._alike(name, weight)
         return _Weights(name, weight, bias, (*out, len(weight)), stride, padding, module.groups > 1, 3 if one_d else 4)
 
     def _window(self, name: str, kernel: Pair, stride: Pair, padding: Pair) -> Pair:

@@ -89,7 +89,7 @@ def float_inputs(encoder: Encoder, inputs: np.ndarray) -> Tensor:
     """Device bytes as the float graph takes them, float64 [T, N, height, width, channels]: spikes, or the real values
     that a direct input's integers stand for."""
     if encoder.multiplies:
-        values = torch.from_numpy(encoder.analog(inputs) * encoder.scale + encoder.offset)
+        values = torch.from_numpy(encoder.real(encoder.analog(inputs)))
         return values.transpose(0, 1) if encoder.kind == "frames" else values.expand(encoder.timesteps, *values.shape)
     return torch.from_numpy(encoder.spikes(inputs).astype(np.float64))
 
@@ -177,8 +177,8 @@ def _population(graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers
             raise ValueError(f"{p.name}, from {q.source or 'the input'}: {error}") from None
     bias = grid_of(p.bias, p.shape)
     for draft in drafts:  # an input's value is scale * q + offset
-        if draft.fields["source"] == INPUT and encoder.multiplies and encoder.offset:
-            sums = draft.weight.reshape(len(draft.weight), -1).sum(axis=1) * (encoder.offset / encoder.scale)
+        if draft.fields["source"] == INPUT and encoder.multiplies and encoder.shifted:
+            sums = encoder.summed(encoder.offset_steps, draft.weight)
             bias = bias + sums.reshape(-1, channels)
     threshold = None if p.threshold is None else grid_of(p.threshold, p.shape)
     drop = threshold
@@ -251,8 +251,8 @@ def _draft(q: FloatProjection, source: Shape, encoder: Encoder, number: int) -> 
     if values:
         if q.delay:
             raise ValueError("an input's values cannot be late; shift the data")
-        worth *= encoder.scale
-        if encoder.offset and op == "conv" and padding != (0, 0):
+        weight = weight * encoder.facing(encoder.scale, weight)
+        if encoder.shifted and op == "conv" and padding != (0, 0):
             raise ValueError(
                 "the encoder has an offset, and a padding's zeros would need it too; shift the data instead"
             )

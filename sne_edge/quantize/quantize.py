@@ -69,8 +69,7 @@ def assemble(
         students = []
         for body, last, (weight, offset), chunk in zip(bodies, lasts, readouts, features, strict=True):
             gain = np.maximum(1, np.rint(last.scale / scale)).astype(np.int32)
-            if encoder.kind == "direct" and not body.layers:
-                offset = offset + encoder.offset * weight.sum(axis=1)
+            offset = offset + body.readout_offset(weight)
             part = integers("the readout's bias", offset / scale)
             students.append(QuantStudent((*body.layers, last), chunk, gain, part))
         return QuantEnsemble(
