@@ -19,6 +19,7 @@ from sne_edge.codegen.layout import streams
 from strategies import random_ensemble, random_inputs
 from test_equivalence import Stream, assert_host, assert_student
 from test_equivalence_qemu import BOARDS, assert_device
+from test_to_onnx import assert_students, outputs
 from torch import nn
 
 from sne_edge.check import reference
@@ -26,6 +27,7 @@ from sne_edge.deploy.export import render
 from sne_edge.deploy.host import HostModel
 from sne_edge.deploy.targets import resolve_target
 from sne_edge.errors import SneError
+from sne_edge.interchange.onnx_engine import samples_of, session
 from sne_edge.interchange.to_nir import to_nir
 from sne_edge.interchange.to_onnx import to_onnx
 from sne_edge.interchange.torch import quantize_network
@@ -34,6 +36,7 @@ from sne_edge.ir.encoder import Encoder, EncoderKind
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
 from sne_edge.ir.graph_proof import prove_decoder, prove_population
+from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.rejection import Rejection
 from sne_edge.ir.schedule import decide
 from sne_edge.ir.student import QuantStudent
@@ -355,14 +358,42 @@ def test_frames_of_bounds_for_an_inference_alone_are_read_and_have_no_stream() -
     assert "_stream_state" not in render(old, resolve_target("host"))["random_graph.h"]
 
 
-@pytest.mark.parametrize("what", ["a window", "a rejection", "outputs that are numbers"])
-def test_what_other_frameworks_files_do_not_hold_is_refused_and_not_left_out(what: str) -> None:
+@pytest.mark.parametrize("what", ["a window", "a rejection"])
+def test_what_nir_does_not_hold_is_refused_and_not_left_out(what: str) -> None:
     model = gesture_model()
-    model = {
-        "a window": lambda: for_stream(model, window=5),
-        "a rejection": lambda: replace(model, rejection=Rejection(5)),
-        "outputs that are numbers": lambda: replace(model, task="regression"),
-    }[what]()
-    for export, form in ((to_onnx, "ONNX"), (to_nir, "NIR")):
-        with pytest.raises(SneError, match=f"{what}, which {form} files"):
-            export(model)
+    model = for_stream(model, window=5) if what == "a window" else replace(model, rejection=Rejection(5))
+    with pytest.raises(SneError, match=f"{what}, which no node of NIR holds"):
+        to_nir(model)
+
+
+@pytest.mark.examines(windows=24, cut=6, budgets=5, numbers=2000, timesteps=300)
+def test_a_window_is_the_same_in_onnx_whole_and_step_by_step(examined: Counter[str]) -> None:
+    for seed, (kind, graphs) in enumerate(6 * (("events", False), ("events", True), ("frames", True))):
+        rng = random.Random(f"onnx {seed}")
+        ensemble = windowed(rng, kind, graphs)  # type: ignore[arg-type]
+        inputs = random_inputs(rng, ensemble, 10)
+        assert_students(ensemble, inputs, examined)
+        if not graphs:  # work that a window forgets costs no budget
+            spent = reference.run(ensemble, inputs, ActivationPolicy("first", students=1))
+            limit = int(np.median(spent.synaptic_ops)) + ensemble.students[ensemble.order[1]].max_ops
+            budget = ActivationPolicy("budget", max_ops=max(1, limit))
+            want = reference.run(ensemble, inputs, budget).decisions
+            found = outputs(to_onnx(ensemble, policy=budget, encoded=True), samples_of(ensemble.encoder, inputs))
+            assert found["active"].tolist() == want.active.tolist()
+            examined["budgets"] += 1
+        steps = drawn(rng, ensemble)
+        want_stream = reference.run_stream(ensemble, steps[None])[0]
+        logits = np.zeros_like(want_stream) + ensemble.bias
+        one = replace(ensemble.encoder, timesteps=1)
+        for number, student in enumerate(ensemble.students):
+            ready = session(to_onnx(ensemble, f"step:{number}", encoded=True))
+            names, states = [output.name for output in ready.get_outputs()], dict[str, np.ndarray]()
+            for t, row in enumerate(steps):
+                given = {"input": samples_of(one, row[None])[:, 0], **states}
+                made = dict(zip(names, ready.run(None, given), strict=True))
+                states = {name.removesuffix(".next"): value for name, value in made.items() if name.endswith(".next")}
+                logits[t] += made["logits"][0]
+                examined["timesteps"] += 1
+            examined["windows"] += 1
+            examined["cut"] += window_of(student) < ensemble.encoder.timesteps
+        assert logits.tolist() == want_stream.tolist()

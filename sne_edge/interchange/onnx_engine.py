@@ -65,7 +65,8 @@ class OnnxEngine:
         batches = [given[n : n + 1] for n in range(len(given))] if one else [given]
         rows = [ready.run(None, {"input": batch}) for batch in batches]
         names = [output.name for output in ready.get_outputs()]
-        return {name: np.concatenate([row[n] for row in rows]).astype(np.int64) for n, name in enumerate(names)}
+        made = {name: np.concatenate([row[n] for row in rows]) for n, name in enumerate(names)}
+        return {name: values.astype(np.int64) for name, values in made.items() if values.dtype.kind in "iu"}
 
 
 def session(model: Any, threads: int = 1) -> Any:

@@ -18,11 +18,13 @@ import numpy as np
 from ..errors import SneError
 from ..ir.chain import as_graph, current_shift
 from ..ir.encoder import Encoder, Shape
-from ..ir.graph import INPUT, Alpha, Leak, Population, Projection
+from ..ir.graph import INPUT, Population, Projection
 from ..ir.graph_proof import analog, projection_range
 from ..ir.layers import MaxPool, Pair, rounding
 from ..ir.neuron import INT32
 from ..ir.student import QuantStudent
+from .onnx_decoder import Totals
+from .onnx_neurons import Neurons, State, dims_of, first, floored
 from .onnx_nodes import Nodes
 
 ZERO = 128  # the zero point of weights and values
@@ -42,22 +44,6 @@ class Map:
         return self.shape[0] * self.shape[1]
 
 
-@dataclass(frozen=True)
-class State:
-    """What a timestep leaves to the next one: a tensor [N, *dims] that starts as `start` everywhere.
-
-    membrane  int32: after leak and late reset; the device's has the bias, and a constant current, added already
-    current   int32: likewise, where neurons have one (cuba)
-    spikes    uint8, of the last timesteps, the newest first, where a projection has a delay
-    total     int32, of the decoder
-    """
-
-    name: str
-    dtype: Any
-    dims: tuple[int, ...]
-    start: int = 0
-
-
 @dataclass
 class Timestep:
     """What a timestep made: names by state, spike counts int64 [N, 1] of each population that fires, operations int64
@@ -69,29 +55,17 @@ class Timestep:
     total: str = ""
 
 
-def dims_of(shape: Shape) -> tuple[int, ...]:
-    """The axes of a map behind the samples."""
-    height, width, channels = shape
-    return (channels,) if height * width == 1 else (channels, height, width)
-
-
-def first(values: np.ndarray, shape: Shape) -> np.ndarray:
-    """One value, or one for each channel or neuron of a map, as they meet its tensor."""
-    height, width, channels = shape
-    if height * width == 1 or values.size == 1:
-        return values.reshape(-1)
-    if values.size == channels:
-        return values.reshape(-1, 1, 1)
-    by_place: np.ndarray = values.reshape(height, width, channels).transpose(2, 0, 1)
-    return by_place
-
-
 class Student:
     """Writes one student; `where` goes before every name. With `counted`, operations are counted as well."""
 
-    def __init__(self, student: QuantStudent, encoder: Encoder, where: str, counted: bool = False) -> None:
+    def __init__(
+        self, student: QuantStudent, encoder: Encoder, where: str, counted: bool = False, most: int | None = None
+    ) -> None:
+        """`most`: timesteps that are run, None for a stream without end."""
         graph, self.shift = as_graph(student), current_shift(student, 0)
         self.graph, self.encoder, self.where, self.counted = graph, encoder, where, counted
+        self.totals = Totals(graph, where, most)
+        self.neurons = [Neurons(p, f"{where}{n}/") for n, p in enumerate(graph.populations)]
         self.depth = [0] * (1 + len(graph.populations))  # timesteps for which spikes are wanted, the input's first
         for population in graph.populations:
             for projection in population.projections:
@@ -99,25 +73,12 @@ class Student:
 
     @property
     def states(self) -> list[State]:
-        found = []
-        for n, population in enumerate(self.graph.populations):
-            dims = dims_of(population.shape)
-            found.append(State(self._name(n, "membrane"), np.int32, dims))
-            if population.current_width:
-                found.append(State(self._name(n, "current"), np.int32, dims))
+        found = [state for neurons in self.neurons for state in neurons.states]
         for source, depth in enumerate(self.depth, start=INPUT):
             if depth:
                 shape = self.encoder.shape if source == INPUT else self.graph.populations[source].shape
                 found.append(State(self._name(source, "spikes"), np.uint8, (depth, *dims_of(shape))))
-        decoder = self.graph.decoder
-        lowest = INT32[0] if decoder.kind == "membrane" and decoder.take == "highest" else 0
-        return [*found, State(self._name(None, "total"), np.int32, (self.graph.classes,), lowest)]
-
-    @property
-    def remembers_total(self) -> bool:
-        """Does a timestep's total depend on the one before?"""
-        decoder = self.graph.decoder
-        return decoder.sums or decoder.kind == "first" or decoder.take == "highest"
+        return [*found, *self.totals.states]
 
     def constants(self, g: Nodes, values: Map | None, made: Timestep) -> list[str | None]:
         """By population, what arrives at every timestep: the bias, and the current of a direct input's `values`."""
@@ -139,19 +100,26 @@ class Student:
         """A constant current over 2^shift, rounded to the nearest, halves up."""
         half = g.number(rounding(self.shift), np.int64)
         more = g("Add", g.cast(total, np.int64, f"{to}/wide"), half, name=f"{to}/and half")
-        return g.cast(_floored(g, more, 2**self.shift, np.int64, f"{to}/shift"), np.int32, to)
+        return g.cast(floored(g, more, 2**self.shift, np.int64, f"{to}/shift"), np.int32, to)
 
     def step(
-        self, g: Nodes, came: Map | None, constants: list[str | None], states: dict[str, str], remaining: str
+        self,
+        g: Nodes,
+        came: Map | None,
+        constants: list[str | None],
+        states: dict[str, str],
+        remaining: str,
+        looked: str = "",
     ) -> Timestep:
         """One timestep of the input's spikes or values `came`; none where they are constants. `remaining`: timesteps
-        of the model less those before this one, int32 [], for a decoder of first spikes."""
+        of the model less those before this one, int32 [], for a decoder of first spikes; `looked`: int64 [], whether
+        the last population's work counts."""
         made, spikes = Timestep(), dict[int, Map]()
         settled = ""
         if came is not None:
             spikes[INPUT] = came
         for n, population in enumerate(self.graph.populations):
-            total = constants[n]
+            total, done = constants[n], len(made.operations)
             held = states[self._name(n, "current" if population.current_width else "membrane")]
             total = held if total is None else g("Add", held, total, name=self._name(n, "charged"))
             for number, q in enumerate(population.projections):
@@ -160,17 +128,18 @@ class Student:
                 where = self._name(n, f"from {'input' if q.source == INPUT else q.source} ({number})")
                 x = spikes[q.source] if q.delay == 0 else self._earlier(g, q, states, where)
                 total = self._arrive(g, total, q, population, x, where, made)
+            if looked and n + 1 == len(self.graph.populations):
+                names = enumerate(made.operations[done:])
+                made.operations[done:] = [g("Mul", x, looked, name=f"{self._name(n, f'work {k}')}") for k, x in names]
             assert total is not None
-            if isinstance(population.neuron.current_leak, Leak):
-                name = self._name(n, "current")
-                made.states[name] = self._faded(g, population.neuron.current_leak, total, n)
-                total = g("Add", states[self._name(n, "membrane")], total, name=self._name(n, "driven"))
-            fired, settled = self._fire(g, n, population, total, made)
-            if fired is not None:
-                spikes[n] = fired
+            fired, settled = self.neurons[n].step(g, total, states, made.states)
+            if fired:
+                spikes[n] = Map(g.cast(fired, np.uint8, self._name(n, "spiking")), population.shape)
+                counted = g.cast(fired, np.int64, self._name(n, "spike"))
+                made.counts.append(self._summed(g, counted, population.positions, self._name(n, "count")))
         self._remember(g, spikes, states, made)
-        made.total = self._decode(g, spikes.get(len(self.graph.populations) - 1), settled, states, remaining)
-        made.states[self._name(None, "total")] = made.total
+        last = spikes.get(len(self.graph.populations) - 1)
+        made.total = self.totals.step(g, None if last is None else last.name, settled, states, made.states, remaining)
         return made
 
     def shown(self, g: Nodes, states: dict[str, str], constants: list[str | None]) -> dict[str, str]:
@@ -185,9 +154,8 @@ class Student:
                     found[name] = g("Add", states[name], constant, name=f"{name} with bias")
         return found
 
-    def _name(self, n: int | None, what: str) -> str:
-        place = "" if n is None else "input/" if n == INPUT else f"{n}/"
-        return f"{self.where}{place}{what}"
+    def _name(self, n: int, what: str) -> str:
+        return f"{self.where}{'input' if n == INPUT else n}/{what}"
 
     def _earlier(self, g: Nodes, q: Projection, states: dict[str, str], where: str) -> Map:
         """The spikes of a delay before this timestep."""
@@ -335,98 +303,6 @@ class Student:
         flat = x if positions == 1 else g("Flatten", x, axis=1, name=f"{to} by place")
         return g("ReduceSum", flat, g.vector(1), keepdims=1, name=to)
 
-    def _fire(self, g: Nodes, n: int, p: Population, v: str, made: Timestep) -> tuple[Map | None, str]:
-        """Spikes and settled membranes of membranes `v`; the next timestep's are among the states."""
-        cell, fired, threshold = p.neuron, "", ""
-        if cell.remembers or isinstance(cell.alpha, Alpha):
-            what = "alpha neurons" if isinstance(cell.alpha, Alpha) else f"a reset {cell.reset}"
-            raise SneError(f"population {p.name} has {what}, which is not written as ONNX", "export it as C instead")
-        if isinstance(p.threshold, np.ndarray):
-            threshold = g.constant(self._name(n, "threshold"), first(p.threshold, p.shape), np.int32)
-            fired = g("Greater", v, threshold, name=self._name(n, "fired"))
-
-        def reset(v: str, to: str) -> str:
-            if cell.reset == "zero":
-                return g("Where", fired, g.number(0, np.int32), v, name=to)
-            lost = g("Mul", g.cast(fired, np.int32, f"{to}/spikes"), threshold, name=f"{to}/lost")
-            return g("Sub", v, lost, name=to)
-
-        at_once = cell.reset != "none" and not cell.reset_delay
-        if at_once:
-            v = reset(v, self._name(n, "reset"))
-        if cell.clamp is not None and cell.clamp != INT32:
-            ends = (g.number(end, np.int32) for end in cell.clamp)
-            v = g("Clip", v, *ends, name=self._name(n, "clamped"))
-        settled = v
-        if cell.reset_delay and cell.reset == "zero":
-            v = reset(v, self._name(n, "reset"))
-        v = self._leaked(g, cell.leak, v, p.shape, self._name(n, "leak"))
-        if cell.reset_delay and cell.reset == "subtract":
-            v = reset(v, self._name(n, "reset"))
-        made.states[self._name(n, "membrane")] = v
-        if not fired:
-            return None, settled
-        spikes = g.cast(fired, np.uint8, self._name(n, "spiking"))
-        counted = g.cast(fired, np.int64, self._name(n, "spike"))
-        made.counts.append(self._summed(g, counted, p.positions, self._name(n, "count")))
-        return Map(spikes, p.shape), settled
-
-    def _leaked(self, g: Nodes, leak: Leak, v: str, shape: Shape, to: str) -> str:
-        if leak.kind == "shift":
-            return g("Sub", v, _floored(g, v, 2 ** int(leak.value[0]), np.int32, f"{to}/loss"), name=to)
-        if leak.kind == "q15":
-            left = _floored(g, self._scaled(g, leak, v, shape, to), 2**15, np.int64, to)
-            return g.cast(left, np.int32, f"{to}ed")
-        return v
-
-    def _faded(self, g: Nodes, leak: Leak, i: str, n: int) -> str:
-        """Rounded towards 0, as integers are divided."""
-        to = self._name(n, "fade")
-        if leak.kind == "none":
-            return i
-        power = 2**15
-        if leak.kind == "shift":
-            power = 2 ** int(leak.value[0])
-            leak = Leak("q15", np.array([power - 1], np.int32))
-        scaled = self._scaled(g, leak, i, self.graph.populations[n].shape, to)
-        return g.cast(g("Div", scaled, g.number(power, np.int64), name=to), np.int32, f"{to}d")
-
-    def _scaled(self, g: Nodes, leak: Leak, v: str, shape: Shape, to: str) -> str:
-        """States times the share that stays, of 2^15: int64, for a product has 46 bits."""
-        factor = g.constant(f"{to}/factor", first(leak.value, shape), np.int64)
-        return g("Mul", g.cast(v, np.int64, f"{to}/wide"), factor, name=f"{to}/scaled")
-
-    def _decode(self, g: Nodes, spikes: Map | None, settled: str, states: dict[str, str], remaining: str) -> str:
-        """The decoder's totals [N, classes], a class being a neuron in channel-last order."""
-        decoder, last = self.graph.decoder, self.graph.populations[-1]
-        name = self._name(None, "total")
-        if decoder.sees_membranes:
-            seen = self._classes(g, settled, last.shape, self._name(None, "membranes"))
-        else:
-            assert spikes is not None
-            seen = self._classes(g, g.cast(spikes.name, np.int32, f"{name}/fired"), last.shape, f"{name}/spikes")
-        if not self.remembers_total:
-            return seen
-        total = states[name]
-        if decoder.kind == "first":
-            worth = g("Mul", seen, remaining, name=f"{name}/worth")
-            none = g("Equal", total, g.number(0, np.int32), name=f"{name}/none yet")
-            return g("Where", none, worth, total, name=f"{name}/next")
-        if not decoder.sums:
-            return g("Max", total, seen, name=f"{name}/next")
-        leak = Leak(decoder.leak.kind, np.array([decoder.leak.value], np.int32))
-        left = self._leaked(g, leak, total, (1, 1, self.graph.classes), f"{name}/leak")
-        total = g("Add", left, seen, name=f"{name}/sum")
-        if decoder.clamp is None:
-            return total
-        return g("Clip", total, *(g.number(end, np.int32) for end in decoder.clamp), name=f"{name}/next")
-
-    def _classes(self, g: Nodes, x: str, shape: Shape, to: str) -> str:
-        if shape[0] * shape[1] == 1:
-            return x
-        moved = g("Transpose", x, perm=[0, 2, 3, 1], name=f"{to} by place")
-        return g("Flatten", moved, axis=1, name=to)
-
     def _regrouped(self, g: Nodes, x: Map, shape: Shape, where: str) -> Map:
         """The same values as a map of another shape, in channel-last order."""
         if x.shape == shape:
@@ -451,13 +327,6 @@ class Student:
 
     def _narrow(self, g: Nodes, x: Map, where: str) -> Map:
         return x if x.most > 255 else Map(g.cast(x.name, np.uint8, f"{where}/counts"), x.shape, x.most)
-
-
-def _floored(g: Nodes, x: str, divisor: int, dtype: Any, to: str) -> str:
-    """A quotient rounded down, as a shift to the right rounds; `Div` alone rounds towards 0."""
-    by = g.number(divisor, dtype)
-    whole = g("Sub", x, g("Mod", x, by, name=f"{to}/remainder"), name=f"{to}/whole")
-    return g("Div", whole, by, name=to)
 
 
 def _window(kernel: Pair, stride: Pair, padding: Pair) -> dict[str, Any]:

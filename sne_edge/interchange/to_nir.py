@@ -16,6 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..errors import SneError, shortened
@@ -26,7 +27,6 @@ from ..ir.encoder import Shape
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import INPUT, Alpha, Graph, Leak, Projection
 from ..ir.layers import MaxPool, Pair
-from .outgoing import check_outgoing
 
 MISREAD = "which nir's own check of types misreads: read it with nir.read(FILE, type_check=False)"
 
@@ -45,10 +45,10 @@ def to_nir(ensemble: QuantEnsemble, part: str | None = None, dt: float = 1e-3) -
 
     Raises `SneError` on what NIR cannot hold, naming the population.
     """
-    check_outgoing(ensemble, "NIR")
     nir = _library()
     if not 0 < dt < 1e6:
         raise SneError(f"a timestep of {dt} seconds is none", "give --dt in seconds, such as 1e-3")
+    _check_held(ensemble)
     chosen = _chosen(ensemble, part)
     writer = _Writer(nir, ensemble, chosen, dt)
     for number in chosen:
@@ -76,6 +76,18 @@ def _chosen(ensemble: QuantEnsemble, part: str | None) -> list[int]:
             "students that end in neurons, and not in weights alone, make no sum in NIR", "give one: --part student:0"
         )
     return list(range(count))
+
+
+def _check_held(ensemble: QuantEnsemble) -> None:
+    """Raise `SneError` for a model with a window or a rejection, which NIR has no node for."""
+    graphs = [as_graph(student) for student in ensemble.students]
+    if any(isinstance(graph.decoder.window, int) for graph in graphs):
+        what, hint = "a window", "export the model that it was made of, or one with a leak (--decode-leak), or ONNX"
+    elif ensemble.rejection is not msgspec.UNSET:
+        what, hint = "a rejection", "calibrate it anew without --unknown, or export ONNX, which holds it"
+    else:
+        return
+    raise SneError(f"{ensemble.name} has {what}, which no node of NIR holds", hint)
 
 
 def _adds_up(graph: Graph) -> bool:

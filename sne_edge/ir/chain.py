@@ -16,7 +16,8 @@ def as_graph(student: QuantStudent) -> Graph:
     """The student's graph; of a chain, one with a population for each layer that has neurons, and a projection each.
 
     A population's states are the layer's, charged; but a chain's engine shows its readout as it stands, which is what
-    the graph's decoder takes. Populations of a chain have a threshold, a bias and a unit for each channel.
+    the graph's decoder takes. One with a window is a decoder's that adds up membranes of a single timestep's current.
+    Populations of a chain have a threshold, a bias and a unit for each channel.
     """
     if isinstance(student.graph, Graph):
         return student.graph
@@ -31,7 +32,12 @@ def as_graph(student: QuantStudent) -> Graph:
         name = f"layer {len(populations)}" if layer.neuron.kind != "li" else "readout"
         populations.append(_population(name, layer, len(populations) - 1, pools))
         pools = ()
-    return Graph(tuple(populations), Decoder("membrane", "final", bound=student.readout.bound))
+    window, bound = student.readout.neuron.window, student.readout.bound
+    if not isinstance(window, int):
+        return Graph(tuple(populations), Decoder("membrane", "final", bound=bound))
+    gone = msgspec.structs.replace(populations[-1].neuron, leak=Leak("q15", np.zeros(1, np.int32)))
+    last = msgspec.structs.replace(populations[-1], neuron=gone)
+    return Graph((*populations[:-1], last), Decoder("membrane", "mean", bound=bound, window=window))
 
 
 def current_shift(student: QuantStudent, population: int) -> int:
