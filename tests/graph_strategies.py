@@ -36,6 +36,7 @@ GRAPH_ENCODERS: tuple[EncoderKind, ...] = (*ENCODERS, "frames")
 DECODERS = [("current", "final"), ("count", "final"), ("first", "final")] + [
     ("membrane", take) for take in ("final", "highest", "mean")
 ]
+SUMS = [("current", "final"), ("count", "final"), ("membrane", "mean")]
 
 
 def graph_ensembles(**options: Any) -> st.SearchStrategy[QuantEnsemble]:
@@ -50,8 +51,10 @@ def random_graph_ensemble(
     students: int | None = None,
     chains: bool = True,
     standard: bool = False,
+    sums: bool = False,
 ) -> QuantEnsemble:
-    """One valid ensemble of graphs, and with `chains` perhaps of chains too; `standard`: without `OWN_FEATURES`."""
+    """One valid ensemble of graphs, and with `chains` perhaps of chains too; `standard`: without `OWN_FEATURES`;
+    `sums`: with decoders that add up over time, and gains that leave room for more."""
     encoder = Encoder(
         kind or rng.choice(GRAPH_ENCODERS),
         _shape(rng),
@@ -59,11 +62,13 @@ def random_graph_ensemble(
         seed=rng.choice((0, 12345, 2**32 - 1)),
     )
     classes, count = rng.choice((2, 3, 7, 10)), students or rng.choice((1, 1, 2, 3))
-    members = [graph_student(rng, encoder, classes, count, standard)]
+    members = [graph_student(rng, encoder, classes, count, standard, sums)]
     while len(members) < count:
         chain = chains and encoder.kind != "frames" and rng.random() < 0.4
         members.append(
-            _chain(rng, encoder, classes, count) if chain else graph_student(rng, encoder, classes, count, standard)
+            _chain(rng, encoder, classes, count)
+            if chain
+            else graph_student(rng, encoder, classes, count, standard, sums)
         )
     rng.shuffle(members)
     ensemble = QuantEnsemble(
@@ -92,26 +97,29 @@ def _chain(rng: random.Random, encoder: Encoder, classes: int, students: int) ->
 
 
 def graph_student(
-    rng: random.Random, encoder: Encoder, classes: int, students: int, standard: bool = False
+    rng: random.Random, encoder: Encoder, classes: int, students: int, standard: bool = False, sums: bool = False
 ) -> QuantStudent:
     while True:
         try:
-            graph = _graph(rng, encoder, classes, LOGIT_LIMIT // students - 10**5, standard)
+            graph = _graph(rng, encoder, classes, LOGIT_LIMIT // students - 10**5, standard, SUMS if sums else DECODERS)
             break
         except ValueError:
             continue
     reach = max(1, -graph.decoder.bound.low, graph.decoder.bound.high)
     room = (LOGIT_LIMIT // students - 10**4) // reach
-    gain = np.array([max(1, min(rng.choice((1, 1, 5, 2**31)), room)) for _ in range(classes)], np.int32)
+    gains = (1,) if sums else (1, 1, 5, 2**31)
+    gain = np.array([max(1, min(rng.choice(gains), room)) for _ in range(classes)], np.int32)
     bias = np.array([rng.randint(-500, 500) for _ in range(classes)], np.int32)
     return QuantStudent((), (), gain, bias, max_ops=rng.choice((0, 1000)), graph=graph)
 
 
-def _graph(rng: random.Random, encoder: Encoder, classes: int, room: int, standard: bool) -> Graph:
+def _graph(
+    rng: random.Random, encoder: Encoder, classes: int, room: int, standard: bool, decoders: list[tuple[Any, Any]]
+) -> Graph:
     count = rng.randint(1, 5)
     shapes: list[Shape] = [_population_shape(rng, encoder) for _ in range(count - 1)]
     shapes.append((1, 1, classes))
-    kind, take = rng.choice(DECODERS)
+    kind, take = rng.choice(decoders)
     spiking = [True] * (count - 1) + [kind in ("count", "first") or (kind == "membrane" and rng.random() < 0.5)]
     mains = []
     for n in range(count):

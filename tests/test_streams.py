@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import graph_oracle
@@ -115,71 +116,79 @@ def drawn(rng: random.Random, ensemble: QuantEnsemble) -> np.ndarray:
     return np.pad(bits, ((0, 0), (0, encoder.row_bytes - bits.shape[1])))
 
 
-@pytest.mark.examines(streams=24, windows=10, leaks=3, forgotten=80, in_c=4)
+Forms = tuple[QuantEnsemble, dict[int, QuantEnsemble], dict[float, QuantEnsemble]]
+WINDOWS_TRIED, LEAKS_TRIED = (1, 2, 3, 7, 40), (0.0, 0.5, 0.9, 0.97)
+
+
+@cache
+def forms(seed: int, kind: EncoderKind, graphs: bool) -> Forms:
+    """A random model whose sums may be any, with each window and with each leak: shorter or longer than an
+    inference."""
+    rng = random.Random(f"forms {seed} {kind} {graphs}")
+    while True:
+        if graphs:
+            own = random_graph_ensemble(rng, kind=kind, students=2, chains=False, sums=True)
+        else:
+            own = random_ensemble(rng, kind=kind, students=2)
+        try:
+            return (
+                own,
+                {window: with_memory(own, window=window) for window in WINDOWS_TRIED},
+                {leak: with_memory(own, leak=leak) for leak in LEAKS_TRIED},
+            )
+        except SneError as error:
+            assert "limit" in error.message or "32 bits" in error.message
+
+
+CASES = [(seed, "events", False) for seed in range(12)]
+CASES += [(seed, kind, True) for seed in range(3) for kind in ("events", "frames")]
+
+
+@pytest.mark.examines(streams=170, windows=170, leaks=140, forgotten=2000, in_c=4)
 def test_a_stream_of_any_length_is_the_oracles_and_its_windows_hold_the_last_timesteps(
     examined: Counter[str], require_tool: Callable[..., None]
 ) -> None:
     """Chains and graphs, events and frames, windows of all lengths and leaks: at every timestep."""
     require_tool("cc")
-    for seed in range(14):
-        for kind in ("events", "frames"):
-            rng = random.Random(f"{kind} {seed}")
-            draw = random_graph_ensemble if kind == "frames" or seed % 2 else random_ensemble
-            own = draw(rng, kind=kind, students=2)
-            made = [own]
-            for memory in ({"window": rng.choice((1, 2, 3, 7, 40))}, {"leak": rng.choice((0.0, 0.5, 0.9, 0.97))}):
-                try:
-                    made.append(with_memory(own, **memory))
-                except SneError as error:
-                    assert "makes no sum" in error.message or "limit" in error.message or "32 bits" in error.message
-            for ensemble in made:
-                steps = drawn(rng, ensemble)
-                want = reference.run_stream(ensemble, steps[None])[0]
-                assert want.tolist() == by_oracle(ensemble, steps)
-                examined["streams"] += 1
-                windows = [w for w in map(window_of, ensemble.students) if w]
-                examined["windows"] += len(windows)
-                examined["leaks"] += sum(map(leaks, ensemble.students))
-                examined["forgotten"] += sum(max(0, LONG - w) for w in windows)
-            if seed < 2:
-                chosen = made[-1]
+    for seed, kind, graphs in CASES:
+        own, windows, faded = forms(seed, kind, graphs)  # type: ignore[arg-type]
+        rng = random.Random(f"streams {seed} {kind}")
+        for ensemble in (own, *windows.values(), *faded.values()):
+            steps = drawn(rng, ensemble)
+            want = reference.run_stream(ensemble, steps[None])[0]
+            assert want.tolist() == by_oracle(ensemble, steps)
+            examined["streams"] += 1
+            held = [w for w in map(window_of, ensemble.students) if w]
+            examined["windows"] += len(held)
+            examined["leaks"] += sum(map(leaks, ensemble.students))
+            examined["forgotten"] += sum(max(0, LONG - w) for w in held)
+        if seed == 0:
+            for chosen in (windows[3], faded[0.9]):
                 steps = drawn(rng, chosen)
                 assert streamed(chosen, steps).tolist() == reference.run_stream(chosen, steps[None])[0].tolist()
                 examined["in_c"] += 1
 
 
-def windowed(rng: random.Random, kind: EncoderKind, graphs: bool) -> QuantEnsemble:
-    """A random model whose sums have a window, shorter or longer than an inference."""
-    while True:
-        own = (random_graph_ensemble if graphs else random_ensemble)(rng, kind=kind, students=2)
-        try:
-            return with_memory(own, window=rng.choice((1, 2, 2, 3, 9)))
-        except SneError:
-            continue
-
-
-@pytest.mark.examines(chains=30, graphs=6, cut=8)
+@pytest.mark.examines(chains=100, graphs=50, cut=30)
 def test_an_inference_of_a_window_is_exact_in_oracle_reference_and_c(
     examined: Counter[str], require_tool: Callable[..., None]
 ) -> None:
     """What a window has forgotten by the end is not looked at, and costs nothing."""
     require_tool("cc")
-    cases = (("events", False), ("events", True), ("frames", True))
-    for seed in range(18):
-        for kind, graphs in cases if seed < 6 else cases[:1]:
-            rng = random.Random(f"windows {seed} {kind} {graphs}")
-            ensemble = windowed(rng, kind, graphs)  # type: ignore[arg-type]
+    for seed, kind, graphs in CASES:
+        for window, ensemble in forms(seed, kind, graphs)[1].items():  # type: ignore[arg-type]
+            rng = random.Random(f"windows {seed} {kind} {window}")
             inputs = random_inputs(rng, ensemble, 4)
             for number, student in enumerate(ensemble.students):
                 if isinstance(student.graph, Graph):
-                    for row in inputs:
-                        trace = graph_oracle.run_student(ensemble, number, row.tolist(), ensemble.encoder.timesteps)
-                        assert trace.part == reference.run_student(ensemble, number, row[None]).part[0].tolist()
+                    row = inputs[rng.randrange(len(inputs))]
+                    trace = graph_oracle.run_student(ensemble, number, row.tolist(), ensemble.encoder.timesteps)
+                    assert trace.part == reference.run_student(ensemble, number, row[None]).part[0].tolist()
                 else:
-                    assert_student(ensemble, number, inputs)
+                    assert_student(ensemble, number, inputs[:3])
                     examined["cut"] += window_of(student) < ensemble.encoder.timesteps
                 examined["graphs" if isinstance(student.graph, Graph) else "chains"] += 1
-            if seed == 0:
+            if seed == 0 and window == 2:
                 assert_host(ensemble, HostModel(ensemble), inputs, rng)
 
 
@@ -187,7 +196,7 @@ def test_an_inference_of_a_window_is_exact_in_oracle_reference_and_c(
 def test_windows_are_exact_on_every_core(board: str, require_tool: Callable[..., None], tmp_path: Path) -> None:
     require_tool("arm-none-eabi-gcc", "qemu-system-arm")
     rng = random.Random(board)
-    assert_device(windowed(rng, "events", board.endswith("6")), board, tmp_path, rng, samples=3)
+    assert_device(forms(1, "events", board.endswith("6"))[1][2], board, tmp_path, rng, samples=3)
 
 
 def window_of(student: QuantStudent) -> int:
@@ -366,11 +375,11 @@ def test_what_nir_does_not_hold_is_refused_and_not_left_out(what: str) -> None:
         to_nir(model)
 
 
-@pytest.mark.examines(windows=24, cut=6, budgets=5, numbers=2000, timesteps=300)
+@pytest.mark.examines(windows=30, cut=6, budgets=10, numbers=5000, timesteps=800)
 def test_a_window_is_the_same_in_onnx_whole_and_step_by_step(examined: Counter[str]) -> None:
-    for seed, (kind, graphs) in enumerate(6 * (("events", False), ("events", True), ("frames", True))):
-        rng = random.Random(f"onnx {seed}")
-        ensemble = windowed(rng, kind, graphs)  # type: ignore[arg-type]
+    for seed, kind, graphs in CASES:
+        rng = random.Random(f"onnx {seed} {kind}")
+        ensemble = forms(seed, kind, graphs)[1][rng.choice((1, 2, 2, 3, 7))]  # type: ignore[arg-type]
         inputs = random_inputs(rng, ensemble, 10)
         assert_students(ensemble, inputs, examined)
         if not graphs:  # work that a window forgets costs no budget
