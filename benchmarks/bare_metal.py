@@ -19,7 +19,10 @@ from sne_edge.resources import FIRMWARE, RUNTIME
 
 HERE = Path(__file__).parent
 # One board for each core.
-BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
+BOARDS = (
+    *("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"),
+    *("riscv32-virt", "riscv32-virt-zb"),
+)
 
 
 def run_on(board: str, *sources: Path, definitions: Sequence[str] = (), seconds: float = 120) -> str:
@@ -42,13 +45,11 @@ def build_program(
     render_board(board, "program", work)
     files = [*sources, HERE / "bare_metal.c", *port_sources(board, main=False), RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
     folders = [f"-I{path}" for path in (work, *includes, HERE, RUNTIME, FIRMWARE)]
-    run_tool(
-        [
-            *(target.cc, *compile_flags(target), *link_flags(target), *(f"-D{name}" for name in definitions), *folders),
-            *("-Tfirmware.ld", *(str(path.resolve()) for path in files), "-o", "program.elf"),
-        ],
-        work,
-    )
+    defines = [f"-D{name}" for name in definitions]
+    paths = [str(path.resolve()) for path in files]
+    run_tool([target.cc, *compile_flags(target), *defines, *folders, "-c", *paths], work)
+    objects = [f"{path.stem}.o" for path in files]
+    run_tool([target.cc, *target.cflags, *link_flags(target), "-Tfirmware.ld", *objects, "-o", "program.elf"], work)
     return work / "program.elf"
 
 

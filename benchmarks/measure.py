@@ -31,7 +31,10 @@ from sne_edge.link.connect import connect
 from sne_edge.resources import RUNTIME
 
 # One board for each core.
-BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
+BOARDS = (
+    *("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"),
+    *("riscv32-virt", "riscv32-virt-zb"),
+)
 CURVES = ("mps2-an385", "mps2-an386", "mps3-an547")  # boards of the density curves
 LAYERS = "mps2-an386"  # board of the costs by layer
 SHORT, LONG = 2, 12  # timesteps of the two inferences whose difference is a slope

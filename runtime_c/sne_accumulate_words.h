@@ -25,6 +25,7 @@ SNE_INLINE void sne_add_fours_words(sne_word *v, const sne_weight *weight, const
             const uint32_t w = row[i];
             all[i] += w;
             odd[i] += (w >> 8) & 0x00ff00ffu;
+            __asm__ volatile("" ::: "memory"); /* no instruction: a word after the other, or there are too few registers */
         }
     } while (rows != end);
 #pragma GCC unroll 8

@@ -166,9 +166,11 @@ SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int 
     sne_charge_thumb((sne_word *)v, (const sne_word *)drive, words, turned ? 0x80008000u : 0u, turned);
 #elif defined(SNE_FIRE_WORDS)
     const size_t words = stride * (size_t)width / 32u;
-    size_t i;
-    for (i = 0; i < words; i++) {
-        ((sne_word *)v)[i] = ((const sne_word *)drive)[i] ^ (turned ? 0x80008000u : 0u);
+    const sne_word *from = (const sne_word *)drive, *const end = from + words; /* an even number */
+    sne_word *to = (sne_word *)v;
+    for (; from != end; from += 2, to += 2) {
+        to[0] = from[0] ^ (turned ? 0x80008000u : 0u);
+        to[1] = from[1] ^ (turned ? 0x80008000u : 0u);
     }
 #else
     (void)turned; /* only where sne_fire_turns */

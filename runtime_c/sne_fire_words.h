@@ -21,6 +21,13 @@ SNE_INLINE uint32_t sne_near_words(uint32_t m, uint32_t threshold)
     return (m - threshold) & m; /* a lane may borrow from the next */
 }
 
+/* The same word, from here on: no instruction, but what follows is not computed for all before it is known to be needed. */
+SNE_INLINE uint32_t sne_here_words(uint32_t m)
+{
+    __asm__ volatile("" : "+r"(m));
+    return m;
+}
+
 /* The signs of lanes that are. */
 SNE_INLINE uint32_t sne_above_words(uint32_t m, uint32_t threshold)
 {
@@ -30,8 +37,8 @@ SNE_INLINE uint32_t sne_above_words(uint32_t m, uint32_t threshold)
 /* Four neurons' bits, in order, of the signs of two words. */
 SNE_INLINE uint32_t sne_bits_words(uint32_t a, uint32_t b)
 {
-    const uint32_t both = a >> 1 | b; /* 14, 15: lower lanes; 30, 31: upper */
-    return (both >> 14 & 1u) | (both >> 29 & 2u) | (both >> 13 & 4u) | (both >> 28 & 8u);
+    const uint32_t both = a >> 15 | b >> 13; /* lower lanes in 0 and 2, upper ones in 16 and 18 */
+    return (both | both >> 15) & 15u;
 }
 
 /* Membranes of which `above` have fired. */
@@ -53,8 +60,8 @@ SNE_INLINE uint32_t sne_leaked_words(uint32_t m, int decay, int32_t factor)
     return decay == SNE_DECAY_SHIFT ? m - (m >> (factor & 15) & (0xffffu >> (factor & 15)) * 0x10001u) : m;
 }
 
-/* Set four neurons' bits from `first` on; returns how many these are. */
-SNE_INLINE size_t sne_mark_words(uint32_t *bits, size_t first, uint32_t four)
+/* Set four neurons' bits from `first` on. */
+SNE_INLINE void sne_mark_words(uint32_t *bits, size_t first, uint32_t four)
 {
     const uint32_t at = (uint32_t)first & 31u;
     uint32_t *const word = bits + (first >> 5);
@@ -62,8 +69,12 @@ SNE_INLINE size_t sne_mark_words(uint32_t *bits, size_t first, uint32_t four)
     if (at > 28u && four >> (32u - at)) {
         word[1] |= four >> (32u - at);
     }
-    four -= four >> 1 & 5u;
-    return (size_t)((four & 3u) + (four >> 2));
+}
+
+/* Two counts in a word, added up. */
+SNE_INLINE size_t sne_both_words(uint32_t counts)
+{
+    return (size_t)((counts & 0xffffu) + (counts >> 16));
 }
 
 /* sne_fire (sne_fire.h) for int16 membranes, where sne_fire_words_can. `turned`, a constant: membranes have turned signs. */
@@ -77,12 +88,15 @@ SNE_INLINE size_t sne_fire_words(const sne_neurons *p, void *membranes, const vo
     size_t n = 0;
     for (; positions; positions--, first += channels) {
         const sne_word *threshold = thresholds, *d = (const sne_word *)drive;
+        uint32_t fired = 0; /* of either lane */
         do {
             uint32_t a = v[0] ^ turn, b = v[1] ^ turn;
             const uint32_t high = threshold[0], other = threshold[1];
             if ((sne_near_words(a, high) | sne_near_words(b, other)) & SNE_WORDS_SIGNS) {
-                const uint32_t above = sne_above_words(a, high), also = sne_above_words(b, other);
-                n += sne_mark_words(bits, first + 2u * (size_t)(threshold - thresholds), sne_bits_words(above, also));
+                const uint32_t above = sne_above_words(sne_here_words(a), high);
+                const uint32_t also = sne_above_words(sne_here_words(b), other);
+                sne_mark_words(bits, first + 2u * (size_t)(threshold - thresholds), sne_bits_words(above, also));
+                fired += (above >> 15) + (also >> 15);
                 a = sne_reset_words(a, high, above, reset);
                 b = sne_reset_words(b, other, also, reset);
             }
@@ -92,6 +106,7 @@ SNE_INLINE size_t sne_fire_words(const sne_neurons *p, void *membranes, const vo
             d += 2;
             threshold += 2;
         } while (threshold != end);
+        n += sne_both_words(fired);
     }
     return n;
 }
@@ -107,15 +122,19 @@ SNE_INLINE size_t sne_fire_last_words(const sne_neurons *p, const void *membrane
     size_t n = 0;
     for (; positions; positions--, first += channels) {
         const sne_word *threshold = thresholds;
+        uint32_t fired = 0;
         do {
             const uint32_t a = v[0] ^ turn, b = v[1] ^ turn, high = threshold[0], other = threshold[1];
             if ((sne_near_words(a, high) | sne_near_words(b, other)) & SNE_WORDS_SIGNS) {
-                const uint32_t four = sne_bits_words(sne_above_words(a, high), sne_above_words(b, other));
-                n += sne_mark_words(bits, first + 2u * (size_t)(threshold - thresholds), four);
+                const uint32_t above = sne_above_words(sne_here_words(a), high);
+                const uint32_t also = sne_above_words(sne_here_words(b), other);
+                sne_mark_words(bits, first + 2u * (size_t)(threshold - thresholds), sne_bits_words(above, also));
+                fired += (above >> 15) + (also >> 15);
             }
             v += 2;
             threshold += 2;
         } while (threshold != end);
+        n += sne_both_words(fired);
     }
     return n;
 }
@@ -128,34 +147,33 @@ SNE_INLINE void sne_fire_steps_words(const sne_neurons *p, const void *drive, ui
     const sne_word *threshold = (const sne_word *)p->threshold, *d = (const sne_word *)drive;
     const sne_word *const end = threshold + p->channels / 2u;
     for (; threshold != end; threshold += 4, d += 4, bits++) {
-        uint32_t m[4], add[4], high[4], t = timesteps;
+        const uint32_t high0 = threshold[0], high1 = threshold[1], high2 = threshold[2], high3 = threshold[3];
+        uint32_t m0 = d[0] ^ SNE_WORDS_SIGNS, m1 = d[1] ^ SNE_WORDS_SIGNS;
+        uint32_t m2 = d[2] ^ SNE_WORDS_SIGNS, m3 = d[3] ^ SNE_WORDS_SIGNS;
+        const uint32_t add0 = m0 + rest, add1 = m1 + rest, add2 = m2 + rest, add3 = m3 + rest;
+        uint32_t t = timesteps;
         uint8_t *to = bits;
-        int k;
-#pragma GCC unroll 4
-        for (k = 0; k < 4; k++) {
-            m[k] = d[k] ^ SNE_WORDS_SIGNS;
-            add[k] = m[k] + rest;
-            high[k] = threshold[k];
-        }
         for (;;) {
-            const uint32_t near = sne_near_words(m[0], high[0]) | sne_near_words(m[1], high[1]);
-            if ((near | sne_near_words(m[2], high[2]) | sne_near_words(m[3], high[3])) & SNE_WORDS_SIGNS) {
-                uint32_t above[4];
-#pragma GCC unroll 4
-                for (k = 0; k < 4; k++) {
-                    above[k] = sne_above_words(m[k], high[k]);
-                    m[k] = sne_reset_words(m[k], high[k], above[k], reset);
-                }
-                *to = (uint8_t)(sne_bits_words(above[0], above[1]) | sne_bits_words(above[2], above[3]) << 4);
+            const uint32_t near = sne_near_words(m0, high0) | sne_near_words(m1, high1);
+            if ((near | sne_near_words(m2, high2) | sne_near_words(m3, high3)) & SNE_WORDS_SIGNS) {
+                const uint32_t a0 = sne_above_words(sne_here_words(m0), high0);
+                const uint32_t a1 = sne_above_words(sne_here_words(m1), high1);
+                const uint32_t a2 = sne_above_words(sne_here_words(m2), high2);
+                const uint32_t a3 = sne_above_words(sne_here_words(m3), high3);
+                *to = (uint8_t)(sne_bits_words(a0, a1) | sne_bits_words(a2, a3) << 4);
+                m0 = sne_reset_words(m0, high0, a0, reset);
+                m1 = sne_reset_words(m1, high1, a1, reset);
+                m2 = sne_reset_words(m2, high2, a2, reset);
+                m3 = sne_reset_words(m3, high3, a3, reset);
             }
             if (--t == 0) {
                 break;
             }
             to += bytes;
-#pragma GCC unroll 4
-            for (k = 0; k < 4; k++) {
-                m[k] = sne_leaked_words(m[k], decay, factor) + add[k];
-            }
+            m0 = sne_leaked_words(m0, decay, factor) + add0;
+            m1 = sne_leaked_words(m1, decay, factor) + add1;
+            m2 = sne_leaked_words(m2, decay, factor) + add2;
+            m3 = sne_leaked_words(m3, decay, factor) + add3;
         }
     }
 }
