@@ -29,7 +29,13 @@ from .targets import resolve_target
 from .work import Rates, Work, direct_kernel, fire_key, overhead, stage_work, stepping
 
 COEFFICIENTS = Path(__file__).parent / "cost.json"
-ALIKE = {"cortex-m0plus": "cortex-m0", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}  # the same kernels
+ALIKE = {  # the same kernels
+    "cortex-m0plus": "cortex-m0",
+    "cortex-m7": "cortex-m4",
+    "cortex-m33": "cortex-m4",
+    "riscv32imc": "riscv32",
+    "riscv32zb": "riscv32",
+}
 SPARE_ALIKE = 1.02  # more of their bounds: what the compiler makes of the rest is a little different
 SPARE = 1.02  # of a bound: what counts alone do not tell, such as where in a word a run of bits starts
 SPARE_CALL = 250  # instructions of a layer's call: what surrounds it is compiled now this way, now that
