@@ -78,6 +78,7 @@ SNE_INLINE void sne_add_rows_swar(uint32_t *v, const sne_weight *weight, const u
 #endif
 }
 
+#if !defined(SNE_WORDS)
 /* Any chain: four outputs at a time. */
 SNE_OUTLINE void sne_chain_fours_swar(void *membranes, const sne_weight *weight, size_t n, const sne_chain *chain,
                                       uint32_t sign)
@@ -92,6 +93,7 @@ SNE_OUTLINE void sne_chain_fours_swar(void *membranes, const sne_weight *weight,
         }
     }
 }
+#endif
 
 SNE_INLINE void sne_add_chain_swar(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain, int turned)
 {
@@ -101,7 +103,15 @@ SNE_INLINE void sne_add_chain_swar(uint32_t *v, const sne_weight *weight, size_t
         return;
     }
 #endif
+#if defined(SNE_WORDS)
+    if (turned) {
+        sne_chain_turned_words(v, weight, n, chain);
+    } else {
+        sne_chain_plain_words(v, weight, n, chain);
+    }
+#else
     sne_chain_fours_swar(v, weight, n, chain, turned ? 0u : SNE_SWAR_SIGN);
+#endif
 }
 
 #endif

@@ -58,4 +58,42 @@ SNE_OUTLINE void sne_add_all_words(void *membranes, const sne_weight *weight, co
     }
 }
 
+/* Four weights of a chain (sne_accumulate.h) to two words of membranes. */
+SNE_INLINE void sne_add_link_words(sne_word *v, uint32_t w, uint32_t sign)
+{
+    v[0] = ((v[0] ^ sign) + (w & 0x00ff00ffu) - 0x00800080u) ^ sign;
+    v[1] = ((v[1] ^ sign) + ((w >> 8) & 0x00ff00ffu) - 0x00800080u) ^ sign;
+}
+
+/* A chain, one position at least. */
+SNE_INLINE void sne_add_chain_words(void *membranes, const sne_weight *weight, size_t n, const sne_chain *chain, uint32_t sign)
+{
+    const size_t stride = chain->stride, back = chain->next;
+    sne_word *v = (sne_word *)membranes;
+    for (; n; n--, weight -= back) {
+        const sne_weight *const end = weight + (stride & ~(size_t)7);
+        for (; weight != end; weight += 8, v += 4) {
+            const sne_word *const w = (const sne_word *)(const void *)weight;
+            sne_add_link_words(v, w[0], sign);
+            sne_add_link_words(v + 2, w[1], sign);
+        }
+        if (stride & 4u) {
+            sne_add_link_words(v, *(const sne_word *)(const void *)weight, sign);
+            weight += 4;
+            v += 2;
+        }
+    }
+}
+
+/* With the membranes' signs as they are, and turned. */
+SNE_OUTLINE void sne_chain_plain_words(void *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+{
+    sne_add_chain_words(v, weight, n, chain, 0x8000u);
+}
+
+SNE_OUTLINE void sne_chain_turned_words(void *v, const sne_weight *weight, size_t n, const sne_chain *chain)
+{
+    sne_add_chain_words(v, weight, n, chain, 0);
+}
+
 #endif

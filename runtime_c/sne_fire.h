@@ -42,6 +42,13 @@
 #define SNE_TURNED_DRIVE 0
 #endif
 
+/* Otherwise: are membranes turned as well to which chains are added? */
+#if defined(SNE_FIRE_WORDS)
+#define SNE_TURNED_CHAINS 1
+#else
+#define SNE_TURNED_CHAINS 0
+#endif
+
 /* Does this core rather fire membranes with turned signs, u = v + 2^15? All arguments are constants. */
 SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, int clamp)
 {
