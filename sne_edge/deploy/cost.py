@@ -31,8 +31,12 @@ from .work import Rates, Work, direct_kernel, fire_key, overhead, stage_work, st
 COEFFICIENTS = Path(__file__).parent / "cost.json"
 ALIKE = {  # the same kernels
     "cortex-m0plus": "cortex-m0",
+    "cortex-m23": "cortex-m0",
     "cortex-m7": "cortex-m4",
     "cortex-m33": "cortex-m4",
+    "cortex-m52": "cortex-m55",
+    "cortex-m55-nofp": "cortex-m55",
+    "cortex-m85": "cortex-m55",
     "riscv32imc": "riscv32",
     "riscv32zb": "riscv32",
 }

@@ -85,7 +85,7 @@ class Target:
 
 
 def _cortex(
-    core: str, description: str, board: str, *flags: str, aliases: tuple[str, ...] = (), kernels: str = "portable"
+    core: str, description: str, board: str | None, *flags: str, aliases: tuple[str, ...] = (), kernels: str = "portable"
 ) -> Target:
     return Target(
         f"cortex-{core}", description, ("-mthumb", f"-mcpu=cortex-{core}", *flags), (core, *aliases), kernels, board
@@ -100,9 +100,12 @@ def _riscv(name: str, description: str, extensions: str, board: str | None, *ali
 
 
 _HARD = "-mfloat-abi=hard"
+_HELIUM = "ARMv8.1-M, Helium"
+_V81M = ("-march=armv8.1-m.main+dsp+mve.fp+fp.dp",)  # cores that not every compiler knows by name
 _TARGETS = (
     _cortex("m0", "ARMv6-M", "microbit", kernels="swar"),
     Target("cortex-m0plus", "ARMv6-M", ("-mthumb", "-mcpu=cortex-m0plus"), ("m0plus", "m0+"), "swar", "microbit"),
+    _cortex("m23", "ARMv8-M baseline", None, kernels="swar"),
     _cortex("m3", "ARMv7-M", "mps2-an385", kernels="swar"),
     _cortex(
         "m4",
@@ -115,7 +118,16 @@ _TARGETS = (
     ),
     _cortex("m7", "ARMv7E-M, DSP, FPU", "mps2-an500", _HARD, "-mfpu=fpv5-d16", kernels="dsp"),
     _cortex("m33", "ARMv8-M, DSP, FPU", "mps2-an505", _HARD, "-mfpu=fpv5-sp-d16", kernels="dsp"),
-    _cortex("m55", "ARMv8.1-M, Helium", "mps3-an547", _HARD, "-mfpu=auto", kernels="helium"),
+    _cortex("m55", _HELIUM, "mps3-an547", _HARD, "-mfpu=auto", kernels="helium"),
+    Target(
+        "cortex-m55-nofp",
+        "ARMv8.1-M, Helium of integers alone",
+        ("-mthumb", "-mcpu=cortex-m55+nofp", _HARD),
+        ("m55-nofp",),
+        "helium",
+    ),
+    Target("cortex-m52", _HELIUM, ("-mthumb", *_V81M, _HARD, "-mfpu=auto"), ("m52",), "helium"),
+    Target("cortex-m85", _HELIUM, ("-mthumb", *_V81M, _HARD, "-mfpu=auto"), ("m85",), "helium"),
     _riscv("riscv32", "RV32IMAC", "imac", "riscv32-virt", "rv32imac", "esp32-c6", "esp32-h2", "ch32v", "gd32v", "fe310"),
     _riscv("riscv32imc", "RV32IMC", "imc", "riscv32-virt", "rv32imc", "esp32-c3", "esp32-c2"),
     _riscv(
@@ -124,6 +136,13 @@ _TARGETS = (
         "imac_zba_zbb",
         "riscv32-virt-zb",
         *("rv32imac_zba_zbb", "hazard3", "rp2350-riscv", "pico2-riscv"),
+    ),
+    Target(
+        "generic",
+        "any other core: C99 alone",
+        ("-DSNE_PORTABLE",),
+        ("cortex-a", "pi-zero", "esp32", "esp32-s3", "esp8266", "xtensa", "avr", "wasm32"),
+        tools=None,
     ),
     Target("host", "this computer", (), tools=None),
 )
