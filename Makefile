@@ -36,7 +36,7 @@ mutants: tools test-tools $(VENV)/dev ## Put small faults into the code and see 
 proofs: tools proof-tools $(VENV)/dev ## Prove the contracts of the portable C with Frama-C
 	$(BIN)/python -m pytest -q --require-tools tests/test_proofs.py
 
-bench: tools $(VENV)/train ## Measure the engine on every emulated core and compare with the baseline
+bench: tools riscv-tools $(VENV)/train ## Measure the engine on every emulated core and compare with the baseline
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 
 bench-host: tools $(VENV)/train ## Compare the host build's speed with other engines', on one thread
@@ -48,7 +48,7 @@ bench-cnn: tools $(VENV)/train ## Hold the ensembles against int8 CNNs; CMSIS_NN
 bench-rivals: tools $(VENV)/train ## Hold the engine against others, whose sources BENCH_FLAGS names: --snn2mcu PATH ...
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rivals.py $(BENCH_FLAGS)
 
-cost-model: tools $(VENV)/dev ## Measure what the engine's counts cost on every core, for `inspect --target` and `search`
+cost-model: tools riscv-tools $(VENV)/dev ## Measure what the engine's counts cost on every core, for `inspect --target` and `search`
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost_model.py
 
 lint: $(VENV)/dev ## Check style and types
@@ -68,9 +68,14 @@ tools:
 	    qemu-system-arm:qemu-system-arm)
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { $(call apt,python3-venv); }
 
-test-tools: proof-tools
+riscv-tools:
+	@$(call ensure,riscv64-unknown-elf-gcc:gcc-riscv64-unknown-elf \
+	    /usr/lib/picolibc/riscv64-unknown-elf/picolibc.specs:picolibc-riscv64-unknown-elf qemu-system-riscv32:qemu-system-misc)
+
+test-tools: proof-tools riscv-tools
 	@$(call ensure,clang:clang g++:g++ avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc simavr:simavr \
 	    mips-linux-gnu-gcc:gcc-mips-linux-gnu mips-linux-gnu-gcc:libc6-dev-mips-cross qemu-mips:qemu-user \
+	    xtensa-lx106-elf-gcc:gcc-xtensa-lx106 wasm-ld:lld node:nodejs \
 	    /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz:dataset-fashion-mnist)
 	-@$(call ensure,clang-22:clang-22 clang-22:libclang-rt-22-dev) # its type sanitizer, where there is one
 
@@ -100,4 +105,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants proofs bench bench-host bench-cnn cost-model lint install clean tools test-tools proof-tools
+.PHONY: help demo test mutants proofs bench bench-host bench-cnn cost-model lint install clean tools test-tools proof-tools riscv-tools

@@ -8,10 +8,24 @@ enum { OPEN_READ = 1, OPEN_WRITE = 5 }; /* as fopen's "rb" and "wb" */
 
 static uint32_t semihosting(uint32_t operation, uintptr_t argument)
 {
+#if defined(__riscv)
+    register uint32_t a0 __asm__("a0") = operation;
+    register uintptr_t a1 __asm__("a1") = argument;
+    __asm__ volatile(".option push\n.option norvc\n.balign 16\n" /* all in one page */
+                     "slli zero, zero, 0x1f\n"
+                     "ebreak\n"
+                     "srai zero, zero, 7\n"
+                     ".option pop\n"
+                     : "+r"(a0)
+                     : "r"(a1)
+                     : "memory");
+    return a0;
+#else
     register uint32_t r0 __asm__("r0") = operation;
     register uintptr_t r1 __asm__("r1") = argument;
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
     return r0;
+#endif
 }
 
 static int open_file(const char *name, uintptr_t mode)

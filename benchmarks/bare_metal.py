@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.build import CFLAGS, LDFLAGS, render_board, run_tool
+from sne_edge.deploy.build import compile_flags, link_flags, port_sources, render_board, run_tool
 from sne_edge.deploy.targets import resolve_target
-from sne_edge.link.qemu import COMMAND
+from sne_edge.link.qemu import start_command
 from sne_edge.resources import FIRMWARE, RUNTIME
 
 HERE = Path(__file__).parent
 # One board for each core.
-BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
+BOARDS = (
+    *("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"),
+    *("riscv32-virt", "riscv32-virt-zb"),
+)
 
 
 def run_on(board: str, *sources: Path, definitions: Sequence[str] = (), seconds: float = 120) -> str:
@@ -40,16 +43,13 @@ def build_program(
     board = resolve_board(board_name)
     target = resolve_target(board.target)
     render_board(board, "program", work)
-    port = [FIRMWARE / f"{name}.c" for name in ("startup", "counter", "stack", f"uart_{board.uart.driver}")]
-    files = [*sources, HERE / "bare_metal.c", *port, RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
+    files = [*sources, HERE / "bare_metal.c", *port_sources(board, main=False), RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
     folders = [f"-I{path}" for path in (work, *includes, HERE, RUNTIME, FIRMWARE)]
-    run_tool(
-        [
-            *(target.cc, *target.cflags, *CFLAGS, *LDFLAGS, *(f"-D{name}" for name in definitions), *folders),
-            *("-Wl,-T,firmware.ld", *(str(path.resolve()) for path in files), "-o", "program.elf"),
-        ],
-        work,
-    )
+    defines = [f"-D{name}" for name in definitions]
+    paths = [str(path.resolve()) for path in files]
+    run_tool([target.cc, *compile_flags(target), *defines, *folders, "-c", *paths], work)
+    objects = [f"{path.stem}.o" for path in files]
+    run_tool([target.cc, *target.cflags, *link_flags(target), "-Tfirmware.ld", *objects, "-o", "program.elf"], work)
     return work / "program.elf"
 
 
@@ -57,11 +57,9 @@ def emulate(board_name: str, elf: Path, *flags: str, seconds: float = 120) -> st
     """Run a program in a board's emulator, in the folder where it lies, with further flags of QEMU's; its output.
     Raises where it fails."""
     board = resolve_board(board_name)
-    assert board.emulator is not None
     done = subprocess.run(
         [
-            *(COMMAND, "-M", board.emulator.machine, "-nographic", "-monitor", "none", "-serial", "none"),
-            *("-icount", f"shift={board.emulator.icount_shift}", *flags),
+            *(*start_command(board), "-serial", "none", *flags),
             *("-semihosting-config", "enable=on,target=native", "-kernel", str(elf.resolve())),
         ],
         cwd=elf.parent,

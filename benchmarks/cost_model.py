@@ -50,7 +50,8 @@ from sne_edge.ir.student import QuantStudent
 from sne_edge.ir.vectors import no_vectors
 
 HERE = Path(__file__).parent
-BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps3-an547")  # one for each core that has kernels of its own
+# One for each core that has kernels of its own.
+BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps3-an547", "riscv32-virt")
 CHANNELS = (3, 4, 7, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 DECAYS = (Decay(), Decay("shift", 1), Decay("q15", 30000))
 DENSITIES = (0.0, 0.02, 0.06, 0.12, 0.25, 0.5, 1.0)
@@ -343,6 +344,7 @@ MEANINGLESS = {
     "dsp": rf"convolve\.(\d+\.)?({LISTED}|vectors)|mac\.\d+\.(dense|vectors)",
     "helium": r"(mac|convolve)\.(\d+\.)?(twos|ones|listed|calls.*|rows.*|dense)",
     "swar": r"(mac|convolve)\.\d+\.(dense|vectors)",
+    "words": r"(mac|convolve)\.\d+\.(dense|vectors)",
 }
 
 

@@ -45,11 +45,11 @@ static uint8_t next_byte(void)
 {
     uint8_t byte;
     while (ring_out == ring_in) {
-        __asm__ volatile("cpsid i" ::: "memory");
+        port_hold_interrupts();
         if (ring_out == ring_in) {
-            __asm__ volatile("wfi");
+            port_wait();
         }
-        __asm__ volatile("cpsie i" ::: "memory");
+        port_allow_interrupts();
     }
     byte = ring[ring_out];
     ring_out = (uint16_t)((ring_out + 1u) % RING);
@@ -98,7 +98,6 @@ static const sne_wire_model *served(void)
 
 int main(void)
 {
-    const uint32_t nvic_enable = 0xe000e100u;
     platform.counter = (uint8_t)counter_init();
     platform.clock_hz = platform.counter == SNE_COUNTER_CYCLES ? BOARD_CLOCK_HZ : 0u;
     platform.flash_used = (uint32_t)(uintptr_t)link_flash_used;
@@ -106,7 +105,7 @@ int main(void)
     platform.stack_size = (uint32_t)((uintptr_t)link_stack_top - (uintptr_t)link_stack_bottom);
     sne_wire_init(&wire, served(), &platform);
     uart_init();
-    *core_register(nvic_enable + 4u * (BOARD_UART_INTERRUPT / 32u)) = 1u << BOARD_UART_INTERRUPT % 32u;
+    port_enable_uart();
     for (;;) {
         sne_wire_receive(&wire, next_byte());
     }

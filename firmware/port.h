@@ -18,6 +18,38 @@ static inline volatile uint32_t *core_register(uint32_t address)
     return (volatile uint32_t *)(uintptr_t)address;
 }
 
+/* Hold interrupts back, wait until one is pending, and allow them again. */
+#if defined(__riscv)
+enum { MSTATUS_MIE = 8 };
+static inline void port_hold_interrupts(void)
+{
+    __asm__ volatile("csrc mstatus, %0" ::"r"(MSTATUS_MIE) : "memory");
+}
+
+static inline void port_allow_interrupts(void)
+{
+    __asm__ volatile("csrs mstatus, %0" ::"r"(MSTATUS_MIE) : "memory");
+}
+#else
+static inline void port_hold_interrupts(void)
+{
+    __asm__ volatile("cpsid i" ::: "memory");
+}
+
+static inline void port_allow_interrupts(void)
+{
+    __asm__ volatile("cpsie i" ::: "memory");
+}
+#endif
+
+static inline void port_wait(void)
+{
+    __asm__ volatile("wfi");
+}
+
+/* startup.c: let the UART interrupt. */
+void port_enable_uart(void);
+
 /* main.c */
 extern const sne_platform *port_platform(void);
 int main(void);

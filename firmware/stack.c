@@ -7,7 +7,11 @@ static uint32_t deepest = UINT32_MAX;
 static uint32_t stack_pointer(void)
 {
     uint32_t sp;
+#if defined(__riscv)
+    __asm__ volatile("mv %0, sp" : "=r"(sp));
+#else
     __asm__ volatile("mov %0, sp" : "=r"(sp));
+#endif
     return sp;
 }
 

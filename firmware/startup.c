@@ -1,4 +1,4 @@
-/* From reset to main, and from a fault to a report of it. */
+/* From reset to main, and from a fault to a report of it, on a Cortex-M. */
 #include "port.h"
 #include "uart.h"
 
@@ -73,6 +73,12 @@ void reset(void)
     guard_stack();
     (void)main();
     fault();
+}
+
+void port_enable_uart(void)
+{
+    const uint32_t nvic_enable = 0xe000e100u;
+    *core_register(nvic_enable + 4u * (BOARD_UART_INTERRUPT / 32u)) = 1u << BOARD_UART_INTERRUPT % 32u;
 }
 
 /* Where the stack has run out, the report starts again at its top: what lies there is lost anyway. */

@@ -30,7 +30,10 @@ typedef enum {
     SNE_OK = 0,
     SNE_E_ARGUMENT = -1, /* a pointer is null or not at a word, or a number out of range */
     SNE_E_POLICY = -2,   /* the policy does not fit the model */
-    SNE_E_EVENT = -3     /* events are not ascending indices of the model's inputs */
+    SNE_E_EVENT = -3,    /* events are not ascending indices of the model's inputs */
+    SNE_E_BLOB = -4,     /* bytes are no model, damaged, or of another version (sne_load.h) */
+    SNE_E_KERNELS = -5,  /* a loaded model needs what this build does not hold */
+    SNE_E_TABLES = -6    /* a loaded model's numbers do not belong together */
 } sne_status;
 
 typedef enum {

@@ -16,7 +16,7 @@
 #elif defined(SNE_DSP)
 #include "sne_accumulate_dsp.h"
 #define SNE_ADD(function) function##_dsp
-#elif defined(SNE_THUMB2) || defined(SNE_THUMB1)
+#elif defined(SNE_THUMB2) || defined(SNE_THUMB1) || defined(SNE_WORDS)
 #include "sne_accumulate_swar.h"
 #define SNE_ADD(function) function##_swar
 #elif defined(SNE_HOST)

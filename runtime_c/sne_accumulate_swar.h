@@ -1,4 +1,4 @@
-/* Accumulation for cores without vector instructions (Cortex-M0, M3): two weights at a time in the halves of a word.
+/* Accumulation for cores without vector instructions (Cortex-M0, M3, RISC-V): two weights at a time in the halves of a word.
  *
  * A weight plus 128, as these cores store it, is an unsigned byte. Words of membranes are integers modulo 2^32, to which
  * those of weights add exactly: with the lower lane's sign turned, no lane borrows from the other, and each row's 128 is
@@ -11,6 +11,8 @@
 
 #if defined(SNE_THUMB2)
 #include "sne_accumulate_thumb2.h"
+#elif defined(SNE_WORDS)
+#include "sne_accumulate_words.h"
 #else
 #include "sne_accumulate_thumb1.h"
 #endif
@@ -19,6 +21,7 @@
 #define SNE_SWAR_SIGN 0x8000u
 #define SNE_SWAR_BIAS 0x00800080u
 
+#if !defined(SNE_WORDS)
 /* Four outputs. `sign`: what turns the lower lane's, 0 where it is turned. */
 SNE_INLINE void sne_add_four_swar(sne_word *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
                                   uint32_t sign)
@@ -52,12 +55,16 @@ SNE_OUTLINE void sne_add_tail_swar(void *membranes, const sne_weight *weight, co
         sne_add_four_swar(v, weight, rows, end, sign);
     }
 }
+#endif
 
 SNE_INLINE void sne_add_rows_swar(uint32_t *v, const sne_weight *weight, const uint32_t *rows, const uint32_t *end,
                                   size_t stride, int turned)
 {
-    const size_t tail = stride & 15u, whole = stride - tail;
     const uint32_t sign = turned ? 0u : SNE_SWAR_SIGN;
+#if defined(SNE_WORDS)
+    sne_add_all_words(v, weight, rows, end, stride, sign);
+#else
+    const size_t tail = stride & 15u, whole = stride - tail;
     if (tail) {
         sne_add_tail_swar(v + whole / 2, weight + whole, rows, end, tail, sign);
     }
@@ -68,8 +75,10 @@ SNE_INLINE void sne_add_rows_swar(uint32_t *v, const sne_weight *weight, const u
         sne_add_sixteens_thumb1(v, weight, rows, end, whole, sign);
 #endif
     }
+#endif
 }
 
+#if !defined(SNE_WORDS)
 /* Any chain: four outputs at a time. */
 SNE_OUTLINE void sne_chain_fours_swar(void *membranes, const sne_weight *weight, size_t n, const sne_chain *chain,
                                       uint32_t sign)
@@ -84,6 +93,7 @@ SNE_OUTLINE void sne_chain_fours_swar(void *membranes, const sne_weight *weight,
         }
     }
 }
+#endif
 
 SNE_INLINE void sne_add_chain_swar(uint32_t *v, const sne_weight *weight, size_t n, const sne_chain *chain, int turned)
 {
@@ -93,7 +103,15 @@ SNE_INLINE void sne_add_chain_swar(uint32_t *v, const sne_weight *weight, size_t
         return;
     }
 #endif
+#if defined(SNE_WORDS)
+    if (turned) {
+        sne_chain_turned_words(v, weight, n, chain);
+    } else {
+        sne_chain_plain_words(v, weight, n, chain);
+    }
+#else
     sne_chain_fours_swar(v, weight, n, chain, turned ? 0u : SNE_SWAR_SIGN);
+#endif
 }
 
 #endif

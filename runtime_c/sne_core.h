@@ -4,6 +4,7 @@
  *   SNE_DSP        Thumb with two 16-bit lanes a word (Cortex-M4, M7, M33)
  *   SNE_THUMB2     Thumb-2 alone (Cortex-M3)
  *   SNE_THUMB1     the first Thumb instructions (Cortex-M0)
+ *   SNE_WORDS      words of two 16-bit lanes in C alone (32-bit RISC-V that multiplies)
  *   SNE_HOST       a computer's vectors: AVX2, or AArch64
  *   SNE_PORTABLE   C99 alone: neither assembler nor intrinsics. For every other core, and compiler, and wherever the
  *                  build defines it.
@@ -31,6 +32,9 @@
 #elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' /* the others' first Thumb lacks a few of these */
 #define SNE_THUMB1
 #endif
+#elif defined(__riscv) && __riscv_xlen == 32 && defined(__riscv_mul) && !defined(__riscv_32e) && \
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SNE_WORDS
 #elif defined(__AVX2__) || (defined(__ARM_NEON) && defined(__aarch64__) && !defined(__AARCH64EB__))
 #define SNE_HOST
 #endif
@@ -43,7 +47,7 @@
 #endif
 
 #if !defined(SNE_PORTABLE) && !defined(SNE_HELIUM) && !defined(SNE_DSP) && !defined(SNE_THUMB2) && \
-    !defined(SNE_THUMB1) && !defined(SNE_HOST)
+    !defined(SNE_THUMB1) && !defined(SNE_WORDS) && !defined(SNE_HOST)
 #define SNE_PORTABLE
 #endif
 

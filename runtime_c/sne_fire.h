@@ -28,6 +28,9 @@
 #include "sne_fire_steps_thumb1.h"
 #include "sne_charge_thumb.h"
 #define SNE_FIRE_THUMB1
+#elif defined(__OPTIMIZE__) && defined(SNE_WORDS)
+#include "sne_fire_words.h"
+#define SNE_FIRE_WORDS
 #elif defined(SNE_HOST)
 #include "sne_fire_host.h"
 #endif
@@ -39,6 +42,13 @@
 #define SNE_TURNED_DRIVE 0
 #endif
 
+/* Otherwise: are membranes turned as well to which chains are added? */
+#if defined(SNE_FIRE_WORDS)
+#define SNE_TURNED_CHAINS 1
+#else
+#define SNE_TURNED_CHAINS 0
+#endif
+
 /* Does this core rather fire membranes with turned signs, u = v + 2^15? All arguments are constants. */
 SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, int clamp)
 {
@@ -47,6 +57,9 @@ SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, i
 #elif defined(SNE_FIRE_THUMB1)
     (void)factor;
     return width == 16 && sne_fire_thumb1_can(reset, decay, clamp);
+#elif defined(SNE_FIRE_WORDS)
+    (void)factor;
+    return width == 16 && sne_fire_words_can(reset, decay, clamp);
 #else
     (void)width;
     (void)decay;
@@ -60,7 +73,7 @@ SNE_INLINE int sne_fire_turns(int width, int decay, int32_t factor, int reset, i
 /* Has this core a pass for last timesteps (sne_fire_last)? `width` is a constant. */
 SNE_INLINE int sne_fire_has_last(int width)
 {
-#if defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2) || defined(SNE_FIRE_THUMB1)
+#if defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2) || defined(SNE_FIRE_THUMB1) || defined(SNE_FIRE_WORDS)
     return width == 16;
 #else
     (void)width;
@@ -72,6 +85,8 @@ SNE_INLINE int sne_fire_has_last(int width)
 #define SNE_FIRE_LAST sne_fire_last_thumb2
 #elif defined(SNE_FIRE_THUMB1)
 #define SNE_FIRE_LAST sne_fire_last_thumb1
+#elif defined(SNE_FIRE_WORDS)
+#define SNE_FIRE_LAST sne_fire_last_words
 #endif
 #if defined(SNE_FIRE_LAST)
 SNE_OUTLINE size_t sne_fire_last_plain(const sne_neurons *p, const int16_t *v, size_t positions, uint32_t *bits, size_t first)
@@ -113,6 +128,8 @@ SNE_INLINE int sne_fire_has_steps(int width, int decay, int reset, int clamp)
     return width == 16 && sne_fire_dsp_can(reset, clamp);
 #elif defined(SNE_FIRE_THUMB1)
     return width == 16 && sne_fire_thumb1_can(reset, decay, clamp);
+#elif defined(SNE_FIRE_WORDS)
+    return width == 16 && sne_fire_words_can(reset, decay, clamp);
 #else
     (void)width;
     (void)decay;
@@ -132,6 +149,8 @@ SNE_INLINE void sne_fire_steps(const sne_neurons *p, const void *drive, uint32_t
     sne_fire_steps_dsp(p, (const int16_t *)drive, timesteps, (uint8_t *)bits + (first >> 3), 4u * words, decay, factor, reset);
 #elif defined(SNE_FIRE_THUMB1)
     sne_fire_steps_thumb1(p, (const int16_t *)drive, timesteps, (uint8_t *)bits + (first >> 3), 4u * words, decay, factor, reset);
+#elif defined(SNE_FIRE_WORDS)
+    sne_fire_steps_words(p, drive, timesteps, (uint8_t *)bits + (first >> 3), 4u * words, decay, factor, reset);
 #else
     (void)p;
     (void)drive;
@@ -152,6 +171,14 @@ SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int 
 #if defined(SNE_FIRE_HELIUM) || defined(SNE_FIRE_DSP) || defined(SNE_FIRE_THUMB2) || defined(SNE_FIRE_THUMB1)
     const size_t words = stride * (size_t)width / 32u; /* even */
     sne_charge_thumb((sne_word *)v, (const sne_word *)drive, words, turned ? 0x80008000u : 0u, turned);
+#elif defined(SNE_FIRE_WORDS)
+    const size_t words = stride * (size_t)width / 32u;
+    const sne_word *from = (const sne_word *)drive, *const end = from + words; /* an even number */
+    sne_word *to = (sne_word *)v;
+    for (; from != end; from += 2, to += 2) {
+        to[0] = from[0] ^ (turned ? 0x80008000u : 0u);
+        to[1] = from[1] ^ (turned ? 0x80008000u : 0u);
+    }
 #else
     (void)turned; /* only where sne_fire_turns */
     sne_charge_portable(v, drive, stride, width);
@@ -163,9 +190,9 @@ SNE_INLINE void sne_charge_fresh(void *v, const void *drive, size_t stride, int 
 SNE_INLINE void sne_shift_current(void *current, const int32_t *sums, size_t stride, uint32_t shift, int width)
 {
     size_t c = 0;
-#if defined(SNE_HELIUM) || defined(SNE_DSP) || defined(SNE_THUMB2) || defined(SNE_THUMB1)
+#if defined(SNE_HELIUM) || defined(SNE_DSP) || defined(SNE_THUMB2) || defined(SNE_THUMB1) || defined(SNE_WORDS)
     sne_word *to = (sne_word *)current;
-#if !defined(SNE_THUMB1)
+#if !defined(SNE_THUMB1) && !defined(SNE_WORDS)
     if (width == 16 && shift <= 16) {
         const int32_t *const end = sums + stride;
         do { /* a word of two sums is the upper half of one of them, and the lower half of the other moved in */
@@ -244,6 +271,10 @@ SNE_INLINE size_t sne_fire(const sne_neurons *p, void *v, const void *drive, siz
     if (width == 16 && sne_fire_thumb1_can(reset, decay, clamp)) {
         return sne_fire_thumb1(p, (int16_t *)v, (const int16_t *)drive, positions, bits, first, decay, factor, reset,
                                turned);
+    }
+#elif defined(SNE_FIRE_WORDS)
+    if (width == 16 && sne_fire_words_can(reset, decay, clamp)) {
+        return sne_fire_words(p, v, drive, positions, bits, first, decay, factor, reset, turned);
     }
 #elif defined(SNE_HOST)
     if (width == 16) {

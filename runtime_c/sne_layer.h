@@ -20,8 +20,8 @@
 /* Do this layer's membranes have turned signs (sne_fire.h) while it works on them? All arguments are constants. */
 SNE_INLINE int sne_turned(int kernel, int weight_bits, int width, int decay, int32_t factor, int reset, int clamp)
 {
-    const int can = SNE_TURNED_DRIVE ? kernel == SNE_SCATTER
-                                     : kernel == SNE_GATHER || kernel == SNE_MAC || kernel == SNE_CONVOLVE;
+    const int added = kernel == SNE_GATHER || kernel == SNE_MAC || kernel == SNE_CONVOLVE;
+    const int can = SNE_TURNED_DRIVE ? kernel == SNE_SCATTER : added || (SNE_TURNED_CHAINS && kernel == SNE_SCATTER);
     return can && weight_bits == 8 && sne_fire_turns(width, decay, factor, reset, clamp);
 }
 

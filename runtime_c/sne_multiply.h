@@ -33,6 +33,11 @@
 #elif defined(SNE_THUMB1)
 #include "sne_multiply_thumb1.h"
 #define SNE_MAC_SEEN(sums, weight, values, view, pitch) sne_mac_eight_thumb1(sums, weight, values, view, pitch)
+#elif defined(SNE_WORDS)
+#include "sne_multiply_words.h"
+#define SNE_MAC_SEEN(sums, weight, values, view, pitch) \
+    sne_mac_eight_words(sums, weight, values, (view)->runs, (view)->count, (view)->from_step, (view)->row, (view)->row_step, \
+                        pitch)
 #else
 #include "sne_multiply_portable.h"
 #define SNE_MAC(sums, weight, pairs, end, count) sne_mac_portable(sums, weight, pairs, end)

@@ -71,7 +71,7 @@ SNE_INLINE void sne_spread_word(uint32_t *lanes, uint32_t all, uint32_t high, ui
 #endif
 }
 
-#if !defined(SNE_THUMB1)
+#if defined(SNE_DSP) || defined(SNE_THUMB2)
 /* sne_sum_nibbles over any number of rows, at least one. */
 SNE_INLINE void sne_sum_all_nibbles(uint32_t *lanes, const uint8_t *weight, const uint32_t *rows, size_t n)
 {
@@ -117,7 +117,7 @@ SNE_INLINE void sne_add_nibbles_word(void *v, const uint8_t *weight, size_t stri
     if (n == 0) {
         return;
     }
-#if !defined(SNE_THUMB1)
+#if defined(SNE_DSP) || defined(SNE_THUMB2)
     for (; j + 32 <= stride; j += 32, weight += 16) {
 #if defined(SNE_DSP)
         if (width == 16) {

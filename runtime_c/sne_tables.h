@@ -87,7 +87,7 @@ SNE_INLINE uint32_t sne_divide(uint32_t i, const sne_divider *d)
 /* Place of the lowest bit of x != 0. */
 SNE_INLINE uint32_t sne_lowest_bit(uint32_t x)
 {
-#if defined(SNE_THUMB1) /* no instruction tells: the five bits that a de Bruijn sequence has from there on are all different */
+#if defined(SNE_THUMB1) || (defined(SNE_WORDS) && !defined(__riscv_zbb)) /* no instruction tells: the five bits that a de Bruijn sequence has from there on are all different */
     static const uint8_t places[32] = {0,  1,  28, 2,  29, 14, 24, 3, 30, 22, 20, 15, 25, 17, 4,  8,
                                        31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6,  11, 5,  10, 9};
     return places[(x & (0u - x)) * 0x077cb531u >> 27];

@@ -35,7 +35,7 @@ typedef int8_t sne_weight;
 #else
 typedef uint8_t sne_weight;
 #define SNE_W4(a, b, c, d) (a) + 128, (c) + 128, (b) + 128, (d) + 128
-#if defined(SNE_THUMB2)
+#if defined(SNE_THUMB2) || defined(SNE_WORDS)
 #define SNE_P8(a, b, c, d, e, f, g, h) \
     (uint8_t)(a), (uint8_t)(b), (uint8_t)(c), (uint8_t)(d), (uint8_t)(e), (uint8_t)(f), (uint8_t)(g), (uint8_t)(h)
 #else
@@ -58,7 +58,7 @@ SNE_INLINE int32_t sne_weight_at(const sne_weight *row, size_t i)
 /* A weight that is multiplied, SNE_P8's. */
 SNE_INLINE int32_t sne_factor(const sne_weight *w)
 {
-#if defined(SNE_THUMB2)
+#if defined(SNE_THUMB2) || defined(SNE_WORDS)
     return (int8_t)*w;
 #else
     return (int32_t)*w - SNE_WEIGHT_OFFSET;

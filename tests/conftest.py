@@ -14,6 +14,7 @@ from models import tiny_ensemble
 from sne_edge.deploy.boards import resolve_board
 from sne_edge.deploy.build import Firmware, build_firmware
 from sne_edge.deploy.export import export
+from sne_edge.deploy.targets import resolve_target
 from sne_edge.ir.ensemble import QuantEnsemble
 
 Build = Callable[..., Firmware]
@@ -104,7 +105,9 @@ def firmware(require_tool: Callable[..., None], tmp_path_factory: pytest.TempPat
     built: dict[tuple[str, ...], Firmware] = {}
 
     def build(ensemble: QuantEnsemble, board: str, *definitions: str) -> Firmware:
-        require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+        tools = resolve_target(resolve_board(board).target).tools
+        assert tools is not None
+        require_tool(f"{tools.prefix}gcc", tools.emulator)
         key = (ensemble.encoder.kind, board, *definitions)
         if key not in built:
             folder = tmp_path_factory.mktemp(f"firmware-{board}")

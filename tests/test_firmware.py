@@ -201,18 +201,18 @@ def test_replies_come_as_whole_frames(tiny: QuantEnsemble, firmware: Build) -> N
 
 
 def test_port_code_compiles_without_a_warning(require_tool: Callable[..., None], tmp_path: Path) -> None:
-    require_tool("arm-none-eabi-gcc")
-    from sne_edge.deploy.build import PORT, render_board
+    from sne_edge.deploy.build import compile_flags, port_sources, render_board
     from sne_edge.deploy.targets import resolve_target
     from sne_edge.resources import FIRMWARE, RUNTIME
 
     for board in all_boards():
         render_board(board, "x", tmp_path)
-        sources = [str(FIRMWARE / name) for name in (*PORT, f"uart_{board.uart.driver}.c")]
-        flags = ["-std=c99", "-O2", "-ffreestanding", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
+        sources = [str(path) for path in port_sources(board)]
+        flags = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
         includes = [f"-I{folder}" for folder in (tmp_path, RUNTIME, FIRMWARE)]
         target = resolve_target(board.target)
-        command = [target.cc, *target.cflags, *flags, "-Werror", *includes, "-c", *sources]
+        require_tool(target.cc)
+        command = [target.cc, *compile_flags(target), *flags, "-Werror", *includes, "-c", *sources]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

@@ -24,15 +24,16 @@ def export(
         list[str], typer.Argument(metavar="MODEL...", help="One or several .sne files or shipped models.")
     ],
     target: Annotated[
-        str | None, typer.Option(help="Of C: a target's name, see `sne-edge targets`; default cortex-m.")
+        str | None, typer.Option(help="Of C and blobs: a target's name, see `sne-edge targets`; default cortex-m.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Default: the directory NAME-c, or the file NAME.onnx or NAME.nir."),
+        typer.Option("-o", "--output", help="Default: the directory NAME-c or NAME-blob, or the file NAME.onnx or NAME.nir."),
     ] = None,
     kind: Annotated[
         str,
-        typer.Option("--format", help="c: C99; onnx: integer operators for ONNX runtimes; nir: NIR, of one student."),
+        typer.Option("--format", help="c: C99; blob: the model as data, and C that loads it; onnx: integer operators for ONNX runtimes; nir: NIR, "
+            "of one student.",),
     ] = "c",
     part: Annotated[
         str | None,
@@ -51,14 +52,14 @@ def export(
 ) -> None:
     """Write a model, or several with one runtime, as a self-contained directory of C99; or one as ONNX, or as NIR."""
     given = {"--target": target, "--part": part, "--policy": policy, "--int8-input": int8_input or None, "--dt": dt}
-    takes = {"c": ["--target"], "onnx": ["--part", "--policy", "--int8-input"], "nir": ["--part", "--dt"]}
+    takes = {"c": ["--target"], "blob": ["--target"], "onnx": ["--part", "--policy", "--int8-input"], "nir": ["--part", "--dt"]}
     if kind not in takes:
-        raise SneError(f"there is no format {kind!r}", "give c, onnx or nir")
+        raise SneError(f"there is no format {kind!r}", "give c, blob, onnx or nir")
     for option, value in given.items():
         if value is not None and option not in takes[kind]:
             raise SneError(f"{option} has no meaning for the format {kind}", f"it takes {', '.join(takes[kind])}")
-    if kind != "c" and len(models) > 1:
-        raise SneError(f"a file of the format {kind} holds one model", "several are for C: --format c")
+    if kind not in ("c", "blob") and len(models) > 1:
+        raise SneError(f"a file of the format {kind} holds one model", "several are for C: --format c, or blob")
     ensembles = [load(model) for model in models]
     ensemble = ensembles[0]
     if kind == "onnx":
@@ -74,6 +75,12 @@ def export(
     resolve_target(target)
     if output is None and len(ensembles) > 1:
         raise SneError("several models need a directory that none of them names", "name it with -o")
+    if kind == "blob":
+        from ..deploy.loader import export_blobs
+
+        blobs = export_blobs(ensembles, target, output or Path(f"{ensemble.name}-blob"))
+        print(f"wrote {', '.join(map(str, blobs))}; sne_load.h beside it says how to load a model")
+        return
     directory = write(ensembles, target, output or Path(f"{ensemble.name}-c"))
     headers = " and ".join(f"{member.identifier}.h" for member in ensembles)
     print(f"wrote {directory}: include {headers}; `make check` in it runs the golden vectors")

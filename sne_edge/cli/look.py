@@ -36,6 +36,9 @@ def inspect(
     from ..ir.frontend import LogMel
     from ..study.energy import DISCLAIMER, estimate_all
 
+    if model.endswith(".blob"):
+        _inspect_blob(model, as_json)
+        return
     ensemble = load(model)
     costs = None
     if target is not None:
@@ -125,6 +128,19 @@ def _print_costs(costs: Need) -> None:
         f"{costs.target}: flash {costs.flash_bytes:,} bytes (tables {costs.table_bytes:,}, code {costs.code_bytes:,}), "
         f"RAM {costs.ram_bytes:,} for state and input, stack at most {costs.stack_bytes:,}"
     )
+
+
+def _inspect_blob(path: str, as_json: bool) -> None:
+    """What a blob says of itself, once it is found sound."""
+    from dataclasses import asdict
+
+    from ..deploy.blob import read_blob
+
+    found = asdict(read_blob(path))
+    if as_json:
+        print_json(found)
+        return
+    print_table(path, ["", ""], [[name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value] for name, value in found.items()])
 
 
 @app.command()

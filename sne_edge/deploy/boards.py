@@ -26,7 +26,7 @@ BOARDS = FIRMWARE / "boards"
 @dataclass(frozen=True)
 class Uart:
     """The serial line. `driver`: firmware/uart_<driver>.c; `base`: address of its registers; `interrupt`: its number
-    in the NVIC; `clock_hz`: what its baud rate is divided from."""
+    in the NVIC, or RISC-V's PLIC; `clock_hz`: what its baud rate is divided from."""
 
     driver: str
     base: int
@@ -37,11 +37,13 @@ class Uart:
 
 @dataclass(frozen=True)
 class Emulator:
-    """QEMU's machine. `systick_hz`: of its SysTick; `icount_shift`: an instruction takes 2^shift ns of its time."""
+    """QEMU's machine. `systick_hz`: of its SysTick, or of RISC-V's counter; `icount_shift`: an instruction takes 2^shift
+    ns of its time; `cpu`: where the machine's usual one is not meant."""
 
     machine: str
     systick_hz: int
     icount_shift: int
+    cpu: str = ""
 
     @property
     def instructions_per_tick(self) -> Fraction:

@@ -19,12 +19,10 @@ from ..files import UNWRITABLE, holding, workspace, write_all
 from ..resources import FIRMWARE, RUNTIME, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
-from .targets import Target, quoted, resolve_target
+from .targets import TOOLCHAINS, Target, quoted, resolve_target
 
 CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
-LDFLAGS = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections")
-PORT = ("startup.c", "main.c", "counter.c", "stack.c")
-TOOLCHAIN_HINT = "install it: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
+LDFLAGS = ("-nostartfiles", "-Wl,--gc-sections")
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,30 @@ def build_firmware(
 def check_tools(target: Target) -> None:
     """Raise `SneError` where the target's compiler is not installed."""
     if shutil.which(target.cc) is None:
-        raise SneError(f"{target.cc} is not installed", TOOLCHAIN_HINT)
+        raise SneError(f"{target.cc} is not installed", _hint(target.cc))
+
+
+def port_sources(board: Board, *, main: bool = True) -> list[Path]:
+    """The firmware's own files for a board; without `main`, for a program in its place."""
+    tools = resolve_target(board.target).tools
+    port = tools.port if tools else ""
+    names = [f"startup{port}", f"counter{port}", *(["main"] if main else []), "stack", f"uart_{board.uart.driver}"]
+    return [FIRMWARE / f"{name}.c" for name in names]
+
+
+def compile_flags(target: Target) -> tuple[str, ...]:
+    """What firmware for a target is compiled with."""
+    return (*target.cflags, *CFLAGS, *(target.tools.includes if target.tools else ()))
+
+
+def link_flags(target: Target) -> tuple[str, ...]:
+    """What firmware for a target is linked with, beside its board's script."""
+    return (*LDFLAGS, *(target.tools.specs if target.tools else ()), *target.libraries)
+
+
+def _hint(command: str) -> str:
+    """How to get the toolchain that a command belongs to."""
+    return next((tools.hint for tools in TOOLCHAINS if command.startswith(tools.prefix)), "install it")
 
 
 def _check_fits(manifest: dict[str, Any], board: Board, with_vectors: bool) -> None:
@@ -161,15 +182,15 @@ def _compile(
     names = [*manifest["library"], *([f"{manifest['identifier']}_vectors.c"] if vectors else [])]
     sources = [directory.resolve() / name for name in names]
     sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
-    sources += [FIRMWARE / name for name in (*PORT, f"uart_{board.uart.driver}.c")]
+    sources += port_sources(board)
     includes = quoted(work, directory.resolve(), RUNTIME, FIRMWARE)
     defines = [f"-D{name}" for name in definitions]
-    run_tool([target.cc, *target.cflags, *CFLAGS, *defines, *includes, "-c", *map(str, sources)], work)
+    run_tool([target.cc, *compile_flags(target), *defines, *includes, "-c", *map(str, sources)], work)
     return [work / f"{source.stem}.o" for source in sources]
 
 
 def _link(manifest: dict[str, Any], board: Board, target: Target, objects: list[Path], work: Path) -> None:
-    command = [target.cc, *target.cflags, *LDFLAGS, "-Wl,-T,firmware.ld", *(path.name for path in objects)]
+    command = [target.cc, *target.cflags, *link_flags(target), "-Tfirmware.ld", *(path.name for path in objects)]
     try:
         run_tool([*command, "-o", "firmware.elf"], work)
     except SneError as error:
@@ -226,13 +247,13 @@ def run_tool(command: Sequence[str], work: Path) -> str:
     try:
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise SneError(f"{command[0]} is not installed", TOOLCHAIN_HINT) from None
+        raise SneError(f"{command[0]} is not installed", _hint(command[0])) from None
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
         chosen = [x for x in lines if "error" in x or "overflowed" in x or "undefined" in x] or lines
-        missing = any("nano.specs" in line or "string.h" in line for line in lines)
+        missing = any("nano.specs" in line or "picolibc.specs" in line or "string.h" in line for line in lines)
         raise SneError(
             f"{command[0]} failed: " + "\n".join(chosen[-5:]).replace(f"{work}/", ""),
-            TOOLCHAIN_HINT if missing else "was the exported directory edited? export the model again",
+            _hint(command[0]) if missing else "was the exported directory edited? export the model again",
         )
     return done.stdout

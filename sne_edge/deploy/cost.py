@@ -29,10 +29,21 @@ from .targets import resolve_target
 from .work import Rates, Work, direct_kernel, fire_key, overhead, stage_work, stepping
 
 COEFFICIENTS = Path(__file__).parent / "cost.json"
-ALIKE = {"cortex-m0plus": "cortex-m0", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}  # the same kernels
+ALIKE = {  # the same kernels
+    "cortex-m0plus": "cortex-m0",
+    "cortex-m23": "cortex-m0",
+    "cortex-m7": "cortex-m4",
+    "cortex-m33": "cortex-m4",
+    "cortex-m52": "cortex-m55",
+    "cortex-m55-nofp": "cortex-m55",
+    "cortex-m85": "cortex-m55",
+    "riscv32imc": "riscv32",
+    "riscv32zb": "riscv32",
+}
 SPARE_ALIKE = 1.02  # more of their bounds: what the compiler makes of the rest is a little different
 SPARE = 1.02  # of a bound: what counts alone do not tell, such as where in a word a run of bits starts
 SPARE_CALL = 250  # instructions of a layer's call: what surrounds it is compiled now this way, now that
+BESIDE = ("sne_wire", "sne_batch", "sne_load")  # of the runtime, what no inference of a compiled model runs
 LEVELS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.03, 0.0)  # shares of the most spikes at which a bound is sought
 APART = 0.85  # how far spikes are independent (`work.Rates`): neighbours spike together, on the shipped models as much
 ASSUMED = 0.1  # spikes per neuron and timestep where nothing was measured
@@ -79,7 +90,8 @@ class Need:
 
 def runtime_digest() -> str:
     """16 hex digits over the C whose costs are stored."""
-    return digest(RUNTIME, TEMPLATES / "model.c.j2")
+    engine = (path for path in RUNTIME.glob("sne*.[ch]") if path.stem not in BESIDE)
+    return digest(*sorted(engine), TEMPLATES / "model.c.j2", TEMPLATES / "kernels.c.j2")
 
 
 def core_costs(target: str) -> Core:

@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 
+from .targets import ARM, RISCV
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -20,8 +22,10 @@ class Finding:
 
 _COMMANDS = (
     ("cc", "host build, eval, verify", "apt-get install gcc libc6-dev"),
-    ("arm-none-eabi-gcc", "firmware", "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"),
-    ("qemu-system-arm", "emulated boards", "apt-get install qemu-system-arm"),
+    ("arm-none-eabi-gcc", "firmware", f"apt-get install {ARM.packages}"),
+    ("qemu-system-arm", "emulated boards", f"apt-get install {ARM.emulator_package}"),
+    ("riscv64-unknown-elf-gcc", "firmware for RISC-V", f"apt-get install {RISCV.packages}"),
+    ("qemu-system-riscv32", "emulated boards with RISC-V", f"apt-get install {RISCV.emulator_package}"),
     ("make", "an exported directory's Makefile", "apt-get install make"),
 )
 _PACKAGES = (

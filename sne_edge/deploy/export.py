@@ -37,6 +37,7 @@ RUNTIME_HEADERS = (
     "sne_accumulate_swar.h",
     "sne_accumulate_thumb1.h",
     "sne_accumulate_thumb2.h",
+    "sne_accumulate_words.h",
     "sne_charge_thumb.h",
     "sne_convolve.h",
     "sne_core.h",
@@ -54,6 +55,7 @@ RUNTIME_HEADERS = (
     "sne_fire_thumb1.h",
     "sne_fire_thumb2.h",
     "sne_fire_wide_thumb2.h",
+    "sne_fire_words.h",
     "sne_gather.h",
     "sne_kernels.h",
     "sne_layer.h",
@@ -68,6 +70,7 @@ RUNTIME_HEADERS = (
     "sne_multiply_portable.h",
     "sne_multiply_thumb1.h",
     "sne_multiply_thumb2.h",
+    "sne_multiply_words.h",
     "sne_neuron.h",
     "sne_nibbles.h",
     "sne_nibbles_dsp.h",
@@ -158,13 +161,13 @@ def write_files(files: dict[str, str], folder: Path) -> None:
 def render(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Target) -> dict[str, str]:
     """The exported files, name -> text."""
     ensembles = (ensemble,) if isinstance(ensemble, QuantEnsemble) else tuple(ensemble)
-    _check_apart(ensembles)
-    environment = _environment()
+    check_apart(ensembles)
+    templates = environment()
     models = [_context(member, target) for member in ensembles]
     files: dict[str, str] = {}
     for model in models:
         for template, output in _templates(model).items():
-            files[output.format(model["id"])] = environment.get_template(template).render(model)
+            files[output.format(model["id"])] = templates.get_template(template).render(model)
     runtime = {*RUNTIME_SOURCES, *RUNTIME_HEADERS}
     if any(model["graph_functions"] for model in models):
         runtime.add(graph.RUNTIME_HEADER)
@@ -182,8 +185,8 @@ def render(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Target) ->
         "headers": sorted(name for name in files if name.endswith(".h")),
     }
     for template, output in LIBRARY_TEMPLATE_FILES.items():
-        files[output] = environment.get_template(template).render(library)
-    files = {name: _licensed(name, text) for name, text in files.items()}
+        files[output] = templates.get_template(template).render(library)
+    files = {name: licensed(name, text) for name, text in files.items()}
     several = {"models": [_described(member, model) for member, model in zip(ensembles, models, strict=True)]}
     manifest = {
         "license": LICENSE,
@@ -217,7 +220,7 @@ def _context(ensemble: QuantEnsemble, target: Target | None) -> dict[str, Any]:
             layer["by_output"] for student in model["students"] for layer in student["layers"] if "by_output" in layer
         )
     )
-    outline = _environment(values=False)
+    outline = environment(values=False)
     headers = [*STRUCT_HEADERS, graph.RUNTIME_HEADER, *([FRONTEND_HEADER] if model["frontend"] else [])]
     frontend = ""
     if model["frontend"]:
@@ -257,7 +260,7 @@ def _described(ensemble: QuantEnsemble, model: dict[str, Any]) -> dict[str, Any]
     return described
 
 
-def _check_apart(ensembles: Sequence[QuantEnsemble]) -> None:
+def check_apart(ensembles: Sequence[QuantEnsemble]) -> None:
     """Raise `SneError` where files, functions or macros of two models could have one name."""
     if not ensembles:
         raise SneError("there is no model to export", "name one or several")
@@ -271,7 +274,7 @@ def _check_apart(ensembles: Sequence[QuantEnsemble]) -> None:
                 )
 
 
-def _licensed(name: str, text: str) -> str:
+def licensed(name: str, text: str) -> str:
     """An exported file, with the licence in its first line."""
     line = f"SPDX-License-Identifier: {LICENSE}"
     if name.endswith((".c", ".h")):
@@ -301,10 +304,10 @@ def _manifest(directory: Path | str) -> dict[str, Any]:
 
 
 @cache
-def _environment(values: bool = True) -> jinja2.Environment:
+def environment(values: bool = True) -> jinja2.Environment:
     """The templates' environment, which keeps what it compiled; without `values`, tables are declared but empty."""
-    environment = c_templates(TEMPLATES)
-    environment.filters |= {
+    made = c_templates(TEMPLATES)
+    made.filters |= {
         "cint": _c_int,
         "rows": _rows if values else lambda values: "",
         "packed": _packed if values else lambda values, macro: "",
@@ -313,7 +316,7 @@ def _environment(values: bool = True) -> jinja2.Environment:
         "quoted": _quoted,
         "bytes": bytes.fromhex,
     }
-    return environment
+    return made
 
 
 def _c_int(value: int) -> str:

@@ -21,7 +21,7 @@ from ..ir.artifact import fingerprint
 from ..ir.ensemble import QuantEnsemble
 from ..ir.student import states
 from .device import Device
-from .qemu import COMMAND, check_emulator
+from .qemu import check_emulator
 from .session import VERSION_HINT
 from .trace import FrameLog
 from .transport import BAUD, address, check_port
@@ -33,7 +33,9 @@ SERVER_BYTES = 4096  # more than firmware takes beside a model's memory
 def default_emulator() -> str | None:
     """`qemu:BOARD` with the default target's board, where compiler and emulator are installed."""
     target = resolve_target(DEFAULT_TARGET)
-    return f"qemu:{target.board}" if shutil.which(target.cc) and shutil.which(COMMAND) else None
+    if target.tools is None or not shutil.which(target.cc) or not shutil.which(target.tools.emulator):
+        return None
+    return f"qemu:{target.board}"
 
 
 def check_place(where: str) -> None:

@@ -24,9 +24,9 @@ from queue import Queue
 from typing import IO
 
 from ..deploy.boards import Board, Emulator
+from ..deploy.targets import RISCV, resolve_target
 from ..errors import SneError
 
-COMMAND = "qemu-system-arm"
 START_SECONDS = 20.0
 
 
@@ -34,9 +34,22 @@ def check_emulator(board: Board) -> Emulator:
     """The board's emulator. Raises `SneError` where it has none, or QEMU is missing."""
     if board.emulator is None:
         raise SneError(f"QEMU does not emulate {board.name}", "connect the board and give its serial port")
-    if shutil.which(COMMAND) is None:
-        raise SneError(f"{COMMAND} is not installed", "install it: apt-get install qemu-system-arm")
+    tools = resolve_target(board.target).tools
+    assert tools is not None  # firmware is not built for this computer
+    if shutil.which(tools.emulator) is None:
+        raise SneError(f"{tools.emulator} is not installed", tools.emulator_hint)
     return board.emulator
+
+
+def start_command(board: Board) -> list[str]:
+    """The command that starts a board's emulator, to which its serial line and its program are to be added."""
+    emulator, tools = board.emulator, resolve_target(board.target).tools
+    assert emulator is not None and tools is not None
+    return [
+        *(tools.emulator, "-M", emulator.machine, *(("-cpu", emulator.cpu) if emulator.cpu else ())),
+        *(("-bios", "none") if tools is RISCV else ()),
+        *("-nographic", "-monitor", "none", "-icount", f"shift={emulator.icount_shift}"),
+    ]
 
 
 class Qemu:
@@ -46,7 +59,7 @@ class Qemu:
         """Start it. Raises `SneError` where QEMU is missing, the board has no emulator or the image is not there."""
         self.board = board
         elf = Path(elf)
-        emulator = check_emulator(board)
+        check_emulator(board)
         if not elf.is_file():
             raise SneError(f"there is no firmware at {elf}", "build it with `sne-edge build`")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the emulator)
@@ -55,8 +68,7 @@ class Qemu:
             port = listener.getsockname()[1]
             self._process = _launch(
                 [
-                    *(COMMAND, "-M", emulator.machine, "-nographic", "-monitor", "none"),
-                    *("-icount", f"shift={emulator.icount_shift}"),
+                    *start_command(board),
                     *("-serial", f"tcp:127.0.0.1:{port},nodelay=on"),
                     *("-kernel", str(elf)),
                 ],

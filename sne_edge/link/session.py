@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from ..deploy.targets import ARM, RISCV
 from ..errors import SneError
 from .replies import REPLIES, Decoded, DeviceInfo, Reply, decode
 from .trace import FrameLog
@@ -24,6 +25,15 @@ FLOOD_BYTES = 1 << 20  # of what is no reply, in one exchange: more than a line 
 NOISE_HINT = "is sne-edge firmware running there, at this speed (--baud)? another program may print to the same line"
 VERSION_HINT = "the firmware is of another version, or not sne-edge's: build it again and flash it"
 _KINDS = {3: "hard fault", 4: "memory fault", 5: "bus fault", 6: "usage fault", 7: "security fault"}
+_RISCV = 64  # RISC-V's exceptions are numbered from here on
+_KINDS |= {
+    _RISCV + 1: "no instructions there",
+    _RISCV + 2: "illegal instruction",
+    _RISCV + 4: "load at an odd place",
+    _RISCV + 5: "load where nothing is",
+    _RISCV + 6: "store at an odd place",
+    _RISCV + 7: "store where nothing is",
+}
 _HINTS = {
     "SNE_E_COMMAND": VERSION_HINT,
     "SNE_E_LENGTH": VERSION_HINT,
@@ -189,5 +199,6 @@ class Session:
         registers = ", ".join(f"{name}={fault[name]:#010x}" for name in ("lr", "cfsr", "hfsr", "address"))
         return SneError(
             f"{self.where}: device faulted at pc={fault['pc']:#010x} ({kind}, {registers})",
-            "arm-none-eabi-addr2line -f -e firmware.elf names the function; reset the board to go on",
+            f"{(RISCV if fault['exception'] >= _RISCV else ARM).prefix}addr2line -f -e firmware.elf names the function; "
+            "reset the board to go on",
         )
