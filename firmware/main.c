@@ -1,11 +1,7 @@
 /* The firmware: a model, served over a serial line. */
 #include "port.h"
+#include "serial.h"
 #include "uart.h"
-
-/* Received bytes wait here while a request is executed. A full ring drops bytes; the frame's checksum shows it. */
-enum { RING = 512 };
-static volatile uint8_t ring[RING];
-static volatile uint16_t ring_in, ring_out;
 
 static sne_wire wire;
 
@@ -28,32 +24,9 @@ const sne_platform *port_platform(void)
     return &platform;
 }
 
-void uart_interrupt(void)
+void port_fault(const sne_fault *fault)
 {
-    uint8_t byte;
-    while (uart_receive(&byte)) {
-        const uint16_t next = (uint16_t)((ring_in + 1u) % RING);
-        if (next != ring_out) {
-            ring[ring_in] = byte;
-            ring_in = next;
-        }
-    }
-}
-
-/* Sleep until a byte arrives. With interrupts held back between the look and the sleep, none is slept through. */
-static uint8_t next_byte(void)
-{
-    uint8_t byte;
-    while (ring_out == ring_in) {
-        __asm__ volatile("cpsid i" ::: "memory");
-        if (ring_out == ring_in) {
-            __asm__ volatile("wfi");
-        }
-        __asm__ volatile("cpsie i" ::: "memory");
-    }
-    byte = ring[ring_out];
-    ring_out = (uint16_t)((ring_out + 1u) % RING);
-    return byte;
+    sne_wire_fault(&platform, fault);
 }
 
 #if defined(SNE_INJECT_FAULT) || defined(SNE_INJECT_OVERFLOW)
@@ -98,16 +71,14 @@ static const sne_wire_model *served(void)
 
 int main(void)
 {
-    const uint32_t nvic_enable = 0xe000e100u;
     platform.counter = (uint8_t)counter_init();
     platform.clock_hz = platform.counter == SNE_COUNTER_CYCLES ? BOARD_CLOCK_HZ : 0u;
     platform.flash_used = (uint32_t)(uintptr_t)link_flash_used;
     platform.ram_used = (uint32_t)((uintptr_t)link_bss_end - (uintptr_t)link_data_start);
     platform.stack_size = (uint32_t)((uintptr_t)link_stack_top - (uintptr_t)link_stack_bottom);
     sne_wire_init(&wire, served(), &platform);
-    uart_init();
-    *core_register(nvic_enable + 4u * (BOARD_UART_INTERRUPT / 32u)) = 1u << BOARD_UART_INTERRUPT % 32u;
+    serial_start();
     for (;;) {
-        sne_wire_receive(&wire, next_byte());
+        sne_wire_receive(&wire, serial_next());
     }
 }

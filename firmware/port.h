@@ -18,9 +18,12 @@ static inline volatile uint32_t *core_register(uint32_t address)
     return (volatile uint32_t *)(uintptr_t)address;
 }
 
-/* main.c */
+/* main.c, main_mlperf.c */
 extern const sne_platform *port_platform(void);
+void port_fault(const sne_fault *fault);
 int main(void);
+
+/* serial.c */
 void uart_interrupt(void);
 
 /* counter.c: find out what this machine can count, and count it. */
@@ -28,6 +31,15 @@ sne_counter counter_init(void);
 void counter_start(void *context);
 uint64_t counter_read(void *context);
 void systick_interrupt(void);
+extern volatile uint32_t systick_wraps;
+
+/* timer.c, on the same SysTick: milliseconds since `timer_start`, or microseconds since `clock_start`. */
+void timer_start(void);
+uint32_t timer_milliseconds(void);
+void timer_stop(void);
+void timer_pause(void *context, uint32_t milliseconds);
+void clock_start(void);
+uint64_t clock_microseconds(void *context);
 
 /* stack.c */
 void stack_mark(void *context);

@@ -19,11 +19,14 @@ from ..files import UNWRITABLE, holding, workspace, write_all
 from ..resources import FIRMWARE, RUNTIME, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
+from .mlperf import SOURCES as MLPERF_SOURCES
+from .mlperf import Mlperf
 from .targets import Target, quoted, resolve_target
 
 CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
 LDFLAGS = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections")
-PORT = ("startup.c", "main.c", "counter.c", "stack.c")
+PORT = ("startup.c", "serial.c", "counter.c", "timer.c", "stack.c")
+SERVER = ("main.c",)
 TOOLCHAIN_HINT = "install it: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
 
 
@@ -64,11 +67,13 @@ def build_firmware(
     *,
     definitions: Sequence[str] = (),
     vectors: bool = True,
+    mlperf: Mlperf | None = None,
 ) -> Firmware:
     """Compile and link `directory` (an export) for `board` into `output`: firmware.elf, .bin, .hex and .ld.
 
     `definitions`: preprocessor symbols, such as SNE_INJECT_FAULT, which makes every inference fault, for tests;
-    `vectors`: whether the golden vectors are in it.
+    `vectors`: whether the golden vectors are in it; `mlperf`: speak MLPerf Tiny's protocol, not our own, which has no use
+    for them.
     Raises `SneError` where the model does not fit the board, a tool is missing or the compiler complains; then
     nothing is left in `output`.
     """
@@ -76,11 +81,12 @@ def build_firmware(
     manifest = read_manifest(directory)
     chosen = resolve_board(board) if isinstance(board, str) else board
     target = resolve_target(chosen.target)
+    vectors = vectors and mlperf is None
     _check_fits(manifest, chosen, vectors)
     check_tools(target)
     with workspace() as work:
-        render_board(chosen, manifest["identifier"], work)
-        objects = _compile(directory, manifest, chosen, target, work, definitions, vectors)
+        render_board(mlperf.on(chosen) if mlperf else chosen, manifest["identifier"], work)
+        objects = _compile(directory, manifest, chosen, target, work, definitions, vectors, mlperf)
         _link(manifest, chosen, target, objects, work)
         _convert(target, work)
         firmware = _report(manifest, chosen, target, work, output)
@@ -156,12 +162,20 @@ def _compile(
     work: Path,
     definitions: Sequence[str],
     vectors: bool,
+    mlperf: Mlperf | None,
 ) -> list[Path]:
     """Compile every source in one run of the compiler; each object has its source's name."""
     names = [*manifest["library"], *([f"{manifest['identifier']}_vectors.c"] if vectors else [])]
     sources = [directory.resolve() / name for name in names]
-    sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
-    sources += [FIRMWARE / name for name in (*PORT, f"uart_{board.uart.driver}.c")]
+    if mlperf is None:
+        sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
+    else:
+        _write(work / "mlperf_model.c", "mlperf_model.c.j2", mlperf.context(manifest))
+        sources.append(work / "mlperf_model.c")
+        definitions = (*definitions, *mlperf.definitions)
+    server = SERVER if mlperf is None else MLPERF_SOURCES
+    drivers = (f"uart_{board.uart.driver}.c", f"trigger_{board.trigger.driver}.c")
+    sources += [FIRMWARE / name for name in (*PORT, *server, *drivers)]
     includes = quoted(work, directory.resolve(), RUNTIME, FIRMWARE)
     defines = [f"-D{name}" for name in definitions]
     run_tool([target.cc, *target.cflags, *CFLAGS, *defines, *includes, "-c", *map(str, sources)], work)

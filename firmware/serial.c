@@ -1,0 +1,51 @@
+/* Received bytes wait here while a request is executed. A full ring drops bytes; a frame's checksum shows it. */
+#include "serial.h"
+
+#include "port.h"
+#include "uart.h"
+
+enum { RING = 512 };
+static volatile uint8_t ring[RING];
+static volatile uint16_t ring_in, ring_out;
+
+void uart_interrupt(void)
+{
+    uint8_t byte;
+    while (uart_receive(&byte)) {
+        const uint16_t next = (uint16_t)((ring_in + 1u) % RING);
+        if (next != ring_out) {
+            ring[ring_in] = byte;
+            ring_in = next;
+        }
+    }
+}
+
+void serial_start(void)
+{
+    const uint32_t nvic_enable = 0xe000e100u;
+    uart_init();
+    *core_register(nvic_enable + 4u * (BOARD_UART_INTERRUPT / 32u)) = 1u << BOARD_UART_INTERRUPT % 32u;
+}
+
+/* With interrupts held back between the look and the sleep, none is slept through. */
+int serial_wait(void)
+{
+    if (ring_out == ring_in) {
+        __asm__ volatile("cpsid i" ::: "memory");
+        if (ring_out == ring_in) {
+            __asm__ volatile("wfi");
+        }
+        __asm__ volatile("cpsie i" ::: "memory");
+    }
+    return ring_out != ring_in;
+}
+
+uint8_t serial_next(void)
+{
+    uint8_t byte;
+    while (!serial_wait()) {
+    }
+    byte = ring[ring_out];
+    ring_out = (uint16_t)((ring_out + 1u) % RING);
+    return byte;
+}
