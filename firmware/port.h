@@ -8,7 +8,7 @@
 
 /* Addresses, and sizes as addresses, from the linker script. */
 extern uint32_t link_stack_bottom[], link_stack_top[], link_data_start[], link_data_end[], link_data_load[];
-extern uint32_t link_bss_start[], link_bss_end[], link_flash_used[];
+extern uint32_t link_bss_start[], link_bss_end[], link_flash_start[], link_flash_used[];
 
 /* What an untouched word of the stack holds. */
 enum { STACK_PAINT = 0x5aa5c33c };

@@ -8,6 +8,16 @@ enum { RING = 512 };
 static volatile uint8_t ring[RING];
 static volatile uint16_t ring_in, ring_out;
 
+__attribute__((weak)) int uart_can(uint32_t baud)
+{
+    return baud == BOARD_BAUD;
+}
+
+__attribute__((weak)) void uart_set_rate(uint32_t baud)
+{
+    (void)baud;
+}
+
 void uart_interrupt(void)
 {
     uint8_t byte;

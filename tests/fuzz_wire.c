@@ -87,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         uint8_t payload[514] = {0};
         const size_t have = n - i < length ? n - i : length;
         memcpy(payload, data + i, have);
-        payload[0] = (uint8_t)(payload[0] % 13u);
+        payload[0] = (uint8_t)(payload[0] % 17u);
         if (payload[0] == SNE_OP_BENCH) {
             payload[3] = payload[4] = payload[5] = 0; /* few runs */
         }

@@ -202,13 +202,14 @@ def test_replies_come_as_whole_frames(tiny: QuantEnsemble, firmware: Build) -> N
 
 def test_port_code_compiles_without_a_warning(require_tool: Callable[..., None], tmp_path: Path) -> None:
     require_tool("arm-none-eabi-gcc")
-    from sne_edge.deploy.build import PORT, render_board
+    from sne_edge.deploy.build import MLPERF_SOURCES, PORT, SERVER, render_board
     from sne_edge.deploy.targets import resolve_target
     from sne_edge.resources import FIRMWARE, RUNTIME
 
     for board in all_boards():
         render_board(board, "x", tmp_path)
-        sources = [str(FIRMWARE / name) for name in (*PORT, f"uart_{board.uart.driver}.c")]
+        drivers = (f"uart_{board.uart.driver}.c", f"trigger_{board.trigger.driver}.c")
+        sources = [str(FIRMWARE / name) for name in (*PORT, *SERVER, *MLPERF_SOURCES, *drivers)]
         flags = ["-std=c99", "-O2", "-ffreestanding", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
         includes = [f"-I{folder}" for folder in (tmp_path, RUNTIME, FIRMWARE)]
         target = resolve_target(board.target)

@@ -27,6 +27,7 @@ CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-se
 LDFLAGS = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections")
 PORT = ("startup.c", "serial.c", "counter.c", "timer.c", "stack.c")
 SERVER = ("main.c",)
+PROFILED = "SNE_PROFILE"
 TOOLCHAIN_HINT = "install it: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
 
 
@@ -71,7 +72,8 @@ def build_firmware(
 ) -> Firmware:
     """Compile and link `directory` (an export) for `board` into `output`: firmware.elf, .bin, .hex and .ld.
 
-    `definitions`: preprocessor symbols, such as SNE_INJECT_FAULT, which makes every inference fault, for tests;
+    `definitions`: preprocessor symbols: SNE_TRACE keeps membranes, SNE_PROFILE counts layers, SNE_INJECT_FAULT makes every
+    inference fault, for tests;
     `vectors`: whether the golden vectors are in it; `mlperf`: speak MLPerf Tiny's protocol, not our own, which has no use
     for them.
     Raises `SneError` where the model does not fit the board, a tool is missing or the compiler complains; then
@@ -140,6 +142,13 @@ def render_served_model(directory: Path | str, work: Path, vectors: bool = True)
     return path
 
 
+def render_mlperf_model(directory: Path | str, work: Path, mlperf: Mlperf) -> Path:
+    """The same for MLPerf Tiny's protocol."""
+    path = work / "mlperf_model.c"
+    _write(path, "mlperf_model.c.j2", mlperf.context(read_manifest(directory)))
+    return path
+
+
 def render_board(board: Board, identifier: str, work: Path) -> None:
     """Write a board's header and linker script, for an image that serves the model `identifier`, to `work`."""
     ticks = board.emulator.instructions_per_tick if board.emulator else None
@@ -170,15 +179,17 @@ def _compile(
     if mlperf is None:
         sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
     else:
-        _write(work / "mlperf_model.c", "mlperf_model.c.j2", mlperf.context(manifest))
-        sources.append(work / "mlperf_model.c")
+        sources.append(render_mlperf_model(directory, work, mlperf))
         definitions = (*definitions, *mlperf.definitions)
     server = SERVER if mlperf is None else MLPERF_SOURCES
+    flags: list[str] = []
+    if PROFILED in definitions:
+        flags, server = ["-include", "profile.h"], (*server, "profile.c")
     drivers = (f"uart_{board.uart.driver}.c", f"trigger_{board.trigger.driver}.c")
     sources += [FIRMWARE / name for name in (*PORT, *server, *drivers)]
     includes = quoted(work, directory.resolve(), RUNTIME, FIRMWARE)
     defines = [f"-D{name}" for name in definitions]
-    run_tool([target.cc, *target.cflags, *CFLAGS, *defines, *includes, "-c", *map(str, sources)], work)
+    run_tool([target.cc, *target.cflags, *CFLAGS, *defines, *includes, *flags, "-c", *map(str, sources)], work)
     return [work / f"{source.stem}.o" for source in sources]
 
 
