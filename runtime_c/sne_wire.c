@@ -400,42 +400,50 @@ static int bench(sne_wire *wire, const uint8_t *body, size_t n)
     return SNE_OK;
 }
 
-/* One inference with the pin high, after a pause with it low. */
+/* `runs` inferences with the pin high, after a pause with it low. */
 static int pulse(sne_wire *wire, const uint8_t *body, size_t n)
 {
     const sne_platform *platform = wire->platform;
     const int counts = platform->counter != SNE_COUNTER_NONE && platform->count_start && platform->count_read;
-    uint64_t overhead, count = 0;
+    uint64_t overhead, total = 0;
+    uint32_t runs, i;
     sne_policy policy;
     int status;
-    if (n < 4) {
+    if (n < 8) {
         return SNE_E_LENGTH;
     }
     if (!platform->trigger || !platform->pause) {
         return SNE_E_NO_PIN;
     }
-    if (get_u32(body) > MOST_PAUSE) {
+    runs = get_u32(body + 4);
+    if (get_u32(body) > MOST_PAUSE || runs == 0) {
         return SNE_E_ARGUMENT;
     }
-    status = parse_policy(wire, body + 4, n - 4, &policy);
+    status = parse_policy(wire, body + 8, n - 8, &policy);
     if (status != SNE_OK) {
         return status;
     }
     overhead = counts ? counter_overhead(platform) : 0;
     platform->pause(platform->context, get_u32(body));
     platform->trigger(platform->context, 1);
-    if (counts) {
-        platform->count_start(platform->context);
-    }
-    status = infer(wire, &policy);
-    if (counts) {
-        count = platform->count_read(platform->context);
+    for (i = 0; i < runs && status == SNE_OK; i++) {
+        uint64_t count = 0;
+        if (counts) {
+            platform->count_start(platform->context);
+        }
+        status = sne_run(wire->served->model, wire->served->state, wire->served->input, &policy, &wire->result);
+        if (counts) {
+            count = platform->count_read(platform->context);
+        }
+        total += count > overhead ? count - overhead : 0;
     }
     platform->trigger(platform->context, 0);
     if (status != SNE_OK) {
         return status;
     }
-    put_u64(wire, count > overhead ? count - overhead : 0);
+    wire->has_result = 1;
+    wire->streaming = 0;
+    put_u64(wire, total);
     return SNE_OK;
 }
 

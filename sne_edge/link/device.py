@@ -23,6 +23,7 @@ from .replies import (
     DIFFERENCES,
     MEMBRANES,
     BenchResult,
+    CounterKind,
     Decoded,
     DeviceInfo,
     LayerCount,
@@ -40,6 +41,7 @@ from .wire import C, policy_body
 BENCH_SECONDS = 2.0  # one request's share of a benchmark
 BENCH_CHUNK = 10_000
 MOST_PAUSE = 10_000  # milliseconds
+PULSE_RUNS = 100  # that surely take no longer than the longest inference may
 MOST_LAYERS = 128  # that firmware keeps counts of
 IMAGE_SECONDS = 10.0  # that a slow core may take for a megabyte of its own program
 SWITCH_SECONDS = 0.02  # a board is done with its answer, and with the change, within a few milliseconds
@@ -182,14 +184,19 @@ class Device:
             stack_peak=parts[-1]["stack_peak"],
         )
 
-    def pulse(self, pause: int = 0, policy: ActivationPolicy | None = None) -> Pulse:
-        """Run the loaded input once with the board's pin high, after `pause` milliseconds, up to 10,000, with it low and
-        the core asleep."""
-        if not 0 <= pause <= MOST_PAUSE:
-            raise SneError(f"cannot pause for {pause} ms", f"give 0 to {MOST_PAUSE}")
-        body = struct.pack("<I", pause) + policy_body(policy)
-        timeout = self._run_seconds + pause / 500  # milliseconds of a board whose clock is off by a factor of two
-        return Pulse(**self._session.ask("PULSE", body, timeout=timeout, attempts=1).values)
+    def pulse(self, pause: int = 0, runs: int = 1, policy: ActivationPolicy | None = None) -> Pulse:
+        """Run the loaded input `runs` times with the board's pin high, after `pause` milliseconds, up to 10,000, with it low
+        and the core asleep."""
+        if not 0 <= pause <= MOST_PAUSE or not 1 <= runs < 2**32:
+            raise SneError(
+                f"cannot run {runs} times after {pause} ms", f"give at least one run, and 0 to {MOST_PAUSE} ms"
+            )
+        body = struct.pack("<II", pause, runs) + policy_body(policy)
+        # A board's clock may be off by a factor of two. Tried once: a power monitor sees every pulse.
+        timeout = self._run_seconds * max(1.0, runs / PULSE_RUNS) + pause / 500
+        started = time.time()
+        count = self._session.ask("PULSE", body, timeout=timeout, attempts=1).values["count"]
+        return Pulse(runs, count, started, time.time())
 
     def profile(self, policy: ActivationPolicy | None = None) -> list[LayerCount]:
         """Run the loaded input once and count by layer, in the order in which layers run first, where the firmware was
@@ -209,6 +216,11 @@ class Device:
         """Bytes of the program in the board's flash, and their CRC-32, as the board reads them."""
         found = self._session.ask("IMAGE", timeout=IMAGE_SECONDS).values
         return found["bytes"], found["crc"]
+
+    @property
+    def counter(self) -> CounterKind:
+        """What it counts."""
+        return self._info.counter
 
     @property
     def rate(self) -> int:

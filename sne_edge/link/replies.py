@@ -113,9 +113,13 @@ class BenchResult:
 
 @dataclass(frozen=True)
 class Pulse:
-    """One inference with the pin high. `count`: of what `DeviceInfo.counter` says, 0 where it counts nothing."""
+    """`runs` inferences with the pin high. `count`: of all, of what `DeviceInfo.counter` says, 0 where it counts nothing;
+    `started`, `ended`: by the host's clock, seconds since 1970, when they were asked for and when the answer came."""
 
+    runs: int
     count: int
+    started: float
+    ended: float
 
 
 @dataclass(frozen=True)
