@@ -56,7 +56,8 @@ class Debugger:
         return self.registers()
 
     def go(self) -> None:
-        """Let the machine run, past the stop that it stands at. (A step lets no interrupt in: asleep it would not end.)"""
+        """Let the machine run, past the stop that it stands at. (A step lets no interrupt in: asleep it would not
+        end.)"""
         if self.registers()[15] in self._stops:
             self.ask("s")
         self._send("c")

@@ -76,7 +76,7 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure inferences on devices: instructions (emulator) or cycles (hardware), operations, memory, accuracy, energy."""
+    """Measure inferences on devices: instructions (emulator) or cycles (hardware), memory, accuracy, energy."""
     from datetime import datetime, timezone
 
     from ..check.evaluation import default_policies
@@ -151,13 +151,11 @@ def bench(
     else:
         for where, report in measured.items():
             _print(ensemble, where, described(data, len(inputs)), **report)
-    for where, error in errors.items():
+    if errors:
+        error = next(iter(errors.values()))
+        names = "" if len(places) == 1 else f"{', '.join(errors)} failed: "
         kept = f"; what was counted is in {resume}" if resume is not None else ""
-        raise (
-            SneError(error.message, error.hint + kept)
-            if len(places) == 1
-            else SneError(f"{', '.join(errors)} failed: {error.message}", error.hint + kept)
-        )
+        raise SneError(names + error.message, error.hint + kept)
 
 
 def _check_words(
@@ -265,7 +263,8 @@ def _print(
             if firmware
             else ""
         )
-        + f"; static RAM {device.ram_used:,} of {device.ram_size:,} bytes, of it the model's state {device.state_bytes:,}"
+        + f"; static RAM {device.ram_used:,} of {device.ram_size:,} bytes, "
+        + f"of it the model's state {device.state_bytes:,}"
     )
 
 

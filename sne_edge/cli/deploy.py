@@ -122,8 +122,8 @@ def build(
     protocol: Annotated[
         str,
         typer.Option(
-            help="sne: what `verify` and `bench` speak; mlperf: MLPerf Tiny's, for MLCommons' runner; mlperf-energy: its "
-            "energy mode, 9600 baud and a pin."
+            help="sne: what `verify` and `bench` speak; mlperf: MLPerf Tiny's, for MLCommons' runner; mlperf-energy: "
+            "its energy mode, 9600 baud and a pin."
         ),
     ] = "sne",
     mlperf_id: Annotated[
@@ -135,8 +135,8 @@ def build(
     mlperf_bytes: Annotated[
         str | None,
         typer.Option(
-            help="Of mlperf: what the host loads: encoded (the default: the model's input as it is), or samples to encode, "
-            "int8, uint8 or such as uint8/255."
+            help="Of mlperf: what the host loads: encoded (the default: the model's input as it is), or samples to "
+            "encode, int8, uint8 or such as uint8/255."
         ),
     ] = None,
     as_json: Json = False,

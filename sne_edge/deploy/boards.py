@@ -37,7 +37,8 @@ class Uart:
 
 @dataclass(frozen=True)
 class Trigger:
-    """The pin that is high during an inference. `driver`: firmware/trigger_<driver>.c; `memory`: a word in its place."""
+    """The pin that is high during an inference. `driver`: firmware/trigger_<driver>.c; `memory`: a word in its
+    place."""
 
     driver: str = "memory"
     pin: int = 0

@@ -72,10 +72,9 @@ def build_firmware(
 ) -> Firmware:
     """Compile and link `directory` (an export) for `board` into `output`: firmware.elf, .bin, .hex and .ld.
 
-    `definitions`: preprocessor symbols: SNE_TRACE keeps membranes, SNE_PROFILE counts layers, SNE_INJECT_FAULT makes every
-    inference fault, for tests;
-    `vectors`: whether the golden vectors are in it; `mlperf`: speak MLPerf Tiny's protocol, not our own, which has no use
-    for them.
+    `definitions`: preprocessor symbols: SNE_TRACE keeps membranes, SNE_PROFILE counts layers, SNE_INJECT_FAULT makes
+    every inference fault, for tests; `vectors`: whether the golden vectors are in it; `mlperf`: speak MLPerf Tiny's
+    protocol, not our own, which has no use for them.
     Raises `SneError` where the model does not fit the board, a tool is missing or the compiler complains; then
     nothing is left in `output`.
     """

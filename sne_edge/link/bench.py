@@ -43,8 +43,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Counted:
-    """What a device said of one input under one policy: `runs` inferences counted `total` of `unit` together. With a pulse,
-    `started` and `ended` are the host's seconds since 1970 around it; otherwise 0."""
+    """What a device said of one input under one policy: `runs` inferences counted `total` of `unit` together. With a
+    pulse, `started` and `ended` are the host's seconds since 1970 around it; otherwise 0."""
 
     runs: int
     total: int
@@ -61,9 +61,10 @@ class Counted:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be counted: `inputs` uint8 [N, input_bytes], their `labels` [N] (-1 where unknown), `policies`, which of
-    them is the model's `own`, and of each the inputs `chosen`, int64 [samples], in the order of their work; `means`: over all
-    inputs. `pause`: None, or milliseconds with the board's pin low before each pulse of `repeat` inferences."""
+    """What is to be counted: `inputs` uint8 [N, input_bytes], their `labels` [N] (-1 where unknown), `policies`, which
+    of them is the model's `own`, and of each the inputs `chosen`, int64 [samples], in the order of their work; `means`:
+    over all inputs. `pause`: None, or milliseconds with the board's pin low before each pulse of `repeat`
+    inferences."""
 
     inputs: np.ndarray
     labels: np.ndarray
@@ -75,7 +76,7 @@ class Plan:
     repeat: int = 1
 
     def jobs(self) -> list[tuple[int, int]]:
-        """Input and policy of each count, in the order in which they are made: by inputs, since loading takes longest."""
+        """Input and policy of each count, in the order in which they are made: by inputs, since loading takes time."""
         return sorted((int(number), index) for index, numbers in enumerate(self.chosen) for number in numbers)
 
 
@@ -92,7 +93,7 @@ def plan(
     pause: int | None = None,
     repeat: int = 1,
 ) -> Plan:
-    """What to count of uint8 inputs [N, input_bytes] with labels [N] (-1 where unknown): `samples` under each policy."""
+    """What to count of uint8 inputs [N, input_bytes] with labels [N] (-1 where unknown): `samples` a policy."""
     return Plan(
         inputs=inputs,
         labels=labels,
@@ -112,7 +113,8 @@ def count(
     keep: Callable[[int, int, Counted], None] = lambda number, index, counted: None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> None:
-    """Count on a device what `found` lacks, and add it there; `keep` is told of each, `progress` of how many there are."""
+    """Count on a device what `found` lacks, and add it there; `keep` is told of each, `progress` of how many there
+    are."""
     jobs = what.jobs()
     loaded: int | None = None
     for done, (number, index) in enumerate(jobs):

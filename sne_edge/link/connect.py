@@ -66,8 +66,8 @@ def connect(
 ) -> Iterator[tuple[Device, Firmware | None]]:
     """The device at `where`, closed at the end, and the firmware built for it (None where it runs its own already).
 
-    `trace`: have firmware built here keep all membranes, where the board has room; `profile`: have it count by layer; `baud`,
-    `rate`, `rtscts`, `log`, `run_seconds`: see `Device.open`.
+    `trace`: have firmware built here keep all membranes, where the board has room; `profile`: have it count by layer;
+    `baud`, `rate`, `rtscts`, `log`, `run_seconds`: see `Device.open`.
     Raises `SneError` where a tool is missing, the model does not fit, or the device serves another model.
     """
     check_place(where)

@@ -185,8 +185,8 @@ class Device:
         )
 
     def pulse(self, pause: int = 0, runs: int = 1, policy: ActivationPolicy | None = None) -> Pulse:
-        """Run the loaded input `runs` times with the board's pin high, after `pause` milliseconds, up to 10,000, with it low
-        and the core asleep."""
+        """Run the loaded input `runs` times with the board's pin high, after `pause` milliseconds, up to 10,000, with
+        it low and the core asleep."""
         if not 0 <= pause <= MOST_PAUSE or not 1 <= runs < 2**32:
             raise SneError(
                 f"cannot run {runs} times after {pause} ms", f"give at least one run, and 0 to {MOST_PAUSE} ms"
@@ -228,8 +228,8 @@ class Device:
         return self._baud
 
     def change_rate(self, baud: int) -> bool:
-        """Ask the board for another speed, switch to it, and see whether it answers there; where it does not, both go back,
-        and this returns False. Raises `SneError` where the board cannot have that speed."""
+        """Ask the board for another speed, switch to it, and see whether it answers there; where it does not, both go
+        back, and this returns False. Raises `SneError` where the board cannot have that speed."""
         before = self._baud
         self._session.ask("RATE", struct.pack("<I", baud))
         time.sleep(SWITCH_SECONDS)
@@ -306,7 +306,8 @@ class Device:
         return self._computed("STEP", values.tobytes(), attempts=1)
 
     def close(self) -> None:
-        """Give the line back, at the speed that it was found at, and end the emulator if it is ours. May be called again."""
+        """Give the line back, at the speed that it was found at, and end the emulator if it is ours. May be called
+        again."""
         if self._baud != self._first_baud:
             with contextlib.suppress(SneError):
                 self._session.ask("RATE", struct.pack("<I", self._first_baud), attempts=1)

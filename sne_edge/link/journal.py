@@ -26,8 +26,8 @@ HINT = "give the file of this measurement, or a new one"
 class Journal:
     """The file at `path`, made where it is not there; use it as a context manager. May be used by several threads.
 
-    Raises `SneError` where it cannot be read or written, is no such file, or of another measurement: model, inputs, policies,
-    pause or repeat.
+    Raises `SneError` where it cannot be read or written, is no such file, or of another measurement: model, inputs,
+    policies, pause or repeat.
     """
 
     def __init__(self, path: Path, fingerprint: str, plan: Plan) -> None:
@@ -55,8 +55,8 @@ class Journal:
             raise SneError(f"cannot write {shortened(path)}: {error.strerror}", HINT) from None
 
     def found(self, where: str, firmware: str | None) -> Found:
-        """What is there of a place, in the order in which it was made. `firmware`: what identifies the program that runs
-        there; None where it is not asked. Raises `SneError` where it is another one than was counted."""
+        """What is there of a place, in the order in which it was made. `firmware`: what identifies the program that
+        runs there; None where it is not asked. Raises `SneError` where it is another one than was counted."""
         known = self._firmware.get(where)
         if firmware is not None and known not in (None, firmware):
             raise SneError(

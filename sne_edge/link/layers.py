@@ -1,7 +1,7 @@
 """What each layer of a model takes on a device: its spikes, and instructions or cycles, one student after another.
 
-In: a device whose firmware counts by layer, and inputs. Out: a row per layer, or population of a graph, and one per student for
-the rest: encoding, the readout's head, decisions.
+In: a device whose firmware counts by layer, and inputs. Out: a row per layer, or population of a graph, and one per
+student for the rest: encoding, the readout's head, decisions.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from .device import Device
 
 @dataclass(frozen=True)
 class LayerRow:
-    """Means per inference. `layer`: None for the rest of a student; `calls`: how often it ran, once or at each timestep;
-    `count`: of what the device counts; `share`: of its student's count; `spikes`: made, None of a layer that makes none."""
+    """Means per inference. `layer`: None for the rest of a student; `calls`: how often it ran, once or at each
+    timestep; `count`: of what the device counts; `share`: of its student's count; `spikes`: made, None of a layer that
+    makes none."""
 
     student: int
     layer: int | None
@@ -38,8 +39,8 @@ def layer_rows(
     inputs: np.ndarray,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[LayerRow]:
-    """Of every student, run alone on uint8 inputs [N, input_bytes]. Raises `SneError` where the firmware does not count by
-    layer, or counts other layers than the model has."""
+    """Of every student, run alone on uint8 inputs [N, input_bytes]. Raises `SneError` where the firmware does not count
+    by layer, or counts other layers than the model has."""
     reports = analyze(ensemble).layers
     layers = [[r for r in reports if r.student == student] for student in range(len(ensemble.students))]
     calls = [np.zeros(len(of)) for of in layers]
@@ -53,14 +54,14 @@ def layer_rows(
             found = device.profile(alone)
             if len(found) != len(layers[student]):
                 raise SneError(
-                    f"{device.where} counted {len(found)} layers of student {student}, which has {len(layers[student])}",
+                    f"{device.where} counted {len(found)} layers of student {student}, not {len(layers[student])}",
                     "build the firmware again from this model",
                 )
             spikes += device.spikes()  # of the others, which did not run, none
             calls[student] += [entry.calls for entry in found]
             taken = [entry.count for entry in found]
             counts[student] += [*taken, device.bench(1, alone).total - sum(taken)]
-    n, made = len(inputs), dict(zip(ensemble.spike_layers, spikes, strict=True))
+    n, made = len(inputs), dict(zip(ensemble.spike_layers, spikes.tolist(), strict=True))
     rows = []
     for student, of in enumerate(layers):
         total = counts[student].sum() or 1.0

@@ -1,7 +1,8 @@
 """Energy of inferences: a power monitor's trace, and when a board ran.
 
-In: a trace as CSV, as a Joulescope, an Otii, a PPK2 or an oscilloscope export it, and what was counted with the board's pin as
-a pulse. Out: microjoules per inference. Pulses are found by the trace's own column of the pin, which is exact, or by the clock.
+In: a trace as CSV, as a Joulescope, an Otii, a PPK2 or an oscilloscope export it, and what was counted with the board's
+pin as a pulse. Out: microjoules per inference. Pulses are found by the trace's own column of the pin, which is exact,
+or by the clock.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ PINS = re.compile(r"\b(trigger|gpi ?\d?|digital|d0( ?- ?d7)?)\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Trace:
-    """`time`: seconds, ascending, float64 [N]; `power`: watts [N], each from its time to the next; `pin`: bool [N], or None;
-    `absolute`: whether times count from 1970."""
+    """`time`: seconds, ascending, float64 [N]; `power`: watts [N], each from its time to the next; `pin`: bool [N], or
+    None; `absolute`: whether times count from 1970."""
 
     time: np.ndarray
     power: np.ndarray
@@ -41,9 +42,9 @@ class Trace:
 
 @dataclass(frozen=True)
 class Pulses:
-    """Joules per inference of each pulse, float64 [N]: `whole` while the pin is high, and `above` what the board takes at rest,
-    `rest` watts, measured in the pauses. `by`: how pulses were found; by the clock a pulse's ends are not known, and `whole` is
-    `above`."""
+    """Joules per inference of each pulse, float64 [N]: `whole` while the pin is high, and `above` what the board takes
+    at rest, `rest` watts, measured in the pauses. `by`: how pulses were found; by the clock a pulse's ends are not
+    known, and `whole` is `above`."""
 
     whole: np.ndarray
     above: np.ndarray
@@ -53,8 +54,9 @@ class Pulses:
 
 @dataclass(frozen=True)
 class Energy:
-    """Microjoules per inference over `pulses` pulses: `mean`, `spread` (the sample's standard deviation, None of a single one),
-    `least`, `most`; `above_rest`: the mean without what the board takes at rest, `rest_mw`. See `Pulses`."""
+    """Microjoules per inference over `pulses` pulses: `mean`, `spread` (the sample's standard deviation, None of a
+    single one), `least`, `most`; `above_rest`: the mean without what the board takes at rest, `rest_mw`. See
+    `Pulses`."""
 
     pulses: int
     mean: float
@@ -67,9 +69,9 @@ class Energy:
 
 
 def read_trace(path: Path, volts: float | None = None, column: str | None = None) -> Trace:
-    """A monitor's CSV file. Columns are known by their names and units, such as `Timestamp(ms)`, `Current (uA)`, `Main Voltage
-    (V)`, `power`; `volts`: where there is neither voltage nor power; `column`: the name of the pin's, otherwise the first that is
-    called trigger, GPI, digital or D0, or a PPK2's D0-D7, of whose bits the one that changes counts.
+    """A monitor's CSV file. Columns are known by their names and units, such as `Timestamp(ms)`, `Current (uA)`, `Main
+    Voltage (V)`, `power`; `volts`: where there is neither voltage nor power; `column`: the name of the pin's, otherwise
+    the first that is called trigger, GPI, digital or D0, or a PPK2's D0-D7, of whose bits the one that changes counts.
 
     Raises `SneError` where it cannot be read or understood.
     """
@@ -108,7 +110,8 @@ def read_trace(path: Path, volts: float | None = None, column: str | None = None
 
 
 def join(trace: Trace, pulses: Sequence[Counted]) -> Pulses:
-    """Energy per inference of pulses, which are in the order of time. Raises `SneError` where the trace does not show them."""
+    """Energy per inference of pulses, which are in the order of time. Raises `SneError` where the trace does not show
+    them."""
     if trace.pin is not None:
         return _by_pin(trace, pulses)
     if not trace.absolute:
@@ -278,4 +281,5 @@ def _pin(path: Path, cells: list[list[str]], place: int, first: int) -> np.ndarr
             raise SneError(f"{shortened(path)}: several digital inputs change", "export the pin's channel alone")
         return bits[:, int(moving[0]) if len(moving) else 0]
     levels = _numbers(path, cells, place, first)
-    return levels > (levels.min() + levels.max()) / 2
+    high: np.ndarray = levels > (levels.min() + levels.max()) / 2
+    return high

@@ -43,7 +43,8 @@ class Qemu:
     """A running emulator; `line` is its serial line. `close` ends it, and so does the end of this process."""
 
     def __init__(self, board: Board, elf: Path | str, *, options: Sequence[str] = ()) -> None:
-        """Start it; `options`: more of QEMU's own, such as a debugger's. Raises `SneError` where QEMU is missing, the board has no emulator or the image is not there."""
+        """Start it; `options`: more of QEMU's own, such as a debugger's. Raises `SneError` where QEMU is missing, the
+        board has no emulator or the image is not there."""
         self.board = board
         elf = Path(elf)
         emulator = check_emulator(board)

@@ -113,8 +113,9 @@ class BenchResult:
 
 @dataclass(frozen=True)
 class Pulse:
-    """`runs` inferences with the pin high. `count`: of all, of what `DeviceInfo.counter` says, 0 where it counts nothing;
-    `started`, `ended`: by the host's clock, seconds since 1970, when they were asked for and when the answer came."""
+    """`runs` inferences with the pin high. `count`: of all, of what `DeviceInfo.counter` says, 0 where it counts
+    nothing; `started`, `ended`: by the host's clock, seconds since 1970, when they were asked for and when the answer
+    came."""
 
     runs: int
     count: int
@@ -124,7 +125,8 @@ class Pulse:
 
 @dataclass(frozen=True)
 class LayerCount:
-    """What a layer took in one inference: how often it ran (once, or once a timestep), and the count of all its runs."""
+    """What a layer took in one inference: how often it ran (once, or once a timestep), and the count of all its
+    runs."""
 
     calls: int
     count: int
@@ -157,8 +159,8 @@ class Field:
 
 @dataclass(frozen=True)
 class Reply:
-    """A body: `fields`, then `texts` (a length u8 and UTF-8 each), then a list of at least one row of `rows`, or none if it
-    `may_be_empty`. `relation`: what must hold between fields, and the words for where it does not.
+    """A body: `fields`, then `texts` (a length u8 and UTF-8 each), then a list of at least one row of `rows`, or none
+    if it `may_be_empty`. `relation`: what must hold between fields, and the words for where it does not.
     """
 
     fields: tuple[Field, ...] = ()

@@ -74,7 +74,8 @@ def count_all(
 
 
 def identity(device: Device) -> str:
-    """What tells one firmware from another: the checksum of the program, or, where the board cannot read it, its size."""
+    """What tells one firmware from another: the checksum of the program, or, where the board cannot read it, its
+    size."""
     info = device.info()
     try:
         size, crc = device.image()

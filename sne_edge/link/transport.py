@@ -47,8 +47,8 @@ class Transport(Protocol):
 
 
 def open_transport(where: str, image: Path | str | None, baud: int = BAUD, rtscts: bool = False) -> Transport:
-    """The transport that `where` names: a port (at `baud`, with `rtscts` flow control), socket://HOST:PORT, qemu:BOARD (`image`: its ELF) or host
-    (`image`: an exported directory). Raises `SneError` where it cannot be opened."""
+    """The transport that `where` names: a port (at `baud`, with `rtscts` flow control), socket://HOST:PORT, qemu:BOARD
+    (`image`: its ELF) or host (`image`: an exported directory). Raises `SneError` where it cannot be opened."""
     if where == "host":
         if image is None:
             raise SneError("the host device needs an exported directory", "give the one that `sne-edge export` wrote")
