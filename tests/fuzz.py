@@ -49,7 +49,17 @@ def build(target: str, folder: Path, runtime: Path = RUNTIME) -> Path:
         samples = Mlperf(samples=Samples("uint8", 255))
         sources += [render_mlperf_model(directory, folder, samples), FIRMWARE / "mlperf.c"]
     program = folder / f"fuzz-{target}"
-    command = [compiler(), "-std=c99", "-g", "-O1", *SANITIZERS, "-DWITH_LIBFUZZER", "-DSNE_PORTABLE", "-o", str(program)]
+    command = [
+        compiler(),
+        "-std=c99",
+        "-g",
+        "-O1",
+        *SANITIZERS,
+        "-DWITH_LIBFUZZER",
+        "-DSNE_PORTABLE",
+        "-o",
+        str(program),
+    ]
     includes = [f"-I{place}" for place in (directory, runtime, RUNTIME, FIRMWARE)]
     subprocess.run([*command, *includes, str(HERE / f"fuzz_{target}.c"), *map(str, sources)], check=True)
     return program

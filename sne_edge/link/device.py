@@ -231,7 +231,9 @@ class Device:
         """Ask the board for another speed, switch to it, and see whether it answers there; where it does not, both go
         back, and this returns False. Raises `SneError` where the board cannot have that speed."""
         before = self._baud
-        self._session.ask("RATE", struct.pack("<I", baud))
+        told = self._session.ask("RATE", struct.pack("<I", baud)).values["baud"]
+        if told != baud:
+            raise self._session.wrong("RATE", f"{told} baud, where {baud} were asked for")
         time.sleep(SWITCH_SECONDS)
         try:
             self._transport.set_rate(baud)
