@@ -119,6 +119,7 @@ def build(
         Path | None, typer.Option("-o", "--output", help="Directory for the firmware; default NAME-BOARD.")
     ] = None,
     vectors: Annotated[bool, typer.Option(help="Keep the golden vectors in the image, for a self-test.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Let it count each layer, for `bench --layers`.")] = False,
     protocol: Annotated[
         str,
         typer.Option(
@@ -145,7 +146,7 @@ def build(
     from dataclasses import asdict
 
     from ..deploy.boards import resolve_board
-    from ..deploy.build import build_firmware, check_tools
+    from ..deploy.build import PROFILED, build_firmware, check_tools
     from ..deploy.mlperf import Mlperf, parse_samples
     from ..deploy.targets import resolve_target
     from ..files import check_writable
@@ -156,6 +157,8 @@ def build(
     for option, value in (("--mlperf-id", mlperf_id), ("--mlperf-bytes", mlperf_bytes)):
         if protocol == "sne" and value is not None:
             raise SneError(f"{option} has no meaning for the protocol sne", "give --protocol mlperf")
+    if profile and protocol != "sne":
+        raise SneError(f"--profile has no meaning for the protocol {protocol}", "`bench --layers` speaks sne")
     mlperf = None
     if protocol != "sne":
         mlperf = Mlperf(mlperf_id, protocol == "mlperf-energy", parse_samples(mlperf_bytes or "encoded"))
@@ -163,7 +166,14 @@ def build(
     if output is not None:
         check_writable(output / "firmware.elf")
     with exported(model, board) as (name, directory):
-        firmware = build_firmware(directory, board, output or Path(f"{name}-{board}"), vectors=vectors, mlperf=mlperf)
+        firmware = build_firmware(
+            directory,
+            board,
+            output or Path(f"{name}-{board}"),
+            definitions=(PROFILED,) if profile else (),
+            vectors=vectors,
+            mlperf=mlperf,
+        )
     if as_json:
         print_json(asdict(firmware))
         return

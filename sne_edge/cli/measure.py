@@ -12,7 +12,7 @@ import typer
 from ..errors import SneError
 from .app import app
 from .inputs import check_places, default_places, described, encoded_samples, frame_log, load, need_training
-from .options import Baud, Data, DataDir, Json, Model, On, OtherData, PolicyOption, Trace
+from .options import Baud, Data, DataDir, Json, Model, On, OtherData, PolicyOption, Rate, Rtscts, Trace
 from .output import print_json, print_table, status
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ def verify(
     other_data: OtherData = False,
     count: Annotated[int, typer.Option(help="How many samples to compare.", min=1)] = 32,
     baud: Baud = 115200,
+    rate: Rate = None,
+    rtscts: Rtscts = False,
     trace: Trace = None,
     as_json: Json = False,
 ) -> None:
@@ -161,7 +163,7 @@ def verify(
             if where == "host":
                 checks += compare(ensemble, inputs, expected, [HostEngine(host)], say)
                 continue
-            with connect(ensemble, where, say, trace=True, baud=baud, log=log) as (device, _):
+            with connect(ensemble, where, say, trace=True, baud=baud, rate=rate, rtscts=rtscts, log=log) as (device, _):
                 engine = DeviceEngine(device, where)
                 checks += compare(ensemble, inputs, expected, [engine], say)
     checks = list(dict.fromkeys(checks))
