@@ -172,6 +172,8 @@ def test_the_command_measures_two_boards_at_once_and_resumes(
     first = json.loads(capsys.readouterr().out)
     assert [report["on"] for report in first] == ["qemu:microbit", "qemu:mps2-an386"]
     assert len(kept.read_text().splitlines()) == 1 + 2 + 4
+    assert all(report["program"]["bytes"] == report["firmware"]["flash_bytes"] for report in first)
+    assert first[0]["program"]["crc32"] != first[1]["program"]["crc32"]
     text = log.read_text()
     assert "qemu:microbit -> BENCH" in text and "qemu:mps2-an386 <- BENCH" in text
     lines = (tmp_path / "counts.csv").read_text().splitlines()

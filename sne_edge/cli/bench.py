@@ -89,7 +89,7 @@ def bench(
     from ..link.journal import Journal
     from ..link.layers import layer_rows
     from ..link.power import energies, read_trace
-    from ..link.several import count_all
+    from ..link.several import count_all, program
 
     ensemble = load(model)
     places = list(on or default_places([])[:1])
@@ -112,7 +112,12 @@ def bench(
                 connect(ensemble, where, say, baud=baud, rate=rate, rtscts=rtscts, log=own)
             )
             devices[where] = device
-            reports[where] = {"device": device.info(), "firmware": firmware, "baud": device.rate}
+            reports[where] = {
+                "device": device.info(),
+                "firmware": firmware,
+                "baud": device.rate,
+                "program": program(device),
+            }
             if rate is not None and device.rate != rate:
                 print(f"note: {where} was not heard at {rate} baud: it stays at {device.rate}", file=sys.stderr)
         say("compiling for this computer")  # once the devices have answered: a wrong port or model is known by now
@@ -194,6 +199,7 @@ def _as_json(where: str, started: str, report: dict[str, Any]) -> dict[str, Any]
         "time_utc": started,
         "port": asdict(port) if port else None,
         "baud": report.get("baud"),
+        "program": {"bytes": found[0], "crc32": f"{found[1]:08x}"} if (found := report.get("program")) else None,
         "device": asdict(report["device"]) if "device" in report else None,
         "firmware": asdict(report["firmware"]) if report.get("firmware") else None,
         "rows": [asdict(row) | {"operations": row.means.operations} for row in report["rows"]],
@@ -209,6 +215,7 @@ def _print(
     device: DeviceInfo | None = None,
     firmware: Firmware | None = None,
     baud: int | None = None,
+    program: tuple[int, int] | None = None,
     energy: Sequence[Energy] = (),
     layers: Sequence[LayerRow] = (),
 ) -> None:

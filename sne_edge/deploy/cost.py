@@ -78,8 +78,9 @@ class Need:
 
 
 def runtime_digest() -> str:
-    """16 hex digits over the C whose costs are stored."""
-    return digest(RUNTIME, TEMPLATES / "model.c.j2")
+    """16 hex digits over the C whose costs are stored: not the serial protocol's, which no inference runs."""
+    engine = [path for path in sorted(RUNTIME.glob("*.[ch]")) if not path.name.startswith("sne_wire")]
+    return digest(*engine, TEMPLATES / "model.c.j2")
 
 
 def core_costs(target: str) -> Core:

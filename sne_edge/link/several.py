@@ -73,12 +73,16 @@ def count_all(
     return outcomes
 
 
-def identity(device: Device) -> str:
-    """What tells one firmware from another: the checksum of the program, or, where the board cannot read it, its
-    size."""
-    info = device.info()
+def program(device: Device) -> tuple[int, int] | None:
+    """Bytes and CRC-32 of the program that a board runs, None where it cannot read it."""
     try:
-        size, crc = device.image()
-        return f"{info.board} {info.fingerprint} {size} {crc:08x}"
+        return device.image()
     except SneError:
-        return f"{info.board} {info.fingerprint} {info.flash_used}"
+        return None
+
+
+def identity(device: Device) -> str:
+    """What tells one firmware from another: the board, the model, and the program, or its size where that is all."""
+    info, found = device.info(), program(device)
+    told = f"{found[0]} {found[1]:08x}" if found else str(info.flash_used)
+    return f"{info.board} {info.fingerprint} {told}"
