@@ -12,6 +12,7 @@ PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 MUTANTS ?= 12
 MUTANTS_FLAGS ?=
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 
@@ -32,6 +33,9 @@ test: tools test-tools $(VENV)/dev ## Run all tests
 
 mutants: tools test-tools $(VENV)/dev ## Put small faults into the code and see whether the tests notice: a sample, or MUTANTS=all
 	$(BIN)/python tests/mutants/run.py --mutants $(MUTANTS) $(MUTANTS_FLAGS)
+
+fuzz: tools test-tools $(VENV)/dev ## Fuzz the firmware's parsers with libFuzzer, FUZZ_SECONDS each
+	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS)
 
 proofs: tools proof-tools $(VENV)/dev ## Prove the contracts of the portable C with Frama-C
 	$(BIN)/python -m pytest -q --require-tools tests/test_proofs.py
@@ -77,6 +81,7 @@ test-tools: proof-tools riscv-tools
 	    mips-linux-gnu-gcc:gcc-mips-linux-gnu mips-linux-gnu-gcc:libc6-dev-mips-cross qemu-mips:qemu-user \
 	    xtensa-lx106-elf-gcc:gcc-xtensa-lx106 wasm-ld:lld node:nodejs \
 	    /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz:dataset-fashion-mnist)
+	@[ -e "$$(clang -print-runtime-dir 2>/dev/null)/libclang_rt.fuzzer-$$(uname -m).a" ] || { $(call apt,libclang-rt-dev); }
 	-@$(call ensure,clang-22:clang-22 clang-22:libclang-rt-22-dev) # its type sanitizer, where there is one
 
 proof-tools:
@@ -105,4 +110,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants proofs bench bench-host bench-cnn cost-model lint install clean tools test-tools proof-tools riscv-tools
+.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn cost-model lint install clean tools test-tools proof-tools riscv-tools

@@ -122,6 +122,11 @@ const sne_platform *port_platform(void)
     return 0;
 }
 
+void port_fault(const sne_fault *fault)
+{
+    sne_wire_fault(port_platform(), fault);
+}
+
 void uart_interrupt(void)
 {
 }

@@ -43,7 +43,7 @@ def build_program(
     board = resolve_board(board_name)
     target = resolve_target(board.target)
     render_board(board, "program", work)
-    files = [*sources, HERE / "bare_metal.c", *port_sources(board, main=False), RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
+    files = [*sources, HERE / "bare_metal.c", *port_sources(board), RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
     folders = [f"-I{path}" for path in (work, *includes, HERE, RUNTIME, FIRMWARE)]
     defines = [f"-D{name}" for name in definitions]
     paths = [str(path.resolve()) for path in files]

@@ -14,7 +14,7 @@ enum { INTERRUPT_INSTRUCTIONS = 5 };
 /* The known loop: two instructions, this often; and the difference that the code around it may make. */
 enum { LOOPS = 1000, SLACK = 8 };
 
-static volatile uint32_t wraps;
+volatile uint32_t systick_wraps;
 static uint8_t kind, has_dwt;
 
 /* Always the same instructions, whatever the compiler: see INTERRUPT_INSTRUCTIONS. */
@@ -28,7 +28,7 @@ __attribute__((naked)) void systick_interrupt(void)
                      "bx lr\n"
                      ".ltorg\n"
                      :
-                     : "i"(&wraps));
+                     : "i"(&systick_wraps));
 }
 
 #if BOARD_CLOCK_HZ && !defined(__ARM_ARCH_6M__)
@@ -80,7 +80,7 @@ void counter_start(void *context)
     *core_register(SYST_RVR) = SYST_TOP;
     *core_register(SYST_CVR) = 0;
     *core_register(ICSR) = ICSR_PENDSTCLR;
-    wraps = 0;
+    systick_wraps = 0;
     *core_register(SYST_CSR) = SYST_ENABLE | SYST_INTERRUPT | SYST_CORE_CLOCK;
 }
 
@@ -93,9 +93,9 @@ uint64_t counter_read(void *context)
         return read_dwt();
     }
     do {
-        high = wraps;
+        high = systick_wraps;
         low = *core_register(SYST_CVR);
-    } while (high != wraps);
+    } while (high != systick_wraps);
     *core_register(SYST_CSR) = 0; /* no interrupts while idle */
     ticks = ((uint64_t)high << 24) + ((0u - low) & (uint32_t)SYST_TOP);
     if (kind == SNE_COUNTER_INSTRUCTIONS) {

@@ -11,7 +11,7 @@ static uint64_t started;
 static uint8_t kind;
 
 /* The whole counter: its upper half may advance between two reads. */
-static uint64_t counted(void)
+uint64_t riscv_cycles(void)
 {
     uint32_t low, high, again;
     do {
@@ -44,12 +44,12 @@ static void spin(void)
 void counter_start(void *context)
 {
     (void)context;
-    started = counted();
+    started = riscv_cycles();
 }
 
 uint64_t counter_read(void *context)
 {
-    uint64_t ticks = counted() - started;
+    uint64_t ticks = riscv_cycles() - started;
     (void)context;
     if (kind == SNE_COUNTER_INSTRUCTIONS) {
         ticks = (ticks * BOARD_TICK_NUMERATOR + BOARD_TICK_DENOMINATOR / 2u) / BOARD_TICK_DENOMINATOR;

@@ -1,11 +1,11 @@
 /* The firmware: a model, served over a serial line. */
 #include "port.h"
+#include "serial.h"
+#include "trigger.h"
 #include "uart.h"
-
-/* Received bytes wait here while a request is executed. A full ring drops bytes; the frame's checksum shows it. */
-enum { RING = 512 };
-static volatile uint8_t ring[RING];
-static volatile uint16_t ring_in, ring_out;
+#ifdef SNE_PROFILE
+#include "profile.h"
+#endif
 
 static sne_wire wire;
 
@@ -18,9 +18,48 @@ static void send(void *context, const uint8_t *bytes, size_t n)
     }
 }
 
+/* How long a host may take to be heard at a rate that it asked for, and how many damaged frames in a row tell that it is gone
+ * from there: then the line is as it was at the start. */
+enum { PATIENCE = 1000, MOST_DAMAGED = 3 };
+static uint32_t baud = BOARD_BAUD;
+
+static int set_rate(void *context, uint32_t asked, int now)
+{
+    if (!uart_can(asked)) {
+        return 0;
+    }
+    if (now) {
+        timer_pause(context, 3); /* the last bytes are still on their way out */
+        uart_set_rate(asked);
+        baud = asked;
+        timer_start();
+    }
+    return 1;
+}
+
+/* Return to the first rate where nobody is heard at the present one. */
+static void watch_rate(void)
+{
+    if (baud == BOARD_BAUD) {
+        return;
+    }
+    if ((wire.unsure && timer_milliseconds() >= PATIENCE) || wire.damaged >= MOST_DAMAGED) {
+        uart_set_rate(BOARD_BAUD);
+        baud = BOARD_BAUD;
+        timer_stop();
+    } else if (!wire.unsure) {
+        timer_stop();
+    }
+}
+
 static sne_platform platform = {
-    send, counter_start, counter_read, stack_mark, stack_used, stack_peak, NULL, BOARD_NAME, BOARD_FLASH_BYTES, 0,
-    BOARD_RAM_BYTES, 0, 0, 0, SNE_COUNTER_NONE,
+    .write = send, .count_start = counter_start, .count_read = counter_read, .stack_mark = stack_mark, .stack_used = stack_used,
+    .stack_peak = stack_peak, .board = BOARD_NAME, .flash_size = BOARD_FLASH_BYTES, .ram_size = BOARD_RAM_BYTES,
+    .trigger = trigger_set, .pause = timer_pause, .set_rate = set_rate, .image = (const uint8_t *)link_flash_start,
+    .has_image = 1,
+#ifdef SNE_PROFILE
+    .profile_start = profile_start, .profile_read = profile_read,
+#endif
 };
 
 const sne_platform *port_platform(void)
@@ -28,32 +67,9 @@ const sne_platform *port_platform(void)
     return &platform;
 }
 
-void uart_interrupt(void)
+void port_fault(const sne_fault *fault)
 {
-    uint8_t byte;
-    while (uart_receive(&byte)) {
-        const uint16_t next = (uint16_t)((ring_in + 1u) % RING);
-        if (next != ring_out) {
-            ring[ring_in] = byte;
-            ring_in = next;
-        }
-    }
-}
-
-/* Sleep until a byte arrives. With interrupts held back between the look and the sleep, none is slept through. */
-static uint8_t next_byte(void)
-{
-    uint8_t byte;
-    while (ring_out == ring_in) {
-        port_hold_interrupts();
-        if (ring_out == ring_in) {
-            port_wait();
-        }
-        port_allow_interrupts();
-    }
-    byte = ring[ring_out];
-    ring_out = (uint16_t)((ring_out + 1u) % RING);
-    return byte;
+    sne_wire_fault(&platform, fault);
 }
 
 #if defined(SNE_INJECT_FAULT) || defined(SNE_INJECT_OVERFLOW)
@@ -104,9 +120,12 @@ int main(void)
     platform.ram_used = (uint32_t)((uintptr_t)link_bss_end - (uintptr_t)link_data_start);
     platform.stack_size = (uint32_t)((uintptr_t)link_stack_top - (uintptr_t)link_stack_bottom);
     sne_wire_init(&wire, served(), &platform);
-    uart_init();
-    port_enable_uart();
+    trigger_init();
+    serial_start();
     for (;;) {
-        sne_wire_receive(&wire, next_byte());
+        if (serial_wait()) {
+            sne_wire_receive(&wire, serial_next());
+        }
+        watch_rate();
     }
 }

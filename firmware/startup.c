@@ -118,7 +118,7 @@ void fault_report(const uint32_t *frame)
         report.xpsr = frame[7];
     }
     uart_init();
-    sne_wire_fault(port_platform(), &report);
+    port_fault(&report);
     for (;;) {
         __asm__ volatile("wfi");
     }

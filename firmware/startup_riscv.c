@@ -141,7 +141,7 @@ void fault_report(uint32_t cause, uint32_t lr)
     __asm__ volatile("csrr %0, mstatus" : "=r"(report.xpsr));
     __asm__ volatile("csrr %0, mtval" : "=r"(report.address));
     uart_init();
-    sne_wire_fault(port_platform(), &report);
+    port_fault(&report);
     for (;;) {
         port_wait();
     }

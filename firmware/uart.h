@@ -9,6 +9,17 @@
 /* 8 data bits, no parity, 1 stop bit; interrupts on received bytes. May be called again. */
 void uart_init(void);
 
+/* Whether it can have a rate, within 2 %; and have it. A driver without these cannot have another than the board's. */
+int uart_can(uint32_t baud);
+void uart_set_rate(uint32_t baud);
+
+/* Whether `divisor` divides a clock to a rate, within 2 %. */
+static inline int uart_near(uint32_t clock_hz, uint32_t divisor, uint32_t baud)
+{
+    const uint64_t asked = (uint64_t)baud * divisor, off = asked > clock_hz ? asked - clock_hz : clock_hz - asked;
+    return divisor != 0 && 50u * off <= clock_hz;
+}
+
 /* Send one byte, waiting for room. */
 void uart_send(uint8_t byte);
 

@@ -5,9 +5,22 @@ enum { DATA = 0x00, STATE = 0x04, CTRL = 0x08, INTCLEAR = 0x0c, BAUDDIV = 0x10 }
 enum { TX_FULL = 1, RX_FULL = 2, RX_INTERRUPT = 2 };
 enum { TX_ENABLE = 1, RX_ENABLE = 2, RX_INTERRUPT_ENABLE = 8 };
 
+enum { LEAST_DIVISOR = 16 };
+
+int uart_can(uint32_t baud)
+{
+    const uint32_t divisor = baud != 0 ? BOARD_UART_CLOCK_HZ / baud : 0;
+    return divisor >= LEAST_DIVISOR && uart_near(BOARD_UART_CLOCK_HZ, divisor, baud);
+}
+
+void uart_set_rate(uint32_t baud)
+{
+    *uart_register(BAUDDIV) = BOARD_UART_CLOCK_HZ / baud;
+}
+
 void uart_init(void)
 {
-    *uart_register(BAUDDIV) = BOARD_UART_CLOCK_HZ / BOARD_BAUD;
+    uart_set_rate(BOARD_BAUD);
     *uart_register(CTRL) = TX_ENABLE | RX_ENABLE | RX_INTERRUPT_ENABLE;
 }
 

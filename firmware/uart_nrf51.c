@@ -5,13 +5,24 @@ enum { START_RX = 0x000, START_TX = 0x008, RX_READY = 0x108, TX_READY = 0x11c, I
 enum { ENABLE = 0x500, PIN_TX = 0x50c, PIN_RX = 0x514, RXD = 0x518, TXD = 0x51c, BAUD_RATE = 0x524 };
 enum { RX_READY_INTERRUPT = 1 << 2, ENABLED = 4 };
 
+enum { LEAST_BAUD = 1200, MOST_BAUD = 1000000 };
+
+int uart_can(uint32_t baud)
+{
+    return baud >= LEAST_BAUD && baud <= MOST_BAUD;
+}
+
+/* 2^32 / 16 MHz a baud, rounded to the 20 bits the hardware has. */
+void uart_set_rate(uint32_t baud)
+{
+    *uart_register(BAUD_RATE) = (uint32_t)((((uint64_t)baud << 32) / BOARD_UART_CLOCK_HZ + 0x800u) & 0xfffff000u);
+}
+
 void uart_init(void)
 {
     *uart_register(PIN_TX) = 24;
     *uart_register(PIN_RX) = 25;
-    /* 2^32 / 16 MHz a baud, rounded to the 20 bits the hardware has. */
-    *uart_register(BAUD_RATE) =
-        (uint32_t)((((uint64_t)BOARD_BAUD << 32) / BOARD_UART_CLOCK_HZ + 0x800u) & 0xfffff000u);
+    uart_set_rate(BOARD_BAUD);
     *uart_register(ENABLE) = ENABLED;
     *uart_register(RX_READY) = 0;
     *uart_register(INTERRUPT_SET) = RX_READY_INTERRUPT;

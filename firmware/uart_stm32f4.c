@@ -15,6 +15,23 @@ static void replace(volatile uint32_t *reg, uint32_t mask, uint32_t value)
     *reg = (*reg & ~mask) | value;
 }
 
+enum { LEAST_DIVISOR = 16 };
+
+static uint32_t divisor(uint32_t baud)
+{
+    return baud != 0 ? (BOARD_UART_CLOCK_HZ + baud / 2u) / baud : 0;
+}
+
+int uart_can(uint32_t baud)
+{
+    return divisor(baud) >= LEAST_DIVISOR && divisor(baud) <= 0xffffu && uart_near(BOARD_UART_CLOCK_HZ, divisor(baud), baud);
+}
+
+void uart_set_rate(uint32_t baud)
+{
+    *uart_register(BAUD_RATE) = divisor(baud);
+}
+
 void uart_init(void)
 {
     const uint32_t rcc = 0x40023800u, gpio_a = 0x40020000u;
@@ -23,7 +40,7 @@ void uart_init(void)
     replace(at(gpio_a + 0x00), 15u << 18, 2u << 18 | 2u << 20); /* MODER: alternate function */
     replace(at(gpio_a + 0x0c), 3u << 20, 1u << 20);           /* PUPDR: an open receive line reads idle */
     replace(at(gpio_a + 0x24), 0xffu << 4, 0x77u << 4);       /* AFRH: USART1 */
-    *uart_register(BAUD_RATE) = (BOARD_UART_CLOCK_HZ + BOARD_BAUD / 2u) / BOARD_BAUD;
+    uart_set_rate(BOARD_BAUD);
     *uart_register(CONTROL1) = USART_ENABLE | RX_INTERRUPT | TX_ENABLE | RX_ENABLE;
 }
 

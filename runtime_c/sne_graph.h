@@ -7,6 +7,7 @@
 #define SNE_GRAPH_H
 
 #include "sne_kernels.h"
+#include "sne_student.h"
 
 /* Adds what a map's spikes, or a direct input's values, bring to currents of `stride` a position; returns the rows added. */
 typedef uint32_t (*sne_bring_function)(const sne_synapses *p, size_t stride, const void *in, void *to, uint32_t *rows);
@@ -201,6 +202,7 @@ SNE_INLINE void sne_rest_graph(const sne_graph *g, const int8_t *values, const s
         uint32_t *const target = room->kept + (cells->current_width ? p->currents : p->membranes);
         uint32_t *const drive = p->drive ? room->work + p->drive : target;
         uint32_t i;
+        SNE_LAYER_BEGINS(p);
         if (cells->current_width) {
             sne_clear(room->kept + p->membranes,
                       (size_t)((uint32_t)cells->positions * stride * cells->neurons.width / 32u));
@@ -216,6 +218,7 @@ SNE_INLINE void sne_rest_graph(const sne_graph *g, const int8_t *values, const s
             sne_charge_fresh(sne_at(target, (size_t)i * stride, width), sne_at(drive, (size_t)i * stride, width), stride,
                              width, 0);
         }
+        SNE_LAYER_ENDS(p);
     }
 }
 
@@ -247,6 +250,7 @@ SNE_INLINE void sne_step_graph(const sne_graph *g, const int8_t *values, const s
         uint32_t *const target = cells->current_width ? current : v;
         const uint32_t last = *newest ? *newest - 1u : ring->length - (uint32_t)(ring->length != 0);
         uint32_t i, fired;
+        SNE_LAYER_BEGINS(p);
         for (i = 0; values && i < p->n_values; i++) {
             cost->macs += sne_project(g, p->projections + i, values, target, width, room->scratch);
         }
@@ -263,6 +267,7 @@ SNE_INLINE void sne_step_graph(const sne_graph *g, const int8_t *values, const s
             sne_clear(bits, (size_t)ring->words);
         }
         fired = p->fire(cells, v, current, drive, room->work + ring->place + last * ring->words, bits, settled);
+        SNE_LAYER_ENDS(p);
         if (p->spikes >= 0) {
             spikes[p->spikes] += fired;
         }

@@ -4,6 +4,12 @@
 
 #include "sne_kernels.h"
 
+/* For who counts by layer: around each layer, or population, and once a timestep where they run step by step. */
+#ifndef SNE_LAYER_BEGINS
+#define SNE_LAYER_BEGINS(layer) ((void)0)
+#define SNE_LAYER_ENDS(layer) ((void)0)
+#endif
+
 /* One layer and its memory. Places are words from the start of the arena, `kept` from that of the kept membranes. */
 typedef struct {
     uint32_t (*run)(const void *layer, const sne_neurons *neurons, const sne_job *job, sne_cost *cost);
@@ -37,7 +43,9 @@ SNE_INLINE void sne_run_layers(const sne_layers *p, const void *input, uint32_t 
         job.timesteps = timesteps;
         job.spread = kept != NULL;
         job.fresh = 1;
+        SNE_LAYER_BEGINS(stage);
         fired = stage->run(stage->layer, stage->neurons, &job, cost);
+        SNE_LAYER_ENDS(stage);
         if (stage->spikes >= 0) {
             spikes[stage->spikes] += fired;
         }
@@ -70,7 +78,9 @@ SNE_INLINE void sne_step_layers(const sne_layers *p, const uint32_t *in, const s
         job.timesteps = 1;
         job.spread = 1;
         job.fresh = 0;
+        SNE_LAYER_BEGINS(stage);
         fired = stage->run(stage->layer, stage->neurons, &job, cost);
+        SNE_LAYER_ENDS(stage);
         if (stage->spikes >= 0) {
             spikes[stage->spikes] += fired;
         }

@@ -7,7 +7,8 @@
 #error "the serial protocol's rasters are little-endian words: serve a model from a little-endian processor"
 #endif
 
-enum { HEADER = 2, REPLY_HEADER = 3, CRC_BYTES = 4, POLICY_BYTES = 20, RESULT_BYTES = 36, LAYER_BYTES = 14 };
+enum { HEADER = 2, REPLY_HEADER = 3, CRC_BYTES = 4, POLICY_BYTES = 20, RESULT_BYTES = 36, LAYER_BYTES = 14, PROFILE_BYTES = 12 };
+enum { MOST_PAUSE = 10000 }; /* milliseconds */
 
 /* CRC-32 (IEEE 802.3, reflected), as zlib's. A nibble at a time: 64 bytes of table instead of 1 KB. */
 static uint32_t crc32(const uint8_t *bytes, size_t n)
@@ -191,10 +192,12 @@ static int load(sne_wire *wire, const uint8_t *body, size_t n)
     return SNE_OK;
 }
 
-/* A policy: nothing (the default one), or its five numbers, then margins or none (the model's own). */
+/* A policy: nothing (the default one), or its five numbers, then margins or none (the model's own), then early stops or none. */
 static int parse_policy(sne_wire *wire, const uint8_t *body, size_t n, sne_policy *policy)
 {
+    const sne_model *model = wire->served->model;
     const size_t count = n > POLICY_BYTES ? (n - POLICY_BYTES) / 4 : 0;
+    const size_t margins = model->n_students - (size_t)1, early = (size_t)model->n_students * (model->timesteps - (size_t)1);
     size_t i;
     memset(policy, 0, sizeof *policy);
     if (n == 0) {
@@ -211,7 +214,7 @@ static int parse_policy(sne_wire *wire, const uint8_t *body, size_t n, sne_polic
     if (count == 0) {
         return SNE_OK;
     }
-    if (count + 1u != wire->served->model->n_students) {
+    if (count != margins && count != margins + early) {
         return SNE_E_POLICY;
     }
     for (i = 0; i < count; i++) {
@@ -222,6 +225,7 @@ static int parse_policy(sne_wire *wire, const uint8_t *body, size_t n, sne_polic
         wire->operands.margins[i] = (int32_t)margin;
     }
     policy->margins = wire->operands.margins;
+    policy->early = count > margins ? wire->operands.margins + margins : NULL;
     return SNE_OK;
 }
 
@@ -396,6 +400,109 @@ static int bench(sne_wire *wire, const uint8_t *body, size_t n)
     return SNE_OK;
 }
 
+/* `runs` inferences with the pin high, after a pause with it low. */
+static int pulse(sne_wire *wire, const uint8_t *body, size_t n)
+{
+    const sne_platform *platform = wire->platform;
+    const int counts = platform->counter != SNE_COUNTER_NONE && platform->count_start && platform->count_read;
+    uint64_t overhead, total = 0;
+    uint32_t runs, i;
+    sne_policy policy;
+    int status;
+    if (n < 8) {
+        return SNE_E_LENGTH;
+    }
+    if (!platform->trigger || !platform->pause) {
+        return SNE_E_NO_PIN;
+    }
+    runs = get_u32(body + 4);
+    if (get_u32(body) > MOST_PAUSE || runs == 0) {
+        return SNE_E_ARGUMENT;
+    }
+    status = parse_policy(wire, body + 8, n - 8, &policy);
+    if (status != SNE_OK) {
+        return status;
+    }
+    overhead = counts ? counter_overhead(platform) : 0;
+    platform->pause(platform->context, get_u32(body));
+    platform->trigger(platform->context, 1);
+    for (i = 0; i < runs && status == SNE_OK; i++) {
+        uint64_t count = 0;
+        if (counts) {
+            platform->count_start(platform->context);
+        }
+        status = sne_run(wire->served->model, wire->served->state, wire->served->input, &policy, &wire->result);
+        if (counts) {
+            count = platform->count_read(platform->context);
+        }
+        total += count > overhead ? count - overhead : 0;
+    }
+    platform->trigger(platform->context, 0);
+    if (status != SNE_OK) {
+        return status;
+    }
+    wire->has_result = 1;
+    wire->streaming = 0;
+    put_u64(wire, total);
+    return SNE_OK;
+}
+
+/* The reply goes out at the old rate; end_of_frame changes it then. */
+static int rate(sne_wire *wire, const uint8_t *body, size_t n)
+{
+    const sne_platform *platform = wire->platform;
+    if (n != 4) {
+        return SNE_E_LENGTH;
+    }
+    if (!platform->set_rate || !platform->set_rate(platform->context, get_u32(body), 0)) {
+        return SNE_E_RATE;
+    }
+    wire->next_rate = get_u32(body);
+    put_u32(wire, wire->next_rate);
+    return SNE_OK;
+}
+
+static int image(sne_wire *wire)
+{
+    const sne_platform *platform = wire->platform;
+    if (!platform->has_image) {
+        return SNE_E_NO_IMAGE;
+    }
+    put_u32(wire, platform->flash_used);
+    put_u32(wire, crc32(platform->image, platform->flash_used));
+    return SNE_OK;
+}
+
+/* One inference, and what its layers took, in the order in which they ran first. */
+static int profile(sne_wire *wire, const uint8_t *body, size_t n)
+{
+    const sne_platform *platform = wire->platform;
+    uint32_t i, calls;
+    uint64_t count;
+    sne_policy policy;
+    int status;
+    if (n < 2) {
+        return SNE_E_LENGTH;
+    }
+    if (!platform->profile_start || !platform->profile_read || platform->counter == SNE_COUNTER_NONE) {
+        return SNE_E_NO_PROFILE;
+    }
+    status = parse_policy(wire, body + 2, n - 2, &policy);
+    if (status != SNE_OK) {
+        return status;
+    }
+    platform->profile_start(platform->context);
+    status = infer(wire, &policy);
+    if (status != SNE_OK) {
+        return status;
+    }
+    for (i = get_u16(body); room(wire) >= PROFILE_BYTES && platform->profile_read(platform->context, i, &calls, &count); i++) {
+        put_u32(wire, calls);
+        put_u64(wire, count);
+    }
+    return SNE_OK;
+}
+
 static int spike_counts(sne_wire *wire, const uint8_t *body, size_t n)
 {
     const uint32_t count = wire->served->model->n_spike_layers;
@@ -538,6 +645,14 @@ static int execute(sne_wire *wire, uint8_t op, const uint8_t *body, size_t n)
         return layer_table(wire, body, n);
     case SNE_OP_STEP:
         return step(wire, body, n);
+    case SNE_OP_PULSE:
+        return pulse(wire, body, n);
+    case SNE_OP_RATE:
+        return rate(wire, body, n);
+    case SNE_OP_IMAGE:
+        return n == 0 ? image(wire) : SNE_E_LENGTH;
+    case SNE_OP_PROFILE:
+        return profile(wire, body, n);
     default:
         return SNE_E_COMMAND;
     }
@@ -555,12 +670,20 @@ static void end_of_frame(sne_wire *wire)
         status = SNE_E_CRC;
     }
     if (status != SNE_OK) {
+        wire->damaged = wire->damaged < 255 ? (uint8_t)(wire->damaged + 1u) : 255;
         reply(wire, SNE_OP_REJECT, 0, status);
         return;
     }
+    wire->damaged = 0;
+    wire->unsure = 0;
     status = execute(wire, wire->rx[0], wire->rx + HEADER, n - HEADER - CRC_BYTES);
     reply(wire, status == SNE_E_COMMAND ? (uint8_t)SNE_OP_REJECT : (uint8_t)(wire->rx[0] | SNE_OP_REPLY), wire->rx[1],
           status);
+    if (wire->next_rate != 0) {
+        wire->unsure = 1;
+        (void)wire->platform->set_rate(wire->platform->context, wire->next_rate, 1);
+        wire->next_rate = 0;
+    }
 }
 
 static void begin_frame(sne_wire *wire)

@@ -36,6 +36,10 @@ typedef enum {
     SNE_OP_MEMBRANES = 9,
     SNE_OP_LAYERS = 10,
     SNE_OP_STEP = 11,
+    SNE_OP_PULSE = 12,
+    SNE_OP_RATE = 13,
+    SNE_OP_IMAGE = 14,
+    SNE_OP_PROFILE = 15,
     SNE_OP_REPLY = 128,
     SNE_OP_REJECT = 128, /* reply to what was no request: damaged, too long, or an unknown command */
     SNE_OP_FAULT = 255   /* unsolicited: the device faulted and stands still */
@@ -51,7 +55,11 @@ typedef enum {
     SNE_E_NO_RESULT = -21, /* nothing has been run since the last reset */
     SNE_E_NO_STREAM = -22, /* the model does not take a stream of events */
     SNE_E_NO_COUNTER = -23, /* the device cannot count instructions or cycles */
-    SNE_E_NOT_KEPT = -24  /* membranes are kept in a stream, or where firmware was compiled with SNE_TRACE */
+    SNE_E_NOT_KEPT = -24, /* membranes are kept in a stream, or where firmware was compiled with SNE_TRACE */
+    SNE_E_NO_PIN = -25,   /* the device has no pin to drive, or cannot pause */
+    SNE_E_RATE = -26,     /* the serial line cannot have that rate */
+    SNE_E_NO_IMAGE = -27, /* the device cannot read its own program */
+    SNE_E_NO_PROFILE = -28 /* layers are counted where firmware was compiled with SNE_PROFILE */
 } sne_wire_status;
 
 /* What BENCH counts. */
@@ -69,8 +77,8 @@ typedef enum {
     SNE_DIFFERS_OPS = 8
 } sne_difference;
 
-/* What the device is and can do. Function pointers other than `write` may be null: the figure is then reported as 0,
- * and without a counter BENCH is refused. */
+/* What the device is and can do. Pointers other than `write` may be null: the figure is then reported as 0, or
+ * the command that needs it refused. */
 typedef struct {
     void (*write)(void *context, const uint8_t *bytes, size_t n);
     void (*count_start)(void *context);
@@ -87,6 +95,13 @@ typedef struct {
     uint32_t stack_size;
     uint32_t clock_hz;    /* of the core where `counter` counts cycles, otherwise 0 */
     uint8_t counter;      /* sne_counter */
+    void (*trigger)(void *context, int high);              /* the pin that is high during an inference of PULSE */
+    void (*pause)(void *context, uint32_t milliseconds);
+    int (*set_rate)(void *context, uint32_t baud, int now); /* whether the line can have it; if `now`, from here on */
+    const uint8_t *image;                                  /* the program: flash_used bytes, where has_image is not 0 */
+    uint8_t has_image;                                     /* it may begin at address 0 */
+    void (*profile_start)(void *context);                  /* forget all counts by layer */
+    int (*profile_read)(void *context, uint32_t index, uint32_t *calls, uint64_t *count); /* 0: there are no more */
 } sne_platform;
 
 /* The model to serve, and its memory. */
@@ -108,6 +123,9 @@ typedef struct {
     uint8_t rx_block;  /* bytes to come in the current COBS block */
     uint8_t rx_zero;   /* the block stands for a zero at its end, unless the frame ends there */
     int8_t rx_error;
+    uint8_t damaged;   /* frames in a row, up to 255; 0 where the last one was whole */
+    uint8_t unsure;    /* the rate has changed, and no frame has come whole since */
+    uint32_t next_rate; /* what RATE asked for, until its reply is sent; otherwise 0 */
     size_t rx_length;
     size_t tx_length;
     union {

@@ -28,6 +28,33 @@ static uint64_t count(void *context)
     return 1;
 }
 
+static void trigger(void *context, int high)
+{
+    (void)context;
+    (void)high;
+}
+
+static void rest(void *context, uint32_t milliseconds)
+{
+    (void)context;
+    (void)milliseconds;
+}
+
+static int set_rate(void *context, uint32_t baud, int now)
+{
+    (void)context;
+    (void)now;
+    return baud % 2u == 0;
+}
+
+static int profile_read(void *context, uint32_t index, uint32_t *calls, uint64_t *sum)
+{
+    (void)context;
+    *calls = index;
+    *sum = index;
+    return index < 100;
+}
+
 static void send_framed(sne_wire *wire, const uint8_t *payload, size_t n)
 {
     uint8_t frame[600];
@@ -77,6 +104,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     platform.context = &sink;
     platform.board = "fuzz";
     platform.counter = SNE_COUNTER_CYCLES;
+    platform.trigger = trigger;
+    platform.pause = rest;
+    platform.set_rate = set_rate;
+    platform.image = (const uint8_t *)"program";
+    platform.has_image = 1;
+    platform.flash_used = 7;
+    platform.profile_start = start;
+    platform.profile_read = profile_read;
     sne_wire_init(&wire, &served_model, &platform);
     for (i = 0; i < n; i++) {
         sne_wire_receive(&wire, data[i]);
@@ -87,9 +122,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         uint8_t payload[514] = {0};
         const size_t have = n - i < length ? n - i : length;
         memcpy(payload, data + i, have);
-        payload[0] = (uint8_t)(payload[0] % 13u);
+        payload[0] = (uint8_t)(payload[0] % 17u);
         if (payload[0] == SNE_OP_BENCH) {
             payload[3] = payload[4] = payload[5] = 0; /* few runs */
+        }
+        if (payload[0] == SNE_OP_PULSE) {
+            payload[7] = payload[8] = payload[9] = 0;
         }
         send_framed(&wire, payload, have < 6 ? 6 : have);
         i += have;

@@ -22,11 +22,16 @@ READOUT = Neuron("li", Decay("q15", 30000), reset="none")
 
 
 def tiny_ensemble(
-    kind: EncoderKind = "direct", seed: int = 1, hidden: int = 12, classes: int = 4, students: int = 3
+    kind: EncoderKind = "direct",
+    seed: int = 1,
+    hidden: int = 12,
+    classes: int = 4,
+    students: int = 3,
+    shape: Shape = (1, 16, 2),
 ) -> QuantEnsemble:
-    """A conv - linear - readout student, times `students`, on a 1 x 16 x 2 input, with four golden vectors."""
+    """A conv - linear - readout student, times `students`, on an input of that shape, with four golden vectors."""
     rng = np.random.default_rng(seed)
-    encoder = Encoder(kind=kind, shape=(1, 16, 2), timesteps=3, scale=0.05)
+    encoder = Encoder(kind=kind, shape=shape, timesteps=3, scale=0.05)
     members = tuple(_student(rng, encoder, hidden, classes) for _ in range(students))
     ensemble = QuantEnsemble(
         name="tiny-test",

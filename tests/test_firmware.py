@@ -201,13 +201,13 @@ def test_replies_come_as_whole_frames(tiny: QuantEnsemble, firmware: Build) -> N
 
 
 def test_port_code_compiles_without_a_warning(require_tool: Callable[..., None], tmp_path: Path) -> None:
-    from sne_edge.deploy.build import compile_flags, port_sources, render_board
+    from sne_edge.deploy.build import MLPERF_SOURCES, SERVER, compile_flags, port_sources, render_board
     from sne_edge.deploy.targets import resolve_target
     from sne_edge.resources import FIRMWARE, RUNTIME
 
     for board in all_boards():
         render_board(board, "x", tmp_path)
-        sources = [str(path) for path in port_sources(board)]
+        sources = [str(path) for path in port_sources(board, (*SERVER, *MLPERF_SOURCES))]
         flags = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
         includes = [f"-I{folder}" for folder in (tmp_path, RUNTIME, FIRMWARE)]
         target = resolve_target(board.target)

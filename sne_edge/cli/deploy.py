@@ -126,21 +126,61 @@ def build(
         Path | None, typer.Option("-o", "--output", help="Directory for the firmware; default NAME-BOARD.")
     ] = None,
     vectors: Annotated[bool, typer.Option(help="Keep the golden vectors in the image, for a self-test.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Let it count each layer, for `bench --layers`.")] = False,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="sne: what `verify` and `bench` speak; mlperf: MLPerf Tiny's, for MLCommons' runner; mlperf-energy: "
+            "its energy mode, 9600 baud and a pin."
+        ),
+    ] = "sne",
+    mlperf_id: Annotated[
+        str | None,
+        typer.Option(
+            help="Of mlperf: the benchmark's model, such as kws01. Default: by the input's size, else the name."
+        ),
+    ] = None,
+    mlperf_bytes: Annotated[
+        str | None,
+        typer.Option(
+            help="Of mlperf: what the host loads: encoded (the default: the model's input as it is), or samples to "
+            "encode, int8, uint8 or such as uint8/255."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build firmware that serves a model over a board's serial line."""
     from dataclasses import asdict
 
     from ..deploy.boards import resolve_board
-    from ..deploy.build import build_firmware, check_tools
+    from ..deploy.build import PROFILED, build_firmware, check_tools
+    from ..deploy.mlperf import Mlperf, parse_samples
     from ..deploy.targets import resolve_target
     from ..files import check_writable
 
+    protocols = ("sne", "mlperf", "mlperf-energy")
+    if protocol not in protocols:
+        raise SneError(f"there is no protocol {shortened(protocol)!r}", f"protocols are: {', '.join(protocols)}")
+    for option, value in (("--mlperf-id", mlperf_id), ("--mlperf-bytes", mlperf_bytes)):
+        if protocol == "sne" and value is not None:
+            raise SneError(f"{option} has no meaning for the protocol sne", "give --protocol mlperf")
+    if profile and protocol != "sne":
+        raise SneError(f"--profile has no meaning for the protocol {protocol}", "`bench --layers` speaks sne")
+    mlperf = None
+    if protocol != "sne":
+        mlperf = Mlperf(mlperf_id, protocol == "mlperf-energy", parse_samples(mlperf_bytes or "encoded"))
     check_tools(resolve_target(resolve_board(board).target))
     if output is not None:
         check_writable(output / "firmware.elf")
     with exported(model, board) as (name, directory):
-        firmware = build_firmware(directory, board, output or Path(f"{name}-{board}"), vectors=vectors)
+        firmware = build_firmware(
+            directory,
+            board,
+            output or Path(f"{name}-{board}"),
+            definitions=(PROFILED,) if profile else (),
+            vectors=vectors,
+            mlperf=mlperf,
+        )
     if as_json:
         print_json(asdict(firmware))
         return

@@ -1,11 +1,10 @@
-"""Commands that run a model: `eval`, `verify`, `bench`."""
+"""Commands that run a model: `eval`, `verify`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +12,7 @@ import typer
 from ..errors import SneError
 from .app import app
 from .inputs import check_places, default_places, described, encoded_samples, frame_log, load, need_training
-from .options import Baud, Data, DataDir, Json, Model, On, OtherData, PolicyOption, Trace
+from .options import Baud, Data, DataDir, Json, Model, On, OtherData, PolicyOption, Rate, Rtscts, Trace
 from .output import print_json, print_table, status
 
 if TYPE_CHECKING:
@@ -131,6 +130,8 @@ def verify(
     other_data: OtherData = False,
     count: Annotated[int, typer.Option(help="How many samples to compare.", min=1)] = 32,
     baud: Baud = 115200,
+    rate: Rate = None,
+    rtscts: Rtscts = False,
     trace: Trace = None,
     as_json: Json = False,
 ) -> None:
@@ -162,7 +163,7 @@ def verify(
             if where == "host":
                 checks += compare(ensemble, inputs, expected, [HostEngine(host)], say)
                 continue
-            with connect(ensemble, where, say, trace=True, baud=baud, log=log) as (device, _):
+            with connect(ensemble, where, say, trace=True, baud=baud, rate=rate, rtscts=rtscts, log=log) as (device, _):
                 engine = DeviceEngine(device, where)
                 checks += compare(ensemble, inputs, expected, [engine], say)
     checks = list(dict.fromkeys(checks))
@@ -206,114 +207,4 @@ def _verify_onnx(ensemble: QuantEnsemble, inputs: np.ndarray, say: Callable[[str
     expected: Engine = ReferenceEngine(ensemble) if find_spec("torch") else HostEngine(HostModel(ensemble))
     return compare(
         ensemble, np.concatenate([inputs, hard_inputs(ensemble.encoder)]), expected, [OnnxEngine(ensemble)], say
-    )
-
-
-@app.command()
-def bench(
-    model: Model,
-    on: Annotated[
-        str | None, typer.Option(help="qemu:BOARD, a serial port, or socket://HOST:PORT. Default: QEMU, Cortex-M4.")
-    ] = None,
-    data: Data = None,
-    data_dir: DataDir = None,
-    other_data: OtherData = False,
-    policy: PolicyOption = None,
-    samples: Annotated[
-        int, typer.Option(help="How many inputs to count on the device, spread over the work they take.", min=1)
-    ] = 32,
-    baud: Baud = 115200,
-    trace: Trace = None,
-    table: Annotated[
-        Path | None, typer.Option("--csv", help="Also write each input's count to this file, a line each.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure inferences on a device: instructions (emulator) or cycles (hardware), operations, memory, accuracy."""
-    from dataclasses import asdict
-    from datetime import datetime, timezone
-
-    import msgspec
-
-    from ..check.evaluation import default_policies
-    from ..deploy.host import HostModel
-    from ..files import check_writable
-    from ..ir.policy import parse_policy
-    from ..link.bench import bench as measure
-    from ..link.bench import write_csv
-    from ..link.connect import connect
-    from ..link.ports import port_of
-
-    ensemble = load(model)
-    where = on or default_places([])[0]
-    check_places([where])
-    if table is not None:
-        check_writable(table)
-    inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)
-    policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
-    started = datetime.now(timezone.utc)
-    with status() as say, frame_log(trace) as log, connect(ensemble, where, say, baud=baud, log=log) as opened:
-        device, firmware = opened
-        info = device.info()
-        say("compiling for this computer")  # once the device has answered: a wrong port or model is known by now
-        rows = measure(HostModel(ensemble), device, inputs, labels, policies, samples, say)
-    if table is not None:
-        write_csv(rows, labels, table)
-    if as_json:
-        port = port_of(where)
-        print_json(
-            {
-                "on": where,
-                "time_utc": started.isoformat(timespec="seconds"),
-                "port": asdict(port) if port else None,
-                "device": asdict(info),
-                "firmware": asdict(firmware) if firmware else None,
-                "rows": [asdict(row) | {"operations": row.means.operations} for row in rows],
-            }
-        )
-        return
-    unit = rows[0].unit
-    rejects = ensemble.rejection is not msgspec.UNSET
-    print_table(
-        f"{ensemble.name} on {where} ({info.board}): {described(data, len(inputs))}, "
-        f"{unit} counted on {rows[0].samples}",
-        [
-            *(
-                "policy",
-                "accuracy",
-                *(["no label"] if rejects else []),
-                "students",
-                f"{unit}, mean",
-                "± error",
-                "min",
-                "max",
-            ),
-            *("operations", "of it MACs", "stack B"),
-        ],
-        [
-            [
-                r.means.policy,
-                "-" if r.means.accuracy is None else f"{r.means.accuracy:.2%}",
-                *([f"{r.means.rejected:.2%}"] if rejects else []),
-                f"{r.means.students_run:.2f}",
-                f"{r.count_mean:,.0f}",
-                "-" if r.count_error is None else f"{r.count_error:,.0f}",
-                f"{r.count_min:,}",
-                f"{r.count_max:,}",
-                f"{r.means.operations:,.0f}",
-                f"{r.means.macs:,.0f}",
-                f"{r.stack_bytes:,}",
-            ]
-            for r in rows
-        ],
-    )
-    print(
-        f"flash {info.flash_used:,} of {info.flash_size:,} bytes"
-        + (
-            f" (code {firmware.code_bytes:,}, model tables {firmware.table_bytes:,}, "
-            f"golden vectors {firmware.vector_bytes:,})"
-            if firmware
-            else ""
-        )
-        + f"; static RAM {info.ram_used:,} of {info.ram_size:,} bytes, of it the model's state {info.state_bytes:,}"
     )

@@ -14,7 +14,12 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Folder of the files of named data sets.", envvar="SNE_EDGE_DATA"),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that is there already.")]
-Baud = Annotated[int, typer.Option(help="Speed of a serial port.", min=1)]
+Baud = Annotated[int, typer.Option(help="Speed of a serial port, at which the board starts.", min=1)]
+Rate = Annotated[
+    int | None,
+    typer.Option(help="Then ask the board for this speed; where it isn't heard there, both stay at the first.", min=1),
+]
+Rtscts = Annotated[bool, typer.Option("--rtscts", help="The serial port has flow control by hardware.")]
 Trace = Annotated[
     Path | None, typer.Option("--trace", help="Write every frame to and from the device to this file, as text.")
 ]

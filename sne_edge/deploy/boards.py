@@ -36,6 +36,15 @@ class Uart:
 
 
 @dataclass(frozen=True)
+class Trigger:
+    """The pin that is high during an inference. `driver`: firmware/trigger_<driver>.c; `memory`: a word in its
+    place."""
+
+    driver: str = "memory"
+    pin: int = 0
+
+
+@dataclass(frozen=True)
 class Emulator:
     """QEMU's machine. `systick_hz`: of its SysTick, or of RISC-V's counter; `icount_shift`: an instruction takes 2^shift
     ns of its time; `cpu`: where the machine's usual one is not meant."""
@@ -67,6 +76,7 @@ class Board:
     clock_hz: int
     uart: Uart
     emulator: Emulator | None
+    trigger: Trigger = Trigger()
 
 
 @cache
@@ -101,6 +111,7 @@ def read_board(folder: Path) -> Board:
             clock_hz=table.get("hardware", {}).get("clock_hz", 0),
             uart=Uart(**table["uart"]),
             emulator=Emulator(**table["qemu"]) if "qemu" in table else None,
+            trigger=Trigger(**table.get("trigger", {})),
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise SneError(f"{path} is not a board: {error!r}", "compare it with another board's board.toml") from None

@@ -19,10 +19,14 @@ from ..files import UNWRITABLE, holding, workspace, write_all
 from ..resources import FIRMWARE, RUNTIME, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
+from .mlperf import SOURCES as MLPERF_SOURCES
+from .mlperf import Mlperf
 from .targets import TOOLCHAINS, Target, quoted, resolve_target
 
 CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
 LDFLAGS = ("-nostartfiles", "-Wl,--gc-sections")
+SERVER = ("main.c",)
+PROFILED = "SNE_PROFILE"
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,13 @@ def build_firmware(
     *,
     definitions: Sequence[str] = (),
     vectors: bool = True,
+    mlperf: Mlperf | None = None,
 ) -> Firmware:
     """Compile and link `directory` (an export) for `board` into `output`: firmware.elf, .bin, .hex and .ld.
 
-    `definitions`: preprocessor symbols, such as SNE_INJECT_FAULT, which makes every inference fault, for tests;
-    `vectors`: whether the golden vectors are in it.
+    `definitions`: preprocessor symbols: SNE_TRACE keeps membranes, SNE_PROFILE counts layers, SNE_INJECT_FAULT makes
+    every inference fault, for tests; `vectors`: whether the golden vectors are in it; `mlperf`: speak MLPerf Tiny's
+    protocol, not our own, which has no use for them.
     Raises `SneError` where the model does not fit the board, a tool is missing or the compiler complains; then
     nothing is left in `output`.
     """
@@ -74,11 +80,12 @@ def build_firmware(
     manifest = read_manifest(directory)
     chosen = resolve_board(board) if isinstance(board, str) else board
     target = resolve_target(chosen.target)
+    vectors = vectors and mlperf is None
     _check_fits(manifest, chosen, vectors)
     check_tools(target)
     with workspace() as work:
-        render_board(chosen, manifest["identifier"], work)
-        objects = _compile(directory, manifest, chosen, target, work, definitions, vectors)
+        render_board(mlperf.on(chosen) if mlperf else chosen, manifest["identifier"], work)
+        objects = _compile(directory, manifest, chosen, target, work, definitions, vectors, mlperf)
         _link(manifest, chosen, target, objects, work)
         _convert(target, work)
         firmware = _report(manifest, chosen, target, work, output)
@@ -92,12 +99,14 @@ def check_tools(target: Target) -> None:
         raise SneError(f"{target.cc} is not installed", _hint(target.cc))
 
 
-def port_sources(board: Board, *, main: bool = True) -> list[Path]:
-    """The firmware's own files for a board; without `main`, for a program in its place."""
+def port_sources(board: Board, server: Sequence[str] = ()) -> list[Path]:
+    """The firmware's own files for a board: what any program needs; for a `server`, its own and those it stands on."""
     tools = resolve_target(board.target).tools
     port = tools.port if tools else ""
-    names = [f"startup{port}", f"counter{port}", *(["main"] if main else []), "stack", f"uart_{board.uart.driver}"]
-    return [FIRMWARE / f"{name}.c" for name in names]
+    names = [f"startup{port}.c", f"counter{port}.c", "stack.c", f"uart_{board.uart.driver}.c"]
+    if server:
+        names += ["serial.c", f"timer{port}.c", f"trigger_{board.trigger.driver}.c", *server]
+    return [FIRMWARE / name for name in names]
 
 
 def compile_flags(target: Target) -> tuple[str, ...]:
@@ -155,6 +164,13 @@ def render_served_model(directory: Path | str, work: Path, vectors: bool = True)
     return path
 
 
+def render_mlperf_model(directory: Path | str, work: Path, mlperf: Mlperf) -> Path:
+    """The same for MLPerf Tiny's protocol."""
+    path = work / "mlperf_model.c"
+    _write(path, "mlperf_model.c.j2", mlperf.context(read_manifest(directory)))
+    return path
+
+
 def render_board(board: Board, identifier: str, work: Path) -> None:
     """Write a board's header and linker script, for an image that serves the model `identifier`, to `work`."""
     ticks = board.emulator.instructions_per_tick if board.emulator else None
@@ -177,15 +193,24 @@ def _compile(
     work: Path,
     definitions: Sequence[str],
     vectors: bool,
+    mlperf: Mlperf | None,
 ) -> list[Path]:
     """Compile every source in one run of the compiler; each object has its source's name."""
     names = [*manifest["library"], *([f"{manifest['identifier']}_vectors.c"] if vectors else [])]
     sources = [directory.resolve() / name for name in names]
-    sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
-    sources += port_sources(board)
+    if mlperf is None:
+        sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
+    else:
+        sources.append(render_mlperf_model(directory, work, mlperf))
+        definitions = (*definitions, *mlperf.definitions)
+    server = SERVER if mlperf is None else MLPERF_SOURCES
+    flags: list[str] = []
+    if PROFILED in definitions:
+        flags, server = ["-include", "profile.h"], (*server, "profile.c")
+    sources += port_sources(board, server)
     includes = quoted(work, directory.resolve(), RUNTIME, FIRMWARE)
     defines = [f"-D{name}" for name in definitions]
-    run_tool([target.cc, *compile_flags(target), *defines, *includes, "-c", *map(str, sources)], work)
+    run_tool([target.cc, *compile_flags(target), *defines, *includes, *flags, "-c", *map(str, sources)], work)
     return [work / f"{source.stem}.o" for source in sources]
 
 

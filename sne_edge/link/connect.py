@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from ..codegen.layout import state_layout, streams
 from ..deploy.boards import resolve_board
-from ..deploy.build import Firmware, build_firmware, check_tools
+from ..deploy.build import PROFILED, Firmware, build_firmware, check_tools
 from ..deploy.export import export
 from ..deploy.targets import resolve_target
 from ..errors import SneError
@@ -59,14 +59,17 @@ def connect(
     progress: Callable[[str], None] = lambda text: None,
     trace: bool = False,
     *,
+    profile: bool = False,
     baud: int = BAUD,
+    rate: int | None = None,
+    rtscts: bool = False,
     log: FrameLog | None = None,
     run_seconds: float = 30.0,
 ) -> Iterator[tuple[Device, Firmware | None]]:
     """The device at `where`, closed at the end, and the firmware built for it (None where it runs its own already).
 
-    `trace`: have firmware built here keep all membranes, where the board has room; `baud`, `log`, `run_seconds`: see
-    `Device.open`.
+    `trace`: have firmware built here keep all membranes, where the board has room; `profile`: have it count by layer;
+    `baud`, `rate`, `rtscts`, `log`, `run_seconds`: see `Device.open`.
     Raises `SneError` where a tool is missing, the model does not fit, or the device serves another model.
     """
     check_place(where)
@@ -82,12 +85,20 @@ def connect(
             directory = export(ensemble, board.target, work / "model")
             layout = state_layout(ensemble)
             need = layout.bytes + layout.kept + ensemble.encoder.input_bytes + board.stack_bytes + SERVER_BYTES
-            definitions = ("SNE_TRACE",) if trace and need <= board.ram_bytes else ()
+            definitions: tuple[str, ...] = ("SNE_TRACE",) if trace and need <= board.ram_bytes else ()
+            definitions += (PROFILED,) if profile else ()
             firmware = build_firmware(directory, board.name, work / "firmware", definitions=definitions)
             image = firmware.elf
         progress(f"connecting to {where}")
         with Device.open(
-            where, image, fingerprint=print_of_model, baud=baud, log=log, run_seconds=run_seconds
+            where,
+            image,
+            fingerprint=print_of_model,
+            baud=baud,
+            rate=rate,
+            rtscts=rtscts,
+            log=log,
+            run_seconds=run_seconds,
         ) as device:
             _check_serves(device, ensemble)
             yield device, firmware

@@ -5,6 +5,7 @@ In: inputs and policies. Out: results, spike counts, membranes and measurements,
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 from collections.abc import Sequence
@@ -22,8 +23,11 @@ from .replies import (
     DIFFERENCES,
     MEMBRANES,
     BenchResult,
+    CounterKind,
     Decoded,
     DeviceInfo,
+    LayerCount,
+    Pulse,
     Reply,
     RunResult,
     VectorResult,
@@ -31,11 +35,18 @@ from .replies import (
 )
 from .session import Session
 from .trace import FrameLog
-from .transport import BAUD, Transport, open_transport
+from .transport import BAUD, LineError, Transport, open_transport
 from .wire import C, policy_body
 
 BENCH_SECONDS = 2.0  # one request's share of a benchmark
 BENCH_CHUNK = 10_000
+MOST_PAUSE = 10_000  # milliseconds
+PULSE_RUNS = 100  # that surely take no longer than the longest inference may
+MOST_LAYERS = 128  # that firmware keeps counts of
+IMAGE_SECONDS = 10.0  # that a slow core may take for a megabyte of its own program
+SWITCH_SECONDS = 0.02  # a board is done with its answer, and with the change, within a few milliseconds
+SWITCHED_SECONDS = 0.3
+FALL_BACK_SECONDS = 1.2  # a board that hears nobody at a new speed goes back after a second
 
 
 class Device:
@@ -51,6 +62,7 @@ class Device:
         *,
         fingerprint: str | None = None,
         run_seconds: float = 30.0,
+        baud: int = BAUD,
         log: FrameLog | None = None,
     ) -> None:
         """Greet the device behind `transport`; `where` names it in errors. See `open`."""
@@ -59,6 +71,7 @@ class Device:
         self._session = Session(transport, where, log)
         self._run_seconds = run_seconds
         self._layers: list[Layer] | None = None
+        self._baud = self._first_baud = baud
         try:
             self._info = self._keep(self._session.hello())
             if fingerprint is not None and self._info.fingerprint != fingerprint:
@@ -79,16 +92,26 @@ class Device:
         fingerprint: str | None = None,
         run_seconds: float = 30.0,
         baud: int = BAUD,
+        rate: int | None = None,
+        rtscts: bool = False,
         log: FrameLog | None = None,
     ) -> Device:
         """Connect to `where`: a serial port, socket://HOST:PORT, qemu:BOARD (starts QEMU with `image`, an ELF), or host
         (compiles `image`, an exported directory).
 
         `fingerprint`: refuse a device that serves another model; `run_seconds`: longest time one inference may take;
-        `baud`: of a serial port; `log`: where every frame is written down.
+        `baud`: of a serial port, at which the board starts; `rate`: another, which it is asked for, see `change_rate`;
+        `rtscts`: the port has flow control by hardware; `log`: where every frame is written down.
         """
-        line = open_transport(where, image, baud)
-        return cls(line, where, fingerprint=fingerprint, run_seconds=run_seconds, log=log)
+        line = open_transport(where, image, baud, rtscts)
+        device = cls(line, where, fingerprint=fingerprint, run_seconds=run_seconds, baud=baud, log=log)
+        try:
+            if rate is not None and rate != baud:
+                device.change_rate(rate)
+        except BaseException:
+            device.close()
+            raise
+        return device
 
     def info(self) -> DeviceInfo:
         """Ask what the device is and what it serves."""
@@ -161,6 +184,70 @@ class Device:
             stack_peak=parts[-1]["stack_peak"],
         )
 
+    def pulse(self, pause: int = 0, runs: int = 1, policy: ActivationPolicy | None = None) -> Pulse:
+        """Run the loaded input `runs` times with the board's pin high, after `pause` milliseconds, up to 10,000, with
+        it low and the core asleep."""
+        if not 0 <= pause <= MOST_PAUSE or not 1 <= runs < 2**32:
+            raise SneError(
+                f"cannot run {runs} times after {pause} ms", f"give at least one run, and 0 to {MOST_PAUSE} ms"
+            )
+        body = struct.pack("<II", pause, runs) + policy_body(policy)
+        # A board's clock may be off by a factor of two. Tried once: a power monitor sees every pulse.
+        timeout = self._run_seconds * max(1.0, runs / PULSE_RUNS) + pause / 500
+        started = time.time()
+        count = self._session.ask("PULSE", body, timeout=timeout, attempts=1).values["count"]
+        return Pulse(runs, count, started, time.time())
+
+    def profile(self, policy: ActivationPolicy | None = None) -> list[LayerCount]:
+        """Run the loaded input once and count by layer, in the order in which layers run first, where the firmware was
+        built for that: of one student (a policy `mask`) those of `student.layers`, or a graph's populations."""
+        rows: list[tuple[int, ...]] = []
+        while len(rows) < MOST_LAYERS:
+            body = struct.pack("<H", len(rows)) + policy_body(policy)
+            more = self._session.ask(
+                "PROFILE", body, timeout=self._run_seconds, attempts=2, most=MOST_LAYERS - len(rows)
+            ).rows
+            if not more:
+                break
+            rows += more
+        return [LayerCount(*row) for row in rows]
+
+    def image(self) -> tuple[int, int]:
+        """Bytes of the program in the board's flash, and their CRC-32, as the board reads them."""
+        found = self._session.ask("IMAGE", timeout=IMAGE_SECONDS).values
+        return found["bytes"], found["crc"]
+
+    @property
+    def counter(self) -> CounterKind:
+        """What it counts."""
+        return self._info.counter
+
+    @property
+    def rate(self) -> int:
+        """Baud of the line at present."""
+        return self._baud
+
+    def change_rate(self, baud: int) -> bool:
+        """Ask the board for another speed, switch to it, and see whether it answers there; where it does not, both go
+        back, and this returns False. Raises `SneError` where the board cannot have that speed."""
+        before = self._baud
+        told = self._session.ask("RATE", struct.pack("<I", baud)).values["baud"]
+        if told != baud:
+            raise self._session.wrong("RATE", f"{told} baud, where {baud} were asked for")
+        time.sleep(SWITCH_SECONDS)
+        try:
+            self._transport.set_rate(baud)
+            self._session.ask("INFO", timeout=SWITCHED_SECONDS, attempts=2)
+        except LineError as error:
+            raise SneError(f"{self.where}: {error}", "give another --rate") from None
+        except SneError:
+            self._transport.set_rate(before)
+            time.sleep(FALL_BACK_SECONDS)
+            self.info()
+            return False
+        self._baud = baud
+        return True
+
     def spikes(self) -> np.ndarray:
         """Spikes of every spiking layer in the last run, summed over timesteps: int64 [spike layers]."""
         rows = self._list("SPIKES", b"", self._info.spike_layers)
@@ -221,7 +308,12 @@ class Device:
         return self._computed("STEP", values.tobytes(), attempts=1)
 
     def close(self) -> None:
-        """Give the line back, and end the emulator if it is ours. May be called again."""
+        """Give the line back, at the speed that it was found at, and end the emulator if it is ours. May be called
+        again."""
+        if self._baud != self._first_baud:
+            with contextlib.suppress(SneError):
+                self._session.ask("RATE", struct.pack("<I", self._first_baud), attempts=1)
+            self._baud = self._first_baud
         self._transport.close()
 
     def __enter__(self) -> Device:

@@ -22,7 +22,6 @@ class DeviceEngine:
 
     def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
         rows: dict[str, list[Any]] = {name: [] for name in FIELDS}
-        policy = None if policy is not None and policy.early else policy  # early stops are the model's own
         asked = student is not None and self._device.info().traced
         wanted = [i for i, layer in enumerate(self._layers) if asked and layer.student == student]
         membranes: list[list[np.ndarray]] = [[] for _ in wanted]

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import Queue
@@ -55,8 +55,9 @@ def start_command(board: Board) -> list[str]:
 class Qemu:
     """A running emulator; `line` is its serial line. `close` ends it, and so does the end of this process."""
 
-    def __init__(self, board: Board, elf: Path | str) -> None:
-        """Start it. Raises `SneError` where QEMU is missing, the board has no emulator or the image is not there."""
+    def __init__(self, board: Board, elf: Path | str, *, options: Sequence[str] = ()) -> None:
+        """Start it; `options`: more of QEMU's own, such as a debugger's. Raises `SneError` where QEMU is missing, the
+        board has no emulator or the image is not there."""
         self.board = board
         elf = Path(elf)
         check_emulator(board)
@@ -71,6 +72,7 @@ class Qemu:
                     *start_command(board),
                     *("-serial", f"tcp:127.0.0.1:{port},nodelay=on"),
                     *("-kernel", str(elf)),
+                    *options,
                 ],
                 self._errors,
             )

@@ -111,6 +111,27 @@ class BenchResult:
         return self.total / self.runs
 
 
+@dataclass(frozen=True)
+class Pulse:
+    """`runs` inferences with the pin high. `count`: of all, of what `DeviceInfo.counter` says, 0 where it counts
+    nothing; `started`, `ended`: by the host's clock, seconds since 1970, when they were asked for and when the answer
+    came."""
+
+    runs: int
+    count: int
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """What a layer took in one inference: how often it ran (once, or once a timestep), and the count of all its
+    runs."""
+
+    calls: int
+    count: int
+
+
 Limit = int | Callable[[DeviceInfo], int]
 
 
@@ -138,14 +159,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Reply:
-    """A body: `fields`, then `texts` (a length u8 and UTF-8 each), then a list of at least one row of `rows`.
-
-    `relation`: what must hold between fields, and the words for where it does not.
+    """A body: `fields`, then `texts` (a length u8 and UTF-8 each), then a list of at least one row of `rows`, or none
+    if it `may_be_empty`. `relation`: what must hold between fields, and the words for where it does not.
     """
 
     fields: tuple[Field, ...] = ()
     rows: tuple[Field, ...] = ()
     texts: tuple[str, ...] = ()
+    may_be_empty: bool = False
     relation: tuple[Callable[[dict[str, Any]], bool], str] = (lambda values: True, "")
 
 
@@ -241,6 +262,10 @@ REPLIES: dict[str, Reply] = {
         )
     ),
     "STEP": _RESULT,
+    "PULSE": Reply(fields=(Field("count", "u64"),)),
+    "RATE": Reply(fields=(Field("baud", "u32", low=1),)),
+    "IMAGE": Reply(fields=(Field("bytes", "u32", low=1), Field("crc", "u32"))),
+    "PROFILE": Reply(rows=(Field("calls", "u32", low=1), Field("count", "u64")), may_be_empty=True),
     "FAULT": Reply(
         fields=tuple(Field(name, "u32") for name in ("exception", "pc", "lr", "xpsr", "cfsr", "hfsr", "address"))
     ),
@@ -298,7 +323,7 @@ def _rows(reply: Reply, data: bytes, info: DeviceInfo | None, most: int | None) 
         return []
     layout = _layout(reply.rows)
     count, odd = divmod(len(data), layout.size)
-    if odd or not count:
+    if odd or not (count or reply.may_be_empty):
         raise ValueError(f"a list of {len(data)} bytes, where each entry takes {layout.size}")
     if most is not None and count > most:
         raise ValueError(f"{count} entries, where {most} are left")

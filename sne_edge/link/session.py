@@ -41,6 +41,9 @@ _HINTS = {
     "SNE_E_NO_RESULT": "run an inference first",
     "SNE_E_NO_STREAM": "only models of raw events take a stream; load an input and run it",
     "SNE_E_NOT_KEPT": "build the firmware with SNE_TRACE, as `sne-edge verify --on qemu:BOARD` does",
+    "SNE_E_NO_PIN": "a board's pin is in its board.toml, `[trigger]`; `host` has none",
+    "SNE_E_RATE": "give another --rate, or none: the board's own stays",
+    "SNE_E_NO_PROFILE": "build the firmware with `--profile`, as `sne-edge bench --layers --on qemu:BOARD` does",
     "SNE_E_NO_COUNTER": "instructions are counted on qemu:BOARD, cycles on hardware",
 }
 

@@ -16,9 +16,16 @@ _NAMES = {value: name.removeprefix("SNE_OP_") for name, value in C.items() if na
 class FrameLog:
     """Writes to `file`, and at once: the last frame before a failure is the one that is looked for."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, name: str = "") -> None:
         self._file = file
+        self._name = f"{name} " if name else ""
         self._started = time.monotonic()
+
+    def of(self, name: str) -> FrameLog:
+        """The same log for one of several devices, whose lines begin with its name."""
+        log = FrameLog(self._file, name)
+        log._started = self._started
+        return log
 
     def sent(self, op: int, sequence: int, body: bytes) -> None:
         """A request."""
@@ -35,5 +42,7 @@ class FrameLog:
 
     def _write(self, arrow: str, name: str, detail: str, data: bytes) -> None:
         elapsed = time.monotonic() - self._started
-        self._file.write(f"{elapsed:10.6f} {arrow} {name} {detail} {len(data)} bytes {data.hex(' ')}".rstrip() + "\n")
+        self._file.write(
+            f"{elapsed:10.6f} {self._name}{arrow} {name} {detail} {len(data)} bytes {data.hex(' ')}".rstrip() + "\n"
+        )
         self._file.flush()

@@ -37,14 +37,18 @@ class Transport(Protocol):
         """What has arrived, waiting at most `timeout` seconds for the first byte; empty if none did."""
         ...
 
+    def set_rate(self, baud: int) -> None:
+        """Talk at another speed from here on; where there is none, nothing happens."""
+        ...
+
     def close(self) -> None:
         """Give the line back."""
         ...
 
 
-def open_transport(where: str, image: Path | str | None, baud: int = BAUD) -> Transport:
-    """The transport that `where` names: a port (at `baud`), socket://HOST:PORT, qemu:BOARD (`image`: its ELF) or host
-    (`image`: an exported directory). Raises `SneError` where it cannot be opened."""
+def open_transport(where: str, image: Path | str | None, baud: int = BAUD, rtscts: bool = False) -> Transport:
+    """The transport that `where` names: a port (at `baud`, with `rtscts` flow control), socket://HOST:PORT, qemu:BOARD
+    (`image`: its ELF) or host (`image`: an exported directory). Raises `SneError` where it cannot be opened."""
     if where == "host":
         if image is None:
             raise SneError("the host device needs an exported directory", "give the one that `sne-edge export` wrote")
@@ -55,17 +59,17 @@ def open_transport(where: str, image: Path | str | None, baud: int = BAUD) -> Tr
         return EmulatorLine(where.removeprefix("qemu:"), Path(image))
     if where.startswith("socket://"):
         return SocketLine(_connect(where))
-    return SerialLine(where, baud)
+    return SerialLine(where, baud, rtscts)
 
 
 class SerialLine:
     """A serial port, 8N1."""
 
-    def __init__(self, port: str, baud: int = BAUD) -> None:
+    def __init__(self, port: str, baud: int = BAUD, rtscts: bool = False) -> None:
         import serial
 
         try:
-            self._port = serial.Serial(port, baud, timeout=0.1, write_timeout=1.0, exclusive=True)
+            self._port = serial.Serial(port, baud, timeout=0.1, write_timeout=1.0, rtscts=rtscts, exclusive=True)
         except (OSError, ValueError) as error:  # SerialException is an OSError
             raise SneError(f"cannot open {port}: {_reason(error)}", _ports_hint(port)) from None
 
@@ -87,6 +91,12 @@ class SerialLine:
             return first + self._port.read(self._port.in_waiting) if first else b""
         except (OSError, TypeError) as error:
             raise LineError(_reason(error)) from None
+
+    def set_rate(self, baud: int) -> None:
+        try:
+            self._port.baudrate = baud
+        except (OSError, ValueError, TypeError) as error:
+            raise LineError(f"it cannot have {baud} baud: {_reason(error)}") from None
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -124,6 +134,9 @@ class SocketLine:
         if not data:
             raise LineError("the other end closed the connection")
         return data
+
+    def set_rate(self, baud: int) -> None:
+        pass
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -187,6 +200,9 @@ class HostLine:
         data = bytes(self._received)
         self._received.clear()
         return data
+
+    def set_rate(self, baud: int) -> None:
+        pass
 
     def close(self) -> None:
         self._received.clear()

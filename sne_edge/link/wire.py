@@ -103,10 +103,8 @@ def policy_body(policy: ActivationPolicy | None) -> bytes:
     """A policy as RUN and BENCH take it; empty for the model's own. `SneError` where a number does not fit."""
     if policy is None:
         return b""
-    if policy.early:
-        raise SneError("early stops do not travel", "a device has those of its model's own policy: run that")
     kind = C[f"SNE_POLICY_{policy.kind.upper()}"]
-    words = (kind, policy.students, policy.mask, policy.max_ops, policy.timesteps, *policy.margins)
+    words = (kind, policy.students, policy.mask, policy.max_ops, policy.timesteps, *policy.margins, *policy.early)
     if not all(0 <= word < 2**32 for word in words):
         raise SneError(f"the policy {policy} holds a number out of range", "all of them are in 0..2^32-1")
     return b"".join(word.to_bytes(4, "little") for word in words)
