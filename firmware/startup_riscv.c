@@ -117,9 +117,9 @@ void riscv_start(void)
 
 void port_enable_uart(void)
 {
-    *core_register(PLIC_PRIORITY + 4u * BOARD_UART_INTERRUPT) = 1;
-    *core_register(PLIC_THRESHOLD) = 0;
     *core_register(PLIC_ENABLE + 4u * (BOARD_UART_INTERRUPT / 32u)) = 1u << BOARD_UART_INTERRUPT % 32u;
+    *core_register(PLIC_PRIORITY + 4u * BOARD_UART_INTERRUPT) = 1;
+    *core_register(PLIC_THRESHOLD) = 0; /* last: QEMU looks here, not above, for what has been waiting since before */
     __asm__ volatile("csrs mie, %0" ::"r"(MIE_EXTERNAL) : "memory");
     port_allow_interrupts();
 }

@@ -116,7 +116,9 @@ def test_the_sanitizers_see_a_check_that_is_missing(host: Host, tmp_path: Path) 
     check.write_text(text.replace(right, "0"))
     subprocess.run(["gcc", *SANITIZED, f"-I{folder}", "-c", check.name], cwd=folder, check=True)
     blobs = [str(path) for path in sorted(folder.glob("*.blob"))]
-    done = subprocess.run([str(linked(folder)), "fuzz", "1", "20000", *blobs], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(linked(folder)), "fuzz", "1", "20000", *blobs], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0 and ("AddressSanitizer" in done.stderr or "runtime error" in done.stderr)
 
 
@@ -151,7 +153,9 @@ def test_a_loaded_model_is_exact_and_takes_few_more_instructions_on_a_core(
     assert told["loaded"] <= 1.1 * told["compiled"], told
 
 
-def test_a_blob_says_what_it_is_and_a_damaged_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_blob_says_what_it_is_and_a_damaged_one_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = load("mnist1d")
     path = tmp_path / "mnist1d.blob"
     good = make_blob(model, resolve_target("cortex-m4"))

@@ -119,9 +119,7 @@ def test_firmware_for_riscv_holds_no_soft_float_and_no_heap(tiny: QuantEnsemble,
 
 
 @pytest.mark.parametrize("target", [target.name for target in all_targets() if target.tools is RISCV])
-def test_every_riscv_target_builds_firmware_without_a_warning(
-    target: str, tiny: QuantEnsemble, tmp_path: Path
-) -> None:
+def test_every_riscv_target_builds_firmware_without_a_warning(target: str, tiny: QuantEnsemble, tmp_path: Path) -> None:
     directory = export(tiny, target, tmp_path / "export")
     chosen = resolve_target(target)
     command = [GCC, *chosen.cflags, *STRICT, "-c", "tiny_test.c", "-o", str(tmp_path / "model.o")]

@@ -28,12 +28,17 @@ def export(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Default: the directory NAME-c or NAME-blob, or the file NAME.onnx or NAME.nir."),
+        typer.Option(
+            "-o", "--output", help="Default: the directory NAME-c or NAME-blob, or the file NAME.onnx or NAME.nir."
+        ),
     ] = None,
     kind: Annotated[
         str,
-        typer.Option("--format", help="c: C99; blob: the model as data, and C that loads it; onnx: integer operators for ONNX runtimes; nir: NIR, "
-            "of one student.",),
+        typer.Option(
+            "--format",
+            help="c: C99; blob: the model as data, and C that loads it; onnx: integer operators for ONNX runtimes; nir: NIR, "
+            "of one student.",
+        ),
     ] = "c",
     part: Annotated[
         str | None,
@@ -52,7 +57,12 @@ def export(
 ) -> None:
     """Write a model, or several with one runtime, as a self-contained directory of C99; or one as ONNX, or as NIR."""
     given = {"--target": target, "--part": part, "--policy": policy, "--int8-input": int8_input or None, "--dt": dt}
-    takes = {"c": ["--target"], "blob": ["--target"], "onnx": ["--part", "--policy", "--int8-input"], "nir": ["--part", "--dt"]}
+    takes = {
+        "c": ["--target"],
+        "blob": ["--target"],
+        "onnx": ["--part", "--policy", "--int8-input"],
+        "nir": ["--part", "--dt"],
+    }
     if kind not in takes:
         raise SneError(f"there is no format {kind!r}", "give c, blob, onnx or nir")
     for option, value in given.items():

@@ -140,7 +140,11 @@ def _inspect_blob(path: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_table(path, ["", ""], [[name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value] for name, value in found.items()])
+    print_table(
+        path,
+        ["", ""],
+        [[name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value] for name, value in found.items()],
+    )
 
 
 @app.command()

@@ -218,8 +218,13 @@ def _readout_sums(blob: _Blob, layer: dict[str, Any]) -> np.ndarray:
     rows = np.abs(weight).reshape(-1, layer["padded"] if layer["weight_bits"] == 8 else -(-layer["padded"] // 8) * 8)
     times = np.ones(len(rows), np.int64)
     if layer["axes"]:
-        (down, height), (across, width) = zip((blob.rows_of(name) for name in layer["axes"]), layer["kernel"], strict=True)
-        taps = [np.bincount([tap for row in rows_ for _, tap in row], minlength=n) for rows_, n in ((down, height), (across, width))]
+        (down, height), (across, width) = zip(
+            (blob.rows_of(name) for name in layer["axes"]), layer["kernel"], strict=True
+        )
+        taps = [
+            np.bincount([tap for row in rows_ for _, tap in row], minlength=n)
+            for rows_, n in ((down, height), (across, width))
+        ]
         times = np.repeat(np.outer(*taps).reshape(-1), layer["input"][2])
     sums: np.ndarray = (rows * times[:, None]).sum(axis=0)[: layer["channels"]]
     return sums + np.abs(np.array(layer["bias"], np.int64))[: layer["channels"]]

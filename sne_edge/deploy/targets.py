@@ -85,7 +85,12 @@ class Target:
 
 
 def _cortex(
-    core: str, description: str, board: str | None, *flags: str, aliases: tuple[str, ...] = (), kernels: str = "portable"
+    core: str,
+    description: str,
+    board: str | None,
+    *flags: str,
+    aliases: tuple[str, ...] = (),
+    kernels: str = "portable",
 ) -> Target:
     return Target(
         f"cortex-{core}", description, ("-mthumb", f"-mcpu=cortex-{core}", *flags), (core, *aliases), kernels, board
@@ -128,7 +133,9 @@ _TARGETS = (
     ),
     Target("cortex-m52", _HELIUM, ("-mthumb", *_V81M, _HARD, "-mfpu=auto"), ("m52",), "helium"),
     Target("cortex-m85", _HELIUM, ("-mthumb", *_V81M, _HARD, "-mfpu=auto"), ("m85",), "helium"),
-    _riscv("riscv32", "RV32IMAC", "imac", "riscv32-virt", "rv32imac", "esp32-c6", "esp32-h2", "ch32v", "gd32v", "fe310"),
+    _riscv(
+        "riscv32", "RV32IMAC", "imac", "riscv32-virt", "rv32imac", "esp32-c6", "esp32-h2", "ch32v", "gd32v", "fe310"
+    ),
     _riscv("riscv32imc", "RV32IMC", "imc", "riscv32-virt", "rv32imc", "esp32-c3", "esp32-c2"),
     _riscv(
         "riscv32zb",
