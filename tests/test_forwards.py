@@ -203,18 +203,42 @@ class Shifted(nn.Module):
         return total / STEPS  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(
-    "first", [nn.Sequential(nn.Flatten(), nn.Linear(24, 16)), nn.Conv1d(2, 6, 3), nn.Conv1d(2, 6, 3, groups=2)]
-)
-def test_a_shift_of_the_input_becomes_a_bias(first: nn.Module) -> None:
+FIRST = {
+    "flat": nn.Sequential(nn.Flatten(), nn.Linear(24, 16)),
+    "not padded": nn.Conv1d(2, 6, 3),
+    "groups": nn.Conv1d(2, 6, 3, groups=2),
+    "padded": nn.Conv1d(2, 6, 5, padding=2),
+    "padded groups": nn.Conv1d(2, 6, 3, padding=1, stride=2, groups=2),
+}
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_a_shift_of_the_input_becomes_a_bias_or_the_encoders_offset(first: str) -> None:
     torch.manual_seed(0)
-    x = torch.randn(32, 2, 12)
-    made = Shifted(first).eval()
+    x = torch.randn(200, 2, 12)
+    made = Shifted(FIRST[first]).eval()
     made(x)
     read = trace(made, x, STEPS)
+    assert bool(read.graph.offset.any()) == first.startswith("padded")
     run = read.graph.simulate(maps(read, x), STEPS)
     assert 0 < run.spikes["lif"].double().mean() < 1
     torch.testing.assert_close(run.logits, read.witness(x).double().detach(), rtol=0, atol=1e-5)
+    ensemble = quantize_traced(made, "shifted", x.numpy(), timesteps=STEPS)
+    assert ensemble.encoder.shifted == first.startswith("padded")
+    assert ensemble.provenance["agreement"] >= 0.95 and ensemble.provenance["correlation"] >= 0.99
+
+
+def test_an_input_that_is_padded_with_two_shifts_is_refused() -> None:
+    class Twice(Shifted):
+        def forward(self, x: Tensor) -> Tensor:
+            spikes, _ = self.lif(self.first(self.norm(x)) + self.first(x))
+            return self.fc(spikes.flatten(1))  # type: ignore[no-any-return]
+
+    made = Twice(nn.Conv1d(2, 6, 3, padding=1)).eval()
+    x = torch.randn(4, 2, 12)
+    made(x)
+    with pytest.raises(SneError, match="padded with one shift here"):
+        trace(made, x, 1)
 
 
 def test_a_refusal_is_of_the_form_that_the_network_ran_on() -> None:

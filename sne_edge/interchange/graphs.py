@@ -8,6 +8,7 @@ point or a network of the writer's framework.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -244,6 +245,12 @@ def _quantized(
     task: str | None,
 ) -> tuple[QuantEnsemble, np.ndarray]:
     """The integers, and samples [N, (timesteps,) height, width, channels] as device bytes."""
+    kind = encoder.kind if isinstance(encoder, Encoder) else encoder or "direct"
+    if graph.offset.any():
+        if kind in ("events", "rate"):
+            raise SneError("the network shifts its input, and spikes have no offset", "shift nothing before a layer")
+        if not isinstance(encoder, Encoder) and not np.any(scaling.offset):
+            scaling = replace(scaling, offset=graph.offset.tolist())
     if not isinstance(encoder, Encoder):
         encoder = scaling.encoder(encoder or "direct", maps, timesteps, graph.input_shape)
     elif scaling.said:

@@ -16,7 +16,7 @@ import numpy as np
 from ..ir.checks import check
 from ..ir.encoder import Shape
 from ..ir.layers import Pair
-from ..learn.graph import FloatPool, FloatProjection, Op, channel_last, dense_kernel
+from ..learn.graph import INPUT, FloatPool, FloatProjection, Op, channel_last, dense_kernel
 
 BETWEEN = "there are other weights before it, and no neurons in between"
 
@@ -29,6 +29,7 @@ class Term:
     shape   of what arrives now; map: what it was before it was flattened
     op, weight, stride, padding   as of a `FloatProjection`; op None: nothing but poolings so far
     pools, current_pool   before the weights and after them; delay: timesteps; gain: a factor of all
+    offset  by channel, taken off the source first
     """
 
     source: str
@@ -44,6 +45,7 @@ class Term:
     gain: float = 1.0
     time: int | None = None
     origin: tuple[int, ...] = ()
+    offset: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +106,9 @@ def convolution(
 ) -> Sum:
     """weight [out, in / groups, height, width] (1-D: height 1) on maps."""
     weight = np.asarray(weight, np.float64)
+    if arriving.bias.any() and padding != (0, 0):
+        arriving = _centred(arriving)
     shifted = bool(arriving.bias.any())
-    check(not shifted or padding == (0, 0), "it pads what has a bias, and no neurons are in between")
     terms = []
     for t in arriving.terms:
         check(t.op in (None, "identity") and t.current_pool is None, BETWEEN)
@@ -122,6 +125,17 @@ def convolution(
         of_input = np.broadcast_to(arriving.bias, arriving.shape[:1]).reshape(groups, 1, -1)
         own = own + (weight.sum((2, 3)).reshape(groups, -1, weight.shape[1]) * of_input).sum(-1).reshape(-1)
     return Sum(tuple(terms), own)
+
+
+def _centred(arriving: Sum) -> Sum:
+    """A source with a scale and a shift, (x - offset) times the scale: after that it may be padded with zeros."""
+    only = arriving.terms[0]
+    raw = len(arriving.terms) == 1 and only.op in (None, "identity") and not only.pools and not only.offset
+    check(raw and only.source == INPUT, "it pads what has a bias, and no neurons are in between")
+    factor = only.gain * np.broadcast_to(1.0 if only.weight is None else only.weight, only.map[:1])
+    check(bool(factor.all()), "it pads a channel that is nothing but a bias")
+    offset = tuple(float(o) for o in -np.broadcast_to(arriving.bias, only.map[:1]) / factor)
+    return Sum((replace(only, offset=offset),), np.zeros(()))
 
 
 def scale(arriving: Sum, factor: np.ndarray, shift: np.ndarray | float = 0.0) -> Sum:
@@ -192,7 +206,7 @@ def spread(arriving: Sum, timesteps: int) -> tuple[Sum, ...] | None:
 def likeness(t: Term) -> tuple[Any, ...]:
     """Everything of a term but when it spoke."""
     weight = None if t.weight is None else t.weight.tobytes()
-    return t.source, t.op, t.stride, t.padding, t.pools, t.current_pool, t.gain, weight
+    return t.source, t.op, t.stride, t.padding, t.pools, t.current_pool, t.gain, t.offset, weight
 
 
 def late(arriving: Sum, timesteps: int) -> Sum:

@@ -196,10 +196,13 @@ def _graph(
         name = "readout"
     else:
         name = last.terms[0].source if isinstance(last, Sum) else last.population
-    inputs = {t.origin for every in calls.values() for s in every for t in s.terms if t.source == INPUT}
-    inputs |= {t.origin for s in output.values if isinstance(s, Sum) for t in s.terms if t.source == INPUT}
+    sums = [s for every in (*calls.values(), output.values) for s in every if isinstance(s, Sum)]
+    taken = [t for s in sums for t in s.terms if t.source == INPUT]
+    inputs, offsets = {t.origin for t in taken}, {t.offset for t in taken}
     check(len(inputs) == 1, f"the input is taken in {len(inputs)} shapes: {sorted(map(list, inputs))}")
-    return FloatGraph(terms.map_shape(inputs.pop()), ordered(_needed(made, name), name), decoder)
+    check(len(offsets) == 1, "the input is padded with one shift here, and taken with another one there")
+    offset = terms.least(np.array(offsets.pop() or 0.0))
+    return FloatGraph(terms.map_shape(inputs.pop()), ordered(_needed(made, name), name), decoder, offset)
 
 
 def _population(name: str, module: Any, calls: Sequence[Sum]) -> FloatPopulation:

@@ -226,11 +226,16 @@ class FloatTrace:
 @dataclass(frozen=True, eq=False)
 class FloatGraph:
     """A network: populations in an order in which what arrives without delay comes from earlier ones (`ordered`), the
-    decoded one last."""
+    decoded one last.
+
+    `offset`, float64 [] or [channels], is taken off the input first, so that what a convolution pads with is 0 of what
+    is left.
+    """
 
     input_shape: Shape
     populations: tuple[FloatPopulation, ...]
     decoder: FloatDecoder = FloatDecoder()
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(()))
 
     def __post_init__(self) -> None:
         check_shapes(self.input_shape)
@@ -269,6 +274,7 @@ class FloatGraph:
     def simulate(self, x: Tensor, timesteps: int | None = None) -> FloatTrace:
         """Run on x [T, N, height, width, channels], spikes or values; or, with `timesteps`, on the same values
         [N, height, width, channels] at every timestep. In x's own type: float64 for a witness."""
+        x = x - torch.from_numpy(self.offset).to(x.dtype)
         inputs = x if timesteps is None else x.expand(timesteps, *x.shape)
         steps, count = len(inputs), len(inputs[0])
         neurons = [_Neurons(population, count, x.dtype) for population in self.populations]

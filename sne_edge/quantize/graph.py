@@ -108,12 +108,20 @@ def integer_graph(graph: FloatGraph, encoder: Encoder) -> Graph:
             f"the network takes {graph.input_shape} (height, width, channels), but the input is {encoder.shape}",
             "give samples, or an encoder, of the network's shape",
         )
+    moved = encoder.spread(encoder.offset) - graph.offset  # the real value of a step 0, as the populations take it
+    encoder = msgspec.structs.replace(encoder, offset=_least(moved))
     try:
         return _integer_graph(graph, encoder, buffered=False)
     except ValueError:
         if encoder.kind != "frames":
             raise
     return _integer_graph(graph, encoder, buffered=True)  # frames that cannot come as a stream without end
+
+
+def _least(offset: np.ndarray) -> float | tuple[float, ...]:
+    """As an encoder has it."""
+    values = tuple(float(v) for v in offset.reshape(-1))
+    return values[0] if len(set(values)) == 1 else values
 
 
 def _integer_graph(graph: FloatGraph, encoder: Encoder, *, buffered: bool) -> Graph:
