@@ -80,6 +80,8 @@ test-tools: proof-tools riscv-tools
 	@$(call ensure,clang:clang g++:g++ avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc simavr:simavr \
 	    mips-linux-gnu-gcc:gcc-mips-linux-gnu mips-linux-gnu-gcc:libc6-dev-mips-cross qemu-mips:qemu-user \
 	    xtensa-lx106-elf-gcc:gcc-xtensa-lx106 wasm-ld:lld node:nodejs \
+	    cmake:cmake ninja:ninja-build arduino-builder:arduino-builder /usr/share/arduino/hardware/arduino/avr/boards.txt:arduino-core-avr \
+	    cargo:cargo /usr/share/doc/librust-cc-dev/copyright:librust-cc-dev \
 	    /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz:dataset-fashion-mnist)
 	@[ -e "$$(clang -print-runtime-dir 2>/dev/null)/libclang_rt.fuzzer-$$(uname -m).a" ] || { $(call apt,libclang-rt-dev); }
 	-@$(call ensure,clang-22:clang-22 clang-22:libclang-rt-22-dev) # its type sanitizer, where there is one

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .data.dataset import load_dataset
     from .deploy.export import export as export_model
     from .deploy.host import HostModel
+    from .deploy.packages import export_package
     from .errors import SneError, SneWarning
     from .interchange.compare import NetworkComparison, compare_graph, compare_network, compare_nir
     from .interchange.from_nir import Reading as NirReading
@@ -54,6 +55,7 @@ __all__ = [
     "compare_nir",
     "ensemble_of",
     "export_model",
+    "export_package",
     "load",
     "load_dataset",
     "quantize_graph",
@@ -88,6 +90,7 @@ _HOME = {  # public name -> (module, name there); none has a module's name, whic
     "compare_nir": ("interchange.compare", "compare_nir"),
     "ensemble_of": ("pipeline.ensemble", "ensemble_of"),
     "export_model": ("deploy.export", "export"),
+    "export_package": ("deploy.packages", "export_package"),
     "load": ("ir.artifact", "load"),
     "load_dataset": ("data.dataset", "load_dataset"),
     "quantize_graph": ("quantize.graph", "quantize_graph"),

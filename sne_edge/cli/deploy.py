@@ -54,11 +54,27 @@ def export(
         bool, typer.Option("--int8-input", help="Of ONNX: the input holds int8 values, encoded outside.")
     ] = False,
     dt: Annotated[float | None, typer.Option(help="Of NIR: seconds of a timestep; default 1e-3.")] = None,
+    ecosystem: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="Of C: as a package for cmake, arduino, platformio, zephyr, esp-idf, micropython, cmsis-pack or rust.",
+        ),
+    ] = None,
+    package_name: Annotated[
+        str | None, typer.Option("--package-name", help="Of a package: its name; default the model's.")
+    ] = None,
+    package_version: Annotated[
+        str | None, typer.Option("--package-version", help="Of a package: MAJOR.MINOR.PATCH; default 1.0.0.")
+    ] = None,
 ) -> None:
-    """Write a model, or several with one runtime, as a self-contained directory of C99; or one as ONNX, or as NIR."""
+    """Write a model, or several with one runtime, as a self-contained directory of C99, or as a package for a build
+    system; or one as ONNX, or as NIR."""
     given = {"--target": target, "--part": part, "--policy": policy, "--int8-input": int8_input or None, "--dt": dt}
+    packaged = {"--for": ecosystem, "--package-name": package_name, "--package-version": package_version}
+    given |= packaged
     takes = {
-        "c": ["--target"],
+        "c": ["--target", *packaged],
         "blob": ["--target"],
         "onnx": ["--part", "--policy", "--int8-input"],
         "nir": ["--part", "--dt"],
@@ -83,6 +99,11 @@ def export(
 
     target = "cortex-m" if target is None else target
     resolve_target(target)
+    if ecosystem is not None:
+        _export_package(ensembles, ecosystem, target, output, package_name, package_version)
+        return
+    if package_name is not None or package_version is not None:
+        raise SneError("only packages have a name and a version of their own", "say what it is for: --for cmake")
     if output is None and len(ensembles) > 1:
         raise SneError("several models need a directory that none of them names", "name it with -o")
     if kind == "blob":
@@ -94,6 +115,22 @@ def export(
     directory = write(ensembles, target, output or Path(f"{ensemble.name}-c"))
     headers = " and ".join(f"{member.identifier}.h" for member in ensembles)
     print(f"wrote {directory}: include {headers}; `make check` in it runs the golden vectors")
+
+
+def _export_package(
+    ensembles: list[QuantEnsemble],
+    ecosystem: str,
+    target: str,
+    output: Path | None,
+    name: str | None,
+    version: str | None,
+) -> None:
+    from ..deploy.packages import ECOSYSTEMS, VERSION, check_ecosystem, export_package
+
+    check_ecosystem(ecosystem)
+    folder = output or Path(f"{name or ensembles[0].identifier}-{ecosystem}")
+    made = export_package(ensembles, ecosystem, target, folder, name=name, version=version or VERSION)
+    print(f"wrote {made}: a package for {ECOSYSTEMS[ecosystem]}; README.md in it says how to use it and to check it")
 
 
 def _export_onnx(ensemble: QuantEnsemble, part: str, output: Path | None, words: str | None, int8_input: bool) -> None:

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -112,8 +112,11 @@ def export(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: str, direc
     An earlier export there is replaced whole; a directory that holds anything else is refused (`SneError`), and so are
     models whose names in C could meet.
     """
-    directory = Path(directory)
-    files = render(ensemble, resolve_target(target))
+    return install(render(ensemble, resolve_target(target)), Path(directory))
+
+
+def install(files: dict[str, str], directory: Path) -> Path:
+    """Put rendered files in `directory`, in place of an earlier export; see `export`."""
     try:
         taken = directory.exists() and not directory.is_dir()
     except OSError as error:
@@ -160,14 +163,33 @@ def write_files(files: dict[str, str], folder: Path) -> None:
 
 def render(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Target) -> dict[str, str]:
     """The exported files, name -> text."""
+    library = make_library(ensemble, target)
+    rendered = {
+        output: environment().get_template(template).render(library.context)
+        for template, output in LIBRARY_TEMPLATE_FILES.items()
+    }
+    return finished(library.files | rendered, library.manifest)
+
+
+@dataclass(frozen=True)
+class Library:
+    """The C of models, before it is laid out. `files`: name -> text; `context`: of the templates of what goes around
+    it, a README say; `manifest`: what the directory says of itself."""
+
+    files: dict[str, str]
+    context: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+def make_library(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Target) -> Library:
+    """The models' C and the runtime's. Raises `SneError` where names of two models could meet in C."""
     ensembles = (ensemble,) if isinstance(ensemble, QuantEnsemble) else tuple(ensemble)
     check_apart(ensembles)
-    templates = environment()
     models = [_context(member, target) for member in ensembles]
     files: dict[str, str] = {}
     for model in models:
         for template, output in _templates(model).items():
-            files[output.format(model["id"])] = templates.get_template(template).render(model)
+            files[output.format(model["id"])] = environment().get_template(template).render(model)
     runtime = {*RUNTIME_SOURCES, *RUNTIME_HEADERS}
     if any(model["graph_functions"] for model in models):
         runtime.add(graph.RUNTIME_HEADER)
@@ -184,9 +206,6 @@ def render(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Target) ->
         "checks": [name for name in sources if name.endswith(("_selftest.c", "_vectors.c"))],
         "headers": sorted(name for name in files if name.endswith(".h")),
     }
-    for template, output in LIBRARY_TEMPLATE_FILES.items():
-        files[output] = templates.get_template(template).render(library)
-    files = {name: licensed(name, text) for name, text in files.items()}
     several = {"models": [_described(member, model) for member, model in zip(ensembles, models, strict=True)]}
     manifest = {
         "license": LICENSE,
@@ -197,8 +216,14 @@ def render(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Target) ->
         "library": library["sources"],
         "headers": library["headers"],
     }
-    files[MANIFEST] = json.dumps(manifest, indent=2) + "\n"
-    return files
+    return Library(files, library, manifest)
+
+
+def finished(files: dict[str, str], manifest: dict[str, Any]) -> dict[str, str]:
+    """The files of a directory, each with the licence in its first line, and its manifest."""
+    return {name: licensed(name, text) for name, text in files.items()} | {
+        MANIFEST: json.dumps(manifest, indent=2) + "\n"
+    }
 
 
 def measure(ensemble: QuantEnsemble, target: Target | None = None) -> Footprint:
@@ -276,10 +301,12 @@ def check_apart(ensembles: Sequence[QuantEnsemble]) -> None:
 
 def licensed(name: str, text: str) -> str:
     """An exported file, with the licence in its first line."""
-    line = f"SPDX-License-Identifier: {LICENSE}"
-    if name.endswith((".c", ".h")):
-        return f"/* {line} */\n{text}"
-    return f"<!-- {line} -->\n{text}" if name.endswith(".md") else f"# {line}\n{text}"
+    mark = _COMMENTS.get(Path(name).suffix, "# {}")
+    return mark.format(f"SPDX-License-Identifier: {LICENSE}") + "\n" + text if mark else text
+
+
+_COMMENTS = dict.fromkeys((".c", ".h", ".ino"), "/* {} */") | {".md": "<!-- {} -->", ".rs": "// {}"}
+_COMMENTS |= dict.fromkeys((".json", ".pdsc"), "")  # they have a field for it
 
 
 def read_manifest(directory: Path | str) -> dict[str, Any]:
@@ -287,6 +314,9 @@ def read_manifest(directory: Path | str) -> dict[str, Any]:
     manifest = _manifest(directory)
     if "models" in manifest:
         raise SneError(f"{shortened(directory)} holds several models", "name the .sne file of one of them")
+    if "package" in manifest:
+        kind = shortened(manifest["package"])
+        raise SneError(f"{shortened(directory)} is a package for {kind}", "name the .sne file that it was made of")
     return manifest
 
 
