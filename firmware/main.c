@@ -115,7 +115,7 @@ static const sne_wire_model *served(void)
 int main(void)
 {
     platform.counter = (uint8_t)counter_init();
-    platform.clock_hz = platform.counter == SNE_COUNTER_CYCLES ? BOARD_CLOCK_HZ : 0u;
+    platform.clock_hz = platform.counter == SNE_COUNTER_CYCLES ? CORE_CLOCK_HZ : 0u;
     platform.flash_used = (uint32_t)(uintptr_t)link_flash_used;
     platform.ram_used = (uint32_t)((uintptr_t)link_bss_end - (uintptr_t)link_data_start);
     platform.stack_size = (uint32_t)((uintptr_t)link_stack_top - (uintptr_t)link_stack_bottom);

@@ -3,7 +3,7 @@
 #include "uart.h"
 
 /* Registers of the core, in the system control block. */
-enum { VTOR = 0x08, SHCSR = 0x24, CFSR = 0x28, HFSR = 0x2c, MMFAR = 0x34, BFAR = 0x38, CPACR = 0x88 };
+enum { VTOR = 0x08, AIRCR = 0x0c, SHCSR = 0x24, CFSR = 0x28, HFSR = 0x2c, MMFAR = 0x34, BFAR = 0x38, CPACR = 0x88 };
 enum { MPU_TYPE = 0x90, MPU_CTRL = 0x94, MPU_RNR = 0x98, MPU_RBAR = 0x9c, MPU_RASR = 0xa0 };
 
 static inline volatile uint32_t *control(uint32_t offset)
@@ -19,13 +19,20 @@ void fault_report(const uint32_t *frame);
 #define SIXTEEN(handler) FOUR(handler), FOUR(handler), FOUR(handler), FOUR(handler)
 
 /* Every external interrupt is the UART's: it is the only one that is enabled. */
+#if BOARD_UART_INTERRUPT < 64
+enum { EXTERNAL = 64 };
+#define FURTHER
+#else
+enum { EXTERNAL = 96 };
+#define FURTHER , SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt)
+#endif
 static const struct {
     uint32_t *stack;
-    void (*handlers[15 + 64])(void);
+    void (*handlers[15 + EXTERNAL])(void);
 } vectors __attribute__((section(".vectors"), used)) = {
     link_stack_top,
     {reset, fault, FOUR(fault), FOUR(fault), FOUR(fault), systick_interrupt, SIXTEEN(uart_interrupt),
-     SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt)},
+     SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt), SIXTEEN(uart_interrupt) FURTHER},
 };
 
 /* Make the megabyte below the stack, and with it the RAM, fault: not every bus does so by itself. */
@@ -40,6 +47,7 @@ static void guard_stack(void)
         *control(MPU_RBAR) = (uint32_t)(uintptr_t)link_stack_bottom - megabyte;
         *control(MPU_RASR) = execute_never | size | enable; /* no access */
         *control(MPU_CTRL) = default_map | enable;
+        __asm__ volatile("dsb\n isb" ::: "memory"); /* from the next instruction on */
     }
 #endif
 }
@@ -71,6 +79,9 @@ void reset(void)
     *control(SHCSR) |= 7u << 16;
 #endif
     guard_stack();
+#ifdef BOARD_SPEED
+    speed_raise();
+#endif
     (void)main();
     fault();
 }
@@ -96,6 +107,19 @@ __attribute__((naked)) void fault(void)
                      ".ltorg\n");
 }
 
+/* Once the report has left the UART, which takes milliseconds. */
+static void restart(void)
+{
+    volatile uint32_t pause;
+    for (pause = 0; pause < 1u << 20; pause++) {
+    }
+    __asm__ volatile("dsb" ::: "memory");
+    *control(AIRCR) = 0x05fa0004u; /* its key, SYSRESETREQ */
+    __asm__ volatile("dsb" ::: "memory");
+    for (;;) {
+    }
+}
+
 void fault_report(const uint32_t *frame)
 {
     static sne_fault report; /* not on a stack that may be short */
@@ -119,7 +143,5 @@ void fault_report(const uint32_t *frame)
     }
     uart_init();
     port_fault(&report);
-    for (;;) {
-        __asm__ volatile("wfi");
-    }
+    restart();
 }

@@ -1,6 +1,7 @@
 /* Time, from SysTick: real where the board's clock is known, an emulator's virtual time otherwise. Not while counting. */
 #include "board.h"
 #include "port.h"
+#include "uart.h"
 
 enum { SYST_ENABLE = 1, SYST_INTERRUPT = 2, SYST_CORE_CLOCK = 4, SYST_TOP = 0xffffff };
 static const uint32_t SYST_CSR = 0xe000e010u, SYST_RVR = 0xe000e014u, SYST_CVR = 0xe000e018u;
@@ -10,7 +11,7 @@ static uint32_t ticks_a_second(void)
 {
 #if BOARD_CLOCK_HZ
     if (port_platform()->counter != SNE_COUNTER_INSTRUCTIONS) {
-        return BOARD_CLOCK_HZ;
+        return CORE_CLOCK_HZ;
     }
 #endif
     return BOARD_EMULATED_TICK_HZ;

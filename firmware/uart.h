@@ -6,6 +6,16 @@
 
 #include "board.h"
 
+/* What its rate is divided from, and what the core runs at, now. */
+#ifdef BOARD_SPEED
+#include "speed.h"
+#define UART_CLOCK_HZ speed.uart_hz
+#define CORE_CLOCK_HZ speed.core_hz
+#else
+#define UART_CLOCK_HZ BOARD_UART_CLOCK_HZ
+#define CORE_CLOCK_HZ BOARD_CLOCK_HZ
+#endif
+
 /* 8 data bits, no parity, 1 stop bit; interrupts on received bytes. May be called again. */
 void uart_init(void);
 

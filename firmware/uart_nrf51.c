@@ -1,4 +1,4 @@
-/* Nordic nRF51 UART, on the pins of the micro:bit V1's interface chip (transmit 24, receive 25). */
+/* Nordic UART, of an nRF51 or an nRF52: on two pins, 32 times the port and the number there. */
 #include "uart.h"
 
 enum { START_RX = 0x000, START_TX = 0x008, RX_READY = 0x108, TX_READY = 0x11c, INTERRUPT_SET = 0x304 };
@@ -15,13 +15,13 @@ int uart_can(uint32_t baud)
 /* 2^32 / 16 MHz a baud, rounded to the 20 bits the hardware has. */
 void uart_set_rate(uint32_t baud)
 {
-    *uart_register(BAUD_RATE) = (uint32_t)((((uint64_t)baud << 32) / BOARD_UART_CLOCK_HZ + 0x800u) & 0xfffff000u);
+    *uart_register(BAUD_RATE) = (uint32_t)((((uint64_t)baud << 32) / UART_CLOCK_HZ + 0x800u) & 0xfffff000u);
 }
 
 void uart_init(void)
 {
-    *uart_register(PIN_TX) = 24;
-    *uart_register(PIN_RX) = 25;
+    *uart_register(PIN_TX) = BOARD_TX_PIN;
+    *uart_register(PIN_RX) = BOARD_RX_PIN;
     uart_set_rate(BOARD_BAUD);
     *uart_register(ENABLE) = ENABLED;
     *uart_register(RX_READY) = 0;

@@ -155,10 +155,11 @@ def targets(as_json: Json = False) -> None:
 
     rows = [[t.name, ", ".join(t.aliases), t.kernels, " ".join(t.cflags)] for t in all_targets()]
     boards = [
-        [b.name, b.target, b.description, f"{b.flash_bytes >> 10:,}", f"{b.ram_bytes >> 10:,}"] for b in all_boards()
+        [b.name, b.target, b.description, f"{b.flash_bytes >> 10:,}", f"{b.ram_bytes >> 10:,}", b.tried]
+        for b in all_boards()
     ]
     if as_json:
-        keys = ["name", "target", "description", "flash_kib", "ram_kib"]
+        keys = ["name", "target", "description", "flash_kib", "ram_kib", "tried"]
         print_json(
             {
                 "targets": [dict(zip(["name", "aliases", "kernels", "flags"], row, strict=True)) for row in rows],
@@ -167,7 +168,7 @@ def targets(as_json: Json = False) -> None:
         )
         return
     print_table("targets", ["name", "also", "kernels", "flags"], rows, left=4)
-    print_table("boards", ["name", "target", "description", "flash KiB", "RAM KiB"], boards, left=3)
+    print_table("boards", ["name", "target", "description", "flash KiB", "RAM KiB", "tried"], boards, left=3)
 
 
 @app.command()

@@ -47,12 +47,14 @@ class Trigger:
 @dataclass(frozen=True)
 class Emulator:
     """QEMU's machine. `systick_hz`: of its SysTick, or of RISC-V's counter; `icount_shift`: an instruction takes 2^shift
-    ns of its time; `cpu`: where the machine's usual one is not meant."""
+    ns of its time; `cpu`: where the machine's usual one is not meant; `serial`: which of its
+    serial lines is the board's."""
 
     machine: str
     systick_hz: int
     icount_shift: int
     cpu: str = ""
+    serial: int = 0
 
     @property
     def instructions_per_tick(self) -> Fraction:
@@ -61,9 +63,24 @@ class Emulator:
 
 
 @dataclass(frozen=True)
+class Flashing:
+    """Ways to put an image on the board. `volume`: the label of the USB drive that it shows and `file`, the image that
+    is copied there, hex, bin or uf2; `uf2_family`: who that is for; `pyocd`: pyOCD's name of the chip; `bossac`:
+    Arduino's bootloader is there."""
+
+    volume: str | None = None
+    file: str = "hex"
+    uf2_family: int | None = None
+    pyocd: str | None = None
+    bossac: bool = False
+
+
+@dataclass(frozen=True)
 class Board:
-    """A machine. `target`: see `targets`; `clock_hz`: of the core at start-up, 0 for one that exists only emulated;
-    `stack_bytes`: reserved for the stack."""
+    """A machine. `target`: see `targets`; `clock_hz`: of the core when it serves, 0 for one that exists only emulated;
+    `stack_bytes`: reserved for the stack; `reset_hz`: of the core before firmware/speed_<speed>.c has raised it;
+    `boot`: firmware/boot_<boot>.c, what a boot ROM wants to find; `constants`: for drivers, BOARD_<NAME>; `usb`:
+    VENDOR:PRODUCT of what shows up where it is plugged in."""
 
     name: str
     description: str
@@ -77,6 +94,18 @@ class Board:
     uart: Uart
     emulator: Emulator | None
     trigger: Trigger = Trigger()
+    speed: str | None = None
+    reset_hz: int = 0
+    boot: str | None = None
+    constants: tuple[tuple[str, int], ...] = ()
+    usb: tuple[str, ...] = ()
+    flashing: Flashing | None = None
+
+    @property
+    def tried(self) -> str:
+        """Where its firmware has run; no board's has run on silicon yet."""
+        silicon = ["not tried on silicon"] if self.clock_hz else []
+        return ", ".join((["QEMU"] if self.emulator else []) + silicon)
 
 
 @cache
@@ -99,6 +128,7 @@ def read_board(folder: Path) -> Board:
     path = folder / "board.toml"
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        hardware = table.get("hardware", {})
         return Board(
             name=folder.name,
             description=table["description"],
@@ -108,10 +138,16 @@ def read_board(folder: Path) -> Board:
             ram_origin=table["ram"]["origin"],
             ram_bytes=table["ram"]["length"],
             stack_bytes=table["stack_bytes"],
-            clock_hz=table.get("hardware", {}).get("clock_hz", 0),
+            clock_hz=hardware.get("clock_hz", 0),
             uart=Uart(**table["uart"]),
             emulator=Emulator(**table["qemu"]) if "qemu" in table else None,
             trigger=Trigger(**table.get("trigger", {})),
+            speed=hardware.get("speed"),
+            reset_hz=hardware.get("reset_hz", 0),
+            boot=hardware.get("boot"),
+            constants=tuple(table.get("constants", {}).items()),
+            usb=tuple(hardware.get("usb", ())),
+            flashing=Flashing(**table["flashing"]) if "flashing" in table else None,
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise SneError(f"{path} is not a board: {error!r}", "compare it with another board's board.toml") from None

@@ -19,6 +19,7 @@ from ..files import UNWRITABLE, holding, workspace, write_all
 from ..resources import FIRMWARE, RUNTIME, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
+from .images import checksum_source, uf2
 from .mlperf import SOURCES as MLPERF_SOURCES
 from .mlperf import Mlperf
 from .targets import TOOLCHAINS, Target, quoted, resolve_target
@@ -35,7 +36,7 @@ class Firmware:
     `vector_bytes` the golden vectors in it, `code_bytes` the rest; of the tables, `weight_bytes`, `padding_bytes`,
     `threshold_bytes` and `structure_bytes` are as `codegen.footprint.Footprint` has them; `ram_bytes`
     is static data, `stack_bytes` reserved beside it. `elf` is for a debugger and QEMU, `binary` and `hex` for flashing
-    tools; `sha256`: hex, of the binary."""
+    tools, `uf2` for boards that show a drive which takes it; `sha256`: hex, of the binary."""
 
     board: str
     target: str
@@ -57,6 +58,7 @@ class Firmware:
     board_flash_bytes: int
     board_ram_bytes: int
     sha256: str
+    uf2: Path | None = None
 
 
 def build_firmware(
@@ -87,7 +89,7 @@ def build_firmware(
         render_board(mlperf.on(chosen) if mlperf else chosen, manifest["identifier"], work)
         objects = _compile(directory, manifest, chosen, target, work, definitions, vectors, mlperf)
         _link(manifest, chosen, target, objects, work)
-        _convert(target, work)
+        _convert(target, chosen, work)
         firmware = _report(manifest, chosen, target, work, output)
         _install(work, output)
     return firmware
@@ -104,6 +106,7 @@ def port_sources(board: Board, server: Sequence[str] = ()) -> list[Path]:
     tools = resolve_target(board.target).tools
     port = tools.port if tools else ""
     names = [f"startup{port}.c", f"counter{port}.c", "stack.c", f"uart_{board.uart.driver}.c"]
+    names += [f"{part}_{name}.c" for part, name in (("speed", board.speed), ("boot", board.boot)) if name]
     if server:
         names += ["serial.c", f"timer{port}.c", f"trigger_{board.trigger.driver}.c", *server]
     return [FIRMWARE / name for name in names]
@@ -211,7 +214,17 @@ def _compile(
     includes = quoted(work, directory.resolve(), RUNTIME, FIRMWARE)
     defines = [f"-D{name}" for name in definitions]
     run_tool([target.cc, *compile_flags(target), *defines, *includes, *flags, "-c", *map(str, sources)], work)
-    return [work / f"{source.stem}.o" for source in sources]
+    objects = [work / f"{source.stem}.o" for source in sources]
+    return [*objects, _checksum(target, work)] if board.boot == "rp2040" else objects
+
+
+def _checksum(target: Target, work: Path) -> Path:
+    """Compile the checksum of an RP2040's second stage, which lies in an object already."""
+    run_tool([f"{target.prefix}objcopy", "-O", "binary", "-j", ".boot2", "boot_rp2040.o", "boot2.bin"], work)
+    source = work / "boot_checksum.c"
+    source.write_text(checksum_source((work / "boot2.bin").read_bytes()), encoding="utf-8")
+    run_tool([target.cc, *compile_flags(target), "-c", source.name], work)
+    return source.with_suffix(".o")
 
 
 def _link(manifest: dict[str, Any], board: Board, target: Target, objects: list[Path], work: Path) -> None:
@@ -226,9 +239,12 @@ def _link(manifest: dict[str, Any], board: Board, target: Target, objects: list[
         raise _too_large(manifest, board, memory, have + int(overflow[2]), have) from None
 
 
-def _convert(target: Target, work: Path) -> None:
+def _convert(target: Target, board: Board, work: Path) -> None:
     for form, suffix in (("binary", "bin"), ("ihex", "hex")):
         run_tool([f"{target.prefix}objcopy", "-O", form, "firmware.elf", f"firmware.{suffix}"], work)
+    if board.flashing and board.flashing.uf2_family is not None:
+        image = (work / "firmware.bin").read_bytes()
+        (work / "firmware.uf2").write_bytes(uf2(image, board.flash_origin, board.flashing.uf2_family))
 
 
 def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, output: Path) -> Firmware:
@@ -245,6 +261,7 @@ def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, 
         elf=output / "firmware.elf",
         binary=output / "firmware.bin",
         hex=output / "firmware.hex",
+        uf2=output / "firmware.uf2" if (work / "firmware.uf2").exists() else None,
         flash_bytes=flash,
         code_bytes=flash - tables - vectors,
         table_bytes=tables,
@@ -263,8 +280,9 @@ def _report(manifest: dict[str, Any], board: Board, target: Target, work: Path, 
 
 def _install(work: Path, output: Path) -> None:
     """Move the results to `output`, all or none, the image last."""
-    names = ("firmware.ld", "firmware.hex", "firmware.bin", "firmware.elf")
-    write_all(output, {name: holding((work / name).read_bytes()) for name in names}, hint=UNWRITABLE)
+    names = ("firmware.ld", "firmware.hex", "firmware.bin", "firmware.uf2", "firmware.elf")
+    made = {name: holding((work / name).read_bytes()) for name in names if (work / name).exists()}
+    write_all(output, made, hint=UNWRITABLE)
 
 
 def run_tool(command: Sequence[str], work: Path) -> str:

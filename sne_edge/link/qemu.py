@@ -49,6 +49,7 @@ def start_command(board: Board) -> list[str]:
         *(tools.emulator, "-M", emulator.machine, *(("-cpu", emulator.cpu) if emulator.cpu else ())),
         *(("-bios", "none") if tools is RISCV else ()),
         *("-nographic", "-monitor", "none", "-icount", f"shift={emulator.icount_shift}"),
+        *(("-serial", "null") * emulator.serial),
     ]
 
 
