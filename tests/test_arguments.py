@@ -186,6 +186,17 @@ REST = [
         "card mnist1d --on qemu:nothing",
         "plot tiny.sne",
         "ports more",
+        "ports --baud 0",
+        "flash mnist1d",
+        "flash mnist1d --board nothing",
+        "flash mnist1d --board mps2-an386",
+        "flash mnist1d --board pico --by nothing",
+        "flash mnist1d --board pico --drive text.npz --dry-run",
+        f"flash mnist1d --board pico --drive {LONG}",
+        "export mnist1d --for nothing -o made",
+        "export mnist1d --for cmake --package-name '' -o made",
+        f"export mnist1d --for cmake --package-version {LONG} -o made",
+        "export mnist1d --for cmake -o text.npz",
         "targets more",
         "doctor more",
     ),
@@ -265,7 +276,7 @@ CASES = [
 def test_every_command_is_swept() -> None:
     assert {case.split()[0] for case in CASES if case and case[0].isalpha()} >= {
         "train", "quantize", "inspect", "eval", "export", "build", "verify", "bench", "calibrate", "plot", "targets",
-        "doctor", "card", "study", "ports",
+        "doctor", "card", "study", "ports", "flash",
     }  # fmt: skip
     assert len(CASES) > 400
 

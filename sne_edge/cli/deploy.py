@@ -248,3 +248,44 @@ def build(
         f"tables: weights {firmware.weight_bytes:,}, padding {firmware.padding_bytes:,}, biases and thresholds "
         f"{firmware.threshold_bytes:,}, structures {firmware.structure_bytes:,}"
     )
+
+
+@app.command()
+def flash(
+    model: Annotated[str, typer.Argument(help="An .sne file, a shipped model's name, or an exported directory.")],
+    board: Annotated[str, typer.Option(help="A board's name; see `sne-edge targets`.")],
+    way: Annotated[
+        str | None,
+        typer.Option("--by", help="drive, pyocd or bossac; by default the first that board and computer have."),
+    ] = None,
+    drive: Annotated[
+        Path | None, typer.Option(help="Where the board's USB drive is mounted; found by its label.")
+    ] = None,
+    port: Annotated[str | None, typer.Option(help="The serial port of a board that bossac flashes.")] = None,
+    vectors: Annotated[bool, typer.Option(help="Keep the golden vectors in the image, for a self-test.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Build firmware that serves a model, and put it on a board: by its USB drive, pyOCD, or Arduino's bootloader."""
+    from ..deploy.boards import resolve_board
+    from ..deploy.build import build_firmware, check_tools
+    from ..deploy.targets import resolve_target
+    from ..files import workspace
+    from ..link.flashing import WAYS, plan_flashing
+    from ..link.flashing import flash as carry_out
+
+    if way is not None and way not in WAYS:
+        raise SneError(f"there is no way to flash {shortened(way)!r}", f"give {', '.join(WAYS)}")
+    chosen = resolve_board(board)
+    check_tools(resolve_target(chosen.target))
+    plan = plan_flashing(chosen, way, drive, port)
+    with exported(model, board) as (name, directory):
+        if dry_run:
+            for step in (f"build firmware that serves {name} for {board}", *plan.steps()):
+                print(f"would {step}")
+            return
+        with workspace() as work:
+            firmware = build_firmware(directory, chosen, work / "firmware", vectors=vectors)
+            carry_out(plan, firmware)
+    print(f"flashed {board} by {plan.way}: {firmware.flash_bytes:,} bytes that serve {name}")
+    if chosen.tried != "QEMU":
+        print("note: this board has not been tried on silicon; `sne-edge ports` asks it what it runs", file=sys.stderr)

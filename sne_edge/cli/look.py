@@ -8,7 +8,7 @@ import typer
 
 from .app import app
 from .inputs import fingerprint, load
-from .options import Json, Model, PolicyOption
+from .options import Baud, Json, Model, PolicyOption
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -172,18 +172,37 @@ def targets(as_json: Json = False) -> None:
 
 
 @app.command()
-def ports(as_json: Json = False) -> None:
-    """List the serial ports of this computer, with what USB says of the boards behind them."""
-    from ..link.ports import serial_ports
+def ports(
+    everyone: Annotated[
+        bool,
+        typer.Option("--ask-all", help="Ask every USB port what it runs, not only known boards': it may reset one."),
+    ] = False,
+    baud: Baud = 115200,
+    as_json: Json = False,
+) -> None:
+    """List the serial ports of this computer, the boards that USB says are there, and the models that they serve."""
+    from ..link.survey import survey
 
-    found = serial_ports()
+    found = survey(everyone, baud)
     if as_json:
         from dataclasses import asdict
 
-        print_json([asdict(port) for port in found])
+        print_json([asdict(each.port) | asdict(each) | {"port": each.port.port} for each in found])
         return
-    rows = [[p.port, p.description, p.usb_id or "-", p.serial_number or "-", p.manufacturer or "-"] for p in found]
-    print_table("serial ports", ["port", "description", "USB id", "serial number", "maker"], rows, left=5)
+    rows = [
+        [
+            f.port.port,
+            f.board or " or ".join(f.boards) or f.adapter or "-",
+            "-" if f.runs is None else f"{f.runs} ({f.fingerprint})",
+            f.port.description,
+            f.port.usb_id or "-",
+            f.port.serial_number or "-",
+            f.port.manufacturer or "-",
+        ]
+        for f in found
+    ]
+    columns = ["port", "board", "runs", "description", "USB id", "serial number", "maker"]
+    print_table("serial ports", columns, rows, left=7)
     if not rows:
         print("no serial port is here; is the board plugged in, with a cable that carries data?")
 

@@ -65,11 +65,12 @@ class Emulator:
 @dataclass(frozen=True)
 class Flashing:
     """Ways to put an image on the board. `volume`: the label of the USB drive that it shows and `file`, the image that
-    is copied there, hex, bin or uf2; `uf2_family`: who that is for; `pyocd`: pyOCD's name of the chip; `bossac`:
-    Arduino's bootloader is there."""
+    is copied there, hex, bin or uf2; `drive_says`: a pattern of what the drive says of itself; `uf2_family`: which
+    chips that is for; `pyocd`: pyOCD's name of the chip; `bossac`: Arduino's bootloader is there."""
 
     volume: str | None = None
     file: str = "hex"
+    drive_says: str | None = None
     uf2_family: int | None = None
     pyocd: str | None = None
     bossac: bool = False

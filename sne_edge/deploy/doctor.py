@@ -33,6 +33,7 @@ _PACKAGES = (
     ("snntorch", "train, quantize", "pip install 'sne-edge[train]'"),
     ("mnist1d", "the mnist1d data set", "pip install 'sne-edge[train]'"),
     ("matplotlib", "plot", "pip install 'sne-edge[train]'"),
+    ("pyocd", "flash, by a debug probe", "pip install 'sne-edge[flash]'"),
 )
 
 
