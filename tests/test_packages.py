@@ -216,7 +216,6 @@ def test_a_platformio_package_is_packed_by_pio(package: Callable[[str], Path], t
     sources = [made / name for name in read_sources(made)]
     run(
         "cc",
-        "-O1",
         f"-I{made / told['build']['includeDir']}",
         *sources,
         made / "examples/check/main.c",
@@ -280,7 +279,7 @@ def test_a_micropython_module_is_built_both_ways_and_its_functions_answer(
         ["cmake", "-S", tmp_path, "-B", tmp_path / "cmake"], capture_output=True, text=True, check=True
     )
     assert sorted(listed.stderr.strip().split(";")) == sorted(sources.split())
-    strict = ("-std=gnu99", "-O1", "-Wall", "-Wextra", "-Werror", "-DSNE_SELFTEST", f"-I{tmp_path}")
+    strict = ("-std=gnu99", "-Wall", "-Wextra", "-Werror", "-DSNE_SELFTEST", f"-I{tmp_path}")
     for model in models():
         program = tmp_path / model.identifier
         run(
@@ -323,7 +322,7 @@ def test_a_cmsis_pack_names_its_files_once_and_what_it_names_builds(
     assert (made / str(root.findtext("license"))).is_file()
     includes = [f"-I{made / file.get('name', '')}" for file in root.iter("file") if file.get("category") == "include"]
     sources = [made / file.get("name", "") for file in root.iter("file") if file.get("category") == "sourceC"]
-    run("cc", "-O1", *includes, *sources, "-o", tmp_path / "it")
+    run("cc", *includes, *sources, "-o", tmp_path / "it")
     assert_exact(run(tmp_path / "it"))
 
 
@@ -373,7 +372,7 @@ def test_a_package_of_the_sound_model_checks_its_recordings_too(
     require_tool("cc")
     made = export_package(load("fsdd"), "platformio", "cortex-m", tmp_path / "fsdd")
     sources = [made / name for name in read_sources(made)]
-    run("cc", "-O1", f"-I{made / 'src'}", *sources, made / "examples/check/main.c", "-o", tmp_path / "it")
+    run("cc", f"-I{made / 'src'}", *sources, made / "examples/check/main.c", "-o", tmp_path / "it")
     printed = run(tmp_path / "it")
     assert "golden recordings exact" in printed and printed.endswith("PASS\n")
     assert "fsdd_frontend_selftest" in render_package(load("fsdd"), "arduino", "cortex-m")["examples/check/check.ino"]

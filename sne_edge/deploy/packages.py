@@ -1,8 +1,8 @@
 """Packages: the exported C of models, laid out as an ecosystem's build system and package manager want it.
 
 In: one or several models, a target and the ecosystem's name. Out: a directory whose `src` holds the C, with the files
-around it of `codegen/templates/packages/ECOSYSTEM`, each of which becomes one of the package: MODEL in a path stands
-for each model, NAME for the package, VENDOR for who makes it.
+around it of `codegen/templates/packages/common` and `.../ECOSYSTEM`, each of which becomes one of the package: MODEL in a
+path stands for each model, NAME for the package, VENDOR for who makes it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ ECOSYSTEMS = {  # name -> what it is called
     "rust": "Rust",
 }
 FOLDER = TEMPLATES / "packages"
+COMMON = FOLDER / "common"  # of every package
 VENDOR = "sne-edge"
 URL = "https://arxiv.org/abs/2502.14023"  # of the method
 VERSION = "1.0.0"
@@ -128,13 +129,14 @@ def check_ecosystem(name: str) -> None:
 def _around(library: Library, ecosystem: str, package: Package) -> dict[str, str]:
     """The files around the C."""
     made: dict[str, str] = {}
-    for path in sorted((FOLDER / ecosystem).rglob("*.j2")):
-        template = environment().get_template(path.relative_to(TEMPLATES).as_posix())
-        output = path.relative_to(FOLDER / ecosystem).as_posix().removesuffix(".j2")
-        output = output.replace("NAME", package.name).replace("VENDOR", package.vendor)
-        for model in library.context["models"] if "MODEL" in output else [None]:
-            context = library.context | {"package": package} | ({"model": model} if model else {})
-            made[output.replace("MODEL", model["id"] if model else "")] = template.render(context)
+    for folder in (COMMON, FOLDER / ecosystem):
+        for path in sorted(folder.rglob("*.j2")):
+            template = environment().get_template(path.relative_to(TEMPLATES).as_posix())
+            output = path.relative_to(folder).as_posix().removesuffix(".j2")
+            output = output.replace("NAME", package.name).replace("VENDOR", package.vendor)
+            for model in library.context["models"] if "MODEL" in output else [None]:
+                context = library.context | {"package": package} | ({"model": model} if model else {})
+                made[output.replace("MODEL", model["id"] if model else "")] = template.render(context)
     return made
 
 
