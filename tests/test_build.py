@@ -74,7 +74,7 @@ def test_a_state_too_large_for_the_board_is_refused_with_numbers(
         SneError, match=r"tiny-test needs \d+\.\d KB of RAM \(state .*\), microbit has 16\.0 KB"
     ) as caught:
         build_firmware(directory, "microbit", tmp_path / "firmware")
-    assert "boards with more: mps2-an385" in caught.value.hint
+    assert "boards with more: microbit-v2, mps2-an385" in caught.value.hint
     assert not (tmp_path / "firmware").exists()
 
 

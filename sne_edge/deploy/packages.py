@@ -1,8 +1,8 @@
 """Packages: the exported C of models, laid out as an ecosystem's build system and package manager want it.
 
-In: one or several models, a target and the ecosystem's name. Out: a directory whose `src` holds the C, with the files
-around it of `codegen/templates/packages/common` and `.../ECOSYSTEM`, each of which becomes one of the package: MODEL in a
-path stands for each model, NAME for the package, VENDOR for who makes it.
+In: one or several models, a target and the ecosystem's name. Out: a directory whose `src` holds the C, and around it
+what the templates in `packages/common` and `packages/ECOSYSTEM` become, each at its own path: MODEL there stands for
+each model, NAME for the package, VENDOR for who makes it.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def render_package(
         raise SneError("a package of several models needs a name of its own", "give it one with --package-name")
     several = "s" if len(identifiers) > 1 else ""
     package = Package(
-        name=name or identifiers[0],
+        name=identifiers[0] if name is None else name,
         version=version,
         ecosystem=ECOSYSTEMS[ecosystem],
         description=f"Spiking ensemble{several} {library.context['name']}",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..deploy.boards import Board
 from ..errors import SneError, printable, shortened
-from ..files import read_file
+from ..files import is_folder, read_file
 
 MOUNTS = Path("/proc/self/mounts")
 DESCRIPTIONS = ("INFO_UF2.TXT", "DETAILS.TXT", "MBED.HTM")
@@ -64,7 +64,7 @@ def find_drive(board: Board, given: Path | None) -> Path:
     assert board.flashing is not None and board.flashing.volume is not None
     label = board.flashing.volume
     if given is not None:
-        if not given.is_dir():
+        if not is_folder(given):
             raise SneError(
                 f"{shortened(given)} is not a folder", f"give the folder at which the drive {label} is mounted"
             )
