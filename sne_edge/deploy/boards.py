@@ -46,9 +46,9 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Emulator:
-    """QEMU's machine. `systick_hz`: of its SysTick, or of RISC-V's counter; `icount_shift`: an instruction takes 2^shift
-    ns of its time; `cpu`: where the machine's usual one is not meant; `serial`: which of its
-    serial lines is the board's."""
+    """QEMU's machine. `systick_hz`: of its SysTick, or of RISC-V's counter; `icount_shift`: an instruction takes
+    2^shift ns of its time; `cpu`: where the machine's usual one is not meant; `serial`: which of its serial lines is
+    the board's."""
 
     machine: str
     systick_hz: int
