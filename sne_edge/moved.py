@@ -45,6 +45,7 @@ MOVED |= {
         "ir.neuron",
     ],
     "policy": ["ir.policy", "ir.schedule"],
+    "teacher": ["learn.teacher", "learn.networks", "learn.views"],
     "student": ["learn.student", "learn.neurons", "learn.integers"],
     "train": ["pipeline.train", "pipeline.config", "pipeline.stages"],
 }

@@ -28,7 +28,7 @@ from sne_edge.learn.baseline import (
     requantize,
 )
 from sne_edge.learn.teacher import count_macs as counted_macs
-from sne_edge.learn.teacher import to_torch
+from sne_edge.learn.views import to_torch
 
 ROOT = Path(__file__).parent.parent
 DESIGNS: dict[str, tuple[tuple[int, int, int], Design]] = {

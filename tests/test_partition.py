@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from sne_edge.errors import SneError
+from sne_edge.learn.networks import ModuleTeacher
 from sne_edge.learn.partition import SCHEMES, Partition, Source, deal, make_partition, prefix_accuracy, scheme
-from sne_edge.learn.teacher import ModuleTeacher, extract
+from sne_edge.learn.teacher import extract
 from sne_edge.learn.tuning import Tuning, keep_chunks
 
 CLASSES, D = 4, 12

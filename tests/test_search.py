@@ -15,7 +15,7 @@ from sne_edge.cli import run
 from sne_edge.data.dataset import Dataset, load_dataset
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import fingerprint, load
-from sne_edge.learn.distill import Recipe
+from sne_edge.learn.course import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import settings
 from sne_edge.pipeline.config import TrainConfig

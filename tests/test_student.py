@@ -15,7 +15,8 @@ from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.layers import Conv, SynapticLayer, rounding
 from sne_edge.ir.neuron import Decay, Neuron, nearest_decay
 from sne_edge.ir.proof import prove_layer
-from sne_edge.learn.distill import Lessons, Recipe, distill, parts_of, prefix_accuracy
+from sne_edge.learn.course import Lessons, Recipe
+from sne_edge.learn.distill import distill, parts_of, prefix_accuracy
 from sne_edge.learn.integers import direct_unit, fold_batch_norm, membrane_unit
 from sne_edge.learn.neurons import LIF, fire, unroll
 from sne_edge.learn.partition import Partition

@@ -11,22 +11,9 @@ from torch import nn
 
 from sne_edge.data.dataset import Dataset, load_dataset, split
 from sne_edge.errors import SneError
-from sne_edge.learn.teacher import (
-    PROBES,
-    SIZES,
-    ConvTeacher,
-    ModuleTeacher,
-    accuracy,
-    as_teacher,
-    augment,
-    build_teacher,
-    count_macs,
-    extract,
-    fingerprint,
-    to_torch,
-    train_teacher,
-    views,
-)
+from sne_edge.learn.networks import ConvTeacher, ModuleTeacher, as_teacher, build_teacher
+from sne_edge.learn.teacher import PROBES, accuracy, count_macs, extract, fingerprint, train_teacher
+from sne_edge.learn.views import augment, to_torch, views
 
 SHAPE = (1, 16, 1)
 
@@ -178,7 +165,7 @@ def test_attention_is_counted():
 @pytest.mark.parametrize("shape", [(1, 40, 1), (1, 64, 32), (8, 8, 1), (28, 28, 1), (32, 32, 3), (2, 20, 1)])
 def test_teachers_of_two_sizes_fit_every_shape_and_the_large_one_is_larger(shape: tuple[int, int, int]):
     macs = []
-    for size in SIZES:
+    for size in ("small", "large"):
         net = build_teacher(size, shape, 10).eval()
         x = torch.zeros(2, shape[2], shape[0], shape[1])
         assert net(x).shape == (2, 10) and net.features(x).shape == (2, net.classifier.in_features)

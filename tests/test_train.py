@@ -21,9 +21,11 @@ from sne_edge.ir.artifact import ZOO, dumps, load, loads
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import format_policy
 from sne_edge.learn import fit
-from sne_edge.learn.distill import Recipe
+from sne_edge.learn.course import Recipe
+from sne_edge.learn.networks import as_teacher
 from sne_edge.learn.student import Body
-from sne_edge.learn.teacher import as_teacher, extract, to_torch
+from sne_edge.learn.teacher import extract
+from sne_edge.learn.views import to_torch
 from sne_edge.pipeline.config import TrainConfig, model_key
 from sne_edge.pipeline.train import train
 from sne_edge.study.report import draw

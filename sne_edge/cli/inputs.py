@@ -178,6 +178,19 @@ def scaled(option: str, text: str) -> float | tuple[float, ...]:
     return values if len(values) > 1 else values[0]
 
 
+def reals(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers separated by commas; None where there is no text."""
+    if text is None:
+        return None
+    try:
+        found = tuple(map(float, text.split(",")))
+    except ValueError:
+        found = (math.nan,)
+    if not all(math.isfinite(value) for value in found):
+        raise SneError(f"{option} is {shortened(text)!r}", "give numbers separated by commas, such as 0.5,0.5,0.5")
+    return found
+
+
 def reset_kind(text: str) -> Literal["zero", "subtract"]:
     """The reset of a NIR file's neurons that an option names."""
     if text == "zero":

@@ -10,8 +10,31 @@ import typer
 
 from ..errors import SneError
 from .app import app
-from .inputs import check_finite, check_name, check_output, data_for, load, need_training, numbers, reset_kind, scaled
-from .options import DataDir, DecodeLeak, Executor, Force, Json, Layout, Model, OtherData, Window
+from .inputs import (
+    check_finite,
+    check_name,
+    check_output,
+    data_for,
+    load,
+    need_training,
+    numbers,
+    reals,
+    reset_kind,
+    scaled,
+)
+from .options import (
+    DataDir,
+    DecodeLeak,
+    DeviceOption,
+    Executor,
+    Force,
+    Json,
+    Layout,
+    Model,
+    OtherData,
+    Precision,
+    Window,
+)
 from .output import bars, print_json, print_table, warned
 
 if TYPE_CHECKING:
@@ -33,7 +56,10 @@ def train(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="A TOML file of settings, as is written beside each model; options go before it."),
+        typer.Option(
+            help="A TOML file of settings, as is written beside each model, or the name of one that ships (cifar10); "
+            "options go before it."
+        ),
     ] = None,
     data_dir: DataDir = None,
     layout: Layout = None,
@@ -41,7 +67,7 @@ def train(
         str | None,
         typer.Option(
             help="Partition of the teacher's features: contiguous, random, correlation, class-affinity, variance, "
-            "disentangled (the default), disentangled-tuned, or whole: none."
+            "disentangled (the default), disentangled-tuned, or whole: none; one of another package, or FILE.py:NAME."
         ),
     ] = None,
     students: Annotated[int | None, typer.Option(help="Number of students; usually 4.", min=1, max=32)] = None,
@@ -60,10 +86,27 @@ def train(
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Size of the built-in teacher, small or large, or an ONNX file (*.onnx). Its one input takes samples "
-            "as students see them: named images of mean 0 and deviation 1, an .npz as it is; channels first or last or "
-            "flat. Scale them in the file where it wants other values."
+            help="The built-in one, small, large or resnet18 (images); an ONNX file (*.onnx) of one input, channels "
+            "first, last or flat; or FILE.py:NAME, a torch module with `features` and a linear `classifier`, which "
+            "is run: name one you trust."
         ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A safetensors file of the state_dict of a teacher FILE.py:NAME.")
+    ] = None,
+    teacher_input: Annotated[
+        str | None,
+        typer.Option(
+            help="What a teacher from elsewhere wants of images: 0..1, 0..255, or standard (the default): as students "
+            "see samples, named images of mean 0 and deviation 1, an .npz as it is."
+        ),
+    ] = None,
+    teacher_mean: Annotated[
+        str | None, typer.Option(help="Taken off that, one number or one a channel, such as 0.49,0.48,0.45.")
+    ] = None,
+    teacher_deviation: Annotated[str | None, typer.Option(help="What it is then divided by, likewise.")] = None,
+    fine_tune: Annotated[
+        int | None, typer.Option(help="Epochs that a teacher from elsewhere is trained on for, on this data.", min=0)
     ] = None,
     features: Annotated[
         str | None,
@@ -80,6 +123,8 @@ def train(
         bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
     ] = False,
     executor: Executor = "processes",
+    device: DeviceOption = "auto",
+    precision: Precision = "auto",
     bits: Annotated[
         int | None, typer.Option(help="Bits of weights, 8 or 4; the first layer and the readout keep 8.")
     ] = None,
@@ -110,6 +155,7 @@ def train(
     check_finite(budget=budget, spike_rate=spike_rate, max_drop=max_drop)
     if name is not None:
         check_name(name)
+    from ..learn.device import find_device
     from ..learn.executor import check_executor
     from ..learn.teacher import default_cache
     from ..pipeline import settings
@@ -119,8 +165,10 @@ def train(
     base = preset(dataset or "mnist1d") if config is None else settings.read(config)
     chosen = settings.changed(
         base, dataset=dataset, scheme=scheme, students=students, timesteps=timesteps, teacher=teacher,
-        features=features, logits=logits, minutes=budget, max_drop=max_drop, seed=seed, name=name,
-        input_scale=input_scale,
+        features=features, logits=logits, weights=None if weights is None else str(weights),
+        teacher_input=teacher_input, teacher_mean=reals("--teacher-mean", teacher_mean),
+        teacher_deviation=reals("--teacher-deviation", teacher_deviation), fine_tune=fine_tune,
+        minutes=budget, max_drop=max_drop, seed=seed, name=name, input_scale=input_scale,
     )  # fmt: skip
     if channels is not None:
         chosen = replace(chosen, body=replace(chosen.body, channels=numbers("--channels", channels)))
@@ -133,16 +181,19 @@ def train(
     if spike_rate is not None:
         chosen = replace(chosen, recipe=replace(chosen.recipe, target=spike_rate))
     check_executor(executor)
+    where = find_device(device, precision)
     recipe = output.with_suffix(".toml")
     given = config is not None and recipe.resolve() == config.resolve()  # what the user wrote stays as it is
     if not given:
         check_output(recipe, force)
     if chosen.onnx:
         open_file(chosen.teacher, 2**31, hint="give the path of an ONNX file").close()
+    if chosen.script:
+        open_file(chosen.teacher.rpartition(":")[0], 2**31, hint="write FILE.py:NAME").close()
     with bars() as progress:
         found = load_dataset(chosen.dataset, chosen.seed, data_dir, layout=layout)
         print(f"samples: {found.understood}", file=sys.stderr)
-        ensemble = run(chosen, progress, dataset=found, cache=default_cache(), executor=executor)
+        ensemble = run(chosen, progress, dataset=found, cache=default_cache(), executor=executor, device=where)
     save(ensemble, output)
     if not given:
         write_whole(recipe, lambda file: file.write(settings.write(chosen).encode()))

@@ -49,6 +49,14 @@ On = Annotated[
 Executor = Annotated[
     str, typer.Option(help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.")
 ]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", help="Where networks learn: auto (a GPU where there is one), cpu, cuda, cuda:N or mps."),
+]
+Precision = Annotated[
+    str,
+    typer.Option(help="Of convolutions and products while they learn: auto, float32 or bfloat16."),
+]
 PolicyOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -66,6 +66,11 @@ class Dataset:
         return height, width, channels
 
     @property
+    def timesteps(self) -> int | None:
+        """Timesteps of rasters of events; None of other samples."""
+        return int(self.x_train.shape[1]) if self.x_train.ndim == 5 else None
+
+    @property
     def layout(self) -> str:
         """Of the samples as they are here: see `ir.layout`."""
         return OWN if self.x_train.ndim == 4 else OWN_RASTER

@@ -5,18 +5,13 @@ In: `FILE.py:NAME`, and a file of weights. Out: the module that NAME is or retur
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 from torch import nn
 
 from ..errors import SneError
-from ..files import open_file
+from ..learn.own import USER, load_object, run_file
 from .weights import load_weights
-
-MAX_BYTES = 2**31  # of a Python file
-USER = "sne_edge_user_network"  # what a user's file is called as a module
 
 
 def load_network(where: str, weights: Path | None) -> nn.Module:
@@ -27,9 +22,7 @@ def load_network(where: str, weights: Path | None) -> nn.Module:
     path, _, name = where.rpartition(":")
     if not path.endswith(".py") or not name.isidentifier():
         raise SneError(f"{where!r} does not name a network", _how(where))
-    network = getattr(_run(Path(path)), name, None)
-    if network is None:
-        raise SneError(f"{path} has no {name!r}", "NAME is a torch.nn.Module, or a function that returns one")
+    network = load_object(where, "network")
     if not isinstance(network, nn.Module):
         try:
             network = network()
@@ -49,7 +42,7 @@ def _how(where: str) -> str:
     if where.endswith(".onnx"):
         return f"an ONNX network does not spike: let students learn from it, `sne-edge train --teacher {where}`"
     if where.endswith(".py") and Path(where).is_file():
-        names = [name for name, value in vars(_run(Path(where))).items() if _is_network(value)]
+        names = [name for name, value in vars(run_file(Path(where))).items() if _is_network(value)]
         return f"write {where}:NAME, of {', '.join(names)}" if names else f"{where} defines no torch.nn.Module"
     return "write FILE.py:NAME, NAME being a network or making one; or give a .nir file"
 
@@ -57,21 +50,3 @@ def _how(where: str) -> str:
 def _is_network(value: object) -> bool:
     made = isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == USER
     return made or isinstance(value, nn.Module)
-
-
-def _run(path: Path) -> object:
-    spec = importlib.util.spec_from_file_location(USER, path)
-    open_file(path, MAX_BYTES, hint="write FILE.py:NAME").close()
-    if spec is None or spec.loader is None:
-        raise SneError(f"{path} is no Python file", "write FILE.py:NAME")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))
-    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a user's folder stays as it is
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise SneError(f"{path} failed: {error!r}", "run it with python first") from error
-    finally:
-        sys.path.pop(0)
-        sys.dont_write_bytecode = written
-    return module

@@ -20,7 +20,8 @@ from ..ir.encoder import Shape
 from .fit import Plan, Progress, distillation_loss, fit, quiet
 from .integers import fake_quantize, fold_batch_norm, through
 from .student import Body
-from .teacher import accuracy, to_torch
+from .teacher import accuracy
+from .views import to_torch
 
 LOW, HIGH = -128, 127  # an activation
 KINDS = ("conv", "depthwise", "average", "dense")

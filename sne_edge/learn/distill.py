@@ -13,79 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from ..errors import SneError
-from ..files import write_whole
 from ..ir.encoder import Encoder
+from .course import Course, Lessons, Recipe
+from .device import CPU, Device
 from .executor import run_jobs, worker_count
-from .fit import Plan, Progress, distillation_loss, fit, infer, quiet
+from .fit import Plan, Progress, fit, infer, quiet
+from .networks import TeacherNet
 from .partition import Partition
 from .student import Body, Ensemble
-from .teacher import batches, half_precision, to_torch
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How long and how hard to train. Epochs are passes over the training samples, each in one of its views.
-
-    alone        epochs in which students learn independently
-    joint        epochs in which prefixes of the ensemble learn together
-    rounded      epochs of quantisation-aware fine-tuning
-    rate         highest learning rate of the first phase; joint epochs after others take a quarter, rounded an eighth
-    feature, teacher, label   weights of the three losses
-    own          weight of a student's own losses while prefixes learn
-    spikes       weight of what each layer's mean spike rate has above `target`: spikes are what costs
-    target       spike rate, spikes per neuron and timestep, that costs nothing
-    temperature  softens logits in the teacher's loss (Hinton et al. 2015, arXiv 1503.02531)
-    patience     epochs without a better validation score after which a student alone stops; 0: never
-    half         convolutions of the float phases in bfloat16, on processors that have it
-    """
-
-    alone: int = 0
-    joint: int = 65
-    rounded: int = 8
-    batch: int = 256
-    rate: float = 8e-3
-    feature: float = 0.2
-    teacher: float = 2.0
-    label: float = 0.5
-    own: float = 0.3
-    spikes: float = 0.005
-    target: float = 0.0
-    temperature: float = 2.0
-    patience: int = 0
-    half: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.alone, self.joint, self.rounded) < 0 or self.batch < 2 or self.rate <= 0:
-            raise SneError(
-                "a training recipe is out of range", "epochs are at least 0, batch at least 2, rate positive"
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class Lessons:
-    """What students learn from, over views: x float [views, N, height, width, channels], targets [views, N, m] (the
-    partition's features), teacher logits [views, N, classes], labels int64 [N]; and held-out samples x_val, y_val."""
-
-    x: np.ndarray
-    targets: np.ndarray
-    logits: np.ndarray
-    labels: np.ndarray
-    x_val: np.ndarray
-    y_val: np.ndarray
-
-    def write(self, folder: Path) -> None:
-        """One .npy file an array, for other processes to map."""
-        for name, array in vars(self).items():
-            write_whole(folder / f"{name}.npy", lambda file, array=array: np.save(file, array))  # type: ignore[misc]
-
-    @classmethod
-    def read(cls, folder: Path) -> Lessons:
-        """What `write` wrote, mapped, not loaded."""
-        return cls(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls.__dataclass_fields__})
+from .views import batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +40,13 @@ class Job:
     seed: int
     minutes: float | None
     checkpoint: Path | None
+    device: Device = CPU
+    teacher: TeacherNet | None = None
+    mirrored: bool = False
+
+    def course(self, ensemble: Ensemble, lessons: Lessons) -> Course:
+        """The losses of an ensemble, which is moved to the device."""
+        return Course(ensemble.to(self.device.name), lessons, self.recipe, self.device, self.teacher, self.mirrored)
 
 
 def distill(
@@ -112,16 +58,24 @@ def distill(
     minutes: float | None = None,
     executor: str = "inline",
     folder: Path | None = None,
+    device: Device = CPU,
+    teacher: TeacherNet | None = None,
+    mirrored: bool = False,
     progress: Progress = quiet,
 ) -> Ensemble:
     """Train `ensemble` in place and return it in its float form, batch norms folded.
 
     `minutes` of wall time are shared by the phases as their epochs are, of which there then are as many as fit in.
     `folder` keeps the state of the run: the same call goes on from there. Executors other than inline need one. Of the
-    last phase's epochs, the one best on the validation samples is kept.
+    last phase's epochs, the one best on the validation samples is kept. On a `device` other than the processor all
+    students learn at once, in this process, from the same batches. `teacher`, who answers a recipe that is `live`;
+    `mirrored`: views made anew may be. The ensemble is on the processor before and after.
     """
     torch.manual_seed(seed)
-    course = _Course(ensemble, lessons, recipe)
+    if recipe.live and device.host and executor != "inline" and recipe.alone:
+        raise SneError(
+            "a teacher that answers live does so in one process", "give --executor inline, or leave `live` out"
+        )
     total = max(1, recipe.alone + recipe.joint + recipe.rounded)
 
     def share(epochs: int) -> float | None:
@@ -132,30 +86,39 @@ def distill(
 
     if recipe.alone:
         where: Lessons | Path = lessons
-        if executor != "inline":
+        if executor != "inline" and device.host:
             if folder is None:
                 raise SneError(f"the executor {executor} needs a folder for the run", "give one (--run), or use inline")
             where = folder / "lessons"
             lessons.write(where)
-        workers = min(len(ensemble.students), worker_count(executor))
+        workers = min(len(ensemble.students), worker_count(executor)) if device.host else len(ensemble.students)
         each = share(recipe.alone)
         jobs = [
             Job(
                 ensemble.partition, ensemble.sizes, ensemble.encoder, recipe, k, where, seed,
                 None if each is None else each * workers / len(ensemble.students), file(f"student-{k}.pt"),
+                device, teacher if recipe.live else None, mirrored,
             )
             for k in range(len(ensemble.students))
         ]  # fmt: skip
-        for k, state in enumerate(run_jobs(teach, jobs, executor, progress)):
+        taught = (
+            run_jobs(teach, jobs, executor, progress) if device.host else teach_all(jobs, file("students.pt"), progress)
+        )
+        for k, state in enumerate(taught):
             ensemble.students[k].load_state_dict(state["student"])
             ensemble.heads[k].load_state_dict(state["head"])
+    course = Course(ensemble.to(device.name), lessons, recipe, device, teacher, mirrored)
+
+    def together(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
+        return course.together(course.draw(pick, generator))
+
     if recipe.joint:
         plan = Plan(
             recipe.joint, recipe.batch, recipe.rate / (4 if recipe.alone else 1), warm=0.1 if recipe.alone else 0.3,
             minutes=share(recipe.joint),
         )  # fmt: skip
         fit(
-            ensemble, course.together, len(lessons.labels), plan, stage="ensemble", seed=seed,
+            ensemble, together, len(lessons.labels), plan, stage="ensemble", seed=seed,
             checkpoint=file("ensemble.pt"), progress=progress,
         )  # fmt: skip
     ensemble.integer_form()
@@ -166,10 +129,10 @@ def distill(
 
     plan = Plan(recipe.rounded, recipe.batch, recipe.rate / 8, warm=0.0, folded=True, minutes=share(recipe.rounded))
     fit(
-        ensemble, course.together, len(lessons.labels), plan, stage=f"fine-tuning in int{ensemble.sizes.bits}",
+        ensemble, together, len(lessons.labels), plan, stage=f"fine-tuning in int{ensemble.sizes.bits}",
         seed=seed, score=score, checkpoint=file("int8.pt"), progress=progress,
     )  # fmt: skip
-    return ensemble.float_form()
+    return ensemble.float_form().to("cpu")
 
 
 def teach(job: Job, progress: Progress = quiet) -> dict[str, dict[str, Tensor]]:
@@ -177,93 +140,75 @@ def teach(job: Job, progress: Progress = quiet) -> dict[str, dict[str, Tensor]]:
     lessons = Lessons.read(job.lessons) if isinstance(job.lessons, Path) else job.lessons
     torch.manual_seed(job.seed)
     ensemble = Ensemble(job.partition, job.body, job.encoder)
-    course, k = _Course(ensemble, lessons, job.recipe), job.student
-    pair = torch.nn.ModuleDict({"student": ensemble.students[k], "head": ensemble.heads[k]})
+    course, k = job.course(ensemble, lessons), job.student
+    pair = nn.ModuleDict({"student": ensemble.students[k], "head": ensemble.heads[k]})
 
     def score() -> tuple[float, str]:
         pair.eval()
-        parts = infer(lambda x: ensemble.part(k, x)[1] + ensemble.bias, batches(lessons.x_val))
-        found = float((parts.argmax(dim=1).numpy() == lessons.y_val).mean())
+        found = alone_accuracy(ensemble, k, lessons)
         return found, f"validation {found:.1%}"
 
     recipe = job.recipe
     plan = Plan(recipe.alone, recipe.batch, recipe.rate, minutes=job.minutes, patience=recipe.patience)
     fit(
-        pair, lambda pick, generator: course.alone(k, pick, generator), len(lessons.labels), plan,
+        pair, lambda pick, generator: course.alone(k, course.draw(pick, generator)), len(lessons.labels), plan,
         stage=f"student {k + 1}", seed=job.seed + 1000 * (k + 1), score=score, checkpoint=job.checkpoint,
         progress=progress,
     )  # fmt: skip
-    return {name: module.state_dict() for name, module in pair.items()}
+    return {name: module.to("cpu").state_dict() for name, module in pair.items()}
 
 
-class _Course:
-    """The losses of one ensemble on one set of lessons."""
+def teach_all(
+    jobs: Sequence[Job], checkpoint: Path | None = None, progress: Progress = quiet
+) -> list[dict[str, dict[str, Tensor]]]:
+    """Train students alone, but all at once, from the same batches: samples, views and a live teacher's answers are had
+    once for all. States as `teach` returns them; the epoch best in the mean is kept."""
+    job = jobs[0]
+    lessons = Lessons.read(job.lessons) if isinstance(job.lessons, Path) else job.lessons
+    torch.manual_seed(job.seed)
+    ensemble = Ensemble(job.partition, job.body, job.encoder)
+    course = job.course(ensemble, lessons)
 
-    def __init__(self, ensemble: Ensemble, lessons: Lessons, recipe: Recipe) -> None:
-        self.ensemble, self.lessons, self.recipe = ensemble, lessons, recipe
-        self.chunks = [ensemble.partition.chunk(k) for k in range(ensemble.partition.students)]
+    def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
+        batch = course.draw(pick, generator)
+        return torch.stack([course.alone(k, batch) for k in range(len(jobs))]).sum()
 
-    def _draw(self, pick: np.ndarray, generator: np.random.Generator) -> tuple[Tensor, np.ndarray, Tensor, Tensor]:
-        """Samples in a view each, with their targets, teacher's logits and labels."""
-        lessons = self.lessons
-        view = generator.integers(len(lessons.x), size=len(pick))
-        x = to_torch(lessons.x[view, pick])
-        return (
-            x,
-            lessons.targets[view, pick],
-            torch.from_numpy(lessons.logits[view, pick]),
-            torch.from_numpy(lessons.labels[pick]),
-        )
+    def score() -> tuple[float, str]:
+        ensemble.eval()
+        found = [alone_accuracy(ensemble, k, lessons) for k in range(len(jobs))]
+        return float(np.mean(found)), f"validation {min(found):.1%} to {max(found):.1%}"
 
-    def _spikes(self, rates: Tensor) -> Tensor:
-        return self.recipe.spikes * (rates - self.recipe.target).clamp_min(0).sum()
+    recipe = job.recipe
+    plan = Plan(recipe.alone, recipe.batch, recipe.rate, minutes=job.minutes, patience=recipe.patience)
+    learning = nn.ModuleDict({"student": ensemble.students, "head": ensemble.heads})
+    fit(
+        learning, loss, len(lessons.labels), plan, stage="students", seed=job.seed, score=score, checkpoint=checkpoint,
+        progress=progress,
+    )  # fmt: skip
+    learning.to("cpu")
+    pairs = zip(ensemble.students, ensemble.heads, strict=True)
+    return [{"student": student.state_dict(), "head": head.state_dict()} for student, head in pairs]
 
-    def _feature(self, k: int, feature: Tensor, targets: np.ndarray) -> Tensor:
-        return self.recipe.feature * functional.mse_loss(feature.float(), torch.from_numpy(targets[:, self.chunks[k]]))
 
-    def alone(self, k: int, pick: np.ndarray, generator: np.random.Generator) -> Tensor:
-        """What student k has yet to learn by itself."""
-        x, targets, logits, labels = self._draw(pick, generator)
-        with half_precision(self.recipe.half):
-            feature, part, rates = self.ensemble.part(k, x)
-        loss = self._spikes(rates) + self._feature(k, feature, targets)
-        return loss + self._answer(part.float() + self.ensemble.bias.detach(), logits, labels)
-
-    def together(self, pick: np.ndarray, generator: np.random.Generator) -> Tensor:
-        """What the students have yet to learn by themselves and as prefixes of the ensemble."""
-        recipe, ensemble = self.recipe, self.ensemble
-        x, targets, logits, labels = self._draw(pick, generator)
-        with half_precision(recipe.half and not ensemble.rounded):
-            features, parts, rates = ensemble(x)
-        parts = parts.float()
-        loss = self._spikes(rates)
-        for k, feature in enumerate(features):
-            loss = loss + self._feature(k, feature, targets)
-        last = len(parts) - 1
-        for k in range(len(parts)):  # the first student and the whole ensemble count most
-            own = self._answer(ensemble.logits(parts, [k]), logits, labels)
-            prefix = self._answer(ensemble.logits(parts, range(k + 1)), logits, labels)
-            loss = loss + recipe.own * own + (1.0 if k in (0, last) else 0.5) * prefix
-        return loss
-
-    def _answer(self, logits: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        recipe = self.recipe
-        return distillation_loss(
-            logits, teacher, labels,
-            temperature=recipe.temperature, teacher_weight=recipe.teacher, label_weight=recipe.label,
-        )  # fmt: skip
+def alone_accuracy(ensemble: Ensemble, student: int, lessons: Lessons) -> float:
+    """Share of the validation samples, 0..1, that one student of an ensemble labels rightly by itself."""
+    where = ensemble.bias.device
+    parts = infer(lambda x: ensemble.part(student, x.to(where))[1] + ensemble.bias, batches(lessons.x_val))
+    return float((parts.argmax(dim=1).cpu().numpy() == lessons.y_val).mean())
 
 
 def parts_of(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
     """Each student's part of the logits, float32 [students, N, classes], of samples [N, height, width, channels]."""
     ensemble.eval()
-    return infer(lambda part: ensemble(part)[1].transpose(0, 1), batches(x)).transpose(0, 1).numpy()
+    where = ensemble.bias.device
+    found = infer(lambda part: ensemble(part.to(where))[1].transpose(0, 1), batches(x))
+    return found.transpose(0, 1).cpu().numpy()
 
 
 def prefix_accuracy(ensemble: Ensemble, x: np.ndarray, y: np.ndarray, order: Sequence[int] = ()) -> list[float]:
     """Accuracy 0..1 of the first 1, 2, ... students in `order` (default 0, 1, ...)."""
     parts = parts_of(ensemble, x)
-    logits = parts[list(order or range(len(parts)))].cumsum(axis=0) + ensemble.bias.detach().numpy()
+    logits = parts[list(order or range(len(parts)))].cumsum(axis=0) + ensemble.bias.detach().cpu().numpy()
     return [float((z.argmax(axis=1) == y).mean()) for z in logits]
 
 

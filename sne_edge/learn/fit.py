@@ -105,7 +105,7 @@ def fit(
         generator = np.random.default_rng([seed, 4, epoch])
         torch.manual_seed(int(generator.integers(2**31)))
         module.train()
-        last = 0.0
+        latest: Tensor | None = None
         for n, pick in enumerate(np.array_split(generator.permutation(samples), batches)):
             share = done(epoch, n / batches)
             if share >= 1:
@@ -118,7 +118,8 @@ def fit(
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            last = value.item()
+            latest = value.detach()  # read once an epoch: a GPU goes on meanwhile
+        last = 0.0 if latest is None else latest.item()
         note = f"loss {last:.3f}"
         if not np.isfinite(last):
             raise SneError(f"{stage}: the loss is {last} in epoch {epoch + 1}", "train with a lower rate")

@@ -42,7 +42,7 @@ def membrane_unit(
     With 4 bits, that of a share of the channel's range, the largest weights being clipped, at which the weights'
     squared error is least.
     """
-    level = torch.as_tensor(threshold, dtype=weight.dtype).expand(len(weight))
+    level = torch.as_tensor(threshold, dtype=weight.dtype, device=weight.device).expand(len(weight))
     constant = level if bias is None else torch.maximum(level, bias.abs())
     limit = weight_limit(bits)
     range_unit = weight.abs().flatten(1).amax(dim=1) * (input_unit / limit)
@@ -71,9 +71,9 @@ def direct_unit(
     which membranes are proven to fit 16 bits; 0 where they do without, and where that would be too coarse
     (`ir.limits.coarser`).
     """
-    kernel = weight.double()
-    constant = None if bias is None else bias.double()
-    level = torch.as_tensor(threshold).double()
+    kernel = weight.cpu().double()  # the proof is the processor's; some GPUs have no float64
+    constant = None if bias is None else bias.cpu().double()
+    level = torch.as_tensor(threshold).cpu().double()
     fan_in = kernel[0].numel()
     for shift in range(16):
         fine = membrane_unit(kernel, constant, level, input_unit, multiple=1 << shift)

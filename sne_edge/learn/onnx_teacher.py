@@ -18,8 +18,10 @@ from torch.nn import functional
 from ..data.dataset import Dataset
 from ..errors import SneError
 from ..ir.encoder import Shape
+from .networks import ScaledTeacher, TeacherNet
 from .onnx_file import read
-from .teacher import TeacherNet, batches, check_finite
+from .teacher import check_finite
+from .views import batches
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 LAYOUTS = "[N, channels, height, width], [N, height, width, channels], [N, channels, length] or flat [N, values]"
@@ -67,10 +69,10 @@ class OnnxTeacher(TeacherNet):
         return f"{self.digest}, {self.names}, {self.layout}"
 
     def features(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self._run(x.numpy())[0])
+        return torch.from_numpy(self._run(x.cpu().numpy())[0]).to(x.device)
 
     def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        found = [torch.from_numpy(a) for a in self._run(x.numpy())]
+        found = [torch.from_numpy(a).to(x.device) for a in self._run(x.cpu().numpy())]
         return (found[0], found[1]) if len(found) > 1 else (found[0], self.classifier(found[0]))
 
     def _run(self, x: np.ndarray) -> list[np.ndarray]:
@@ -94,17 +96,26 @@ class OnnxTeacher(TeacherNet):
         return [np.asarray(a).reshape(len(x), -1).astype(np.float32) for a in found]
 
 
-def onnx_teacher(path: str | Path, dataset: Dataset, features: str | None, logits: str | None = None) -> OnnxTeacher:
+def onnx_teacher(
+    path: str | Path,
+    dataset: Dataset,
+    features: str | None,
+    logits: str | None = None,
+    scaling: tuple[np.ndarray, np.ndarray] | None = None,
+) -> TeacherNet:
     """The teacher of a file, its classifier fitted on the training samples.
 
-    Without a name, `features` is the file's only output. Raises `SneError`, also for features that are not finite.
+    Without a name, `features` is the file's only output. `scaling`: gain and offset [channels] of its input, as
+    `networks.ScaledTeacher` takes them. Raises `SneError`, also for features that are not finite.
     """
     if features is None:
         others = [name for name in outputs(Path(path)) if name != logits]
         if len(others) != 1:
             raise SneError(f"{path} has the outputs {', '.join(outputs(Path(path)))}", "name the features: --features")
         features = others[0]
-    teacher = OnnxTeacher(path, dataset.shape, len(dataset.classes), features, logits)
+    teacher: TeacherNet = OnnxTeacher(path, dataset.shape, len(dataset.classes), features, logits)
+    if scaling is not None:
+        teacher = ScaledTeacher(teacher, *scaling)
     found = [teacher.answers(part) for part in batches(dataset.x_train)]
     f, z = (torch.cat(part).detach() for part in zip(*found, strict=True))
     check_finite(f, z)

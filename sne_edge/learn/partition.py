@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SneError
+from ..errors import SneError, nearest, shortened
+from .own import load_object
 
 if TYPE_CHECKING:
-    from .teacher import TeacherNet
+    from .networks import TeacherNet
     from .tuning import Tuning
 
 
@@ -79,6 +81,8 @@ class Partition:
 
 Scheme = Callable[[Source, int, np.random.Generator], Partition]
 SCHEMES: dict[str, Scheme] = {}
+ENTRY_POINTS = "sne_edge.schemes"  # where other packages offer theirs
+OWN = "a scheme is a function of (source, students, generator) that returns a Partition: see `deal`"
 TUNING: set[str] = set()  # the schemes that tune the teacher
 
 
@@ -94,16 +98,56 @@ def scheme(name: str, *, tunes: bool = False) -> Callable[[Scheme], Scheme]:
     return register
 
 
+def is_file(name: str) -> bool:
+    """Whether a scheme's name is FILE.py:NAME."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def check_scheme(name: str) -> None:
+    """Raise `SneError` where there is no scheme of a name: here, in `FILE.py:NAME`, or of another package."""
+    if name not in SCHEMES and not is_file(name) and not _offered(name):
+        raise SneError(
+            f"there is no partition scheme {shortened(name)!r}",
+            f"{nearest(name, SCHEMES)}schemes: {', '.join(sorted(SCHEMES))}, or FILE.py:NAME",
+        )
+
+
+def find_scheme(name: str) -> Scheme:
+    """The scheme of a name; a user's file is run. Raises `SneError` as `check_scheme`, and where it is no function."""
+    check_scheme(name)
+    if name in SCHEMES:
+        return SCHEMES[name]
+    found: object = load_object(name, "scheme") if is_file(name) else _offered(name)[0].load()
+    if not callable(found):
+        raise SneError(f"{shortened(name)} is a {type(found).__name__}, not a function", OWN)
+    return found
+
+
+def _offered(name: str) -> list[EntryPoint]:
+    """Schemes of a name that other packages install."""
+    return list(entry_points(group=ENTRY_POINTS, name=name))
+
+
 def make_partition(name: str, source: Source, students: int, seed: int = 0) -> Partition:
-    """The partition of scheme `name`; deterministic for a seed. Raises `SneError` on a bad name or number."""
-    if name not in SCHEMES:
-        raise SneError(f"there is no partition scheme {name!r}", f"schemes: {', '.join(sorted(SCHEMES))}")
+    """The partition of scheme `name`; deterministic for a seed. Raises `SneError` on a bad name or number, and where a
+    scheme of one's own returns something else."""
+    chosen = find_scheme(name)
     if not 1 <= students <= min(32, source.features.shape[1]):
         raise SneError(
             f"{students} students cannot share {source.features.shape[1]} features",
             "give 1 to 32 students, and no more than the teacher has features",
         )
-    return SCHEMES[name](source, students, np.random.default_rng([seed, 2]))
+    try:
+        made = chosen(source, students, np.random.default_rng([seed, 2]))
+    except SneError:
+        raise
+    except Exception as error:
+        if name in SCHEMES:
+            raise
+        raise SneError(f"the partition scheme {shortened(name)} failed: {error!r}", OWN) from error
+    if not isinstance(made, Partition) or made.students != students:
+        raise SneError(f"the partition scheme {shortened(name)} made no partition for {students} students", OWN)
+    return made
 
 
 def deal(
@@ -307,20 +351,20 @@ def disentangled_tuned(source: Source, students: int, generator: np.random.Gener
     More and more of the samples lose chunks as tuning goes on. The partition is of the tuned teacher, `tuned`; the
     students learn that one's features and logits.
     """
-    from .teacher import extract
-    from .tuning import TunedTeacher, check_tunable, tune
+    from .teacher import check_trainable, extract
+    from .tuning import TunedTeacher, tune
 
     if source.tuning is None:
         raise SneError(
             "there is no teacher that disentangled-tuned could tune", "use --scheme disentangled, or give one in torch"
         )
-    check_tunable(source.tuning.teacher)
+    check_trainable(source.tuning.teacher)
     frozen = disentangled(source, students, generator)
     start = TunedTeacher(source.tuning.teacher, frozen.projection, frozen.offset, frozen.weight, frozen.bias)
     net = tune(source.tuning, source.labels, frozen.owner, start, int(generator.integers(2**31)))
     classifier = net.classifier
     seen = Source(
-        features=extract(net, source.tuning.x[:1]).features[0],
+        features=extract(net, source.tuning.x[:1], device=source.tuning.device).features[0],
         logits=source.logits,
         labels=source.labels,
         weight=classifier.weight.detach().numpy(),

@@ -6,6 +6,7 @@ In: a body's sizes, a `Partition`. Out: modules that train with snnTorch's surro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ class Body:
 
     `learn_decay`: each layer learns its leak from there; a multiplication on the device in the shift's place.
     Thresholds are learnt in any case, by channel: weights over threshold are all that matters to a spike, and the gain
-    and bias of the batch norm before the neurons scale them.
+    and bias of the batch norm before the neurons scale them. Batch norms take their statistics over all timesteps.
+    `pool`: the last map of spikes is averaged over its places, channel by channel, before what is dense.
 
     A layer's kernel spans an axis only where the map has more than one value along it, so that one body serves 1-D and
     2-D data.
@@ -45,6 +47,7 @@ class Body:
     shift: int = 1
     bits: int = 8
     learn_decay: bool = False
+    pool: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.kernels) == len(self.strides) or not self.channels + self.dense:
@@ -81,6 +84,9 @@ class Student(nn.Module):
             spans = zip((height, width), kernel, stride, padding, strict=True)
             height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in spans)
             channels = out
+        if body.pool and body.channels and height * width > 1:
+            layers.append(nn.AvgPool2d((height, width)))
+            height = width = 1
         layers.append(nn.Flatten())
         hidden = height * width * channels
         for out in body.dense:
@@ -89,14 +95,17 @@ class Student(nn.Module):
         self.body = nn.Sequential(*layers)
         self.readout = nn.Linear(hidden, features)
 
-    def forward(self, x: Tensor, timesteps: int) -> tuple[Tensor, Tensor]:
-        """Mean spikes [N, hidden] of the last layer, and each layer's spike rate [layers].
+    def forward(self, x: Tensor, timesteps: int, each: bool = False) -> tuple[Tensor, Tensor]:
+        """Mean spikes [N, hidden] of what the readout reads, or those of `each` timestep [timesteps, N, hidden], and
+        each layer's spike rate [layers].
 
-        x is [N, channels, height, width].
+        x is [N, channels, height, width], constant over time, or of events [N, timesteps, channels, height, width].
         """
         rates: list[Tensor] = []
-        spikes = unroll(self.body, x, timesteps, watch=lambda s: rates.append(s.mean()))
-        return spikes.mean(dim=0), torch.stack(rates)
+        events = x.dim() == 5
+        x = x.transpose(0, 1) if events else x
+        spikes = unroll(self.body, x, timesteps, not events, watch=lambda s: rates.append(s.mean()))
+        return spikes if each else spikes.mean(dim=0), torch.stack(rates)
 
 
 class Ensemble(nn.Module):
@@ -119,19 +128,21 @@ class Ensemble(nn.Module):
         self.bias = nn.Parameter(torch.from_numpy(partition.bias.copy()))
         self.rounded = False
 
-    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Features [N, m] by student, parts of logits [students, N, classes], spike rates [students, layers]."""
-        features, parts, rates = zip(*(self.part(k, x) for k in range(len(self.students))), strict=True)
+    def forward(self, x: Tensor, each: bool = False) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Features [N, m] by student, parts of logits [students, N, classes], spike rates [students, layers]; by `each`
+        timestep as `part` has it."""
+        features, parts, rates = zip(*(self.part(k, x, each) for k in range(len(self.students))), strict=True)
         return list(features), torch.stack(parts), torch.stack(rates)
 
-    def part(self, student: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One student's features [N, m], part of the logits [N, classes] and spike rates [layers]."""
+    def part(self, student: int, x: Tensor, each: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """One student's features [N, m], part of the logits [N, classes] and spike rates [layers]; by `each` timestep
+        features and part have an axis of timesteps in front, over which their means are these."""
         net, head = self.students[student], self.heads[student]
         assert isinstance(net, Student) and isinstance(head, nn.Linear)
-        if self.rounded:
+        if self.rounded and self.encoder.kind == "direct":
             step = self._in_torch(self.encoder.scale, x)
             x = torch.round(x / step).clamp(-128, 127) * step
-        spikes, rates = net(x, self.encoder.timesteps)
+        spikes, rates = net(x, self.encoder.timesteps, each)
         weight, bias = folded_readout(net, head)
         part = functional.linear(spikes, fake_quantize(weight) if self.rounded else weight, bias)
         return net.readout(spikes), part, rates
@@ -156,7 +167,7 @@ class Ensemble(nn.Module):
             assert isinstance(student, Student)
             layers = list(fold_batch_norm(student.body))
             unit, bits, share = self.encoder.unit, 8, self.encoder.relative
-            direct: int | None = self.encoder.timesteps
+            direct = self.encoder.timesteps if self.encoder.kind == "direct" else None
             for n, layer in enumerate(layers):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     neurons = layers[n + 1]
@@ -166,6 +177,8 @@ class Ensemble(nn.Module):
                         shares = shares.flatten() if isinstance(layer, nn.Linear) else shares[:, :1, :1]
                     layers[n] = Rounded(layer, neurons, unit, bits, direct, shares)
                     unit, bits, direct, share = 1.0, self.sizes.bits, None, 1.0
+                elif isinstance(layer, nn.AvgPool2d):
+                    unit /= math.prod(layer.kernel_size)  # type: ignore[arg-type]
             student.body = nn.Sequential(*layers)
         self.rounded = True
         return self
@@ -236,4 +249,4 @@ class Rounded(nn.Module):
             return membrane_unit(weight, bias, neurons.level, self.input_unit, self.bits), 0
         neuron = Neuron("if" if neurons.decay.kind == "none" else "lif", neurons.decay, neurons.reset_mechanism)
         unit, shift = direct_unit(weight, bias, neurons.level, self.input_unit, neuron, self.direct)
-        return unit.to(weight.dtype), shift
+        return unit.to(weight), shift

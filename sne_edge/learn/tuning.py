@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import SneError
+from .device import CPU, Device
 from .fit import Plan, Progress, distillation_loss, fit, outcome_key, quiet
-from .teacher import ResidualTeacher, TeacherNet, features_key, half_precision, to_torch
+from .networks import TeacherNet
+from .teacher import features_key
+from .views import to_torch
 
 FIRST_DROPOUT = 0.5  # share of the samples that lose chunks at the start; it rises to all of them in the first half
 
@@ -34,6 +36,7 @@ class Tuning:
     minutes: float | None = None
     cache: Path | None = None
     progress: Progress = quiet
+    device: Device = CPU
 
 
 class TunedTeacher(TeacherNet):
@@ -60,41 +63,40 @@ def tune(tuning: Tuning, labels: np.ndarray, owner: np.ndarray, start: TunedTeac
 
     Each sample of a batch keeps chunks of its own: see `keep_chunks`.
     """
-    students, images = int(owner.max()) + 1, isinstance(tuning.teacher, ResidualTeacher)
+    students, images, device = int(owner.max()) + 1, tuning.teacher.images, tuning.device
     plan = Plan(tuning.epochs, batch=128, rate=1e-3, decay=1e-3, warm=0.1, minutes=tuning.minutes)
     steps = tuning.epochs * max(1, len(labels) // plan.batch)
-    truth, chunks = torch.from_numpy(labels), torch.from_numpy(owner)
+    truth, chunks, known = device.put(labels), device.put(owner), device.put(tuning.logits)
+    samples = None if device.host else device.put(np.stack([to_torch(view).numpy() for view in tuning.x]))
+    batches_done: int | None = None
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
-        done = int(start.norm.num_batches_tracked or 0) / steps  # it counts through resumptions, too
-        kept = keep_chunks(len(pick), students, min(1.0, FIRST_DROPOUT + done), generator)
+        nonlocal batches_done
+        if batches_done is None:
+            batches_done = int(start.norm.num_batches_tracked or 0)  # it counts through resumptions, too
+        dropout = min(1.0, FIRST_DROPOUT + batches_done / steps)
+        batches_done += 1
+        kept = keep_chunks(len(pick), students, dropout, generator)
         view = generator.integers(len(tuning.x), size=len(pick))
-        x = to_torch(tuning.x[view, pick])
-        with half_precision(images):
+        rows, drawn = device.put(pick), device.put(view)
+        x = to_torch(tuning.x[view, pick]) if samples is None else samples[drawn, rows]
+        with device.autocast(images):
             features = start.features(x.contiguous(memory_format=torch.channels_last) if images else x)
-        logits = start.classifier(features.float() * torch.from_numpy(kept)[:, chunks])
-        taught = torch.from_numpy(tuning.logits[view, pick])
-        return distillation_loss(logits, taught, truth[pick], teacher_weight=4.0, label_weight=1.0)
+        logits = start.classifier(features.float() * device.put(kept)[:, chunks])
+        return distillation_loss(logits, known[drawn, rows], truth[rows], teacher_weight=4.0, label_weight=1.0)
 
     taught = hashlib.sha256(np.ascontiguousarray(tuning.logits).tobytes() + labels.tobytes() + owner.tobytes())
-    key = outcome_key(features_key(start, tuning.x), taught.hexdigest(), tuning.epochs, tuning.minutes, seed)
+    key = outcome_key(
+        features_key(start, tuning.x), taught.hexdigest(), tuning.epochs, tuning.minutes, seed, *device.key
+    )
     name = f"tuned-{key}"
     checkpoint = None if tuning.cache is None else tuning.cache / f"{name}.pt"
+    start.to(device.name)
     fit(
         start, loss, len(labels), plan, stage="tuning the teacher", seed=seed, checkpoint=checkpoint,
         progress=tuning.progress,
     )  # fmt: skip
-    return start
-
-
-def check_tunable(teacher: TeacherNet) -> None:
-    """Raise `SneError` where a teacher's backbone has nothing to train, as that of an ONNX file."""
-    trainable = {id(p) for p in teacher.parameters() if p.requires_grad}
-    if trainable <= {id(p) for p in teacher.classifier.parameters()}:
-        raise SneError(
-            "the teacher cannot be tuned: its backbone has no parameters that learn",
-            "use --scheme disentangled, which leaves the teacher as it is, or a teacher in torch",
-        )
+    return start.to("cpu")
 
 
 def keep_chunks(samples: int, students: int, dropout: float, generator: np.random.Generator) -> np.ndarray:

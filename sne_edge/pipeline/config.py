@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..data.dataset import Dataset
 from ..errors import SneError
+from ..files import read_file
 from ..learn import partition as partitions
-from ..learn.distill import Recipe
+from ..learn.course import Recipe
+from ..learn.device import CPU, Device
 from ..learn.fit import outcome_key
+from ..learn.networks import INPUTS, SIZES
 from ..learn.onnx_file import read as read_onnx
 from ..learn.student import Body
-from ..learn.teacher import SIZES
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,12 @@ class TrainConfig:
     """Everything that decides the outcome, but for the machine's floating point.
 
     dataset   what `load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in
-    teacher   size of the built-in one, or an ONNX file (*.onnx); then features and logits name its outputs, as
-              `onnx_teacher.onnx_teacher` takes them
+    teacher   size of the built-in one; an ONNX file (*.onnx), whose outputs features and logits name, as
+              `onnx_teacher.onnx_teacher` takes them; or FILE.py:NAME, a torch module or a function that makes one, with
+              weights, a safetensors file
+    teacher_input   the values that a teacher from elsewhere wants: 0..1, 0..255, or standard: as students see them;
+              less teacher_mean and over teacher_deviation, one number or one a channel, where these are given
+    fine_tune epochs that a teacher from elsewhere is trained on for
     max_drop  points (percent) of validation accuracy that the cascade may cost
     input_scale   `network`: one scale for the whole input; `per-channel`: one for each channel, of units of its own
     minutes   wall time that all training may take, or None: then the epochs decide, and runs repeat exactly
@@ -38,6 +45,11 @@ class TrainConfig:
     teacher_epochs: int = 40
     features: str | None = None
     logits: str | None = None
+    weights: str | None = None
+    teacher_input: str = "standard"
+    teacher_mean: tuple[float, ...] | None = None
+    teacher_deviation: tuple[float, ...] | None = None
+    fine_tune: int = 0
     views: int = 16
     max_drop: float = 0.1
     vectors: int = 32
@@ -47,12 +59,22 @@ class TrainConfig:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.scheme not in partitions.SCHEMES:
-            known = ", ".join(sorted(partitions.SCHEMES))
-            raise SneError(f"there is no partition scheme {self.scheme!r}", f"schemes: {known}")
-        if self.teacher not in SIZES and not self.onnx:
-            hint = f"give {', '.join(SIZES)}, or an ONNX file (*.onnx)"
+        partitions.check_scheme(self.scheme)
+        if self.teacher not in SIZES and not self.onnx and not self.script:
+            hint = f"give {', '.join(SIZES)}, an ONNX file (*.onnx), or FILE.py:NAME"
             raise SneError(f"there is no built-in teacher {self.teacher!r}", hint)
+        if self.weights is not None and not self.script:
+            raise SneError("weights are given for a teacher that is no FILE.py:NAME", "give --teacher FILE.py:NAME")
+        if self.teacher_input not in INPUTS:
+            raise SneError(f"there is no teacher's input {self.teacher_input!r}", f"give one of: {', '.join(INPUTS)}")
+        scaled = self.teacher_input != "standard" or self.teacher_mean or self.teacher_deviation
+        if self.teacher in SIZES and (scaled or self.fine_tune):
+            raise SneError(
+                f"the built-in teacher {self.teacher} learns from the samples as they are",
+                "give what it wants, and --fine-tune, for a teacher from elsewhere",
+            )
+        if self.fine_tune < 0:
+            raise SneError(f"{self.fine_tune} epochs of fine-tuning are none", "give 0 or more")
         if not self.onnx and (self.features or self.logits):
             raise SneError("outputs are named for a teacher that is not an ONNX file", "give --teacher FILE.onnx")
         if min(self.teacher_epochs, self.views, self.vectors, self.timesteps) < 1 or not 1 <= self.students <= 32:
@@ -71,10 +93,20 @@ class TrainConfig:
         """Whether the teacher is an ONNX file."""
         return self.teacher.endswith(".onnx")
 
+    @property
+    def script(self) -> bool:
+        """Whether the teacher is FILE.py:NAME."""
+        return self.teacher.rpartition(":")[0].endswith(".py")
 
-def model_key(config: TrainConfig, dataset: Dataset) -> str:
-    """16 hex digits over a config, every setting of it, its data, and the code that trains."""
+
+def model_key(config: TrainConfig, dataset: Dataset, device: Device = CPU) -> str:
+    """16 hex digits over a config, every setting of it and what the files hold that it names, its data, the kind of
+    device, and the code that trains."""
     named = asdict(config) | {"dataset": dataset.name}
     if config.onnx:
         named["teacher"] = read_onnx(Path(config.teacher))[1]
-    return outcome_key(named, dataset.mirrored, dataset.fingerprint)
+    files = [config.teacher.rpartition(":")[0]] if config.script else []
+    files += [config.scheme.rpartition(":")[0]] if partitions.is_file(config.scheme) else []
+    files += [config.weights] if config.weights is not None else []
+    contents = [hashlib.sha256(read_file(file, 2**31, hint="give the path of a file")).hexdigest() for file in files]
+    return outcome_key(named, dataset.mirrored, dataset.fingerprint, *contents, *device.key)

@@ -15,6 +15,7 @@ import msgspec
 
 from ..errors import SneError, nearest, shortened
 from ..files import read_file
+from ..resources import PACKAGE
 from .config import TrainConfig
 from .presets import preset
 
@@ -24,12 +25,21 @@ else:
     import tomli as tomllib
 
 LIMIT = 2**20  # bytes: settings are short
-HINT = "give a TOML file as `sne-edge train` writes one beside each model"
+RECIPES = PACKAGE / "recipes"
+HINT = "give a TOML file as `sne-edge train` writes one beside each model, or the name of one that ships: cifar10"
 TABLES = ("body", "recipe")
 
 
+def shipped() -> dict[str, Path]:
+    """The files of settings that ship with the package, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.toml"))}
+
+
 def read(path: Path | str) -> TrainConfig:
-    """The settings in a file; `SneError` names what is unknown or of a wrong kind in it."""
+    """The settings in a file, or in the shipped one of that name; `SneError` names what is unknown or of a wrong kind
+    in it."""
+    if not Path(path).exists():
+        path = shipped().get(str(path), path)
     try:
         text = read_file(path, LIMIT, hint=HINT).decode("utf-8")
         given = tomllib.loads(text)

@@ -18,15 +18,20 @@ import torch
 from ..check.verify import ReferenceEngine
 from ..data.dataset import Dataset
 from ..errors import SneError
+from ..interchange.script import load_network
 from ..ir.encoder import Encoder, input_channels
 from ..ir.ensemble import QuantEnsemble, with_frontend
 from ..learn import partition as partitions
-from ..learn.distill import Lessons, Recipe, distill
+from ..learn.course import Lessons, Recipe
+from ..learn.device import CPU, Device
+from ..learn.distill import distill
 from ..learn.fit import Progress, outcome_key, quiet, read_checkpoint, write_checkpoint
+from ..learn.networks import ScaledTeacher, TeacherNet, as_teacher, build_teacher
 from ..learn.onnx_teacher import onnx_teacher
 from ..learn.student import Body, Ensemble
-from ..learn.teacher import TeacherNet, build_teacher, extract, fingerprint, train_teacher, views
-from ..learn.tuning import Tuning, check_tunable
+from ..learn.teacher import check_trainable, extract, fine_tune, fingerprint, train_teacher
+from ..learn.tuning import Tuning
+from ..learn.views import views
 from ..quantize.calibrate import calibrate, golden_vectors
 from ..quantize.quantize import quantize_ensemble
 
@@ -42,20 +47,22 @@ def built_in_teacher(
     *,
     minutes: float | None = None,
     cache: Path | None = None,
+    device: Device = CPU,
     progress: Progress = quiet,
 ) -> TeacherNet:
     """Stage 1: the built-in teacher of a `size` in `teacher.SIZES`: from `cache`, or trained, and then kept there."""
-    key = outcome_key(size, epochs, seed, minutes, dataset.mirrored, dataset.fingerprint)
+    key = outcome_key(size, epochs, seed, minutes, dataset.mirrored, dataset.fingerprint, *device.key)
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
     if kept is not None:
-        teacher = build_teacher(size, dataset.shape, len(dataset.classes)).eval()
+        teacher = build_teacher(size, dataset.shape, len(dataset.classes), dataset.timesteps).eval()
         teacher.load_state_dict(kept)
         return teacher
     state = None if path is None else path.with_suffix(".run.pt")
     teacher = train_teacher(
-        dataset, epochs=epochs, size=size, seed=seed, minutes=minutes, checkpoint=state, progress=progress
-    )
+        dataset, epochs=epochs, size=size, seed=seed, minutes=minutes, checkpoint=state, device=device,
+        progress=progress,
+    )  # fmt: skip
     if path is not None and state is not None:
         write_checkpoint(path, teacher.state_dict())
         state.unlink(missing_ok=True)
@@ -63,12 +70,53 @@ def built_in_teacher(
 
 
 def teacher_from_onnx(
-    dataset: Dataset, file: str, features: str | None, logits: str | None, progress: Progress = quiet
+    dataset: Dataset,
+    file: str,
+    features: str | None,
+    logits: str | None,
+    scaling: tuple[np.ndarray, np.ndarray] | None = None,
+    progress: Progress = quiet,
 ) -> TeacherNet:
     """Stage 1, of an ONNX file: see `learn.onnx_teacher`."""
     progress("teacher", 0, 1, "")
-    teacher = onnx_teacher(file, dataset, features, logits)
+    teacher = onnx_teacher(file, dataset, features, logits, scaling)
     progress("teacher", 1, 1, "from an ONNX file")
+    return teacher
+
+
+def teacher_from_script(
+    where: str, weights: str | None, scaling: tuple[np.ndarray, np.ndarray] | None = None
+) -> TeacherNet:
+    """Stage 1, of FILE.py:NAME and perhaps a safetensors file of weights."""
+    teacher = as_teacher(load_network(where, None if weights is None else Path(weights))).eval()
+    return teacher if scaling is None else ScaledTeacher(teacher, *scaling).eval()
+
+
+def tuned_further(
+    teacher: TeacherNet,
+    dataset: Dataset,
+    epochs: int,
+    seed: int,
+    *,
+    cache: Path | None = None,
+    device: Device = CPU,
+    progress: Progress = quiet,
+) -> TeacherNet:
+    """Stage 1, of a teacher from elsewhere that is trained on: from `cache`, or trained, and then kept there."""
+    check_trainable(teacher)
+    key = outcome_key(
+        "fine-tuned", fingerprint(teacher), epochs, seed, dataset.mirrored, dataset.fingerprint, *device.key
+    )
+    path = None if cache is None else cache / f"teacher-{key}.pt"
+    kept = None if path is None else read_checkpoint(path)
+    if kept is not None:
+        teacher.load_state_dict(kept)
+        return teacher.eval()
+    state = None if path is None else path.with_suffix(".run.pt")
+    teacher = fine_tune(teacher, dataset, epochs=epochs, seed=seed, checkpoint=state, device=device, progress=progress)
+    if path is not None and state is not None:
+        write_checkpoint(path, teacher.state_dict())
+        state.unlink(missing_ok=True)
     return teacher
 
 
@@ -103,6 +151,7 @@ def divide(
     tuning_epochs: int,
     tuning_minutes: float | None = None,
     cache: Path | None = None,
+    device: Device = CPU,
     progress: Progress = quiet,
 ) -> Taught:
     """Stage 2: the teacher's features on training samples in `seen` views, and their partition by a scheme.
@@ -115,10 +164,10 @@ def divide(
             "give a teacher of this data set",
         )
     if scheme in partitions.TUNING:
-        check_tunable(teacher)
+        check_trainable(teacher)
     x = views(dataset.x_train, seen, seed, dataset.mirrored)
     progress("features", 0, 1, "")
-    taught = extract(teacher, x, cache)
+    taught = extract(teacher, x, cache, device)
     bias = teacher.classifier.bias
     source = partitions.Source(
         features=taught.features[0],
@@ -126,12 +175,12 @@ def divide(
         labels=dataset.y_train,
         weight=teacher.classifier.weight.detach().numpy(),
         bias=np.zeros(len(dataset.classes), dtype=np.float32) if bias is None else bias.detach().numpy(),
-        tuning=Tuning(teacher, x, taught.logits, tuning_epochs, tuning_minutes, cache, progress),
+        tuning=Tuning(teacher, x, taught.logits, tuning_epochs, tuning_minutes, cache, progress, device),
     )
     chunks = partitions.make_partition(scheme, source, students, seed)
     if chunks.tuned is not None:
         teacher, chunks = chunks.tuned, replace(chunks, tuned=None)
-        taught = extract(teacher, x, cache)
+        taught = extract(teacher, x, cache, device)
     progress("features", 1, 1, f"{scheme} partition of {len(chunks.owner)} features")
     return Taught(teacher, chunks, x, chunks.targets(taught.features), taught.logits)
 
@@ -148,18 +197,25 @@ def teach(
     minutes: float | None = None,
     run: Path | None = None,
     executor: str = "inline",
+    device: Device = CPU,
     progress: Progress = quiet,
 ) -> Ensemble:
     """Stage 3: students of a body, distilled; `run` is a folder for the state of their training, or None.
 
     `input_scale`: `network` or `per-channel`, as a `TrainConfig` has it. Raises `SneError` where there is one channel.
     """
-    scale = _steps_by_channel(dataset, body) if input_scale == "per-channel" else _step(dataset)
-    encoder = Encoder("direct", dataset.shape, timesteps, scale=scale)
+    if dataset.timesteps is not None:
+        encoder = Encoder("events", dataset.shape, dataset.timesteps)
+    else:
+        scale = _steps_by_channel(dataset, body) if input_scale == "per-channel" else _step(dataset)
+        encoder = Encoder("direct", dataset.shape, timesteps, scale=scale)
     torch.manual_seed(seed)
     ensemble = Ensemble(taught.chunks, body, encoder)
     lessons = Lessons(taught.samples, taught.targets, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val)
-    distill(ensemble, lessons, recipe, seed=seed, executor=executor, folder=run, progress=progress, minutes=minutes)
+    distill(
+        ensemble, lessons, recipe, seed=seed, executor=executor, folder=run, progress=progress, minutes=minutes,
+        device=device, teacher=taught.teacher, mirrored=dataset.mirrored,
+    )  # fmt: skip
     return ensemble
 
 

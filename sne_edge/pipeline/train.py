@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,9 +25,11 @@ from ..data.dataset import Dataset, load_dataset
 from ..errors import SneError, SneWarning
 from ..ir.ensemble import QuantEnsemble
 from ..learn import partition as partitions
+from ..learn.device import CPU, Device
 from ..learn.distill import prefix_accuracy
 from ..learn.fit import Progress, quiet
-from ..learn.teacher import TeacherNet, accuracy, as_teacher, count_macs, fingerprint
+from ..learn.networks import TeacherNet, as_teacher, wanted_values
+from ..learn.teacher import accuracy, count_macs, fingerprint
 from . import stages, verdict
 from .config import TrainConfig, model_key
 
@@ -42,6 +45,7 @@ def train(
     teacher: nn.Module | None = None,
     cache: Path | None = None,
     executor: str = "inline",
+    device: Device = CPU,
 ) -> QuantEnsemble:
     """Train, quantise and calibrate an ensemble; `teacher` replaces the config's, `dataset` the named one.
 
@@ -49,26 +53,27 @@ def train(
     linear `classifier`; see `teacher.as_teacher`.
     `cache`: a folder (`teacher.default_cache()`, say), or None. It keeps teachers, their features, and the state of a
     run until it is over: a run that was killed goes on where it was. `executor`: where students learn alone, see
-    `executor.run_jobs`.
-    Deterministic for a config on one machine with one number of threads, whatever the executor. Every choice is made on
-    validation samples; test samples are used at the end, for the figures in the provenance. Warns (`SneWarning`) of a
-    teacher or students that learned little; raises `SneError` on anything the data or the config do not allow.
+    `executor.run_jobs`. `device`: where everything learns (`device.find_device`); on a GPU all students learn at once
+    in this process, and the executor has no say.
+    Deterministic for a config on one machine with one number of threads, whatever the executor; on one kind of GPU.
+    Every choice is made on validation samples; test samples are used at the end, for the figures in the provenance.
+    Warns (`SneWarning`) of a teacher or students that learned little; raises `SneError` on anything the data or the
+    config do not allow.
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
-    if dataset.x_train.ndim != 4:
-        raise SneError(f"{dataset.name} holds rasters of events", "training takes values; see sne-edge quantize")
-    original = find_teacher(config, dataset, cache, progress) if teacher is None else as_teacher(teacher)
+    check_events(dataset)
+    original = find_teacher(config, dataset, cache, progress, device) if teacher is None else as_teacher(teacher)
     taught = stages.divide(
         original, dataset, config.scheme, config.students, config.seed, seen=config.views,
         tuning_epochs=-(-config.teacher_epochs // 3),  # a third of what the built-in one learns
-        tuning_minutes=_share(config, TUNING_SHARE), cache=cache, progress=progress,
+        tuning_minutes=_share(config, TUNING_SHARE), cache=cache, device=device, progress=progress,
     )  # fmt: skip
     tuned = taught.teacher is not original
-    run = None if cache is None else cache / f"run-{model_key(config, dataset)}-{taught.digest}"
+    run = None if cache is None else cache / f"run-{model_key(config, dataset, device)}-{taught.digest}"
     ensemble = stages.teach(
         taught, dataset, config.body, config.timesteps, config.recipe, config.seed,
         input_scale=config.input_scale, minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned), run=run,
-        executor=executor, progress=progress,
+        executor=executor, device=device, progress=progress,
     )  # fmt: skip
     integers = stages.integers(ensemble, config.name or _identifier(dataset.name), dataset.classes)
     made = stages.calibrated(integers, dataset, config.max_drop, config.vectors, config.seed, progress)
@@ -78,6 +83,7 @@ def train(
     parts = {"validation": (dataset.x_val, dataset.y_val), "test": (dataset.x_test, dataset.y_test)}
     engine = ReferenceEngine(made)
     provenance = _provenance(config, dataset, original, taught.chunks) | {
+        **({"device": list(device.key)} if device.key else {}),
         "float": {part: _rounded(prefix_accuracy(ensemble, x, y, made.order)) for part, (x, y) in parts.items()},
         "integer": {part: figures(engine, made, made.encoder.encode(x), y) for part, (x, y) in parts.items()},
     }
@@ -92,15 +98,39 @@ def train(
 
 
 def find_teacher(
-    config: TrainConfig, dataset: Dataset, cache: Path | None = None, progress: Progress = quiet
+    config: TrainConfig,
+    dataset: Dataset,
+    cache: Path | None = None,
+    progress: Progress = quiet,
+    device: Device = CPU,
 ) -> TeacherNet:
-    """The teacher that a config names: of an ONNX file, or built in."""
-    if config.onnx:
-        return stages.teacher_from_onnx(dataset, config.teacher, config.features, config.logits, progress)
+    """The teacher that a config names: of an ONNX file, of a user's own, both perhaps fine-tuned, or built in."""
+    if config.onnx or config.script:
+        scaling = wanted_values(
+            config.teacher_input, config.teacher_mean, config.teacher_deviation, dataset.standard, dataset.shape[2]
+        )
+        if config.script:
+            found = stages.teacher_from_script(config.teacher, config.weights, scaling)
+        else:
+            found = stages.teacher_from_onnx(dataset, config.teacher, config.features, config.logits, scaling, progress)
+        if not config.fine_tune:
+            return found
+        return stages.tuned_further(
+            found, dataset, config.fine_tune, config.seed, cache=cache, device=device, progress=progress
+        )
     return stages.built_in_teacher(
         dataset, config.teacher, config.teacher_epochs, config.seed, minutes=_share(config, TEACHER_SHARE),
-        cache=cache, progress=progress,
+        cache=cache, device=device, progress=progress,
     )  # fmt: skip
+
+
+def check_events(dataset: Dataset) -> None:
+    """Raise `SneError` where rasters hold other values than 0 and 1."""
+    if dataset.timesteps is not None and not np.isin(dataset.x_train, (0, 1)).all():
+        raise SneError(
+            f"{dataset.name} holds rasters of values, or of counts of events",
+            "train takes values that stay the same over time, or events: 0 or 1 per input and timestep",
+        )
 
 
 def _share(config: TrainConfig, share: float) -> float | None:
@@ -119,7 +149,7 @@ def _provenance(
         "dataset": origin.record(dataset),
         "teacher": {
             "fingerprint": fingerprint(teacher),
-            "macs": count_macs(teacher, dataset.shape),
+            "macs": count_macs(teacher, dataset.shape, dataset.timesteps),
             "parameters": teacher.parameter_count or sum(p.numel() for p in teacher.parameters()),
             **_scores(teacher, dataset),
         },

@@ -32,8 +32,10 @@ from ..ir.policy import ActivationPolicy, format_policy
 from ..ir.schedule import schedule
 from ..learn import baseline
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
+from ..learn.networks import TeacherNet
 from ..learn.partition import SCHEMES
-from ..learn.teacher import TeacherNet, extract, views
+from ..learn.teacher import extract
+from ..learn.views import views
 from ..pipeline.config import TrainConfig, model_key
 from ..pipeline.presets import preset
 from ..pipeline.stages import calibration_samples

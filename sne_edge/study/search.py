@@ -33,10 +33,10 @@ from ..deploy.sketch import Sizes, sketch
 from ..errors import SneError
 from ..files import write_whole
 from ..ir.ensemble import QuantEnsemble
-from ..learn.distill import Recipe
+from ..learn.course import Recipe
 from ..learn.fit import Progress, outcome_key, quiet
+from ..learn.networks import TeacherNet
 from ..learn.student import Body
-from ..learn.teacher import TeacherNet
 from ..pipeline import settings, stages
 from ..pipeline.config import TrainConfig
 from ..pipeline.train import find_teacher, train
