@@ -160,10 +160,14 @@ class ScaledTeacher(TeacherNet):
             self.register_buffer(name, torch.from_numpy(values.astype(np.float32)).reshape(-1, 1, 1))
 
     def features(self, x: Tensor) -> Tensor:
-        return self.teacher.features(x * self.gain + self.offset)
+        return self.teacher.features(self.scaled(x))
 
     def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.teacher.answers(x * self.gain + self.offset)
+        return self.teacher.answers(self.scaled(x))
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """What the other teacher sees of samples."""
+        return x * self.gain + self.offset
 
 
 def wanted_values(

@@ -64,6 +64,10 @@ class OnnxTeacher(TeacherNet):
         if logits is None:
             self.macs += self.classifier.weight.numel()
 
+    def content(self, model: Any) -> bytes:
+        """The file's `onnx.ModelProto`, with its named outputs, in bytes."""
+        return _with_outputs(model, self.names, self.path)
+
     def extra_repr(self) -> str:
         """Part of the teacher's fingerprint: what its answers depend on."""
         return f"{self.digest}, {self.names}, {self.layout}"

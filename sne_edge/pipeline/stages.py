@@ -27,11 +27,12 @@ from ..learn.device import CPU, Device
 from ..learn.distill import distill
 from ..learn.fit import Progress, outcome_key, quiet, read_checkpoint, write_checkpoint
 from ..learn.networks import ScaledTeacher, TeacherNet, as_teacher, build_teacher
-from ..learn.onnx_teacher import onnx_teacher
+from ..learn.onnx_module import learnable
+from ..learn.onnx_teacher import OnnxTeacher, onnx_teacher
 from ..learn.student import Body, Ensemble
 from ..learn.teacher import check_trainable, extract, fine_tune, fingerprint, train_teacher
 from ..learn.tuning import Tuning
-from ..learn.views import views
+from ..learn.views import to_torch, views
 from ..quantize.calibrate import calibrate, golden_vectors
 from ..quantize.quantize import quantize_ensemble
 
@@ -75,11 +76,20 @@ def teacher_from_onnx(
     features: str | None,
     logits: str | None,
     scaling: tuple[np.ndarray, np.ndarray] | None = None,
+    *,
+    learns: bool = False,
     progress: Progress = quiet,
 ) -> TeacherNet:
-    """Stage 1, of an ONNX file: see `learn.onnx_teacher`."""
+    """Stage 1, of an ONNX file: see `learn.onnx_teacher`; one that `learns` becomes a torch module."""
     progress("teacher", 0, 1, "")
     teacher = onnx_teacher(file, dataset, features, logits, scaling)
+    if learns:
+        scaled = teacher if isinstance(teacher, ScaledTeacher) else None
+        inner = teacher if scaled is None else scaled.teacher
+        assert isinstance(inner, OnnxTeacher)
+        probe = to_torch(dataset.x_train[:4])
+        made = learnable(inner, probe if scaled is None else scaled.scaled(probe))
+        teacher = made if scaling is None else ScaledTeacher(made, *scaling)
     progress("teacher", 1, 1, "from an ONNX file")
     return teacher
 

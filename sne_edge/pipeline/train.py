@@ -112,7 +112,10 @@ def find_teacher(
         if config.script:
             found = stages.teacher_from_script(config.teacher, config.weights, scaling)
         else:
-            found = stages.teacher_from_onnx(dataset, config.teacher, config.features, config.logits, scaling, progress)
+            found = stages.teacher_from_onnx(
+                dataset, config.teacher, config.features, config.logits, scaling, learns=config.fine_tune > 0,
+                progress=progress,
+            )  # fmt: skip
         if not config.fine_tune:
             return found
         return stages.tuned_further(

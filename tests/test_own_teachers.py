@@ -1,0 +1,221 @@
+"""Teachers and partition schemes from elsewhere: a user's Python file, an ONNX file that learns, another package; and
+what each wants to see of a sample."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from sne_edge.data.dataset import Dataset, divide
+from sne_edge.data.raw import Raw
+from sne_edge.errors import SneError
+from sne_edge.learn import partition
+from sne_edge.learn.networks import build_teacher, wanted_values
+from sne_edge.learn.onnx_module import learnable
+from sne_edge.learn.onnx_teacher import OnnxTeacher
+from sne_edge.learn.partition import Source, make_partition
+from sne_edge.learn.teacher import accuracy, count_macs, fingerprint
+from sne_edge.learn.views import to_torch
+from sne_edge.pipeline.config import TrainConfig, model_key
+from sne_edge.pipeline.train import find_teacher
+
+CLASSES = 3
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.classifier = nn.Linear(24, 3)
+
+    def features(self, x):
+        assert x.min() >= 0 and x.max() <= 1.001, "values 0..1 are wanted"
+        return self.body(x)
+
+whole = Net
+number = 7
+"""
+SCHEMES = """
+import numpy as np
+from sne_edge.learn.partition import deal
+
+def halves(source, students, generator):
+    return deal("halves", source, np.arange(source.features.shape[1]) % students, students)
+
+def wrong(source, students, generator):
+    return 3
+
+def broken(source, students, generator):
+    return 1 / 0
+"""
+
+
+@pytest.fixture(scope="module")
+def photos() -> Dataset:
+    """Images 0..255 of three colours, standardised as named images are."""
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % CLASSES
+    x = rng.integers(0, 120, size=(200, 12, 12, 3))
+    x[np.arange(200), :, :, y] += 100
+    return divide("photos", Raw(x.astype(np.uint8), y, standardise=True, layout="NHWC"), 0)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "net.py"
+    path.write_text(NET)
+    return path
+
+
+class Residual(nn.Module):
+    """What convolutional teachers are made of: padding, strides, poolings, norms, additions, a mean of the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2))
+        self.inner = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.BatchNorm2d(8), nn.Hardswish())
+        self.linear = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem((x - 0.5) / 0.25)
+        x = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, 0)) + nn.functional.avg_pool2d(self.inner(x), 2)
+        features = x.clamp(-4, 4).mean((2, 3))
+        return features, self.linear(features)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("onnx") / "residual.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Residual().eval(), (torch.rand(2, 3, 12, 12),), str(path), input_names=["x"], output_names=["f", "z"],
+            dynamic_axes={"x": {0: "N"}, "f": {0: "N"}, "z": {0: "N"}}, opset_version=17, dynamo=False,
+        )  # fmt: skip
+    return path
+
+
+def test_a_teacher_of_a_users_file_sees_the_values_that_it_wants(photos: Dataset, net: Path, tmp_path: Path):
+    config = TrainConfig(teacher=f"{net}:whole", teacher_input="0..1")
+    torch.manual_seed(1)
+    found = find_teacher(config, photos)
+    assert found(to_torch(photos.x_val)).shape == (len(photos.x_val), CLASSES)
+    with pytest.raises(AssertionError, match="are wanted"):
+        find_teacher(replace(config, teacher_input="standard"), photos)(to_torch(photos.x_val))
+    safetensors.torch.save_file(found.teacher.backbone.owner.state_dict(), tmp_path / "w.safetensors")
+    again = find_teacher(replace(config, weights=str(tmp_path / "w.safetensors")), photos)
+    x = to_torch(photos.x_val)
+    assert torch.equal(again(x), found(x)) and fingerprint(again) == fingerprint(found)
+
+
+def test_what_a_users_files_hold_decides_the_key_of_a_model(photos: Dataset, net: Path):
+    config = TrainConfig(teacher=f"{net}:whole", teacher_input="0..1")
+    before = model_key(config, photos)
+    assert before == model_key(config, photos)
+    net.write_text(NET + "\n# changed\n")
+    assert before != model_key(config, photos)
+
+
+def test_wanted_values_are_those_that_the_pixels_had(photos: Dataset):
+    assert photos.standard is not None
+    mean, deviation = photos.standard
+    pixels = photos.x_val * deviation + mean
+    for wants, scale in (("0..1", 255.0), ("0..255", 1.0)):
+        found = wanted_values(wants, (0.5, 0.4, 0.3), (0.2,), photos.standard, 3)
+        assert found is not None
+        gain, offset = found
+        assert np.allclose(photos.x_val * gain + offset, (pixels / scale - [0.5, 0.4, 0.3]) / 0.2, atol=1e-3)
+    assert wanted_values("standard", None, None, photos.standard, 3) is None
+
+
+def test_an_onnx_teacher_answers_alike_in_torch_and_learns(photos: Dataset, exported: Path):
+    teacher = OnnxTeacher(exported, photos.shape, CLASSES, "f", "z")
+    made = learnable(teacher, to_torch(photos.x_train[:8]))
+    x = to_torch(photos.x_val)
+    assert torch.allclose(made.features(x), teacher.features(x), atol=1e-4)
+    learning = [p for p in made.parameters() if p.requires_grad]
+    assert len(learning) >= 6 and count_macs(made, photos.shape) == count_macs(teacher, photos.shape)
+    config = TrainConfig(teacher=str(exported), features="f", logits="z", teacher_input="0..1")
+    before = find_teacher(config, photos)
+    after = find_teacher(replace(config, fine_tune=100), photos)
+    scores = [accuracy(t, photos.x_val, photos.y_val) for t in (before, after)]
+    assert scores[0] < 0.8 < 0.9 < scores[1]
+
+
+def test_fine_tuning_is_kept_and_found_again(photos: Dataset, exported: Path, tmp_path: Path):
+    config = TrainConfig(teacher=str(exported), features="f", logits="z", teacher_input="0..1", fine_tune=2)
+    first = find_teacher(config, photos, tmp_path)
+    seen: list[str] = []
+    again = find_teacher(config, photos, tmp_path, lambda stage, *rest: seen.append(stage))
+    assert fingerprint(first) == fingerprint(again) and "fine-tuning the teacher" not in seen
+
+
+def test_resnet18_is_of_its_class():
+    net = build_teacher("resnet18", (32, 32, 3), 10)
+    assert count_macs(net, (32, 32, 3)) == 555_422_720 and net.classifier.in_features == 512
+    assert sum(p.numel() for p in net.parameters()) == 11_173_962  # as published for CIFAR-10
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    rng = np.random.default_rng(0)
+    f = rng.normal(size=(60, 8)).astype(np.float32)
+    w, b = rng.normal(size=(3, 8)).astype(np.float32), np.zeros(3, np.float32)
+    return Source(f, f @ w.T, np.arange(60) % 3, w, b)
+
+
+def test_a_scheme_of_a_users_file_and_one_of_another_package_share_out_features(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "schemes.py"
+    path.write_text(SCHEMES)
+    made = make_partition(f"{path}:halves", source, 2)
+    assert made.owner.tolist() == [0, 1] * 4
+    TrainConfig(scheme=f"{path}:halves")
+    offered = [EntryPoint("contiguous-too", "sne_edge.learn.partition:contiguous", partition.ENTRY_POINTS)]
+    monkeypatch.setattr(partition, "entry_points", lambda group, name: [e for e in offered if e.name == name])
+    assert make_partition("contiguous-too", source, 2).owner.tolist() == [0] * 4 + [1] * 4
+    for name, told in (("wrong", "made no partition"), ("broken", "failed"), ("none", "has no")):
+        with pytest.raises(SneError, match=told):
+            make_partition(f"{path}:{name}", source, 2)
+    with pytest.raises(SneError, match="there is no partition scheme"):
+        make_partition("contiguous-to", source, 2)
+
+
+BAD = {
+    "weights of a built-in teacher": ({"weights": "w"}, "no FILE.py:NAME"),
+    "what a built-in teacher wants": ({"teacher_input": "0..1"}, "learns from the samples as they are"),
+    "fine-tuning a built-in teacher": ({"fine_tune": 2}, "learns from the samples as they are"),
+    "an unknown input": ({"teacher": "a.onnx", "teacher_input": "0-1"}, "no teacher's input"),
+    "no epochs": ({"teacher": "a.onnx", "fine_tune": -1}, "are none"),
+    "no such scheme": ({"scheme": "disentagled"}, "no partition scheme"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_settings_that_contradict_each_other_are_refused_at_once(case: str):
+    changes, told = BAD[case]
+    with pytest.raises(SneError, match=told):
+        TrainConfig(**changes)
+
+
+def test_a_file_that_holds_no_teacher_is_told(photos: Dataset, net: Path):
+    for name, told in (("number", "failed"), ("absent", "has no")):
+        with pytest.raises(SneError, match=told):
+            find_teacher(TrainConfig(teacher=f"{net}:{name}"), photos)
+    bare = replace(photos, standard=None)
+    with pytest.raises(SneError, match="wants images"):
+        find_teacher(TrainConfig(teacher=f"{net}:whole", teacher_input="0..1"), bare)
+    with pytest.raises(SneError, match="2 numbers for 3 channels"):
+        find_teacher(TrainConfig(teacher=f"{net}:whole", teacher_mean=(0.1, 0.2)), photos)
