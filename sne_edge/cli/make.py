@@ -421,6 +421,13 @@ def calibrate(
     max_drop: Annotated[
         float | None, typer.Option(help="Points of accuracy that the policy may cost; default 0.1.", min=0)
     ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            help="Promise --max-drop for new samples, with this confidence, such as 0.95: the margin is the lowest of "
+            "which that can be said. Default: --max-drop is of the validation samples."
+        ),
+    ] = None,
     target_ops: Annotated[
         float | None, typer.Option(help="Mean operations of an inference, at most; the most accurate policy wins.")
     ] = None,
@@ -469,7 +476,7 @@ def calibrate(
     from ..pipeline.recalibrate import recalibrate, renew_narrow
 
     _check_goals(max_drop, target_ops)
-    others = (max_drop, target_ops, policy, early, window, decode_leak, unknown)
+    others = (max_drop, confidence, target_ops, policy, early, window, decode_leak, unknown)
     if narrow and others != (None,) * len(others):
         raise SneError(
             "--narrow keeps the policy and all else",
@@ -477,7 +484,7 @@ def calibrate(
         )
     if max_false_alarms is not None and unknown is None:
         raise SneError("--max-false-alarms is given without --unknown", "give samples of none of the classes, too")
-    check_finite(max_false_alarms=max_false_alarms)
+    check_finite(max_false_alarms=max_false_alarms, confidence=confidence)
     ensemble = load(model)
     check_output(output, force)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
@@ -489,7 +496,7 @@ def calibrate(
         made, promised = recalibrate(
             ensemble, dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops, kind=policy or "cascade",
             early=early, other=other_data, window=window, leak=decode_leak, unknown=strangers,
-            max_false_alarms=0.05 if max_false_alarms is None else max_false_alarms,
+            max_false_alarms=0.05 if max_false_alarms is None else max_false_alarms, confidence=confidence,
         )  # fmt: skip
     save(made, output)
     _print_policy(made, promised, dataset, output, as_json)
@@ -557,6 +564,7 @@ def _check_goals(max_drop: float | None, target_ops: float | None) -> None:
 def _print_policy(made: QuantEnsemble, promised: Promise | None, dataset: Dataset, output: Path, as_json: bool) -> None:
     """What a calibrated policy does to validation and test samples; `promised`: where it was chosen now."""
     from ..quantize.calibrate import upper_bound
+    from ..quantize.guarantee import samples_needed
     from ..quantize.reject import in_words
 
     if as_json:
@@ -576,7 +584,15 @@ def _print_policy(made: QuantEnsemble, promised: Promise | None, dataset: Datase
             for chose, told in zip(*(made.provenance["integer"][part] for part in ("validation", "test")), strict=True)
         ],
     )
-    if promised is not None:
+    guarantee = made.provenance.get("calibration", {}).get("guarantee")
+    if promised is not None and guarantee is not None:
+        asked, sure = made.provenance["calibration"]["goal"]["max_drop"], guarantee["confidence"]
+        print(
+            f"promised: at most {asked:g} points of new samples are right or wrong unlike all students, with "
+            f"{sure:.4g} confidence ({guarantee['differing']} of {guarantee['samples']:,} tested were); half of that "
+            f"takes {samples_needed(asked / 2, sure):,} samples or more to test"
+        )
+    elif promised is not None:
         bound = upper_bound(round(promised.differing * len(dataset.y_val)), len(dataset.y_val))
         print(
             f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "

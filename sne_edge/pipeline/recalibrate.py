@@ -36,6 +36,7 @@ from ..quantize.calibrate import (
     with_costs,
 )
 from ..quantize.early import check_rule, exact_table, margin_table, with_table
+from ..quantize.guarantee import guaranteed_policy
 from ..quantize.narrow import narrowed
 from ..quantize.reject import choose, report, seen, thirds
 from ..quantize.streams import with_memory
@@ -55,6 +56,7 @@ def recalibrate(
     leak: float | None = None,
     unknown: np.ndarray | None = None,
     max_false_alarms: float = 0.05,
+    confidence: float | None = None,
 ) -> tuple[QuantEnsemble, Promise]:
     """The ensemble with a policy chosen as `calibrate.choose_policy` says, and what it does to the validation samples.
 
@@ -64,11 +66,18 @@ def recalibrate(
     thirds of them, and the validation samples, choose a rejection of at most `max_false_alarms`
     (`quantize.reject.choose`), and the others, with the test samples, tell its limits. Without them a rejection of
     before is left out.
+    `confidence`: the margin is the lowest of which the drop can be promised with it for new samples
+    (`quantize.guarantee`), not that of these samples alone.
     `golden`: inputs and labels of the golden vectors; by default those that there are.
     Raises `SneError` where the goal or the data do not fit the ensemble, samples held out may be ones that it was
     trained with, or no C compiler is installed.
     """
     check_goal(max_drop, target_ops, kind)
+    if confidence is not None and (target_ops is not None or early == "margin"):
+        raise SneError(
+            "a promise is of a drop in accuracy, made of the cascade alone",
+            "give --confidence with --max-drop, and with no --early but exact",
+        )
     if ensemble.regression:
         raise SneError(
             f"{ensemble.name} computes numbers, not labels: there is no margin to calibrate", "use it as it is"
@@ -87,7 +96,11 @@ def recalibrate(
     bare = _bare(ensemble)
     plain = HostEngine(HostModel(bare))
     work = measure(bare, plain, inputs)
-    made = choose_policy(bare, work, labels, max_drop, target_ops=target_ops, kind=kind)
+    guarantee = None
+    if confidence is None:
+        made = choose_policy(bare, work, labels, max_drop, target_ops=target_ops, kind=kind)
+    else:
+        made, guarantee = guaranteed_policy(bare, work, labels, max_drop, confidence, kind)
     promised = promise(stages(made, work, labels), made.policy.margins)
     if early == "exact":
         made = with_table(made, exact_table(made))
@@ -111,6 +124,8 @@ def recalibrate(
     }
     if window is not None or leak is not None:
         calibration["memory"] = {"leak": leak} if window is None else {"window": window}
+    if guarantee is not None:
+        calibration["guarantee"] = asdict(guarantee) | {"confidence": confidence}
     if rejected is not None:
         calibration["rejection"] = rejected
     provenance = ensemble.provenance | {"integer": told, "calibration": calibration}

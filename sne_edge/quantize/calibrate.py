@@ -207,6 +207,15 @@ def upper_bound(found: int, samples: int, confidence: float = 0.95) -> float:
     Pearson's one-sided limit (Biometrika 1934)."""
     if found >= samples:
         return 1.0
+    try:
+        from scipy.special import betaincinv
+    except ImportError:  # it comes with what trains
+        return _upper_bound(found, samples, confidence)
+    return float(betaincinv(found + 1, samples - found, confidence))
+
+
+def _upper_bound(found: int, samples: int, confidence: float) -> float:
+    """`upper_bound` of fewer than all samples, by bisection."""
     ways = [math.lgamma(samples + 1) - math.lgamma(i + 1) - math.lgamma(samples - i + 1) for i in range(found + 1)]
     low, high = found / samples, 1.0
     for _ in range(50):
