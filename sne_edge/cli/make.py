@@ -51,7 +51,8 @@ def train(
         typer.Option(
             "--dataset",
             "--data",
-            help="mnist1d (the default), fashion-mnist, fsdd, cifar10-jpeg, cifar10, an .npz, or a folder of images.",
+            help="mnist1d (the default), fashion-mnist, fsdd, cifar10-jpeg, cifar10, of events fsdd-spikes, nmnist or "
+            "shd, an .npz (also of rasters), or a folder of images.",
         ),
     ] = None,
     config: Annotated[
@@ -134,6 +135,12 @@ def train(
     max_drop: Annotated[
         float | None, typer.Option(help="Points of accuracy that the cascade may cost; by default 0.1.", min=0)
     ] = None,
+    early: Annotated[
+        str | None,
+        typer.Option(
+            help="End a student's timesteps early, as `calibrate` has it: exact, or margin (events' default)."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; by default 0.", min=0)] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
     force: Force = False,
@@ -168,7 +175,7 @@ def train(
         features=features, logits=logits, weights=None if weights is None else str(weights),
         teacher_input=teacher_input, teacher_mean=reals("--teacher-mean", teacher_mean),
         teacher_deviation=reals("--teacher-deviation", teacher_deviation), fine_tune=fine_tune,
-        minutes=budget, max_drop=max_drop, seed=seed, name=name, input_scale=input_scale,
+        minutes=budget, max_drop=max_drop, early=early, seed=seed, name=name, input_scale=input_scale,
     )  # fmt: skip
     if channels is not None:
         chosen = replace(chosen, body=replace(chosen.body, channels=numbers("--channels", channels)))

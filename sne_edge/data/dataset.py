@@ -121,7 +121,7 @@ def load_dataset(
 
 def _own_layout(name: str, shape: Sequence[int]) -> str:
     """Of named sets and images, which come in the package's own order."""
-    return {2: "NL", 3: "NHW", 4: OWN}[len(shape)]
+    return {2: "NL", 3: "NHW", 4: OWN, 5: OWN_RASTER}[len(shape)]
 
 
 def _told(path: Path, name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) -> Dataset:

@@ -16,6 +16,7 @@ from ..learn.fit import outcome_key
 from ..learn.networks import INPUTS, SIZES
 from ..learn.onnx_file import read as read_onnx
 from ..learn.student import Body
+from ..quantize.early import check_rule
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class TrainConfig:
     fine_tune epochs that a teacher from elsewhere is trained on for
     max_drop  points (percent) of validation accuracy that the cascade may cost
     input_scale   `network`: one scale for the whole input; `per-channel`: one for each channel, of units of its own
+    early     rule by which students end before their last timestep (`quantize.early.RULES`), or None
+    timesteps of samples that are constant over time; rasters of events have their own
     minutes   wall time that all training may take, or None: then the epochs decide, and runs repeat exactly
     name      of the ensemble; by default the data set's
     """
@@ -52,6 +55,7 @@ class TrainConfig:
     fine_tune: int = 0
     views: int = 16
     max_drop: float = 0.1
+    early: str | None = None
     vectors: int = 32
     seed: int = 0
     input_scale: str = "network"
@@ -81,6 +85,8 @@ class TrainConfig:
             raise SneError(
                 "a training setting is out of range", "give 1 to 32 students, and at least 1 of everything else"
             )
+        if self.early is not None:
+            check_rule(self.early, 2)
         if not 0 <= self.seed < 2**31:
             raise SneError(f"seed {self.seed} is out of range", "give a seed in 0..2^31-1")
         if self.input_scale not in ("network", "per-channel"):

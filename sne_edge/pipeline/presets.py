@@ -42,6 +42,19 @@ PRESETS = {
         views=3,
     ),
 }
+PRESETS["fsdd-spikes"] = TrainConfig(
+    "fsdd-spikes",
+    body=Body((16, 32, 32), (5, 5, 3), (2, 2, 2)),
+    recipe=Recipe(joint=30, rounded=4, batch=128, rate=6e-3, spikes=0.05, target=0.05, each=0.5),
+    teacher_epochs=20,
+    views=8,
+    early="margin",
+)
+PRESETS["shd"] = replace(PRESETS["fsdd-spikes"], dataset="shd", views=4)
+PRESETS["nmnist"] = replace(
+    PRESETS["fsdd-spikes"], dataset="nmnist", body=Body((12, 24, 32), (3, 3, 3), (2, 2, 2)), views=2,
+    recipe=replace(PRESETS["fsdd-spikes"].recipe, joint=8, rounded=1),
+)  # fmt: skip
 PRESETS["cifar10"] = replace(PRESETS["cifar10-jpeg"], dataset="cifar10")
 SHORT = ("cifar10-jpeg", "cifar10")  # data sets whose many ensembles of a study learn for fewer epochs
 

@@ -32,6 +32,7 @@ from ..learn.networks import TeacherNet, as_teacher, wanted_values
 from ..learn.teacher import accuracy, count_macs, fingerprint
 from . import stages, verdict
 from .config import TrainConfig, model_key
+from .recalibrate import recalibrate
 
 TEACHER_SHARE = 0.25  # of a budget of time
 TUNING_SHARE = 0.1  # of it, where the scheme tunes the teacher
@@ -88,6 +89,9 @@ def train(
         "integer": {part: figures(engine, made, made.encoder.encode(x), y) for part, (x, y) in parts.items()},
     }
     made = msgspec.structs.replace(made, provenance=provenance)
+    if config.early is not None:
+        made = recalibrate(made, dataset, config.max_drop, early=config.early)[0]
+        provenance = made.provenance
     for text in verdict.doubts(provenance, dataset.y_val):
         warnings.warn(text, SneWarning, stacklevel=2)
     best = provenance["integer"]["test"][-1]
