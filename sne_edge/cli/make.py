@@ -92,9 +92,7 @@ def train(
             "is run: name one you trust."
         ),
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="A safetensors file of the state_dict of a teacher FILE.py:NAME.")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="A file of the state_dict of a teacher FILE.py:NAME.")] = None,
     teacher_input: Annotated[
         str | None,
         typer.Option(

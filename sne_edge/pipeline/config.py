@@ -26,7 +26,7 @@ class TrainConfig:
     dataset   what `load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in
     teacher   size of the built-in one; an ONNX file (*.onnx), whose outputs features and logits name, as
               `onnx_teacher.onnx_teacher` takes them; or FILE.py:NAME, a torch module or a function that makes one, with
-              weights, a safetensors file
+              weights, a file of its state_dict
     teacher_input   the values that a teacher from elsewhere wants: 0..1, 0..255, or standard: as students see them;
               less teacher_mean and over teacher_deviation, one number or one a channel, where these are given
     fine_tune epochs that a teacher from elsewhere is trained on for
