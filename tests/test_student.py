@@ -15,7 +15,7 @@ from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.layers import Conv, SynapticLayer, rounding
 from sne_edge.ir.neuron import Decay, Neuron, nearest_decay
 from sne_edge.ir.proof import prove_layer
-from sne_edge.learn.course import Lessons, Recipe
+from sne_edge.learn.course import Course, Lessons, Recipe
 from sne_edge.learn.distill import distill, parts_of, prefix_accuracy
 from sne_edge.learn.integers import direct_unit, fold_batch_norm, membrane_unit
 from sne_edge.learn.neurons import LIF, fire, unroll
@@ -30,6 +30,9 @@ BODIES = {
     "dense": (Body((), (), (), dense=(7, 5), shift=2), (1, 9, 1)),
     "learnt": (Body((3, 4), (5, 3), (2, 1), learn_decay=True), (1, 12, 1)),
     "both": (Body((3,), (3,), (2,), dense=(6,), shift=3), (1, 10, 2)),
+    "pooled": (Body((4, 6), (3, 3), (1, 2), pool=True), (7, 8, 2)),
+    "pooled, then dense": (Body((4, 5), (3, 3), (2, 1), dense=(7,), pool=True), (8, 6, 1)),
+    "deep": (Body((4, 5, 4, 6, 5, 6), (3,) * 6, (1, 2, 1, 2, 1, 2), pool=True), (12, 12, 2)),
     "4-bit": (Body((3, 4), (3, 3), (1, 2), dense=(6,), bits=4), (6, 5, 2)),
 }
 
@@ -292,6 +295,30 @@ def test_training_moves_learnt_decays_and_the_integers_have_them():
     integers = quantize_ensemble(ensemble, "tiny", CLASSES)
     deployed = [layer.neuron.decay.beta for s in integers.students for layer in s.layers[:-1]]
     assert np.allclose(deployed, np.clip(after, 0, 1), atol=2**-15)
+
+
+def test_the_loss_of_each_timestep_is_that_of_their_mean_where_there_is_one_and_no_other_where_not():
+    """Temporal efficient training: with several timesteps, equal means of unequal timesteps cost more."""
+    ensemble, x = make_ensemble("pooled"), samples("pooled", 16)
+    rng = np.random.default_rng(0)
+    lessons = Lessons(
+        x[None], rng.normal(size=(1, 16, 6)).astype(np.float32), rng.normal(size=(1, 16, 3)).astype(np.float32),
+        np.arange(16) % 3, x, np.arange(16) % 3,
+    )  # fmt: skip
+    losses = {}
+    for timesteps in (1, 4):
+        ensemble.encoder = replace(ensemble.encoder, timesteps=timesteps)
+        for each in (0.0, 0.5, 1.0):
+            course = Course(ensemble, lessons, Recipe(each=each))
+            batch = course.draw(np.arange(16), np.random.default_rng(0))
+            with torch.no_grad():
+                losses[timesteps, each] = float(course.together(batch)), float(course.alone(1, batch))
+    assert np.allclose(losses[1, 0.0], losses[1, 1.0], rtol=1e-5) and np.allclose(
+        losses[1, 0.0], losses[1, 0.5], rtol=1e-5
+    )
+    assert all(a < b for a, b in zip(losses[4, 0.0], losses[4, 1.0], strict=True))  # both losses are convex
+    halves = np.add(losses[4, 0.0], losses[4, 1.0]) / 2
+    assert np.allclose(losses[4, 0.5], halves, rtol=1e-5)
 
 
 def test_a_body_or_recipe_that_makes_no_sense_is_refused():
