@@ -15,8 +15,8 @@ from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import presets
 from sne_edge.pipeline.config import TrainConfig
+from sne_edge.study import jobs, studies
 from sne_edge.study import lab as study
-from sne_edge.study import studies
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
     assert text.count("\n|") == len(table.rows) + 2 and "±" in text and "Seeds 0, 1" in text
     record = json.loads((tmp_path / f"{name}-waves.json").read_text())
     assert record["rows"] == json.loads(json.dumps(table.rows)) and record["seeds"] == [0, 1]
-    monkeypatch.setattr(study, "train", None)  # another run reads what this one kept
+    monkeypatch.setattr(jobs, "train", None)  # another run reads what this one kept
     again = studies.run_study(name, lab, tmp_path)
     assert again.rows == table.rows
 

@@ -21,7 +21,7 @@ from .inputs import (
     need_training,
     numbers,
 )
-from .options import DataDir, Executor, Force, Json, Layout, Model, OtherData
+from .options import DataDir, DeviceOption, Executor, Force, Json, Layout, Model, OtherData, Precision
 from .output import bars, print_json, print_table, status
 
 
@@ -151,11 +151,18 @@ def study(
         str | None, typer.Option(help="Partition schemes to compare, such as random,disentangled; default all.")
     ] = None,
     executor: Executor = "processes",
+    device: DeviceOption = "cpu",
+    precision: Precision = "auto",
 ) -> None:
-    """Train what a study needs and write its table. A study that was killed goes on where it was."""
+    """Train what a study needs and write its table. A study that was killed goes on where it was.
+
+    Models that are not there yet are jobs of the executor, on a Ray cluster on all its machines, which must see the
+    same cache (XDG_CACHE_HOME) and data; a lost machine's jobs run again on others.
+    """
     need_training()
     check_finite(budget=budget)
     from ..files import check_writable
+    from ..learn.device import find_device
     from ..learn.executor import check_executor
     from ..learn.partition import SCHEMES
     from ..learn.teacher import default_cache
@@ -163,6 +170,7 @@ def study(
     from ..study.studies import check_study, run_study
 
     check_executor(executor)
+    where = find_device(device, precision)
     check_study(name)
     check_writable(output / f"{name}.md")
     chosen = tuple(schemes.split(",")) if schemes else tuple(SCHEMES)
@@ -173,7 +181,7 @@ def study(
         raise SneError(f"--seeds is {seeds!r}", "give seeds in 0..2^31-1")
     with bars() as progress:
         changes = {} if budget is None else {"minutes": budget}
-        lab = Lab(dataset, drawn, default_cache(), executor, progress, changes, data_dir, chosen)
+        lab = Lab(dataset, drawn, default_cache(), executor, progress, changes, data_dir, chosen, where)
         table = run_study(name, lab, output)
     print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
     print(f"wrote {output / f'{name}-{lab.label}.md'}")

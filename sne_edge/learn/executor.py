@@ -29,9 +29,18 @@ HINT = "an executor is one of: inline, processes, processes:N, ray, ray://ADDRES
 
 
 def run_jobs(
-    work: Work[Job, Result], jobs: Sequence[Job], executor: str = "inline", progress: Progress = quiet
+    work: Work[Job, Result],
+    jobs: Sequence[Job],
+    executor: str = "inline",
+    progress: Progress = quiet,
+    *,
+    stage: str = "students",
+    retries: int = 0,
 ) -> list[Result]:
-    """`work(job, progress)` for every job.
+    """`work(job, progress)` for every job; `stage`: what jobs are, for progress on Ray, which tells how many are done.
+
+    A job whose process or machine is lost runs again, up to `retries` times, where others are left; what a job raises
+    ends all.
 
     `executor`: inline, processes[:N] (default: as many as cores), ray (a cluster on this machine) or ray://ADDRESS,
     whose machines must have sne-edge installed and see the same files.
@@ -43,8 +52,8 @@ def run_jobs(
     if kind == "inline":
         return [_alone(work, job, progress) for job in jobs]
     if kind == "processes":
-        return _processes(work, jobs, worker_count(executor), progress)
-    return _ray(work, jobs, executor if rest else None, progress)
+        return _processes(work, jobs, worker_count(executor), progress, retries)
+    return _ray(work, jobs, executor if rest else None, progress, stage, retries)
 
 
 def check_executor(executor: str) -> None:
@@ -78,8 +87,11 @@ def _alone(work: Work[Job, Result], job: Job, progress: Progress) -> Result:
         return work(job, progress)
 
 
-def _processes(work: Work[Job, Result], jobs: Sequence[Job], count: int, progress: Progress) -> list[Result]:
+def _processes(
+    work: Work[Job, Result], jobs: Sequence[Job], count: int, progress: Progress, retries: int
+) -> list[Result]:
     context = get_context("spawn")
+    done: dict[int, Result] = {}
     with context.Manager() as manager:
         queue = manager.Queue()
 
@@ -90,18 +102,25 @@ def _processes(work: Work[Job, Result], jobs: Sequence[Job], count: int, progres
         thread = threading.Thread(target=relay, daemon=True)
         thread.start()
         try:
-            with ProcessPoolExecutor(min(count, len(jobs)), mp_context=context) as pool:
-                futures = [pool.submit(_reporting, work, job, queue) for job in jobs]
-                try:
-                    return [future.result() for future in futures]
-                except BrokenProcessPool:
-                    raise SneError(
-                        "a process of the training was killed",
-                        "was it short of memory? give --executor processes:1; the same command goes on from there",
-                    ) from None
-                finally:
-                    for future in futures:
-                        future.cancel()
+            for _ in range(retries + 1):
+                left = {number: job for number, job in enumerate(jobs) if number not in done}
+                with ProcessPoolExecutor(min(count, max(1, len(left))), mp_context=context) as pool:
+                    futures = {number: pool.submit(_reporting, work, job, queue) for number, job in left.items()}
+                    try:
+                        for number, future in futures.items():
+                            done[number] = future.result()
+                    except BrokenProcessPool:  # one was killed, and the others ended with it
+                        finished = (n for n, f in futures.items() if f.done() and not f.exception())
+                        done |= {number: futures[number].result() for number in finished}
+                    finally:
+                        for future in futures.values():
+                            future.cancel()
+                if len(done) == len(jobs):
+                    return [done[number] for number in range(len(jobs))]
+            raise SneError(
+                "a process of the training was killed",
+                "was it short of memory? give --executor processes:1; the same command goes on from there",
+            )
         finally:
             queue.put(None)
             thread.join()
@@ -111,7 +130,9 @@ def _reporting(work: Work[Job, Result], job: Job, queue: Any) -> Result:
     return _alone(work, job, lambda *news: queue.put(news))
 
 
-def _ray(work: Work[Job, Result], jobs: Sequence[Job], address: str | None, progress: Progress) -> list[Result]:
+def _ray(
+    work: Work[Job, Result], jobs: Sequence[Job], address: str | None, progress: Progress, stage: str, retries: int
+) -> list[Result]:
     try:
         import ray
     except ImportError:
@@ -125,16 +146,21 @@ def _ray(work: Work[Job, Result], jobs: Sequence[Job], address: str | None, prog
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise SneError(f"no Ray cluster at {address or 'this machine'}: {error}", HINT) from None
     try:
-        remote: Any = ray.remote(num_cpus=1)(_alone)
+        remote: Any = ray.remote(num_cpus=1, max_retries=retries)(_alone)
         pending = [remote.remote(work, job, quiet) for job in jobs]
         left = list(pending)
         while left:
             _, left = ray.wait(left)
-            progress("students", len(jobs) - len(left), len(jobs), "on Ray")
+            progress(stage, len(jobs) - len(left), len(jobs), "on Ray")
         results: list[Result] = ray.get(pending)
         return results
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise SneError(
+            f"a machine of the Ray cluster was lost: {str(error).splitlines()[0]}",
+            "the same command goes on from there",
+        ) from None
     finally:
         if started:
             ray.shutdown()

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,16 @@ from torch import nn
 from ..check.evaluation import evaluate
 from ..check.verify import ReferenceEngine
 from ..data import origin
-from ..data.dataset import Dataset, load_dataset
+from ..data.dataset import Dataset
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
 from ..files import write_whole
-from ..ir.artifact import fingerprint, load, save
+from ..ir.artifact import fingerprint, load
 from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import ActivationPolicy, format_policy
 from ..ir.schedule import schedule
 from ..learn import baseline
+from ..learn.device import CPU, Device
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
 from ..learn.networks import TeacherNet
 from ..learn.partition import SCHEMES
@@ -39,10 +40,10 @@ from ..learn.views import views
 from ..pipeline.config import TrainConfig, model_key
 from ..pipeline.presets import preset
 from ..pipeline.stages import calibration_samples
-from ..pipeline.train import find_teacher, train
+from ..pipeline.train import find_teacher
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
-from . import energy
+from . import energy, jobs
 from .report import Picture, draw_picture
 
 BOARDS = {"M0": "microbit", "M3": "mps2-an385", "M4": "mps2-an386", "M55": "mps3-an547"}  # by core
@@ -73,7 +74,7 @@ class Cnn:
 @dataclass(frozen=True)
 class Lab:
     """What studies share: a cache of models and measurements, an executor, where news goes; the `folder` of data files;
-    the partition `schemes` to compare."""
+    the partition `schemes` to compare; the device that models learn on."""
 
     dataset: str
     seeds: tuple[int, ...]
@@ -83,6 +84,7 @@ class Lab:
     changes: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     schemes: tuple[str, ...] = tuple(SCHEMES)
+    device: Device = CPU
 
     @property
     def label(self) -> str:
@@ -95,23 +97,29 @@ class Lab:
 
     def data(self, seed: int) -> Dataset:
         """The data set, split by a seed."""
-        return _load(self.dataset, seed, self.folder)
+        return jobs.load(self.dataset, seed, self.folder)
 
     def teacher(self, seed: int) -> TeacherNet:
         """The teacher of a seed."""
-        return find_teacher(self.config(seed), self.data(seed), self.cache, self.progress)
+        return find_teacher(self.config(seed), self.data(seed), self.cache, self.progress, self.device)
 
     def model(self, config: TrainConfig) -> QuantEnsemble:
         """The ensemble of a config: from the cache, or trained."""
-        dataset = self.data(config.seed)
-        path = self.cache / f"model-{model_key(config, dataset)}.sne"
-        if path.exists():
-            kept = load(path)
-            origin.check(kept.provenance, kept.classes, dataset)
-            return kept
-        made = train(config, self.progress, dataset=dataset, cache=self.cache, executor=self.executor)
-        save(made, path)
-        return made
+        job = self.job(config)
+        jobs.train_all([job], self.executor, self.progress)
+        kept = load(job.path)
+        origin.check(kept.provenance, kept.classes, job.data)
+        return kept
+
+    def job(self, config: TrainConfig) -> jobs.ModelJob:
+        """What trains the ensemble of a config."""
+        return jobs.ModelJob(config, self.folder, self.cache, device=self.device)
+
+    def prepare(self, configs: Sequence[TrainConfig]) -> None:
+        """Train the ensembles of configs that are not there yet, wherever the executor runs them."""
+        planned = [self.job(config) for config in configs]
+        self.progress("study", 0, 1, str(jobs.estimate(planned, self.executor)))
+        jobs.train_all(planned, self.executor, self.progress)
 
     def held(self, seed: int, **changes: Any) -> Held:
         """The preset's ensemble with a seed and changes, and its data."""
@@ -301,11 +309,6 @@ class Held:
         parts = fingerprint(self.model), *map(format_policy, policies), self.data.fingerprint
         found = self.lab.remember(("instructions", core, str(samples), *parts), make)
         return [(mean, error) for mean, error in found]
-
-
-@lru_cache(maxsize=4)
-def _load(dataset: str, seed: int, folder: Path | None) -> Dataset:
-    return load_dataset(dataset, seed, folder)
 
 
 def percent(values: Sequence[float]) -> list[float]:

@@ -18,6 +18,7 @@ from ..data.dataset import Dataset
 from ..errors import SneError, nearest
 from ..ir.artifact import fingerprint
 from ..ir.policy import ActivationPolicy
+from ..learn.course import Recipe
 from ..learn.teacher import accuracy
 from ..learn.teacher import fingerprint as print_of
 from ..pipeline.config import TrainConfig
@@ -109,19 +110,15 @@ def partition(lab: Lab) -> Table:
     """Partition schemes after every number of students, taught as usual and taught features alone: int8 test accuracy,
     the order calibrated alike."""
     rows: list[list[Any]] = []
-    alone = {"feature": 1.0, "teacher": 0.0, "label": 0.0}
-    courses: tuple[tuple[str, dict[str, Any]], ...] = (("features, logits, labels", {}), ("features alone", alone))
-    for course, (taught, weights) in enumerate(courses):
-        for number, scheme in enumerate(lab.schemes):
-            lab.progress("study", course * len(lab.schemes) + number, 2 * len(lab.schemes), f"{scheme}, {taught}")
-            configs = [shortened(lab.config(seed, scheme=scheme)) for seed in lab.seeds]
-            changed = [replace(config, recipe=replace(config.recipe, **weights)) for config in configs]
-            records = [lab.model(config).provenance for config in changed]
-            seen = [record["integer"]["test"] for record in records]
-            fixed = [[row["accuracy"] for row in record if row["policy"].startswith("first")] for record in seen]
-            teachers = [record["partition"].get("teacher", record["teacher"])["test"] for record in records]
-            columns = (percent(column) for column in zip(*fixed, strict=True))
-            rows.append([taught, scheme, *columns, percent(teachers)])
+    ways = _ways(lab)
+    for number, ((taught, scheme), configs) in enumerate(ways.items()):
+        lab.progress("study", number, len(ways), f"{scheme}, {taught}")
+        records = [lab.model(config).provenance for config in configs]
+        seen = [record["integer"]["test"] for record in records]
+        fixed = [[row["accuracy"] for row in record if row["policy"].startswith("first")] for record in seen]
+        teachers = [record["partition"].get("teacher", record["teacher"])["test"] for record in records]
+        columns = (percent(column) for column in zip(*fixed, strict=True))
+        rows.append([taught, scheme, *columns, percent(teachers)])
     count = len(rows[0]) - 3
     heads = [f"{k} student{'s' if k > 1 else ''}, %" for k in range(1, count + 1)]
     notes = [
@@ -133,6 +130,18 @@ def partition(lab: Lab) -> Table:
         notes.append("Students learn for fewer epochs than those of `sne-edge train`.")
     titles = ("students learn", "scheme", *heads, "its teacher, %")
     return Table(f"Partition schemes on {lab.label}", titles, rows, notes)
+
+
+def _ways(lab: Lab) -> dict[tuple[str, str], list[TrainConfig]]:
+    """Models of `partition` by what students learn and by scheme, one a seed."""
+    alone = {"feature": 1.0, "teacher": 0.0, "label": 0.0}
+    courses: tuple[tuple[str, dict[str, Any]], ...] = (("features, logits, labels", {}), ("features alone", alone))
+    made = {}
+    for taught, weights in courses:
+        for scheme in lab.schemes:
+            configs = [shortened(lab.config(seed, scheme=scheme)) for seed in lab.seeds]
+            made[taught, scheme] = [replace(c, recipe=replace(c.recipe, **weights)) for c in configs]
+    return made
 
 
 def cascade(lab: Lab) -> Table:
@@ -260,21 +269,26 @@ def _under(held: Held, width: float, kind: str, strength: Any) -> list[float]:
 def baselines(lab: Lab) -> Table:
     """Spiking networks against one another: the ensemble, its cascade, one student, one large one of the ensemble's
     cost, and students without a partition. `make bench-cnn` holds ensembles against CNNs."""
-    large = lab.config(0).students ** 0.5  # weights and operations grow with the square of the channels
     rows: list[list[Any]] = []
-    kinds: list[tuple[str, list[TrainConfig]]] = [
-        ("ensemble", [lab.config(s) for s in lab.seeds]),
-        ("one student", [lab.config(s, students=1) for s in lab.seeds]),
-        ("one large student", [scaled(lab.config(s), large, students=1) for s in lab.seeds]),
-        ("ensemble without a partition", [lab.config(s, scheme="whole") for s in lab.seeds]),
-    ]
-    for number, (name, configs) in enumerate(kinds):
+    kinds = _kinds(lab)
+    for number, (name, configs) in enumerate(kinds.items()):
         lab.progress("study", number, len(kinds), name)
         helds = [Held(lab, config) for config in configs]
         rows.append(_baseline(name, helds, ALL))
         if name == "ensemble":
             rows.append(_baseline("its cascade", helds, None))
     return Table(f"Spiking baselines on {lab.label}", ("", "accuracy, %", "operations"), rows)
+
+
+def _kinds(lab: Lab) -> dict[str, list[TrainConfig]]:
+    """Models of `baselines` by name, one a seed."""
+    large = lab.config(0).students ** 0.5  # weights and operations grow with the square of the channels
+    return {
+        "ensemble": [lab.config(s) for s in lab.seeds],
+        "one student": [lab.config(s, students=1) for s in lab.seeds],
+        "one large student": [scaled(lab.config(s), large, students=1) for s in lab.seeds],
+        "ensemble without a partition": [lab.config(s, scheme="whole") for s in lab.seeds],
+    }
 
 
 def _baseline(name: str, helds: Sequence[Held], policy: ActivationPolicy | None) -> list[Any]:
@@ -291,10 +305,7 @@ def _counted(lab: Lab) -> str:
 
 def timesteps(lab: Lab) -> Table:
     """Timesteps and target spike rates: accuracy and instructions on a Cortex-M4 of all students and of the cascade."""
-    usual = lab.config(0)
-    settings = [("timesteps", steps, usual.recipe) for steps in TIMESTEPS]
-    strict = [replace(usual.recipe, spikes=STRICT, target=target) for target in TARGETS]
-    settings += [("target rates", usual.timesteps, recipe) for recipe in strict]
+    settings = _swept(lab)
     rows: list[list[Any]] = []
     curves: dict[str, list[Point]] = {}
     labels: dict[str, list[str]] = {}
@@ -324,6 +335,26 @@ def timesteps(lab: Lab) -> Table:
     return Table(f"Timesteps and spike rates on {lab.label}", columns, rows, notes, picture)
 
 
+def _swept(lab: Lab) -> list[tuple[str, int, Recipe]]:
+    """What `timesteps` sweeps: its name, timesteps, and the recipe."""
+    usual = lab.config(0)
+    settings = [("timesteps", steps, usual.recipe) for steps in TIMESTEPS]
+    strict = [replace(usual.recipe, spikes=STRICT, target=target) for target in TARGETS]
+    return [*settings, *(("target rates", usual.timesteps, recipe) for recipe in strict)]
+
+
+def plan(name: str, lab: Lab) -> list[TrainConfig]:
+    """The models that a study takes, but for the CNNs beside them."""
+    check_study(name)
+    if name == "partition":
+        return [config for configs in _ways(lab).values() for config in configs]
+    if name == "baselines":
+        return [config for configs in _kinds(lab).values() for config in configs]
+    if name == "timesteps":
+        return [lab.config(s, timesteps=t, recipe=r) for _, t, r in _swept(lab) for s in lab.seeds]
+    return [lab.config(seed) for seed in lab.seeds]
+
+
 Study = Callable[[Lab], Table]
 STUDIES: dict[str, Study] = {f.__name__: f for f in (ensemble, partition, cascade, noise, baselines, timesteps)}
 
@@ -336,7 +367,7 @@ def check_study(name: str) -> None:
 
 def run_study(name: str, lab: Lab, folder: Path) -> Table:
     """Run a study and write its table to `folder`. Raises `SneError` where something it needs is missing."""
-    check_study(name)
+    lab.prepare(plan(name, lab))
     table = STUDIES[name](lab)
     lab.progress("study", 1, 1, "")
     write_table(name, table, lab, folder)

@@ -1,0 +1,142 @@
+"""A study's models as jobs of an executor: teachers first, then the models that are not there yet, each at most once.
+
+In: configs, a cache that all machines see, an executor. Out: models in the cache. A job trains one model in one thread,
+so the outcome is the same, byte for byte, wherever it ran and however many machines there were. What is done is kept as
+soon as it is done; a job whose machine went away runs again elsewhere, and goes on from its last epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..data.dataset import Dataset, load_dataset
+from ..files import write_whole
+from ..ir.artifact import save
+from ..learn.device import CPU, Device
+from ..learn.executor import run_jobs, worker_count
+from ..learn.fit import Progress, quiet
+from ..pipeline.config import TrainConfig, model_key
+from ..pipeline.train import find_teacher, train
+
+RETRIES = 2  # of a job whose process or machine was lost
+
+
+@dataclass(frozen=True)
+class ModelJob:
+    """One model to train: its config, the folder of data files, the cache, who trains its students, and where."""
+
+    config: TrainConfig
+    folder: Path | None
+    cache: Path
+    executor: str = "inline"
+    device: Device = CPU
+
+    @property
+    def data(self) -> Dataset:
+        """Its data set."""
+        return load(self.config.dataset, self.config.seed, self.folder)
+
+    @property
+    def path(self) -> Path:
+        """Where its model lies."""
+        return self.cache / f"model-{model_key(self.config, self.data, self.device)}.sne"
+
+    @property
+    def work(self) -> float:
+        """What it costs, in a measure of no unit: passes over the data times multiplications of a student's layers."""
+        config, recipe = self.config, self.config.recipe
+        channels = (self.data.shape[2], *config.body.channels)
+        layers = sum(a * b * k for a, b, k in zip(channels[:-1], channels[1:], config.body.kernels, strict=True))
+        epochs = recipe.alone + recipe.joint + recipe.rounded
+        return float(config.students * epochs * config.timesteps * max(1, layers))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How many models there are in all, how many of them there already; minutes of processor that one of the others
+    takes and of wall time until all are there, by those of the same data that ran; None where none ran yet."""
+
+    models: int
+    there: int
+    each: float | None
+    wall: float | None
+
+    def __str__(self) -> str:
+        told = f"{self.models} models, {self.there} there already"
+        if self.models == self.there:
+            return told
+        if self.each is None:
+            return f"{told}; how long one takes is not known before one ran"
+        return f"{told}; the others take about {self.each:.2g} minutes each, {self.wall:.2g} in all"
+
+
+def train_model(job: ModelJob, progress: Progress = quiet) -> None:
+    """Train a job's model, save it in the cache, and how many seconds it took beside it."""
+    path = job.path
+    if path.exists():
+        return
+    start = time.monotonic()
+    made = train(job.config, progress, dataset=job.data, cache=job.cache, executor=job.executor, device=job.device)
+    save(made, path)
+    record = {"dataset": job.data.name, "seconds": time.monotonic() - start, "work": job.work}
+    write_whole(path.with_suffix(".json"), lambda file: file.write(json.dumps(record).encode()))
+
+
+def train_teacher(job: ModelJob, progress: Progress = quiet) -> None:
+    """Train a job's teacher, which the cache keeps, for all models that it teaches."""
+    find_teacher(job.config, job.data, job.cache, progress, job.device)
+
+
+def train_all(jobs: Sequence[ModelJob], executor: str, progress: Progress = quiet) -> None:
+    """Train the models that are not there yet, each of them once; those that one teacher teaches wait for it."""
+    missing = list({job.path: job for job in jobs if not job.path.exists()}.values())
+    if len(missing) == 1:  # whose students can share the executor
+        run_jobs(train_model, [replace(missing[0], executor=executor)], "inline", progress)
+        return
+    teachers = list({_taught_by(job.config): job for job in missing}.values())
+    run_jobs(train_teacher, teachers, executor, progress, stage="teachers", retries=RETRIES)
+    run_jobs(train_model, missing, executor, progress, stage="models", retries=RETRIES)
+
+
+def estimate(jobs: Sequence[ModelJob], executor: str) -> Estimate:
+    """What `train_all` would cost."""
+    paths = {job.path: job for job in jobs}
+    missing = [job for path, job in paths.items() if not path.exists()]
+    each = wall = None
+    if jobs:
+        known = [
+            record for file in jobs[0].cache.glob("model-*.json")
+            if (record := _record(file)) is not None and record["dataset"] == jobs[0].data.name
+        ]  # fmt: skip
+        total = sum(record["work"] for record in known)
+        if total and missing:
+            minutes = sum(record["seconds"] for record in known) / total / 60 * sum(job.work for job in missing)
+            each, wall = minutes / len(missing), minutes / min(len(missing), worker_count(executor))
+    return Estimate(len(paths), len(paths) - len(missing), each, wall)
+
+
+def _record(file: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found if {"dataset", "seconds", "work"} <= found.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _taught_by(config: TrainConfig) -> TrainConfig:
+    """What decides the teacher of a config, as a config."""
+    plain = TrainConfig()
+    same = {name: getattr(plain, name) for name in ("scheme", "students", "timesteps", "body", "recipe", "views")}
+    return replace(config, **same, max_drop=plain.max_drop, early=None, vectors=plain.vectors, name=None)
+
+
+@lru_cache(maxsize=4)
+def load(dataset: str, seed: int, folder: Path | None) -> Dataset:
+    """A data set, split by a seed."""
+    return load_dataset(dataset, seed, folder)
