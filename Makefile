@@ -10,6 +10,7 @@ DEMO ?= demo
 SCHEME ?= disentangled
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+RESULTS_FLAGS ?=
 MUTANTS ?= 12
 MUTANTS_FLAGS ?=
 FUZZ_SECONDS ?= 60
@@ -51,6 +52,9 @@ bench-cnn: tools $(VENV)/train ## Hold the ensembles against int8 CNNs; CMSIS_NN
 
 bench-rivals: tools $(VENV)/train ## Hold the engine against others, whose sources BENCH_FLAGS names: --snn2mcu PATH ...
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rivals.py $(BENCH_FLAGS)
+
+results: tools $(VENV)/train ## Train, check and pack the CIFAR-10 ensemble and its table, on a GPU where there is one
+	$(BIN)/python benchmarks/results.py $(RESULTS_FLAGS)
 
 cost-model: tools riscv-tools $(VENV)/dev ## Measure what the engine's counts cost on every core, for `inspect --target` and `search`
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost_model.py
@@ -112,4 +116,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn cost-model lint install clean tools test-tools proof-tools riscv-tools
+.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn results cost-model lint install clean tools test-tools proof-tools riscv-tools

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -127,3 +128,36 @@ def test_one_row_is_measured_compared_and_stored(
     compare.write(stored, baseline)
     assert speed.main(run) == 1
     assert "accumulation, cortex-m4" in capsys.readouterr().out
+
+
+def test_results_train_check_and_pack_an_ensemble_of_the_shipped_recipe_made_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import results
+
+    from sne_edge.ir.artifact import load
+    from sne_edge.pipeline import settings
+
+    rng = np.random.default_rng(0)
+    y = np.arange(160) % 2
+    x = np.where(y[:, None, None, None] == 1, np.eye(12)[None, :, :, None], np.eye(12)[None, :, ::-1, None])
+    np.savez(tmp_path / "crosses.npz", x_train=x + 0.3 * rng.normal(size=(160, 12, 12, 1)), y_train=y, layout="NHWC")
+    shipped = settings.read("cifar10")
+    assert shipped.recipe.live and shipped.recipe.each and len(shipped.body.channels) == 6
+    text = settings.shipped()["cifar10"].read_text()
+    text = text.replace("[32, 48, 64, 96, 128, 128]", "[4, 4, 6, 6, 8, 8]").replace("students = 4", "students = 2")
+    (tmp_path / "small.toml").write_text(text)
+    monkeypatch.setattr(results, "default_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(sys, "argv", [
+        "results.py", "--config", str(tmp_path / "small.toml"), "--data", str(tmp_path / "crosses.npz"), "--teacher",
+        "small", "--epochs", "1", "--device", "cpu", "-o", str(tmp_path / "made"),
+    ])  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what so few epochs teach
+        results.main()
+    made = load(tmp_path / "made" / "crosses-0.sne")
+    assert len(made.students) == 2 and len(made.students[0].layers) == 7
+    record = json.loads((tmp_path / "made" / "crosses-0.json").read_text())
+    assert record["checked"] == 32 and set(record["seconds"]) >= {"teacher", "student 1", "ensemble", "calibration"}
+    assert "agree in every number on 32 test samples" in capsys.readouterr().out
+    assert settings.read(tmp_path / "made" / "crosses-0.toml").recipe.live
