@@ -68,9 +68,9 @@ def guaranteed_margin(seen: Stages, max_drop: float, confidence: float) -> Guara
     if not max_drop > 0 or upper_bound(0, count, confidence) > max_drop / 100:
         least = "no number is" if not max_drop > 0 else f"{samples_needed(max_drop, confidence):,} are"
         raise SneError(
-            f"{count:,} samples cannot promise a drop of at most {max_drop:g} points with a confidence of "
+            f"{count:,} tested samples cannot promise a drop of at most {max_drop:g} points with a confidence of "
             f"{confidence:g}: {least} enough",
-            "give more validation samples, a larger --max-drop or a lower --confidence",
+            "give more validation samples, two thirds of which test, a larger --max-drop or a lower --confidence",
         )
     best = Guarantee(NEVER, count, 0, upper_bound(0, count, confidence))
     highest = int(seen.margin[:, :-1].max(initial=0))
