@@ -3,6 +3,7 @@ what each wants to see of a sample."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import replace
 from importlib.metadata import EntryPoint
@@ -17,15 +18,18 @@ from torch import Tensor, nn
 from sne_edge.data.dataset import Dataset, divide
 from sne_edge.data.raw import Raw
 from sne_edge.errors import SneError
+from sne_edge.ir.artifact import fingerprint as fingerprint_of
 from sne_edge.learn import partition
+from sne_edge.learn.course import Recipe
 from sne_edge.learn.networks import build_teacher, wanted_values
 from sne_edge.learn.onnx_module import learnable
 from sne_edge.learn.onnx_teacher import OnnxTeacher
 from sne_edge.learn.partition import Source, make_partition
+from sne_edge.learn.student import Body
 from sne_edge.learn.teacher import accuracy, count_macs, fingerprint
 from sne_edge.learn.views import to_torch
 from sne_edge.pipeline.config import TrainConfig, model_key
-from sne_edge.pipeline.train import find_teacher
+from sne_edge.pipeline.train import find_teacher, train
 
 CLASSES = 3
 NET = """
@@ -148,9 +152,27 @@ def test_an_onnx_teacher_answers_alike_in_torch_and_learns(photos: Dataset, expo
     assert len(learning) >= 6 and count_macs(made, photos.shape) == count_macs(teacher, photos.shape)
     config = TrainConfig(teacher=str(exported), features="f", logits="z", teacher_input="0..1")
     before = find_teacher(config, photos)
-    after = find_teacher(replace(config, fine_tune=100), photos)
+    after = find_teacher(replace(config, fine_tune=60), photos)
     scores = [accuracy(t, photos.x_val, photos.y_val) for t in (before, after)]
     assert scores[0] < 0.8 < 0.9 < scores[1]
+
+
+@pytest.mark.filterwarnings("ignore:the students are right")
+@pytest.mark.filterwarnings("ignore:the teacher is right")
+def test_an_onnx_teacher_answers_live_whatever_the_executor(photos: Dataset, exported: Path, tmp_path: Path):
+    config = TrainConfig(
+        students=2, timesteps=1, body=Body((3,), (3,), (2,)), teacher=str(exported), features="f", logits="z",
+        recipe=Recipe(alone=1, joint=1, rounded=1, batch=64, live=True), views=1, vectors=2,
+    )  # fmt: skip
+    one, other = (
+        train(config, dataset=photos, cache=tmp_path / executor[:2], executor=executor)
+        for executor in ("inline", "processes:2")
+    )
+    assert fingerprint_of(one) == fingerprint_of(other)
+    teacher = OnnxTeacher(exported, photos.shape, CLASSES, "f", "z")
+    twin = copy.deepcopy(teacher)
+    x = to_torch(photos.x_val[:4])
+    assert torch.equal(twin(x), teacher(x)) and twin.classifier is not teacher.classifier
 
 
 def test_fine_tuning_is_kept_and_found_again(photos: Dataset, exported: Path, tmp_path: Path):

@@ -133,9 +133,8 @@ class Course:
         teacher: TeacherNet | None = None,
         mirrored: bool = False,
     ) -> None:
-        self.ensemble, self.lessons, self.recipe, self.device, self.mirrored = (
-            ensemble, lessons, recipe, device, mirrored,
-        )  # fmt: skip
+        self.ensemble, self.lessons, self.recipe = ensemble, lessons, recipe
+        self.device, self.mirrored = device, mirrored
         self.chunks = [device.put(ensemble.partition.chunk(k)) for k in range(ensemble.partition.students)]
         if recipe.live and teacher is None:
             raise SneError("the teacher is to answer live, and there is none", "leave `live` out of the recipe")

@@ -6,6 +6,7 @@ them; the linear classifier that partitions need is fitted to them, or to the la
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,13 @@ class OnnxTeacher(TeacherNet):
         self.macs, self.parameter_count = _size(model, self.names, self.layout)
         if logits is None:
             self.macs += self.classifier.weight.numel()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnnxTeacher:
+        """Another with a classifier of its own, which may go to another device, and the same session."""
+        made = copy.copy(self)
+        made._modules = {"classifier": copy.deepcopy(self.classifier, memo)}
+        memo[id(self)] = made
+        return made
 
     def content(self, model: Any) -> bytes:
         """The file's `onnx.ModelProto`, with its named outputs, in bytes."""
