@@ -46,8 +46,8 @@ def test_a_file_of_others_becomes_a_model_that_is_exact_in_c(file: Path, require
 def test_a_published_convolutional_network_keeps_its_labels_wherever_it_is_sure(
     require_tool: Callable[..., None],
 ) -> None:
-    """It was trained on N-MNIST, which is not at hand: of our digits, events swept over, it knows seven in ten, and often
-    leads by so few spikes that one decides. Where it leads by four, integers say the same but for one in fifty."""
+    """Trained on N-MNIST, which is not at hand, it knows seven in ten of our digits, as events swept over, and often
+    leads by so few spikes that one decides; where it leads by four, integers say the same but for one in fifty."""
     require_tool("cc")
     reading, steps = NirReading(dt=1e-4, reset="subtract"), 30
     x, y = saccades(100, 5, steps)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import snntorch as snn
+import test_regression
 import torch
 import witness_networks
 from test_own_networks import exact_in_c, task
@@ -28,6 +29,7 @@ from sne_edge.check.verify import ReferenceEngine, verify
 from sne_edge.deploy.boards import resolve_board
 from sne_edge.deploy.build import build_firmware
 from sne_edge.deploy.export import export
+from sne_edge.deploy.host import HostModel
 from sne_edge.interchange.graphs import DECODERS
 from sne_edge.interchange.trace import trace
 from sne_edge.ir.artifact import fingerprint
@@ -244,6 +246,43 @@ def test_a_published_network_is_right_from_its_own_forward_to_c(
     assert made.provenance["accuracy"]["float"] >= case.least
     assert made.provenance["agreement"] >= 0.99
     assert exact_in_c(made, held) > 500
+    board = "mps2-an386"
+    directory = export(made, resolve_board(board).target, tmp_path / "export")
+    image = build_firmware(directory, board, tmp_path / "firmware")
+    with Device.open(f"qemu:{board}", image.elf, fingerprint=fingerprint(made)) as device:
+        checks = verify(made, made.vectors.inputs[:2], ReferenceEngine(made), [DeviceEngine(device, board)])
+    assert all(check.difference is None for check in checks), checks
+
+
+def test_a_regression_on_membranes_is_right_from_its_own_forward_to_c(
+    require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    """Two outputs, a hundred times apart, as numbers; snnTorch's tutorial on regression, trained here."""
+    require_tool("cc", "arm-none-eabi-gcc", "qemu-system-arm")
+    torch.manual_seed(0)
+    network, (x, y) = test_regression.Net(2), test_regression.samples(400, 2, 1)
+    size = y.abs().max(dim=0).values
+    with torch.no_grad():
+        network.fc2.weight *= size[:, None]
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(120):
+        loss = (((network(x).mean(dim=0) - y) / size) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    held, known = test_regression.samples(100, 2, 2)
+    steps = test_regression.TIMESTEPS
+    read = trace(network, held, steps, decode=DECODERS["membrane"])
+    run = read.graph.simulate(held.reshape(len(held), 1, 1, 3), steps)
+    own = read.witness(held)
+    flipped = ((run.logits - own).abs() > 1e-3 * size).any(dim=1).float().mean()
+    assert flipped <= 0.05  # by rounding in single precision
+    made = quantize_network(network, "own", held, timesteps=steps, decode="membrane", task="regression", labels=known)
+    assert made.provenance["fit"] > 0.97 and made.provenance["r_squared"]["integer"] > 0.6
+    host = HostModel(made)
+    values = host.values(host.run(made.encoder.encode(held.numpy())))
+    assert all(np.corrcoef(values[:, c], own[:, c].numpy())[0, 1] > 0.985 for c in range(2))
+    assert exact_in_c(made, held.numpy()) > 500
     board = "mps2-an386"
     directory = export(made, resolve_board(board).target, tmp_path / "export")
     image = build_firmware(directory, board, tmp_path / "firmware")
