@@ -416,8 +416,8 @@ class _Student:
             self.w.note("clamps of membranes are left out")
         if leaks or isinstance(cell.current_leak, Leak):
             self.w.note("leaks are real numbers, where the device rounds them down to its units")
-        every = [self.graph.populations[k].neuron for k in self.needed]
-        kinds = {(each.reset, each.reset_delay) for each in every if each.spikes}
+        every = [self.graph.populations[k].neuron for k in self.needed if self._spikes(k)]
+        kinds = {(each.reset, each.reset_delay) for each in every}
         if len(kinds) > 1:
             self.w.note("populations differ in their resets: each node's metadata say which")
 
