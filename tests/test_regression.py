@@ -24,6 +24,10 @@ from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.export import export
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError, SneWarning
+from sne_edge.interchange.from_nir import graph_from_nir
+from sne_edge.interchange.onnx_engine import OnnxEngine, samples_of, session
+from sne_edge.interchange.to_nir import to_nir
+from sne_edge.interchange.to_onnx import to_onnx
 from sne_edge.interchange.torch import quantize_network
 from sne_edge.interchange.witness import r_squared
 from sne_edge.ir import artifact
@@ -136,7 +140,7 @@ def test_a_network_whose_integers_say_something_else_is_refused(trained: tuple[N
 def test_every_engine_computes_the_same_numbers(made: QuantEnsemble, require_tool: Callable[..., None]) -> None:
     require_tool("cc", "arm-none-eabi-gcc", "qemu-system-arm")
     inputs = made.encoder.encode(samples(6, len(made.classes), 4)[0].numpy())
-    engines = [HostEngine(HostModel(made))]
+    engines = [HostEngine(HostModel(made)), OnnxEngine(made)]
     checks = verify(made, inputs, ReferenceEngine(made), engines)
     for board in BOARDS if len(made.classes) == 1 else BOARDS[:1]:
         with connect(made, f"qemu:{board}", trace=True) as (device, _):
@@ -144,6 +148,26 @@ def test_every_engine_computes_the_same_numbers(made: QuantEnsemble, require_too
             checks += verify(made, inputs, ReferenceEngine(made), [DeviceEngine(device, board)])
     assert [check.difference for check in checks] == [None] * len(checks)
     assert sum(check.compared for check in checks) > 500
+
+
+def test_onnx_and_nir_give_the_outputs_in_their_own_units(
+    made: QuantEnsemble, require_tool: Callable[..., None]
+) -> None:
+    require_tool("cc")
+    x = samples(60, len(made.classes), 4)[0].numpy()
+    inputs, host = made.encoder.encode(x), HostModel(made)
+    want = host.values(host.run(inputs))
+    ready = session(to_onnx(made, encoded=True))
+    given = {"input": samples_of(made.encoder, inputs)}
+    found = dict(zip([output.name for output in ready.get_outputs()], ready.run(None, given), strict=True))
+    assert found.keys() == {"logits", "values"}
+    assert found["values"].tolist() == want.tolist()
+    graph, notes = to_nir(made)
+    held = torch.from_numpy(made.encoder.real(made.encoder.analog(inputs)))
+    read = graph_from_nir(graph).simulate(held, TIMESTEPS).logits.numpy()
+    for c in range(len(made.classes)):  # leaks are rounded on the device alone
+        assert r_squared(read[:, c : c + 1], want[:, c : c + 1]) > 0.97
+    assert any("membrane" in note for note in notes) and graph.metadata["task"] == "regression"
 
 
 def test_the_scale_of_outputs_stands_in_the_header(

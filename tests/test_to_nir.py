@@ -53,6 +53,12 @@ def heard(graph: Graph) -> dict[int, Population]:
     return {n: graph.populations[n] for n in sorted(names)}
 
 
+def silent(graph: Graph, n: int) -> bool:
+    """Are these spikes nothing but a threshold crossed, which nobody hears of and NIR leaves out?"""
+    told = any(q.source == n for p in heard(graph).values() for q in p.projections)
+    return graph.populations[n].neuron.reset == "none" and graph.decoder.sees_membranes and not told
+
+
 def unrounded(graph: Graph, encoder: Encoder, inputs: np.ndarray, shift: int = 0) -> Fired:
     """Spikes by population that is heard of and timestep, [N, neurons], of the integers' equations in real numbers:
     leaks are not rounded, and there are no clamps."""
@@ -148,6 +154,8 @@ def test_what_is_read_back_spikes_as_the_equations_do(examined: Counter[str], se
     want, got = unrounded(graph, encoder, inputs, shift), spikes_of(read, float_inputs(encoder, inputs))
     assert {f"p{n}" for n in want} <= got.keys()
     for n, steps in want.items():
+        if silent(graph, n):
+            continue
         np.testing.assert_array_equal(got[f"p{n}"], np.stack(steps), err_msg=f"population {n}")
         examined["spikes"] += int(np.sum(steps))
     examined["held"] += 1
@@ -232,7 +240,7 @@ def test_what_is_read_back_and_quantised_again_is_the_same_integers() -> None:
                 assert (a.op, a.delay, a.stride, a.padding) == (b.op, b.delay, b.stride, b.padding)
                 np.testing.assert_array_equal(a.weight, b.weight)
             np.testing.assert_array_equal(spread(one.bias, one), spread(other.bias, other))
-            if isinstance(one.threshold, np.ndarray):
+            if isinstance(one.threshold, np.ndarray) and one.neuron.reset != "none":
                 assert isinstance(other.threshold, np.ndarray)
                 np.testing.assert_array_equal(spread(one.threshold, one), spread(other.threshold, other))
             assert (one.neuron.reset, one.neuron.reset_delay) == (other.neuron.reset, other.neuron.reset_delay)

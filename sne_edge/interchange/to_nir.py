@@ -149,6 +149,7 @@ class _Writer:
             "encoder": encoder.kind,
             "input": json.dumps({"scale": encoder.scale, "offset": encoder.offset}),
             "classes": json.dumps(ensemble.classes),
+            "task": "regression" if ensemble.regression else "classification",
             "notes": json.dumps(self.notes),
         } | self.decoded
         return self.nir.NIRGraph(nodes=self.nodes, edges=self.edges, metadata=facts, type_check=False)
@@ -347,21 +348,31 @@ class _Student:
 
     # -- neurons
 
+    def _spikes(self, n: int) -> bool:
+        """Are a population's spikes more than a threshold that nobody hears of? Without a reset nothing comes of it."""
+        cell = self.graph.populations[n].neuron
+        heard = any(q.source == n for k in self.needed for q in self.graph.populations[k].projections)
+        return cell.spikes and (cell.reset != "none" or heard or not self.graph.decoder.sees_membranes)
+
     def _neurons(self, n: int) -> None:
         nir, w, p = self.w.nir, self.w, self.graph.populations[n]
-        cell, cuba = p.neuron, isinstance(p.neuron.current_leak, Leak)
+        cell, cuba, spikes = p.neuron, isinstance(p.neuron.current_leak, Leak), self._spikes(n)
         if cell.remembers or isinstance(cell.alpha, Alpha):
             raise self._refuse(n, "alpha neurons" if isinstance(cell.alpha, Alpha) else f"a reset {cell.reset}")
-        if cell.spikes and cell.reset == "none":
+        if spikes and cell.reset == "none":
             raise self._refuse(n, "neurons that spike without a reset, which NIR has no node for")
-        if cuba and not cell.spikes:
+        if cuba and not spikes:
             raise self._refuse(n, "neurons with a synaptic current that never spike")
-        threshold = p.threshold if isinstance(p.threshold, np.ndarray) else None
+        threshold = p.threshold if spikes and isinstance(p.threshold, np.ndarray) else None
         largest = max((int(np.abs(q.weight.astype(int)).max(initial=0)) for q in p.projections), default=0)
         size = int(threshold.max()) if threshold is not None else largest
         factor = np.full((1, p.channels), 2.0 ** -int(np.ceil(np.log2(max(size, 1)))))
         power = float(factor[0, 0])
-        if n == len(self.graph.populations) - 1 and not cell.spikes:
+        if n == len(self.graph.populations) - 1 and not spikes:
+            if w.ensemble.regression:  # its membranes are the outputs themselves, or so many times their mean
+                summed = w.encoder.timesteps if self.graph.decoder.take == "mean" else 1
+                power = w.ensemble.logit_scale * summed
+                factor = np.full((1, p.channels), power)
             factor = factor * self.student.gain.reshape(-1, p.channels)
         arrives = factor / 2.0 ** current_shift(self.student, n)
         bias = p.bias.astype(np.float64).reshape(-1, p.channels) * arrives
@@ -379,7 +390,7 @@ class _Student:
         said = {"reset": cell.reset, "reset_delay": cell.reset_delay, "unit": list(map(float, p.scale)), "power": power}
         name = self._name(n)
         v_threshold = still if threshold is None else self._values(threshold * power, n) * shrunk
-        if not cell.spikes:
+        if not spikes:
             if not leaks:
                 raise self._refuse(n, "a readout without a leak whose highest or mean membrane counts")
             w.add(name, nir.LI(tau, 1 / shrunk, v_leak / shrunk), *before, **said)
@@ -405,8 +416,8 @@ class _Student:
             self.w.note("clamps of membranes are left out")
         if leaks or isinstance(cell.current_leak, Leak):
             self.w.note("leaks are real numbers, where the device rounds them down to its units")
-        every = [self.graph.populations[k].neuron for k in self.needed]
-        kinds = {(each.reset, each.reset_delay) for each in every if each.spikes}
+        every = [self.graph.populations[k].neuron for k in self.needed if self._spikes(k)]
+        kinds = {(each.reset, each.reset_delay) for each in every}
         if len(kinds) > 1:
             self.w.note("populations differ in their resets: each node's metadata say which")
 
@@ -418,7 +429,10 @@ class _Student:
         if bias.any():
             self.w.note(f"to the totals come {bias.tolist()}, in units of {self.w.ensemble.logit_scale}")
         spikes = self.graph.populations[-1].neuron.spikes
-        if spikes and len(set(self.student.gain.tolist())) > 1:
+        if spikes and self.w.ensemble.regression:
+            worth = (self.student.gain * self.w.ensemble.logit_scale).tolist()
+            self.w.note(f"outputs are numbers: the totals times {worth}")
+        elif spikes and len(set(self.student.gain.tolist())) > 1:
             self.w.note(f"the totals are multiplied by {self.student.gain.tolist()}")
         if decoder.leak.kind != "none":
             self.w.note(f"the totals leak by {decoder.leak.beta} in each timestep")
