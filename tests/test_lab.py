@@ -314,12 +314,15 @@ def test_a_speed_is_asked_for_confirmed_and_given_up_where_nobody_is_heard(
         assert rate() == usual
 
 
-def test_a_board_reads_its_own_program(tiny: QuantEnsemble, firmware: Build) -> None:
-    for board in ("microbit", "mps2-an386"):
+def test_a_board_reads_its_own_program_and_takes_another_speed(tiny: QuantEnsemble, firmware: Build) -> None:
+    for board in ("microbit", "mps2-an386", "riscv32-virt"):
         built = firmware(tiny, board)
-        with Device.open(f"qemu:{board}", built.elf) as device:
+        with Device.open(f"qemu:{board}", built.elf, rate=57600) as device:
             binary = built.binary.read_bytes()
             assert device.image() == (len(binary), zlib.crc32(binary)) and len(binary) == built.flash_bytes
+            assert device.rate == 57600 and device.run_vector(0).matches
+            with pytest.raises(SneError, match="cannot have that rate"):
+                device.change_rate(77_000_000)
 
 
 def test_early_stops_of_a_policy_travel(require_tool: Callable[..., None], tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from sne_edge.deploy.build import Firmware, build_firmware, render_mlperf_model
 from sne_edge.deploy.export import export, read_manifest
 from sne_edge.deploy.host import HostModel
 from sne_edge.deploy.mlperf import Mlperf, Samples
-from sne_edge.deploy.targets import quoted
+from sne_edge.deploy.targets import quoted, resolve_target
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -52,9 +52,11 @@ def keywords(require_tool: Callable[..., None]) -> QuantEnsemble:
 @pytest.fixture(scope="module")
 def built(keywords: QuantEnsemble, require_tool: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Firmware of `keywords` on a board."""
-    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
 
     def build(board: str, mlperf: Mlperf) -> Firmware:
+        tools = resolve_target(resolve_board(board).target).tools
+        assert tools is not None
+        require_tool(f"{tools.prefix}gcc", tools.emulator)
         folder = tmp_path_factory.mktemp("mlperf")
         directory = export(keywords, resolve_board(board).target, folder / "export")
         return build_firmware(directory, board, folder / "firmware", mlperf=mlperf)
@@ -128,7 +130,7 @@ def probabilities(ensemble: QuantEnsemble, logits: np.ndarray) -> np.ndarray:
     return np.exp(real) / np.exp(real).sum()
 
 
-@pytest.mark.parametrize("board", ["microbit", "netduinoplus2"])
+@pytest.mark.parametrize("board", ["microbit", "netduinoplus2", "riscv32-virt"])
 def test_a_runner_gets_the_models_own_labels_and_times(board: str, keywords: QuantEnsemble, built: Any) -> None:
     qemu = Qemu(resolve_board(board), built(board, Mlperf()).elf)
     line = SocketLine(qemu.line)
