@@ -24,9 +24,7 @@ static void send(void *context, const uint8_t *bytes, size_t n)
 
 void sne_host_open(void)
 {
-    static const sne_platform platform = {
-        send, NULL, NULL, NULL, NULL, NULL, NULL, "host", 0, 0, 0, 0, 0, 0, SNE_COUNTER_NONE, NULL, NULL, NULL, NULL, 0, NULL, NULL,
-    };
+    static const sne_platform platform = {.write = send, .board = "host", .counter = SNE_COUNTER_NONE};
     sne_wire_init(&wire, &served_model, &platform);
 }
 

@@ -23,7 +23,7 @@ static void send(void *context, const uint8_t *bytes, size_t n)
 enum { PATIENCE = 1000, MOST_DAMAGED = 3 };
 static uint32_t baud = BOARD_BAUD;
 
-static int set_rate(void *context, uint32_t asked, int now)
+static int switch_baud(void *context, uint32_t asked, int now)
 {
     if (!uart_can(asked)) {
         return 0;
@@ -38,7 +38,7 @@ static int set_rate(void *context, uint32_t asked, int now)
 }
 
 /* Return to the first rate where nobody is heard at the present one. */
-static void watch_rate(void)
+static void fall_back(void)
 {
     if (baud == BOARD_BAUD) {
         return;
@@ -55,7 +55,7 @@ static void watch_rate(void)
 static sne_platform platform = {
     .write = send, .count_start = counter_start, .count_read = counter_read, .stack_mark = stack_mark, .stack_used = stack_used,
     .stack_peak = stack_peak, .board = BOARD_NAME, .flash_size = BOARD_FLASH_BYTES, .ram_size = BOARD_RAM_BYTES,
-    .trigger = trigger_set, .pause = timer_pause, .set_rate = set_rate, .image = (const uint8_t *)link_flash_start,
+    .trigger = trigger_set, .pause = timer_pause, .set_rate = switch_baud, .image = (const uint8_t *)link_flash_start,
     .has_image = 1,
 #ifdef SNE_PROFILE
     .profile_start = profile_start, .profile_read = profile_read,
@@ -126,6 +126,6 @@ int main(void)
         if (serial_wait()) {
             sne_wire_receive(&wire, serial_next());
         }
-        watch_rate();
+        fall_back();
     }
 }

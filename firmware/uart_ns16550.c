@@ -10,13 +10,28 @@ static volatile uint8_t *byte_register(uint32_t offset)
     return (volatile uint8_t *)(uintptr_t)(BOARD_UART_BASE + offset);
 }
 
+static uint32_t divisor(uint32_t baud)
+{
+    return baud != 0 && baud <= BOARD_UART_CLOCK_HZ / 16u ? (BOARD_UART_CLOCK_HZ + 8u * baud) / (16u * baud) : 0;
+}
+
+int uart_can(uint32_t baud)
+{
+    return divisor(baud) <= 0xffffu && uart_near(BOARD_UART_CLOCK_HZ, 16u * divisor(baud), baud);
+}
+
+void uart_set_rate(uint32_t baud)
+{
+    const uint32_t by = divisor(baud);
+    *byte_register(LINE) = DIVISOR_ACCESS | EIGHT_BITS;
+    *byte_register(DATA) = (uint8_t)by;
+    *byte_register(INTERRUPTS) = (uint8_t)(by >> 8);
+    *byte_register(LINE) = EIGHT_BITS;
+}
+
 void uart_init(void)
 {
-    const uint32_t divisor = (BOARD_UART_CLOCK_HZ + 8u * BOARD_BAUD) / (16u * BOARD_BAUD);
-    *byte_register(LINE) = DIVISOR_ACCESS | EIGHT_BITS;
-    *byte_register(DATA) = (uint8_t)divisor;
-    *byte_register(INTERRUPTS) = (uint8_t)(divisor >> 8);
-    *byte_register(LINE) = EIGHT_BITS;
+    uart_set_rate(BOARD_BAUD);
     *byte_register(FIFO) = FIFO_ENABLE;
     *byte_register(INTERRUPTS) = RX_INTERRUPT;
 }

@@ -4,7 +4,7 @@
 #include "mlperf.h"
 
 extern const mlperf_model mlperf_served;
-void mlperf_host_open(void);
+void mlperf_host_open(uint64_t steepness);
 size_t mlperf_host_exchange(const uint8_t *received, size_t n, uint8_t *answer, size_t capacity);
 
 static mlperf line;
@@ -29,11 +29,15 @@ static uint64_t microseconds(void *context)
     return now;
 }
 
-void mlperf_host_open(void)
+/* `steepness`: another than the model's, or 0. */
+void mlperf_host_open(uint64_t steepness)
 {
     static const mlperf_platform platform = {send, microseconds, 0, 0, "host"};
+    static mlperf_model served;
+    served = mlperf_served;
+    served.steepness = steepness != 0 ? steepness : served.steepness;
     now = ((uint64_t)1 << 32) - 2500000u;
-    mlperf_init(&line, &mlperf_served, &platform);
+    mlperf_init(&line, &served, &platform);
 }
 
 size_t mlperf_host_exchange(const uint8_t *received, size_t n, uint8_t *answer, size_t capacity)

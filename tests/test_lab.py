@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 import zlib
@@ -15,17 +16,21 @@ import numpy as np
 import pytest
 from conftest import Build
 from debugger import debugged, symbol
+from graph_strategies import random_graph_ensemble
 from models import tiny_ensemble
+from strategies import random_inputs
 
 from sne_edge.cli import run
 from sne_edge.deploy.boards import resolve_board
 from sne_edge.deploy.export import export
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
-from sne_edge.ir.artifact import fingerprint, save
+from sne_edge.ir.artifact import save
 from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.graph import Graph
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.link.bench import Plan, plan, rows
+from sne_edge.link.connect import connect
 from sne_edge.link.device import Device
 from sne_edge.link.journal import Journal
 from sne_edge.link.layers import layer_rows
@@ -309,12 +314,15 @@ def test_a_speed_is_asked_for_confirmed_and_given_up_where_nobody_is_heard(
         assert rate() == usual
 
 
-def test_a_board_reads_its_own_program(tiny: QuantEnsemble, firmware: Build) -> None:
-    for board in ("microbit", "mps2-an386"):
+def test_a_board_reads_its_own_program_and_takes_another_speed(tiny: QuantEnsemble, firmware: Build) -> None:
+    for board in ("microbit", "mps2-an386", "riscv32-virt"):
         built = firmware(tiny, board)
-        with Device.open(f"qemu:{board}", built.elf) as device:
+        with Device.open(f"qemu:{board}", built.elf, rate=57600) as device:
             binary = built.binary.read_bytes()
             assert device.image() == (len(binary), zlib.crc32(binary)) and len(binary) == built.flash_bytes
+            assert device.rate == 57600 and device.run_vector(0).matches
+            with pytest.raises(SneError, match="cannot have that rate"):
+                device.change_rate(77_000_000)
 
 
 def test_early_stops_of_a_policy_travel(require_tool: Callable[..., None], tmp_path: Path) -> None:
@@ -359,6 +367,20 @@ def test_layers_are_counted_and_sum_up_to_the_inference(tiny: QuantEnsemble, fir
         plain.profile()
 
 
+def test_populations_of_a_graph_are_counted_like_layers(require_tool: Callable[..., None]) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    rng = random.Random(2)
+    ensemble = random_graph_ensemble(rng, kind="direct", students=2)
+    graphs = [isinstance(student.graph, Graph) for student in ensemble.students]
+    assert any(graphs) and not all(graphs)
+    with connect(ensemble, "qemu:mps2-an386", profile=True) as (device, _):
+        found = layer_rows(ensemble, device, random_inputs(rng, ensemble, 1))
+    for student, is_graph in enumerate(graphs):
+        of = [row for row in found if row.student == student and row.layer is not None]
+        assert {row.calls for row in of} == {ensemble.encoder.timesteps + 1.0 if is_graph else 1.0}
+        assert all(row.count > 0 for row in of)
+
+
 def test_counting_layers_changes_no_other_count(tiny: QuantEnsemble, firmware: Build) -> None:
     counts = []
     for definitions in ((), ("SNE_PROFILE",)):
@@ -367,8 +389,3 @@ def test_counting_layers_changes_no_other_count(tiny: QuantEnsemble, firmware: B
             device.bench(1, ALL)
             counts.append(device.bench(1, ALL).total)
     assert counts[0] < counts[1] < counts[0] * 1.02  # the hooks' own calls, 9 layers
-
-
-def test_firmware_fingerprints_name_the_model(tiny: QuantEnsemble, firmware: Build) -> None:
-    with Device.open("qemu:microbit", firmware(tiny, "microbit").elf) as device:
-        assert device.info().fingerprint == fingerprint(tiny)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pty
 import subprocess
@@ -29,7 +30,7 @@ from sne_edge.deploy.build import Firmware, build_firmware, render_mlperf_model
 from sne_edge.deploy.export import export, read_manifest
 from sne_edge.deploy.host import HostModel
 from sne_edge.deploy.mlperf import Mlperf, Samples
-from sne_edge.deploy.targets import quoted
+from sne_edge.deploy.targets import quoted, resolve_target
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import fingerprint
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -52,9 +53,11 @@ def keywords(require_tool: Callable[..., None]) -> QuantEnsemble:
 @pytest.fixture(scope="module")
 def built(keywords: QuantEnsemble, require_tool: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Firmware of `keywords` on a board."""
-    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
 
     def build(board: str, mlperf: Mlperf) -> Firmware:
+        tools = resolve_target(resolve_board(board).target).tools
+        assert tools is not None
+        require_tool(f"{tools.prefix}gcc", tools.emulator)
         folder = tmp_path_factory.mktemp("mlperf")
         directory = export(keywords, resolve_board(board).target, folder / "export")
         return build_firmware(directory, board, folder / "firmware", mlperf=mlperf)
@@ -68,7 +71,7 @@ def parser(tmp_path_factory: pytest.TempPathFactory) -> Parser:
     import cffi
 
     ffi: Any = cffi.FFI()
-    ffi.cdef("void mlperf_host_open(void);")
+    ffi.cdef("void mlperf_host_open(uint64_t steepness);")
     ffi.cdef("size_t mlperf_host_exchange(const uint8_t *received, size_t n, uint8_t *answer, size_t capacity);")
     libraries: dict[tuple[str, Mlperf], Any] = {}
 
@@ -92,7 +95,7 @@ def parser(tmp_path_factory: pytest.TempPathFactory) -> Parser:
         subprocess.run([*command, *quoted(directory, FIRMWARE), *map(str, sources)], check=True)
         return ffi.dlopen(str(folder / "parser.so"))
 
-    def make(ensemble: QuantEnsemble, mlperf: Mlperf | None = None) -> Client:
+    def make(ensemble: QuantEnsemble, mlperf: Mlperf | None = None, steepness: int = 0) -> Client:
         key = (fingerprint(ensemble), mlperf or Mlperf())
         if key not in libraries:
             libraries[key] = library(ensemble, key[1])
@@ -108,7 +111,7 @@ def parser(tmp_path_factory: pytest.TempPathFactory) -> Parser:
             pending.clear()
             return data
 
-        libraries[key].mlperf_host_open()
+        libraries[key].mlperf_host_open(steepness)
         send(b"")
         client = Client(send, receive)
         assert client.lines()[0].startswith("m-timestamp-mode-")
@@ -128,7 +131,7 @@ def probabilities(ensemble: QuantEnsemble, logits: np.ndarray) -> np.ndarray:
     return np.exp(real) / np.exp(real).sum()
 
 
-@pytest.mark.parametrize("board", ["microbit", "netduinoplus2"])
+@pytest.mark.parametrize("board", ["microbit", "netduinoplus2", "riscv32-virt"])
 def test_a_runner_gets_the_models_own_labels_and_times(board: str, keywords: QuantEnsemble, built: Any) -> None:
     qemu = Qemu(resolve_board(board), built(board, Mlperf()).elf)
     line = SocketLine(qemu.line)
@@ -253,15 +256,16 @@ def test_defaults_are_one_inference_after_ten_warmups(keyword_parser: Client) ->
     ]
 
 
-@pytest.mark.examines(labels=3, close=3)
+@pytest.mark.examines(labels=5, close=3)
 def test_probabilities_are_rounded_to_thousandths_and_the_label_stands_out(
     parser: Parser, keywords: QuantEnsemble, examined: Counter[str]
 ) -> None:
-    for scale in (1e-9, 0.0005, 1e6):
+    inputs = np.random.default_rng(8).integers(0, 256, (12, 490), dtype=np.uint8)
+    batch = HostModel(keywords).run(inputs)
+    for scale in (1e-9, 0.0005, keywords.logit_scale, 3.0, 1e6):
         ensemble = msgspec.structs.replace(keywords, logit_scale=scale)
-        client = parser(ensemble)
-        inputs = np.random.default_rng(8).integers(0, 256, (12, 490), dtype=np.uint8)
-        batch = HostModel(ensemble).run(inputs)
+        steep = 0 if scale == keywords.logit_scale else round(min(scale / math.log(2), 32) * 2**40)
+        client = parser(keywords, steepness=steep)
         for sample, label, logits in zip(inputs, batch.label, batch.logits, strict=True):
             client.load(sample.tobytes())
             results = np.array(client.infer(1, 0).results)

@@ -173,11 +173,9 @@ def _check_words(
 ) -> None:
     """Raise `SneError` where options do not go together."""
     real = [where if ":" in where else os.path.realpath(where) for where in places]
-    for where in places:
-        if real.count(where if ":" in where else os.path.realpath(where)) > 1 and not where.startswith("qemu:"):
-            raise SneError(f"{where} is named twice", "name each port once")
-    if len(set(places)) < len(places):
-        raise SneError(f"{next(w for w in places if places.count(w) > 1)} is named twice", "name each place once")
+    twice = next((where for where, name in zip(places, real, strict=True) if real.count(name) > 1), None)
+    if twice is not None:
+        raise SneError(f"{twice} is named twice", "name each place once")
     if energy is None and (volts is not None or pin is not None):
         raise SneError("--volts and --pin are of --energy", "name the power monitor's CSV")
     if energy is not None and (resume is None or trigger is None):

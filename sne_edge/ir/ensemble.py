@@ -36,7 +36,7 @@ LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
 _MET = re.compile(
     r"run|stream|student_\d+|main|startup|counter|stack|served(_model)?|board|port|uart(_.*)?|assert|complex|ctype|errno|fenv"
     r"|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(align|arg|atomic|bool|def|int|io|lib|noreturn)|string|tgmath"
-    r"|threads|time|uchar|wchar|wctype"
+    r"|threads|time|uchar|wchar|wctype|serial|timer|clock|trigger(_.*)?|profile|mlperf(_.*)?|main_mlperf"
 )
 _ASIDE = "_net"
 

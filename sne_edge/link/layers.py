@@ -20,9 +20,9 @@ from .device import Device
 
 @dataclass(frozen=True)
 class LayerRow:
-    """Means per inference. `layer`: None for the rest of a student; `calls`: how often it ran, once or at each
-    timestep; `count`: of what the device counts; `share`: of its student's count; `spikes`: made, None of a layer that
-    makes none."""
+    """Means per inference. `layer`: None for the rest of a student; `calls`: how often it ran, once, or at its start
+    and each timestep; `count`: of what the device counts; `share`: of its student's count; `spikes`: made, None of a
+    layer that makes none."""
 
     student: int
     layer: int | None

@@ -125,7 +125,7 @@ class Pulse:
 
 @dataclass(frozen=True)
 class LayerCount:
-    """What a layer took in one inference: how often it ran (once, or once a timestep), and the count of all its
+    """What a layer took in one inference: how often it ran, and the count of all its
     runs."""
 
     calls: int

@@ -200,8 +200,8 @@ class Session:
             return SneError(f"{self.where}: device faulted, and reported {error}", "reset the board")
         kind = _KINDS.get(fault["exception"], f"exception {fault['exception']}")
         registers = ", ".join(f"{name}={fault[name]:#010x}" for name in ("lr", "cfsr", "hfsr", "address"))
+        tools = RISCV if fault["exception"] >= _RISCV else ARM
         return SneError(
             f"{self.where}: device faulted at pc={fault['pc']:#010x} ({kind}, {registers})",
-            f"{(RISCV if fault['exception'] >= _RISCV else ARM).prefix}addr2line -f -e firmware.elf names the function; "
-            "reset the board to go on",
+            f"{tools.prefix}addr2line -f -e firmware.elf names the function; reset the board to go on",
         )
