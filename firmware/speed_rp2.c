@@ -8,7 +8,7 @@ static const uint32_t POWER_DOWN = 1u << 0, POST_DIVIDERS_DOWN = 1u << 3, VCO_DO
 
 speed_rates speed = {BOARD_RESET_HZ, BOARD_RESET_HZ};
 
-static int leave_reset(uint32_t parts)
+static int wake_block(uint32_t parts)
 {
     speed_replace(BOARD_RESETS_BASE, parts, 0);
     return speed_wait(BOARD_RESETS_BASE + RESET_DONE, parts, parts);
@@ -25,7 +25,7 @@ static int start_crystal(void)
 static int start_pll(void)
 {
     speed_replace(BOARD_RESETS_BASE, 0, BOARD_RESET_PLL_SYS);
-    if (!leave_reset(BOARD_RESET_PLL_SYS)) {
+    if (!wake_block(BOARD_RESET_PLL_SYS)) {
         return 0;
     }
     *speed_register(BOARD_PLL_SYS_BASE + PLL_CS) = 1;
@@ -55,7 +55,7 @@ void speed_raise(void)
         }
     }
     *speed_register(clocks + PERI_CTRL) = 1u << 11; /* on, from the system's clock */
-    (void)leave_reset(BOARD_RESET_IO_BANK0 | BOARD_RESET_PADS_BANK0 | BOARD_RESET_UART0);
+    (void)wake_block(BOARD_RESET_IO_BANK0 | BOARD_RESET_PADS_BANK0 | BOARD_RESET_UART0);
     if (raised) {
         speed.core_hz = BOARD_CLOCK_HZ;
         speed.uart_hz = BOARD_UART_CLOCK_HZ;

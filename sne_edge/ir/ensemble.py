@@ -36,7 +36,8 @@ LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
 _MET = re.compile(
     r"run|stream|student_\d+|main|startup|counter|stack|served(_model)?|board|port|uart(_.*)?|assert|complex|ctype|errno|fenv"
     r"|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(align|arg|atomic|bool|def|int|io|lib|noreturn)|string|tgmath"
-    r"|threads|time|uchar|wchar|wctype|serial|timer|clock|trigger(_.*)?|profile|mlperf(_.*)?|main_mlperf"
+    r"|threads|time|uchar|wchar|wctype|serial|timer|clock|trigger(_.*)?|profile|mlperf(_.*)?|main_mlperf|speed(_.*)?|boot(_.*)?"
+    r"|stm32_pins"
 )
 _ASIDE = "_net"
 
