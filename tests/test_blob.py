@@ -1,5 +1,5 @@
-"""Models as data: a loaded blob gives what the reference gives, a hostile one is refused or stays in its memory, and loading costs
-little."""
+"""Models as data: a loaded blob gives what the reference gives, a hostile one is refused or stays in its memory, and
+running from one costs little."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Host(NamedTuple):
 
 
 def models() -> list[QuantEnsemble]:
-    """Random chains of every encoder, some that end early; gains as small as trained ones, which a loaded model must have."""
+    """Random chains of every encoder, some that end early; gains as small as trained ones, as a loaded model's must be."""
     made = []
     for number in range(MODELS):
         rng = random.Random(number)
