@@ -45,7 +45,7 @@ class Host(NamedTuple):
 
 
 def models() -> list[QuantEnsemble]:
-    """Random chains of every encoder, some that end early; gains as small as trained ones, as a loaded model's must be."""
+    """Random chains of every encoder, some that end early; gains as small as those of trained ones."""
     made = []
     for number in range(MODELS):
         rng = random.Random(number)
