@@ -190,11 +190,20 @@ def test_what_cannot_be_a_blob_is_refused_and_nothing_is_written(tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_writes_blobs_and_their_loader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_blobs_and_their_loader(
+    require_tool: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With which the example in docs/EXPORT.md compiles."""
+    require_tool("gcc")
     command = ["export", "mnist1d", "fsdd", "--format", "blob", "--target", "m4", "-o", str(tmp_path / "out")]
     assert run(command) == 0
     assert "mnist1d.blob" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"mnist1d.blob", "fsdd.blob", "models_kernels.c", "models_kernels.h", "sne_load.c"} <= names
+    (example,) = re.findall(r"```c\n(.*?)```", (HERE.parent / "docs" / "EXPORT.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "out" / "example.c").write_text(example)
+    strict = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror")
+    sources = sorted(path.name for path in (tmp_path / "out").glob("*.c"))
+    subprocess.run(["gcc", *strict, "-fsyntax-only", *sources], cwd=tmp_path / "out", check=True)
     assert run(["export", "mnist1d", "--format", "blob", "--part", "whole"]) == 1
     assert "--part has no meaning" in capsys.readouterr().err
