@@ -1,5 +1,5 @@
-"""Models as data: a loaded blob gives what the reference gives, a hostile one is refused or stays in its memory, and loading costs
-little."""
+"""Models as data: a loaded blob gives what the reference gives, a hostile one is refused or stays in its memory, and
+running from one costs little."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Host(NamedTuple):
 
 
 def models() -> list[QuantEnsemble]:
-    """Random chains of every encoder, some that end early; gains as small as trained ones, which a loaded model must have."""
+    """Random chains of every encoder, some that end early; gains as small as those of trained ones."""
     made = []
     for number in range(MODELS):
         rng = random.Random(number)
@@ -109,7 +109,7 @@ def test_a_hostile_blob_is_refused_or_stays_in_its_memory(host: Host, examined: 
 
 def test_the_sanitizers_see_a_check_that_is_missing(host: Host, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(host.folder, tmp_path / "copy"))
-    check = folder / "sne_load_check.c"
+    check = folder / "sne_load_tables.c"
     text = check.read_text()
     right = "pairs[i].position >= positions || pairs[i].tap >= taps"
     assert right in text
@@ -141,7 +141,7 @@ def test_a_loaded_model_is_exact_and_takes_few_more_instructions_on_a_core(
         f"static const uint32_t blob[] = {{{words}}};\n"
     )
     sources = [compiled / "mnist1d.c", compiled / "mnist1d_vectors.c", path.parent / "mnist1d_kernels.c"]
-    sources += [path.parent / "sne_load.c", path.parent / "sne_load_check.c", HERE / "blob_emulated.c"]
+    sources += [*sorted(path.parent.glob("sne_load*.c")), HERE / "blob_emulated.c"]
     (tmp_path / "work").mkdir()
     elf = build_program(
         *(board, sources, tmp_path / "work"),
@@ -190,11 +190,20 @@ def test_what_cannot_be_a_blob_is_refused_and_nothing_is_written(tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_writes_blobs_and_their_loader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_blobs_and_their_loader(
+    require_tool: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With which the example in docs/EXPORT.md compiles."""
+    require_tool("gcc")
     command = ["export", "mnist1d", "fsdd", "--format", "blob", "--target", "m4", "-o", str(tmp_path / "out")]
     assert run(command) == 0
     assert "mnist1d.blob" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"mnist1d.blob", "fsdd.blob", "models_kernels.c", "models_kernels.h", "sne_load.c"} <= names
+    (example,) = re.findall(r"```c\n(.*?)```", (HERE.parent / "docs" / "EXPORT.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "out" / "example.c").write_text(example)
+    strict = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror")
+    sources = sorted(path.name for path in (tmp_path / "out").glob("*.c"))
+    subprocess.run(["gcc", *strict, "-fsyntax-only", *sources], cwd=tmp_path / "out", check=True)
     assert run(["export", "mnist1d", "--format", "blob", "--part", "whole"]) == 1
     assert "--part has no meaning" in capsys.readouterr().err

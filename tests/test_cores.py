@@ -1,5 +1,5 @@
-"""Cores that no emulated machine has: compiled for, and run on the nearest that executes their instructions. And machines
-that are no microcontrollers: what is exported compiles, and is exact, there."""
+"""Cores that no emulated machine has: compiled for, and run on the nearest that executes their instructions. And others
+without kernels of their own: what is exported compiles, and is exact, there."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from mutants.run import ROOT, Mutant, check_without, copy_tree, judge, read_muta
 
 AREAS = {
     "arithmetic", "scheduler", "calibration", "encoder", "artifact", "layout", "protocol", "choices", "data",
-    "command line", "costs", "networks", "boards",
+    "command line", "costs", "networks", "boards", "blobs",
 }  # fmt: skip
 
 

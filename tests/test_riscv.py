@@ -46,7 +46,7 @@ def _tools(require_tool: Callable[..., None]) -> None:
     require_tool(GCC, RISCV.emulator)
 
 
-@pytest.mark.parametrize(("kind", "board"), zip(ENCODERS, (PLAIN, ZB, PLAIN), strict=True))
+@pytest.mark.parametrize(("kind", "board"), list(zip(ENCODERS, (PLAIN, ZB, PLAIN), strict=True)))
 def test_random_networks_are_exact_on_riscv(kind: EncoderKind, board: str, tmp_path: Path) -> None:
     rng = random.Random(f"{kind} {board}")
     width = 16 if board == PLAIN else None

@@ -1,7 +1,7 @@
 """A model as data: one relocatable block of bytes, and the C that checks and runs it with the kernels that it needs.
 
-In: chains of layers and a target. Out: a `.blob` file a model, beside one table of kernels for all. runtime_c/sne_blob.h has
-the structures, runtime_c/sne_load.h how they are used.
+In: chains of layers and a target. Out: the bytes of a `.blob` file; or what such a file says of itself.
+runtime_c/sne_blob.h has the structures, runtime_c/sne_load.h how they are used.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ ENCODERS = ("direct", "rate", "events")
 POLICIES = ("all", "first", "mask", "cascade", "budget", "routed")  # from 1 on
 KERNELS = ("gather", "sweep", "scatter", "overlap", "collect", "depthwise", "mac", "convolve", "maxpool")
 DECAYS, RESETS = ("none", "shift", "q15"), ("subtract", "zero", "delayed")
+Rows = tuple[tuple[tuple[int, int], ...], ...]  # an axis: pairs by position
 MOST_LOGIT = 1 << 30  # that the runtime takes; see sne_load_check.c
 
 
@@ -41,7 +42,7 @@ def kind_of(choices: dict[str, Any]) -> int:
     """A kernel's choices (`codegen.context.Tables.functions`) in the bits of sne_load.h."""
     if choices["kernel"] == "maxpool":
         return KERNELS.index("maxpool")
-    bits = KERNELS.index(choices["kernel"]) | bool(choices["current"]) << 4 | (choices["weight_bits"] == 4) << 5
+    bits: int = KERNELS.index(choices["kernel"]) | bool(choices["current"]) << 4 | (choices["weight_bits"] == 4) << 5
     bits |= (choices["width"] == "i32") << 6 | DECAYS.index(choices["decay"]) << 7
     bits |= (choices["shift"] or 0) << 9 | RESETS.index(choices["reset"] or "subtract") << 14
     return bits | bool(choices["clamp"]) << 16 | bool(choices["role"]) << 17
@@ -117,7 +118,7 @@ class _Blob:
         self._parts = [bytes(HEADER.size)]
         self._length = HEADER.size
         self._axes: dict[str, tuple[int, int]] = {}
-        self._rows = {name: rows for rows, name in made["tables"].axes.items()}
+        self._rows: dict[str, Rows] = {name: rows for rows, name in made["tables"].axes.items()}
         self.functions: dict[str, dict[str, Any]] = made["tables"].functions
 
     def add(self, part: bytes) -> int:
@@ -140,7 +141,7 @@ class _Blob:
             self._axes[name] = self.add(start.tobytes()), self.add(pairs.tobytes())
         return self._axes[name]
 
-    def rows_of(self, name: str) -> tuple[tuple[tuple[int, int], ...], ...]:
+    def rows_of(self, name: str) -> Rows:
         """An axis' pairs, by position."""
         return self._rows[name]
 
@@ -201,11 +202,11 @@ def _sums(blob: _Blob, layer: dict[str, Any], bias: np.ndarray, timesteps: int, 
     refuse that."""
     direct = layer["macro"] == "SNE_P8"
     height, width = layer["kernel"]
-    rows = (blob.rows_at_most(layer["axes"]) if layer["axes"] else height * width) * layer["input"][2]
+    rows: int = (blob.rows_at_most(layer["axes"]) if layer["axes"] else height * width) * layer["input"][2]
     once = max(1, int(np.abs(bias.astype(np.int64)).max())) + rows * (128 * 128 if direct else 128)
     sums = once * (timesteps + 1)
-    if layer["width"] == 32 and sums > MOST_LOGIT // 2:
-        raise SneError(f"membranes of 32 bits in {name} may be beyond what a loaded model can hold", _HINT)
+    if (layer["width"] == 32 and sums > MOST_LOGIT // 2) or once >= 2**31:
+        raise SneError(f"sums of 32 bits in {name} may be beyond what a loaded model can hold", _HINT)
     return sums if layer["width"] == 32 else min(sums, 1 << 15)
 
 

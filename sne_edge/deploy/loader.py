@@ -15,8 +15,8 @@ from .blob import kinds_of, make_blob
 from .export import RUNTIME_HEADERS, RUNTIME_SOURCES, check_apart, environment, licensed
 from .targets import resolve_target
 
-LOADER_SOURCES = ("sne_load.c", "sne_load_check.c")
-LOADER_HEADERS = ("sne_blob.h", "sne_load.h", "sne_load_check.h")
+LOADER_SOURCES = ("sne_load.c", "sne_load_check.c", "sne_load_places.c", "sne_load_tables.c")
+LOADER_HEADERS = ("sne_blob.h", "sne_load.h", "sne_load_check.h", "sne_load_parts.h")
 TEMPLATE_FILES = {"loader.c.j2": "{}_kernels.c", "loader.h.j2": "{}_kernels.h"}
 
 

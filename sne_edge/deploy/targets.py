@@ -11,8 +11,9 @@ from ..errors import SneError, nearest, shortened
 @dataclass(frozen=True)
 class Toolchain:
     """What compiles for a family of cores, and what emulates these. `prefix`: of its commands; `specs`: flags of its
-    linker, for the C library; `includes`: of its compiler, for that; `emulator`: QEMU's command; `packages`, `emulator_package`: Debian's; `port`: what stands
-    behind the names of the firmware's files that are this family's own, startup and counter."""
+    linker, for the C library; `includes`: of its compiler, for that; `emulator`: QEMU's command; `packages`,
+    `emulator_package`: Debian's; `port`: what stands behind the names of the firmware's files that are this family's
+    own, startup and counter."""
 
     prefix: str
     specs: tuple[str, ...]

@@ -199,6 +199,7 @@ class Session:
         except ValueError as error:
             return SneError(f"{self.where}: device faulted, and reported {error}", "reset the board")
         kind = _KINDS.get(fault["exception"], f"exception {fault['exception']}")
+        tools = RISCV if fault["exception"] >= _RISCV else ARM
         registers = ", ".join(f"{name}={fault[name]:#010x}" for name in ("lr", "cfsr", "hfsr", "address"))
         tools = RISCV if fault["exception"] >= _RISCV else ARM
         return SneError(
