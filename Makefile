@@ -21,12 +21,12 @@ help: ## Show this list
 
 demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemble on MNIST-1D
 	$(BIN)/sne-edge doctor
-	$(BIN)/sne-edge train --dataset mnist1d --scheme $(SCHEME) -o $(DEMO)/mnist1d.sne --force
+	$(BIN)/sne-edge train --data mnist1d --scheme $(SCHEME) -o $(DEMO)/mnist1d.sne --force
 	$(BIN)/sne-edge inspect $(DEMO)/mnist1d.sne
-	$(BIN)/sne-edge export $(DEMO)/mnist1d.sne --target cortex-m -o $(DEMO)/mnist1d-c
+	$(BIN)/sne-edge export $(DEMO)/mnist1d.sne --target cortex-m -o $(DEMO)/mnist1d-c --force
 	$(BIN)/sne-edge verify $(DEMO)/mnist1d.sne
 	$(BIN)/sne-edge bench $(DEMO)/mnist1d.sne --data mnist1d
-	$(BIN)/sne-edge plot $(DEMO)/mnist1d.sne -o $(DEMO)/mnist1d.png
+	$(BIN)/sne-edge plot $(DEMO)/mnist1d.sne -o $(DEMO)/mnist1d.png --force
 
 test: tools test-tools $(VENV)/dev ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)

@@ -48,9 +48,9 @@ TAKERS = {  # what takes data
     "bench": "bench mnist1d --on host --data {}",
     "calibrate": "calibrate mnist1d -o made.sne --data {}",
     "card": "card mnist1d --data {}",
-    "train": "train -o made.sne --dataset {}",
+    "train": "train -o made.sne --data {}",
     "quantize": "quantize net.py:net -o made.sne --timesteps 2 --data {}",
-    "study": "study ensemble -o made --dataset {}",
+    "study": "study ensemble -o made --data {}",
 }
 WRITERS = {  # what writes a file
     "train": "train -o {}",
@@ -82,10 +82,10 @@ REST = [
     *(f"train -o made.sne --spike-rate {n}" for n in ("nan", "-1")),
     *("train -o made.sne --epochs 0", "train -o made.sne --scheme best", "train -o made.sne --teacher huge", "train"),
     *(
-        f"train -o made.sne --dataset right.npz --teacher {f}"
+        f"train -o made.sne --data right.npz --teacher {f}"
         for f in ("pipe.onnx", "zero.onnx", "folder.onnx", "nowhere.onnx", "text.onnx")
     ),
-    "train -o made.sne --dataset right.npz --teacher text.onnx --features nothing",
+    "train -o made.sne --data right.npz --teacher text.onnx --features nothing",
     *("train -o made.sne --logits x", "train -o kept.sne"),
     *(
         f"quantize {n} -o made.sne --timesteps 2 --data right.npz"

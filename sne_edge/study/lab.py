@@ -332,7 +332,7 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
     if table.picture is not None:
         lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
     chosen = "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
-    command = f"sne-edge study {name} --dataset {lab.label} --seeds {seeds.replace(' ', '')}{chosen}"
+    command = f"sne-edge study {name} --data {lab.label} --seeds {seeds.replace(' ', '')}{chosen}"
     lines += ["", f"`{command}` makes this table."]
     return "\n".join(lines) + "\n"
 
