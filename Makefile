@@ -55,6 +55,9 @@ bench-rivals: tools $(VENV)/train ## Hold the engine against others, whose sourc
 cost-model: tools riscv-tools $(VENV)/dev ## Measure what the engine's counts cost on every core, for `inspect --target` and `search`
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost_model.py
 
+pictures: tools $(VENV)/train ## Draw every picture in docs/ anew from what is stored there; nothing is measured
+	$(BIN)/python benchmarks/pictures.py
+
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -112,4 +115,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn cost-model lint install clean tools test-tools proof-tools riscv-tools
+.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn cost-model pictures lint install clean tools test-tools proof-tools riscv-tools

@@ -259,7 +259,7 @@ def plot(
     force: Force = False,
 ) -> None:
     """Draw accuracy against operations, from the figures that training recorded in the model."""
-    from ..study.report import draw
+    from ..study.pictures import draw
 
     ensemble = load(model)
     path = output or Path(f"{ensemble.name}.png")

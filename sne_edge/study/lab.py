@@ -41,7 +41,7 @@ from ..pipeline.train import find_teacher, train
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy
-from .report import Picture, draw_picture
+from .pictures import Picture, draw_picture
 
 BOARDS = {"M0": "microbit", "M3": "mps2-an385", "M4": "mps2-an386", "M55": "mps3-an547"}  # by core
 COUNTED = 1000  # inputs whose instructions are counted: all, or so many that stand for more
