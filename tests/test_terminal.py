@@ -110,7 +110,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield ["bench", "mnist1d", "--on", "qemu:mps2-an386", "--samples", "1"]
 
 
-@pytest.mark.examines(places=14, tables=20, cells=1000, lines=200)
+@pytest.mark.examines(places=14, tables=20, cells=450, lines=200)
 def test_every_table_fits_80_columns_with_numbers_whole_and_words_unfolded(
     place: Path, monkeypatch: pytest.MonkeyPatch, examined: Counter[str], require_tool: Callable[..., None]
 ) -> None:

@@ -103,13 +103,17 @@ def train(
         float | None, typer.Option(help="Points of accuracy that the cascade may cost; by default 0.1.", min=0)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; by default 0.", min=0)] = None,
+    log_dir: Annotated[
+        Path | None, typer.Option("--log-dir", help="Also write TensorBoard's event files into this folder.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file.
 
-    A run that was killed goes on where it was when the same command is given again.
+    A run that was killed goes on where it was when the same command is given again. Beside the model lie its settings
+    (.toml) and what each epoch reached (.csv).
     """
     from dataclasses import replace
 
@@ -126,7 +130,7 @@ def train(
         check_name(name)
     from ..learn.executor import check_executor
     from ..learn.teacher import default_cache
-    from ..pipeline import settings
+    from ..pipeline import settings, track
     from ..pipeline.presets import preset
     from ..pipeline.train import train as run
 
@@ -151,15 +155,19 @@ def train(
     given = config is not None and recipe.resolve() == config.resolve()  # what the user wrote stays as it is
     if not given:
         check_output(recipe, force)
+    text = settings.write(chosen)
+    log, run_name = output.with_suffix(".csv"), track.run_name(text)
+    track.check_log(log, run_name, force)
+    track.check_tensorboard(log_dir)
     if chosen.onnx:
         open_file(chosen.teacher, 2**31, hint="give the path of an ONNX file").close()
-    with bars() as progress:
+    with bars() as shown, track.tracked(log, run_name, log_dir, shown) as progress:
         found = load_dataset(chosen.dataset, chosen.seed, data_dir, layout=layout)
         print(f"samples: {found.understood}", file=sys.stderr)
         ensemble = run(chosen, progress, dataset=found, cache=default_cache(), executor=executor)
     save(ensemble, output)
     if not given:
-        write_whole(recipe, lambda file: file.write(settings.write(chosen).encode()))
+        write_whole(recipe, lambda file: file.write(text.encode()))
     record = ensemble.provenance
     if as_json:
         print_json(record)
@@ -179,7 +187,10 @@ def train(
             for k, row in enumerate(record["integer"]["test"])
         ],
     )
-    tell(f"wrote {output} ({output.stat().st_size:,} bytes); `sne-edge train --config {recipe}` makes it again")
+    tell(
+        f"wrote {output} ({output.stat().st_size:,} bytes) and {log}, its epochs; "
+        f"`sne-edge train --config {recipe}` makes it again"
+    )
 
 
 @app.command()

@@ -44,6 +44,7 @@ NEEDS = {  # by extra
     "frameworks": "networks of Norse, sinabs, SpikingJelly",
     "search": "search",
     "flash": "flash, by a debug probe",
+    "tensorboard": "train --log-dir",
 }
 BY_PACKAGE = {
     "matplotlib": "pictures",

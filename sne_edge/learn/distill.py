@@ -20,7 +20,7 @@ from ..errors import SneError
 from ..files import write_whole
 from ..ir.encoder import Encoder
 from .executor import run_jobs, worker_count
-from .fit import Plan, Progress, distillation_loss, fit, infer, quiet
+from .fit import Plan, Progress, Told, distillation_loss, fit, infer, quiet
 from .partition import Partition
 from .student import Body, Ensemble
 from .teacher import batches, half_precision, to_torch
@@ -162,7 +162,8 @@ def distill(
 
     def score() -> tuple[float, str]:
         found = prefix_accuracy(ensemble, lessons.x_val, lessons.y_val)
-        return sum(found) + found[-1], f"validation {prefixes_text(found)}"
+        told = {"validation": found[-1], "validation of the first": found[0]}
+        return sum(found) + found[-1], Told(f"validation {prefixes_text(found)}", told)
 
     plan = Plan(recipe.rounded, recipe.batch, recipe.rate / 8, warm=0.0, folded=True, minutes=share(recipe.rounded))
     fit(
@@ -184,7 +185,7 @@ def teach(job: Job, progress: Progress = quiet) -> dict[str, dict[str, Tensor]]:
         pair.eval()
         parts = infer(lambda x: ensemble.part(k, x)[1] + ensemble.bias, batches(lessons.x_val))
         found = float((parts.argmax(dim=1).numpy() == lessons.y_val).mean())
-        return found, f"validation {found:.1%}"
+        return found, Told(f"validation {found:.1%}", {"validation": found})
 
     recipe = job.recipe
     plan = Plan(recipe.alone, recipe.batch, recipe.rate, minutes=job.minutes, patience=recipe.patience)
