@@ -58,6 +58,9 @@ cost-model: tools riscv-tools $(VENV)/dev ## Measure what the engine's counts co
 pictures: tools $(VENV)/train ## Draw every picture in docs/ anew from what is stored there; nothing is measured
 	$(BIN)/python benchmarks/pictures.py
 
+docs: $(VENV)/dev ## Build the documentation site, warnings being errors, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -82,7 +85,7 @@ riscv-tools:
 test-tools: proof-tools riscv-tools
 	@$(call ensure,clang:clang g++:g++ avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc simavr:simavr \
 	    mips-linux-gnu-gcc:gcc-mips-linux-gnu mips-linux-gnu-gcc:libc6-dev-mips-cross qemu-mips:qemu-user \
-	    xtensa-lx106-elf-gcc:gcc-xtensa-lx106 wasm-ld:lld node:nodejs \
+	    xtensa-lx106-elf-gcc:gcc-xtensa-lx106 wasm-ld:lld node:nodejs chromium:chromium \
 	    cmake:cmake ninja:ninja-build arduino-builder:arduino-builder /usr/share/arduino/hardware/arduino/avr/boards.txt:arduino-core-avr \
 	    cargo:cargo /usr/share/doc/librust-cc-dev/copyright:librust-cc-dev \
 	    /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz:dataset-fashion-mnist)
@@ -115,4 +118,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn cost-model pictures lint install clean tools test-tools proof-tools riscv-tools
+.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn cost-model pictures docs lint install clean tools test-tools proof-tools riscv-tools
