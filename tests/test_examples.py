@@ -32,7 +32,7 @@ def test_data_of_ones_own_become_a_model_with_their_names_and_a_page(
 ) -> None:
     require_tool("make", "cc")
     folder = Path(shutil.copytree(EXAMPLES / "own_data", tmp_path / "own_data"))
-    make(folder, "TRAIN=--students 2 --channels 4,8,16 --budget 0.05")
+    make(folder)
     model = load(folder / "motion.sne")
     assert model.classes == ("still", "walk", "turn") and model.encoder.shape == (1, 64, 6)
     assert model.provenance["integer"]["test"][-1]["accuracy"] > 0.9
@@ -61,5 +61,5 @@ def test_a_teacher_of_ones_own_teaches_students(tmp_path: Path, monkeypatch: pyt
     train.main()
     model = load(tmp_path / "students.sne")
     record = model.provenance
-    assert len(model.students) == 3 and record["teacher"]["test"] > 0.75
-    assert record["integer"]["test"][2]["accuracy"] > 0.5  # ten classes, seven epochs
+    assert len(model.students) == 3 and record["teacher"]["test"] > 0.6
+    assert record["integer"]["test"][2]["accuracy"] > 0.35  # ten classes, five epochs

@@ -31,7 +31,7 @@ class Teacher(nn.Module):
         return self.classifier(self.features(x))
 
 
-def taught(data, epochs: int = 6) -> Teacher:
+def taught(data, epochs: int = 4) -> Teacher:
     """Stands for your own training."""
     torch.manual_seed(0)
     teacher = Teacher(len(data.classes))
@@ -50,7 +50,7 @@ def main() -> None:
     data = load_dataset("mnist1d")
     config = TrainConfig(
         "mnist1d", scheme="contiguous", students=3, timesteps=2, views=1, name="students",
-        body=Body((4, 16, 16), (5, 5, 3), (1, 2, 2)), recipe=Recipe(joint=6, rounded=1, batch=128),
+        body=Body((4, 16, 16), (5, 5, 3), (2, 2, 2)), recipe=Recipe(joint=4, rounded=1, batch=128),
     )  # fmt: skip
     made = train_ensemble(config, dataset=data, teacher=taught(data))
     print(f"teacher: {made.provenance['teacher']['test']:.1%} of the test samples")
