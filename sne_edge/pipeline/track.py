@@ -69,9 +69,9 @@ def tracked(path: Path, run: str, log_dir: Path | None, then: Progress) -> Itera
             rows.writeheader()
         events: Any = None
         if log_dir is not None:
-            from torch.utils.tensorboard import SummaryWriter  # type: ignore[attr-defined]
+            from torch.utils.tensorboard import SummaryWriter
 
-            events = SummaryWriter(str(log_dir))  # type: ignore[no-untyped-call]
+            events = SummaryWriter(str(log_dir))
             stack.callback(events.close)
 
         def told(stage: str, done: int, total: int, note: str) -> None:

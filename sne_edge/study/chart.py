@@ -154,7 +154,7 @@ def histogram(
     edges = np.linspace(min(0.0, float(values.min())), most, 25)
     parts = [("good", values)] if right is None else [("good", values[right]), ("bad", values[~right])]
     counts = [(kind, np.histogram(part, edges)[0]) for kind, part in parts]
-    top = float(sum(count for _, count in counts).max())  # type: ignore[attr-defined]
+    top = float(np.sum([count for _, count in counts], axis=0).max())
     base, bars = np.zeros(len(edges) - 1), []
 
     def across(value: float) -> float:

@@ -82,7 +82,7 @@ def annotate(
     words' boxes, in pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     renderer, to_pixels = canvas.get_renderer(), axes.transData.transform
     made = [
@@ -103,7 +103,8 @@ def annotate(
             radius = line.get_markersize() / 2 * figure.dpi / 72
             for u, v in to_pixels(np.column_stack([x, y]).astype(float)):
                 obstacles += [(u + radius * c, v + radius * s) for c, s in DIRECTIONS]
-    anchors = [tuple(map(float, to_pixels((x, y)))) for x, y, _, _ in words]
+    pixels = [to_pixels((x, y)) for x, y, _, _ in words]
+    anchors = [(float(u), float(v)) for u, v in pixels]
     centres = place(anchors, [(e.width, e.height) for e in extents], obstacles, box.extents, gap=GAP)
     points = 72 / figure.dpi
     boxes = []
