@@ -41,6 +41,7 @@ READERS = {  # what reads a model, the rest of its arguments being right
     "calibrate": "calibrate {} -o made.sne --data right.npz",
     "card": "card {} --data right.npz",
     "plot": "plot {}",
+    "report": "report {}",
 }
 TAKERS = {  # what takes data
     "eval": "eval mnist1d --data {}",
@@ -48,6 +49,7 @@ TAKERS = {  # what takes data
     "bench": "bench mnist1d --on host --data {}",
     "calibrate": "calibrate mnist1d -o made.sne --data {}",
     "card": "card mnist1d --data {}",
+    "report": "report mnist1d --data {}",
     "train": "train -o made.sne --data {}",
     "quantize": "quantize net.py:net -o made.sne --timesteps 2 --data {}",
     "study": "study ensemble -o made --data {}",
@@ -58,6 +60,7 @@ WRITERS = {  # what writes a file
     "calibrate": "calibrate mnist1d --data right.npz -o {}",
     "card": "card mnist1d -o {}",
     "plot": "plot mnist1d -o {}",
+    "report": "report mnist1d -o {}",
 }
 FOLDERS = {"export": "export mnist1d -o {}", "build": "build mnist1d -o {}", "study": "study ensemble -o {}"}
 BAD_MODELS = ["nowhere.sne", LONG, "pipe", "/dev/zero", "folder", "''", "huge.sne", "text.npz", "mnist1", "listener"]
