@@ -44,8 +44,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="c: C99; blob: the model as data, and C that loads it; onnx: integer operators for ONNX runtimes; nir: NIR, "
-            "of one student.",
+            help="c: C99; blob: the model as data, and C that loads it; onnx: integer operators for ONNX runtimes; "
+            "nir: NIR, of one student.",
         ),
     ] = "c",
     part: Annotated[
