@@ -222,7 +222,7 @@ def test_columns_go_in_the_order_that_a_table_says(width: int) -> None:
         ("eval mnist1d --data fas", ["fashion-mnist"]),
         ("train --data sma", ["small.npz"]),
         ("export mnist1d --target cortex-m3", ["cortex-m3", "cortex-m33"]),
-        ("build mnist1d --board mic", ["microbit"]),
+        ("build mnist1d --board mps2-an5", ["mps2-an500", "mps2-an505"]),
         ("bench mnist1d --on qemu:mps3", ["qemu:mps3-an547"]),
         ("quantize n", ["net.py"]),
         ("train --scheme disen", ["disentangled", "disentangled-tuned"]),

@@ -271,8 +271,13 @@ def build(
 
 @app.command()
 def flash(
-    model: Annotated[str, typer.Argument(help="An .sne file, a shipped model's name, or an exported directory.")],
-    board: Annotated[str, typer.Option(help="A board's name; see `sne-edge targets`.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="An .sne file, a shipped model's name, or an exported directory.", autocompletion=complete.models
+        ),
+    ],
+    board: Annotated[str, typer.Option(help="A board's name; see `sne-edge targets`.", autocompletion=complete.boards)],
     way: Annotated[
         str | None,
         typer.Option("--by", help="drive, pyocd or bossac; by default the first that board and computer have."),
