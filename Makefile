@@ -22,12 +22,12 @@ help: ## Show this list
 
 demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemble on MNIST-1D
 	$(BIN)/sne-edge doctor
-	$(BIN)/sne-edge train --dataset mnist1d --scheme $(SCHEME) -o $(DEMO)/mnist1d.sne --force
+	$(BIN)/sne-edge train --data mnist1d --scheme $(SCHEME) -o $(DEMO)/mnist1d.sne --force
 	$(BIN)/sne-edge inspect $(DEMO)/mnist1d.sne
-	$(BIN)/sne-edge export $(DEMO)/mnist1d.sne --target cortex-m -o $(DEMO)/mnist1d-c
+	$(BIN)/sne-edge export $(DEMO)/mnist1d.sne --target cortex-m -o $(DEMO)/mnist1d-c --force
 	$(BIN)/sne-edge verify $(DEMO)/mnist1d.sne
 	$(BIN)/sne-edge bench $(DEMO)/mnist1d.sne --data mnist1d
-	$(BIN)/sne-edge plot $(DEMO)/mnist1d.sne -o $(DEMO)/mnist1d.png
+	$(BIN)/sne-edge plot $(DEMO)/mnist1d.sne -o $(DEMO)/mnist1d.png --force
 
 test: tools test-tools $(VENV)/dev ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
@@ -59,6 +59,12 @@ results: tools $(VENV)/train ## Train, check and pack the CIFAR-10 ensemble and 
 cost-model: tools riscv-tools $(VENV)/dev ## Measure what the engine's counts cost on every core, for `inspect --target` and `search`
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost_model.py
 
+pictures: tools $(VENV)/train ## Draw every picture in docs/ anew from what is stored there; nothing is measured
+	$(BIN)/python benchmarks/pictures.py
+
+docs: $(VENV)/dev ## Build the documentation site, warnings being errors, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 lint: $(VENV)/dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -83,7 +89,7 @@ riscv-tools:
 test-tools: proof-tools riscv-tools
 	@$(call ensure,clang:clang g++:g++ avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc simavr:simavr \
 	    mips-linux-gnu-gcc:gcc-mips-linux-gnu mips-linux-gnu-gcc:libc6-dev-mips-cross qemu-mips:qemu-user \
-	    xtensa-lx106-elf-gcc:gcc-xtensa-lx106 wasm-ld:lld node:nodejs \
+	    xtensa-lx106-elf-gcc:gcc-xtensa-lx106 wasm-ld:lld node:nodejs chromium:chromium \
 	    cmake:cmake ninja:ninja-build arduino-builder:arduino-builder /usr/share/arduino/hardware/arduino/avr/boards.txt:arduino-core-avr \
 	    cargo:cargo /usr/share/doc/librust-cc-dev/copyright:librust-cc-dev \
 	    /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz:dataset-fashion-mnist)
@@ -116,4 +122,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn results cost-model lint install clean tools test-tools proof-tools riscv-tools
+.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn results cost-model pictures docs lint install clean tools test-tools proof-tools riscv-tools

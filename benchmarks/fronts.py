@@ -6,7 +6,7 @@ In: what `cnn.py` measured. Out: `cnn-DATASET.md` and `.png`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,10 @@ import numpy as np
 from sne_edge.files import write_whole
 from sne_edge.study.lab import cell
 from sne_edge.study.studies import cost_at
+from sne_edge.study.style import BLUE, FAINT, GREEN, ORANGE, Stroke, Word, annotate, new_figure, save_figure, titled
 
-CNN, SPIKING, CASCADE = "#2563a8", "#d9691c", "#8a3d0a"  # told apart by their marks, too
+CNN, SPIKING, CASCADE = BLUE, ORANGE, GREEN
 ROUNDED = 0.006  # points: what rounding to hundredths adds to an equal mean
-RADII = (9, 18, 28, 40, 54, 70)  # points from a mark to its name, nearest first
-AROUND = (
-    (1, 0, "left", "center"), (0, 1, "center", "bottom"), (0, -1, "center", "top"), (-1, 0, "right", "center"),
-    (0.7, 0.7, "left", "bottom"), (0.7, -0.7, "left", "top"), (-0.7, 0.7, "right", "bottom"),
-    (-0.7, -0.7, "right", "top"),
-)  # fmt: skip
 Point = tuple[str, list[float], list[float]]  # name; by seed, test accuracy in percent and instructions
 
 
@@ -163,18 +158,17 @@ def _spelled(layers: Sequence[dict[str, Any]]) -> str:
 
 def draw(record: dict[str, Any], folder: Path) -> Path:
     """Draw accuracy against instructions, a panel for each core; returns the file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6 * len(record["cores"]), 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(record["cores"]), sharey=True, squeeze=False)[0]
-    labels: list[tuple[Any, list[tuple[str, float, float, str]]]] = []
+    count = len(record["cores"])
+    figure, planes = new_figure((6 * count, 5.4), 1, count, sharey=True)
+    panels = np.array(planes, ndmin=2)[0]
+    named: list[tuple[Any, list[Word], list[Stroke]]] = []
     for axes, core in zip(panels, record["cores"], strict=True):
         cnn, own = cnn_points(record, core), spiking_points(record, core)
         cascades = [point for point in own if "cascade" in point[0]]
         fixed = [point for point in own if point not in cascades]
         axes.set_xscale("log")
+        words: list[Word] = []
+        strokes: list[Stroke] = []
         for points, colour, mark, name in (
             (cnn, CNN, "o", "int8 CNN, CMSIS-NN"),
             (fixed, SPIKING, "s", "spiking, fixed number of students"),
@@ -183,28 +177,22 @@ def draw(record: dict[str, Any], folder: Path) -> Path:
             x, y, spread = _means(points)
             axes.errorbar(x, y, yerr=spread, fmt=mark, color=colour, label=name, capsize=2, linewidth=1,
                           markersize=11 if mark == "*" else 6)  # fmt: skip
-        _front(axes, rivals(record, core), CNN)
-        _front(axes, own, SPIKING)
-        axes.set_title(f"Cortex-{core}", loc="left", weight="bold")
-        axes.set_xlabel("instructions per inference, mean of all test samples")
+            words += [(*_middle(point), point[0], colour) for point in points]
+            strokes += [[(u, v - w), (u, v + w)] for u, v, w in zip(x, y, spread, strict=True)]
+        strokes += [_front(axes, rivals(record, core), CNN), _front(axes, own, SPIKING)]
+        titled(axes, f"Cortex-{core}", "instructions per inference, mean of all test samples", "")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g} k")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value / 1000:g} k" if f"{value:e}"[0] in "25" else "")
-        axes.grid(color="#e5e7eb", which="both")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.margins(x=0.12, y=0.1)
-        named = [(points, colour) for points, colour in ((cnn, CNN), (fixed, SPIKING), (cascades, CASCADE))]
-        labels.append((axes, [(p[0], *_middle(p), colour) for points, colour in named for p in points]))
+        axes.grid(which="minor", color=FAINT)
+        axes.margins(x=0.14, y=0.1)
+        named.append((axes, words, strokes))
     panels[0].set_ylabel("test accuracy, %")
-    panels[-1].legend(loc="lower right", frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(f"{record['dataset']}: test accuracy, mean of {len(record['seeds'])} seeds ± standard deviation, "
                     "against instructions in QEMU", fontsize=12)  # fmt: skip
-    figure.canvas.draw()
-    for axes, texts in labels:
-        _place(figure, axes, texts)
-    path = folder / f"cnn-{record['dataset']}.png"
-    write_whole(path, lambda file: figure.savefig(file, dpi=130, format="png", metadata={"Software": None}))
-    return path
+    for axes, words, strokes in named:
+        annotate(figure, axes, words, strokes, size=7.5)
+    return save_figure(figure, folder / f"cnn-{record['dataset']}.png", dots=130)
 
 
 def _middle(point: Point) -> tuple[float, float]:
@@ -217,63 +205,11 @@ def _means(points: Sequence[Point]) -> tuple[list[float], list[float], list[floa
     return [x for x, _ in middles], [y for _, y in middles], spread
 
 
-def _front(axes: Any, points: Sequence[Point], colour: str) -> None:
-    """A staircase through the points that no cheaper one reaches."""
+def _front(axes: Any, points: Sequence[Point], colour: str) -> Stroke:
+    """A staircase through the points that no cheaper one reaches; returns its corners."""
     best = front(points)
     axes.step([x for x, _ in best], [y for _, y in best], where="post", color=colour, linewidth=1.2, alpha=0.5)
-
-
-def _place(
-    figure: Any, axes: Any, texts: Sequence[tuple[str, float, float, str]]
-) -> list[tuple[float, float, float, float]]:
-    """Write each name near its point, where it covers neither another name nor a point; returns the names' boxes."""
-    from matplotlib.patheffects import withStroke
-
-    renderer = figure.canvas.get_renderer()
-    centres = [axes.transData.transform((x, y)) for _, x, y, _ in texts]
-    marks = [(cx - 7, cy - 7, cx + 7, cy + 7) for cx, cy in centres]
-    legend = axes.get_legend()
-    taken = [*marks, *([legend.get_window_extent(renderer).extents] if legend else [])]
-    frame = axes.get_window_extent(renderer).extents
-    boxes = []
-    for name, x, y, colour in texts:
-        best, least = None, float("inf")
-        for radius, (dx, dy, ha, va) in product(RADII, AROUND):
-            text = axes.annotate(
-                name, (x, y), xytext=(radius * dx, radius * dy), textcoords="offset points", ha=ha, va=va,
-                color=colour, fontsize=7.5, path_effects=[withStroke(linewidth=2.5, foreground="white")],
-                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6},
-            )  # fmt: skip
-            box = _box(text, renderer)
-            clash = sum(_overlap(box, other) for other in taken) + _outside(box, frame)
-            if clash < least:
-                if best is not None:
-                    best[0].remove()
-                best, least = (text, box), clash
-            else:
-                text.remove()
-            if least == 0:
-                break
-        assert best is not None
-        taken.append(best[1])
-        boxes.append(best[1])
-    return boxes
-
-
-def _box(text: Any, renderer: Any) -> tuple[float, float, float, float]:
-    """Of the words alone, without their line."""
-    from matplotlib.text import Text
-
-    text.update_positions(renderer)
-    x0, y0, x1, y1 = Text.get_window_extent(text, renderer).extents
-    return x0 - 1, y0 - 1, x1 + 1, y1 + 1
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Area that two boxes share."""
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def _outside(box: Sequence[float], frame: Sequence[float]) -> float:
-    """Area of a box that is not in a frame."""
-    return (box[2] - box[0]) * (box[3] - box[1]) - _overlap(box, frame)
+    corners = [*best[:1]]
+    for (_, low), (x, y) in pairwise(best):
+        corners += [(x, low), (x, y)]
+    return corners

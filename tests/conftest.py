@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,20 @@ def require_tool(pytestconfig: pytest.Config) -> Callable[..., None]:
 
     def require(*names: str) -> None:
         missing = [name for name in names if shutil.which(name) is None and not Path(name).is_file()]
+        if missing and pytestconfig.getoption("--require-tools"):
+            pytest.fail(f"not installed: {', '.join(missing)}")
+        if missing:
+            pytest.skip(f"not installed: {', '.join(missing)}")
+
+    return require
+
+
+@pytest.fixture(scope="session")
+def require_package(pytestconfig: pytest.Config) -> Callable[..., None]:
+    """The same of Python packages."""
+
+    def require(*names: str) -> None:
+        missing = [name for name in names if find_spec(name) is None]
         if missing and pytestconfig.getoption("--require-tools"):
             pytest.fail(f"not installed: {', '.join(missing)}")
         if missing:

@@ -41,6 +41,7 @@ READERS = {  # what reads a model, the rest of its arguments being right
     "calibrate": "calibrate {} -o made.sne --data right.npz",
     "card": "card {} --data right.npz",
     "plot": "plot {}",
+    "report": "report {}",
 }
 TAKERS = {  # what takes data
     "eval": "eval mnist1d --data {}",
@@ -48,9 +49,10 @@ TAKERS = {  # what takes data
     "bench": "bench mnist1d --on host --data {}",
     "calibrate": "calibrate mnist1d -o made.sne --data {}",
     "card": "card mnist1d --data {}",
-    "train": "train -o made.sne --dataset {}",
+    "report": "report mnist1d --data {}",
+    "train": "train -o made.sne --data {}",
     "quantize": "quantize net.py:net -o made.sne --timesteps 2 --data {}",
-    "study": "study ensemble -o made --dataset {}",
+    "study": "study ensemble -o made --data {}",
 }
 WRITERS = {  # what writes a file
     "train": "train -o {}",
@@ -58,6 +60,7 @@ WRITERS = {  # what writes a file
     "calibrate": "calibrate mnist1d --data right.npz -o {}",
     "card": "card mnist1d -o {}",
     "plot": "plot mnist1d -o {}",
+    "report": "report mnist1d -o {}",
 }
 FOLDERS = {"export": "export mnist1d -o {}", "build": "build mnist1d -o {}", "study": "study ensemble -o {}"}
 BAD_MODELS = ["nowhere.sne", LONG, "pipe", "/dev/zero", "folder", "''", "huge.sne", "text.npz", "mnist1", "listener"]
@@ -82,10 +85,10 @@ REST = [
     *(f"train -o made.sne --spike-rate {n}" for n in ("nan", "-1")),
     *("train -o made.sne --epochs 0", "train -o made.sne --scheme best", "train -o made.sne --teacher huge", "train"),
     *(
-        f"train -o made.sne --dataset right.npz --teacher {f}"
+        f"train -o made.sne --data right.npz --teacher {f}"
         for f in ("pipe.onnx", "zero.onnx", "folder.onnx", "nowhere.onnx", "text.onnx")
     ),
-    "train -o made.sne --dataset right.npz --teacher text.onnx --features nothing",
+    "train -o made.sne --data right.npz --teacher text.onnx --features nothing",
     *("train -o made.sne --logits x", "train -o kept.sne"),
     *(
         f"quantize {n} -o made.sne --timesteps 2 --data right.npz"

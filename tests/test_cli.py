@@ -19,7 +19,7 @@ from sne_edge.learn.partition import SCHEMES
 
 COMMANDS = (
     "train", "quantize", "inspect", "eval", "export", "build", "verify", "bench", "calibrate", "plot", "targets",
-    "doctor", "card", "study", "ports", "compare", "flash",
+    "doctor", "card", "study", "ports", "compare", "flash", "report",
 )  # fmt: skip
 
 

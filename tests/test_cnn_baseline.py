@@ -233,14 +233,15 @@ def test_names_in_the_picture_do_not_cover_each_other(
     placed: list[tuple[float, float, float, float]] = []
     overlaps: list[float] = []
 
-    def place(figure: Any, axes: Any, texts: Any) -> list[tuple[float, float, float, float]]:
-        boxes = original(figure, axes, texts)
-        assert len(boxes) == len(texts)
-        overlaps.extend(fronts._overlap(a, b) for a, b in combinations(boxes, 2))
+    def place(figure: Any, axes: Any, words: Any, *rest: Any, **more: Any) -> list[tuple[float, float, float, float]]:
+        boxes = original(figure, axes, words, *rest, **more)
+        assert len(boxes) == len(words)
+        for a, b in combinations(boxes, 2):
+            overlaps.append(max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1])))
         placed.extend(boxes)
         return boxes
 
-    original = fronts._place
-    monkeypatch.setattr(fronts, "_place", place)
+    original = fronts.annotate
+    monkeypatch.setattr(fronts, "annotate", place)
     fronts.draw(record, tmp_path)
     assert len(placed) == 2 * (len(record["cnns"]) + len(record["spiking"])) and max(overlaps) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,3 +149,22 @@ def test_a_file_that_is_missing_or_damaged_or_unknown_is_refused(tmp_path: Path)
     for source in (tmp_path / "none.npz", tmp_path / "bad.npz", "imagenet"):
         with pytest.raises(SneError):
             load_dataset(source)
+
+
+def test_names_of_classes_come_from_the_file(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(60, 8)), np.arange(60) % 3
+    np.savez(tmp_path / "named.npz", x_train=x, y_train=y, classes=["still", "walk", "turn"])
+    assert load_dataset(tmp_path / "named.npz").classes == ("still", "walk", "turn")
+    np.savez(tmp_path / "plain.npz", x_train=x, y_train=y)
+    assert load_dataset(tmp_path / "plain.npz").classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [["a", "b"], ["a", "a", "b"], ["a", "", "b"], [["a", "b", "c"]], [1, 2, 3], ["a", "b", "c\x1b[1m"], "abc"],
+)
+def test_names_that_are_none_are_refused(classes: Any, tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(60, 8)), np.arange(60) % 3
+    np.savez(tmp_path / "odd.npz", x_train=x, y_train=y, classes=classes)
+    with pytest.raises(SneError, match=r"classes|names for 3 classes"):
+        load_dataset(tmp_path / "odd.npz")

@@ -350,8 +350,8 @@ def test_4_bits_are_for_layers_between_the_first_and_the_readout_unless_said_oth
     assert bits(8) == [8, 8, 8]
     assert bits(4) == [8, 4, 8]
     assert bits((4, 4, 4)) == [4, 4, 4]
-    for wrong in (5, (4, 8), (4, 4, 3)):
-        with pytest.raises(SneError, match="do not fit 3 layers"):
+    for wrong, words in ((5, "5 bits are not"), ((4, 8), "do not fit 3 layers"), ((4, 4, 3), "3 bits are not")):
+        with pytest.raises(SneError, match=words):
             bits(wrong)
     with pytest.raises(SneError, match="8 bits"):
         quantize_network(network, "own", LINE, timesteps=2, bits=(4, 8, 8))

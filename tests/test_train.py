@@ -28,7 +28,7 @@ from sne_edge.learn.teacher import extract
 from sne_edge.learn.views import to_torch
 from sne_edge.pipeline.config import TrainConfig, model_key
 from sne_edge.pipeline.train import train
-from sne_edge.study.report import draw
+from sne_edge.study.pictures import draw
 
 
 @pytest.fixture(scope="module")

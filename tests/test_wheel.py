@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from sne_edge.ir import artifact
 
 CHECKOUT = Path(__file__).parents[1]
 FOLDERS = ("sne_edge", "codegen", "runtime_c", "firmware")
-DATA = (".j2", ".c", ".h", ".toml", ".ld", ".s", ".S")
+DATA = (".j2", ".css", ".c", ".h", ".toml", ".ld", ".s", ".S")
 
 
 def checked(*command: str, cwd: Path) -> str:
@@ -49,6 +50,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checked(sys.executable, "-m", "pip", "wheel", "--no-deps", *flags, "-w", "dist", ".", cwd=source)
     (built,) = (source / "dist").glob("*.whl")
     return built
+
+
+def test_the_wheel_is_fit_to_be_published(wheel: Path, require_package: Callable[..., None]) -> None:
+    require_package("twine", "check_wheel_contents")
+    assert "PASSED" in checked(sys.executable, "-m", "twine", "check", "--strict", str(wheel), cwd=wheel.parent)
+    assert "OK" in checked(sys.executable, "-m", "check_wheel_contents", str(wheel), cwd=wheel.parent)
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        told = re.search(r"^Version: (.+)$", archive.read(metadata).decode(), re.M)
+    project = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
+    assert told is not None and f'version = "{told[1]}"' in project  # the one place
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from ..errors import SneError, printable
 from .app import app
 
 # isort: off
-from . import make, look, deploy, measure, bench, compare, study  # noqa: F401  each adds its commands; the help keeps this order
+from . import make, look, deploy, measure, bench, compare, report, study  # noqa: F401  each adds its commands; the help keeps this order
 # isort: on
 
 __all__ = ["app", "main", "run"]

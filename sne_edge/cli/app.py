@@ -6,14 +6,19 @@ from typing import Annotated
 
 import typer
 
+OLD_NAMES = {"dataset": "data"}  # of options: what scripts say still holds, and no help tells
+
 app = typer.Typer(
     name="sne-edge",
     help="Distil a teacher network into an ensemble of small spiking networks, and run it, bit-exact, on Cortex-M.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda option: OLD_NAMES.get(option, option),
+    },
 )
 
 

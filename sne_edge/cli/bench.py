@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SneError
+from . import complete
 from .app import app
-from .inputs import check_places, default_places, described, encoded_samples, frame_log, load
-from .options import Baud, Data, DataDir, Json, Model, OtherData, PolicyOption, Rate, Rtscts, Trace
-from .output import print_json, print_table, status
+from .inputs import check_output, check_places, default_places, described, encoded_samples, frame_log, load
+from .options import Baud, Data, DataDir, Force, Json, Model, OtherData, PolicyOption, Rate, Rtscts, Trace
+from .output import print_json, print_table, status, tell
 
 if TYPE_CHECKING:
     from ..deploy.build import Firmware
@@ -35,6 +36,7 @@ def bench(
             "--on",
             "--port",
             help="qemu:BOARD, a serial port, or socket://HOST:PORT; repeated, all at once. Default: QEMU, Cortex-M4.",
+            autocompletion=complete.places,
         ),
     ] = None,
     data: Data = None,
@@ -74,6 +76,7 @@ def bench(
     table: Annotated[
         Path | None, typer.Option("--csv", help="Also write each input's count to this file, a line each.")
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Measure inferences on devices: instructions (emulator) or cycles (hardware), memory, accuracy, energy."""
@@ -81,7 +84,6 @@ def bench(
 
     from ..check.evaluation import default_policies
     from ..deploy.host import HostModel
-    from ..files import check_writable
     from ..ir.artifact import fingerprint
     from ..ir.policy import parse_policy
     from ..link.bench import plan, rows, write_csv
@@ -96,11 +98,13 @@ def bench(
     _check_words(places, resume, trigger, energy, volts, pin)
     if energy is None:
         check_places(places)
-    if table is not None:
-        check_writable(table)
+    going_on = resume is not None and resume.exists()  # then these are the run's own of before
+    for path in (table, trace):
+        if path is not None:
+            check_output(path, force or going_on)
+    policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
     recorded = read_trace(energy, volts, pin) if energy is not None else None
     inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)
-    policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
     started = datetime.now(timezone.utc)
     reports: dict[str, dict[str, Any]] = {where: {} for where in places}
     errors: dict[str, SneError] = {}
@@ -253,6 +257,7 @@ def _print(
             ]
             for r in rows
         ],
+        spare=("min", "max", "of it MACs", "± error", "operations"),
     )
     if energy:
         _print_energy(rows, energy)
@@ -260,7 +265,7 @@ def _print(
         _print_layers(unit, layers)
     if device is None:
         return
-    print(
+    tell(
         f"flash {device.flash_used:,} of {device.flash_size:,} bytes"
         + (
             f" (code {firmware.code_bytes:,}, model tables {firmware.table_bytes:,}, "
@@ -290,6 +295,7 @@ def _print_energy(rows: Sequence[Row], energy: Sequence[Energy]) -> None:
             ]
             for row, e in zip(rows, energy, strict=True)
         ],
+        spare=("spread", "pulses"),
     )
 
 
@@ -309,4 +315,5 @@ def _print_layers(unit: str, layers: Sequence[LayerRow]) -> None:
             for r in layers
         ],
         left=2,
+        spare=("runs", "spikes"),
     )

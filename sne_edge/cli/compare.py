@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SneError
+from . import complete
 from .app import app
-from .inputs import check_finite, load, need_training, reset_kind
-from .options import DataDir, Json, Layout
+from .inputs import check_finite, check_layout, check_output, load, need_training, reset_kind
+from .options import DataDir, Force, Json, Layout
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -20,10 +21,21 @@ if TYPE_CHECKING:
 @app.command()
 def compare(
     network: Annotated[
-        str, typer.Argument(help="The network as `quantize` took it: FILE.py:NAME, which is run, or FILE.nir.")
+        str,
+        typer.Argument(
+            help="The network as `quantize` took it: FILE.py:NAME, which is run, or FILE.nir.",
+            autocompletion=complete.networks,
+        ),
     ],
-    model: Annotated[str, typer.Argument(help="The .sne file that `quantize` made of it.")],
-    data: Annotated[str, typer.Option(help="A data set or .npz, as for `quantize`: its validation part is run.")],
+    model: Annotated[
+        str, typer.Argument(help="The .sne file that `quantize` made of it.", autocompletion=complete.models)
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A data set or .npz, as for `quantize`: its validation part is run.", autocompletion=complete.data_sets
+        ),
+    ],
     weights: Annotated[
         Path | None, typer.Option(help="A file of the network's state_dict: .pt as torch saves it, or safetensors.")
     ] = None,
@@ -42,18 +54,19 @@ def compare(
         typer.Option(help="Exit with 1 where fewer than this share of the samples, 0..1, get the network's own label."),
     ] = None,
     data_dir: DataDir = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Show, population by population, where a model's integers part from the network that it was made of."""
     from ..data.dataset import load_dataset
     from ..data.origin import origin
-    from ..files import check_writable
 
     need_training()
     check_finite(fail_below=fail_below)
+    check_layout(layout)
     ensemble = load(model)
     if plot is not None:
-        check_writable(plot)
+        check_output(plot, force)
     from ..interchange import graphs
     from ..interchange.compare import compare_network, compare_nir
     from ..interchange.from_nir import Reading
@@ -118,6 +131,7 @@ def _print(found: NetworkComparison, name: str) -> None:
             ]
             for p in found.populations
         ],
+        spare=("at a clamp", "leak off", "neurons", "threshold off", "weights off"),
     )
     print(f"the same label on {found.agreement:.2%} of the samples; correlation of logits {found.correlation:.4f}")
     if found.accuracy is not None:

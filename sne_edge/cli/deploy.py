@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SneError, shortened
+from . import complete
 from .app import app
-from .inputs import exported, load
-from .options import Json
-from .output import print_json, print_table
+from .inputs import check_folder, check_output, exported, load
+from .options import Force, Json
+from .output import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from ..ir.ensemble import QuantEnsemble
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
 @app.command()
 def export(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="One or several .sne files or shipped models.")
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="One or several .sne files or shipped models.", autocompletion=complete.models
+        ),
     ],
     target: Annotated[
-        str | None, typer.Option(help="Of C and blobs: a target's name, see `sne-edge targets`; default cortex-m.")
+        str | None,
+        typer.Option(
+            help="Of C and blobs: a target's name, see `sne-edge targets`; default cortex-m.",
+            autocompletion=complete.targets,
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -67,6 +75,7 @@ def export(
     package_version: Annotated[
         str | None, typer.Option("--package-version", help="Of a package: MAJOR.MINOR.PATCH; default 1.0.0.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write a model, or several with one runtime, as a self-contained directory of C99, or as a package for a build
     system; or one as ONNX, or as NIR."""
@@ -89,10 +98,10 @@ def export(
     ensembles = [load(model) for model in models]
     ensemble = ensembles[0]
     if kind == "onnx":
-        _export_onnx(ensemble, part or "whole", output, policy, int8_input)
+        _export_onnx(ensemble, part or "whole", output, policy, int8_input, force)
         return
     if kind == "nir":
-        _export_nir(ensemble, part, output, 1e-3 if dt is None else dt)
+        _export_nir(ensemble, part, output, 1e-3 if dt is None else dt, force)
         return
     from ..deploy.export import export as write
     from ..deploy.targets import resolve_target
@@ -100,19 +109,21 @@ def export(
     target = "cortex-m" if target is None else target
     resolve_target(target)
     if ecosystem is not None:
-        _export_package(ensembles, ecosystem, target, output, package_name, package_version)
+        _export_package(ensembles, ecosystem, target, output, package_name, package_version, force)
         return
     if package_name is not None or package_version is not None:
         raise SneError("only packages have a name and a version of their own", "say what it is for: --for cmake")
     if output is None and len(ensembles) > 1:
         raise SneError("several models need a directory that none of them names", "name it with -o")
+    folder = output or Path(f"{ensemble.name}-{'blob' if kind == 'blob' else 'c'}")
+    check_folder(folder, force)
     if kind == "blob":
         from ..deploy.loader import export_blobs
 
-        blobs = export_blobs(ensembles, target, output or Path(f"{ensemble.name}-blob"))
+        blobs = export_blobs(ensembles, target, folder)
         print(f"wrote {', '.join(map(str, blobs))}; sne_load.h beside it says how to load a model")
         return
-    directory = write(ensembles, target, output or Path(f"{ensemble.name}-c"))
+    directory = write(ensembles, target, folder)
     headers = " and ".join(f"{member.identifier}.h" for member in ensembles)
     print(f"wrote {directory}: include {headers}; `make check` in it runs the golden vectors")
 
@@ -124,16 +135,20 @@ def _export_package(
     output: Path | None,
     name: str | None,
     version: str | None,
+    force: bool,
 ) -> None:
     from ..deploy.packages import ECOSYSTEMS, VERSION, check_ecosystem, export_package
 
     check_ecosystem(ecosystem)
     folder = output or Path(f"{name or ensembles[0].identifier}-{ecosystem}")
+    check_folder(folder, force)
     made = export_package(ensembles, ecosystem, target, folder, name=name, version=version or VERSION)
     print(f"wrote {made}: a package for {ECOSYSTEMS[ecosystem]}; README.md in it says how to use it and to check it")
 
 
-def _export_onnx(ensemble: QuantEnsemble, part: str, output: Path | None, words: str | None, int8_input: bool) -> None:
+def _export_onnx(
+    ensemble: QuantEnsemble, part: str, output: Path | None, words: str | None, int8_input: bool, force: bool
+) -> None:
     from ..files import holding, write_all
     from ..interchange.to_onnx import parts_of, to_onnx
     from ..ir.policy import parse_policy
@@ -147,6 +162,8 @@ def _export_onnx(ensemble: QuantEnsemble, part: str, output: Path | None, words:
         names, folder = {each: f"{ensemble.name}{end}.onnx" for each, end in ends.items()}, path
     else:
         names, folder = {part: path.name}, path.parent
+    for name in names.values():
+        check_output(folder / name, force)
     files = {}
     for each, name in names.items():
         chosen = policy if each == "whole" else None
@@ -156,10 +173,11 @@ def _export_onnx(ensemble: QuantEnsemble, part: str, output: Path | None, words:
     print(f"wrote {wrote}; `sne-edge verify {ensemble.name} --on onnx` holds it against the reference")
 
 
-def _export_nir(ensemble: QuantEnsemble, part: str | None, output: Path | None, dt: float) -> None:
+def _export_nir(ensemble: QuantEnsemble, part: str | None, output: Path | None, dt: float, force: bool) -> None:
     from ..interchange.to_nir import save_nir
 
     path = output or Path(f"{ensemble.name}.nir")
+    check_output(path, force)
     for line in save_nir(ensemble, path, part=part, dt=dt):
         print(f"note: {line}", file=sys.stderr)
     print(f"wrote {path}")
@@ -167,8 +185,15 @@ def _export_nir(ensemble: QuantEnsemble, part: str | None, output: Path | None, 
 
 @app.command()
 def build(
-    model: Annotated[str, typer.Argument(help="An .sne file, a shipped model's name, or an exported directory.")],
-    board: Annotated[str, typer.Option(help="A board's name; see `sne-edge targets`.")] = "mps2-an386",
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="An .sne file, a shipped model's name, or an exported directory.", autocompletion=complete.models
+        ),
+    ],
+    board: Annotated[
+        str, typer.Option(help="A board's name; see `sne-edge targets`.", autocompletion=complete.boards)
+    ] = "mps2-an386",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Directory for the firmware; default NAME-BOARD.")
     ] = None,
@@ -233,27 +258,26 @@ def build(
         return
     print_table(
         f"{name} on {board}",
-        ["flash B", "of it tables B", "golden vectors B", "static RAM B", "image"],
-        [
-            [
-                *(
-                    f"{n:,}"
-                    for n in (firmware.flash_bytes, firmware.table_bytes, firmware.vector_bytes, firmware.ram_bytes)
-                ),
-                str(firmware.elf),
-            ]
-        ],
+        ["flash B", "of it tables B", "golden vectors B", "static RAM B"],
+        [[f"{n:,}" for n in (firmware.flash_bytes, firmware.table_bytes, firmware.vector_bytes, firmware.ram_bytes)]],
+        left=0,
     )
-    print(
+    tell(
         f"tables: weights {firmware.weight_bytes:,}, padding {firmware.padding_bytes:,}, biases and thresholds "
         f"{firmware.threshold_bytes:,}, structures {firmware.structure_bytes:,}"
     )
+    print(f"wrote {firmware.elf}")
 
 
 @app.command()
 def flash(
-    model: Annotated[str, typer.Argument(help="An .sne file, a shipped model's name, or an exported directory.")],
-    board: Annotated[str, typer.Option(help="A board's name; see `sne-edge targets`.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="An .sne file, a shipped model's name, or an exported directory.", autocompletion=complete.models
+        ),
+    ],
+    board: Annotated[str, typer.Option(help="A board's name; see `sne-edge targets`.", autocompletion=complete.boards)],
     way: Annotated[
         str | None,
         typer.Option("--by", help="drive, pyocd or bossac; by default the first that board and computer have."),

@@ -111,12 +111,20 @@ def need_training() -> None:
 
 
 def check_output(path: Path, force: bool) -> None:
-    """Raise `SneError` now where a model could not be written to `path`, or would overwrite another unasked."""
+    """Raise `SneError` now where a file could not be written to `path`, or would overwrite one unasked."""
     from ..files import check_writable
 
     check_writable(path)
     if path.exists() and not force:
         raise SneError(f"{path} is there already", "--force overwrites it; or give another name with -o")
+
+
+def check_folder(path: Path, force: bool) -> None:
+    """Raise `SneError` where an export would replace what a directory holds, unasked."""
+    from ..files import is_folder
+
+    if not force and is_folder(path) and any(path.iterdir()):
+        raise SneError(f"{path} is there already", "--force replaces an export; or give another directory with -o")
 
 
 def check_name(name: str) -> None:
@@ -134,6 +142,27 @@ def check_finite(**options: float | None) -> None:
     for option, value in options.items():
         if value is not None and not math.isfinite(value):
             raise SneError(f"--{option.replace('_', '-')} is {value}", "give a number")
+
+
+def check_layout(layout: str | None) -> None:
+    """Raise `SneError` where an option names no layout."""
+    from ..ir.layout import parse_layout
+
+    if layout is not None:
+        parse_layout(layout)
+
+
+def check_memory(ensemble: QuantEnsemble | None, window: int | None, leak: float | None) -> None:
+    """Raise `SneError` where readouts cannot forget as two options say; `ensemble`: whose, where there is one yet."""
+    from ..quantize.streams import memory, with_memory
+
+    check_finite(decode_leak=leak)
+    if window is None and leak is None:
+        return
+    if ensemble is None:
+        memory(window, leak)
+    else:
+        with_memory(ensemble, window=window, leak=leak)
 
 
 def check_places(places: Iterable[str]) -> None:

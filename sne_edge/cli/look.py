@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import complete
 from .app import app
 from .inputs import fingerprint, load
 from .options import Baud, Json, Model, PolicyOption
-from .output import print_json, print_table
+from .output import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from ..deploy.cost import Need
@@ -22,7 +23,8 @@ def inspect(
         str | None,
         typer.Option(
             help="A core, such as cortex-m4: also its instructions for an inference under each policy, the mean as "
-            "modelled and a bound that no input exceeds, and the flash, RAM and stack that the model takes."
+            "modelled and a bound that no input exceeds, and the flash, RAM and stack that the model takes.",
+            autocompletion=complete.targets,
         ),
     ] = None,
     policy: PolicyOption = None,
@@ -91,25 +93,26 @@ def inspect(
         ],
         rows,
         left=3,
+        spare=("neuron", "proven range", "membrane"),
     )
-    print(
+    tell(
         f"tables {report.table_bytes:,} bytes of flash: weights {report.flash.weights:,}, padding "
         f"{report.flash.padding:,}, biases and thresholds {report.flash.thresholds:,}, structures "
         f"{report.flash.structures:,}"
         f"; golden vectors, where they are wanted, {report.flash.vectors:,}"
     )
-    print(
+    tell(
         f"state {report.state_bytes:,} bytes of RAM"
         f" (no schedule of these layers needs less than {report.lower_bound:,})"
         + (f"; {report.stream_bytes:,} when streaming" if report.stream_bytes else "")
     )
     if frontend:
-        print(
+        tell(
             "front end: log-mel of {rate} Hz audio, window {window}, hop {hop}, {frames} frames of {bands} bands; "
             "tables {table_bytes:,} bytes of flash, state {state_bytes:,} bytes of RAM".format(**frontend)
         )
     if energy:
-        print(
+        tell(
             f"energy of all students: {energy.arithmetic / 1000:,.2f} nJ of arithmetic, {energy.total / 1000:,.2f} nJ "
             f"with memory; {DISCLAIMER}"
         )
@@ -124,7 +127,7 @@ def _print_costs(costs: Need) -> None:
         ["policy", "mean, modelled", "no input takes more than"],
         [[e.policy, "-" if e.mean is None else f"{e.mean:,}", f"{e.worst:,}"] for e in costs.estimates],
     )
-    print(
+    tell(
         f"{costs.target}: flash {costs.flash_bytes:,} bytes (tables {costs.table_bytes:,}, code {costs.code_bytes:,}), "
         f"RAM {costs.ram_bytes:,} for state and input, stack at most {costs.stack_bytes:,}"
     )
@@ -167,8 +170,10 @@ def targets(as_json: Json = False) -> None:
             }
         )
         return
-    print_table("targets", ["name", "also", "kernels", "flags"], rows, left=4)
-    print_table("boards", ["name", "target", "description", "flash KiB", "RAM KiB", "tried"], boards, left=3)
+    print_table("targets", ["name", "also", "kernels", "flags"], rows, left=4, spare=("kernels",))
+    print_table(
+        "boards", ["name", "target", "description", "flash KiB", "RAM KiB", "tried"], boards, left=3, spare=("tried",)
+    )
 
 
 @app.command()
@@ -202,9 +207,9 @@ def ports(
         for f in found
     ]
     columns = ["port", "board", "runs", "description", "USB id", "serial number", "maker"]
-    print_table("serial ports", columns, rows, left=7)
+    print_table("serial ports", columns, rows, left=7, spare=("maker", "serial number", "description"))
     if not rows:
-        print("no serial port is here; is the board plugged in, with a cable that carries data?")
+        tell("no serial port is here; is the board plugged in, with a cable that carries data?")
 
 
 @app.command()
@@ -216,5 +221,7 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print_json([{"what": f.what, "found": f.found, "need": f.need, "hint": f.hint} for f in findings])
         return
-    rows = [[f.what, f.found or "missing", f.need, "" if f.found else f.hint] for f in findings]
-    print_table("what is here", ["tool", "found", "needed for", "how to get it"], rows, left=4)
+    rows = [[f.what, f.found or "missing", f.need] for f in findings]
+    print_table("what is here", ["tool", "found", "needed for"], rows, left=3)
+    for hint in dict.fromkeys(f.hint for f in findings if f.found is None):
+        print(f"{', '.join(f.what for f in findings if f.found is None and f.hint == hint)}: {hint}")

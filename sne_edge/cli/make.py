@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SneError
+from . import complete
 from .app import app
 from .inputs import (
     check_finite,
+    check_layout,
+    check_memory,
     check_name,
     check_output,
     data_for,
@@ -23,6 +26,7 @@ from .inputs import (
     scaled,
 )
 from .options import (
+    ChoosingData,
     DataDir,
     DecodeLeak,
     DeviceOption,
@@ -35,7 +39,7 @@ from .options import (
     Precision,
     Window,
 )
-from .output import bars, print_json, print_table, warned
+from .output import bars, print_json, print_table, tell, warned
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
@@ -46,13 +50,12 @@ if TYPE_CHECKING:
 @app.command()
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
-    dataset: Annotated[
+    data: Annotated[
         str | None,
         typer.Option(
-            "--dataset",
-            "--data",
             help="mnist1d (the default), fashion-mnist, fsdd, cifar10-jpeg, cifar10, of events fsdd-spikes, nmnist or "
             "shd, an .npz (also of rasters), or a folder of images.",
+            autocompletion=complete.data_sets,
         ),
     ] = None,
     config: Annotated[
@@ -68,7 +71,8 @@ def train(
         str | None,
         typer.Option(
             help="Partition of the teacher's features: contiguous, random, correlation, class-affinity, variance, "
-            "disentangled (the default), disentangled-tuned, or whole: none; one of another package, or FILE.py:NAME."
+            "disentangled (the default), disentangled-tuned, or whole: none; one of another package, or FILE.py:NAME.",
+            autocompletion=complete.words(*complete.SCHEMES),
         ),
     ] = None,
     students: Annotated[int | None, typer.Option(help="Number of students; usually 4.", min=1, max=32)] = None,
@@ -140,13 +144,17 @@ def train(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; by default 0.", min=0)] = None,
+    log_dir: Annotated[
+        Path | None, typer.Option("--log-dir", help="Also write TensorBoard's event files into this folder.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; default the data set's.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a teacher, distil it into spiking students, quantise and calibrate: a data set becomes an .sne file.
 
-    A run that was killed goes on where it was when the same command is given again.
+    A run that was killed goes on where it was when the same command is given again. Beside the model lie its settings
+    (.toml) and what each epoch reached (.csv).
     """
     from dataclasses import replace
 
@@ -158,18 +166,19 @@ def train(
     need_training()
     check_output(output, force)
     check_finite(budget=budget, spike_rate=spike_rate, max_drop=max_drop)
+    check_layout(layout)
     if name is not None:
         check_name(name)
     from ..learn.device import find_device
     from ..learn.executor import check_executor
     from ..learn.teacher import default_cache
-    from ..pipeline import settings
+    from ..pipeline import settings, track
     from ..pipeline.presets import preset
     from ..pipeline.train import train as run
 
-    base = preset(dataset or "mnist1d") if config is None else settings.read(config)
+    base = preset(data or "mnist1d") if config is None else settings.read(config)
     chosen = settings.changed(
-        base, dataset=dataset, scheme=scheme, students=students, timesteps=timesteps, teacher=teacher,
+        base, dataset=data, scheme=scheme, students=students, timesteps=timesteps, teacher=teacher,
         features=features, logits=logits, weights=None if weights is None else str(weights),
         teacher_input=teacher_input, teacher_mean=reals("--teacher-mean", teacher_mean),
         teacher_deviation=reals("--teacher-deviation", teacher_deviation), fine_tune=fine_tune,
@@ -191,17 +200,21 @@ def train(
     given = config is not None and recipe.resolve() == config.resolve()  # what the user wrote stays as it is
     if not given:
         check_output(recipe, force)
+    text = settings.write(chosen)
+    log, run_name = output.with_suffix(".csv"), track.run_name(text)
+    track.check_log(log, run_name, force)
+    track.check_tensorboard(log_dir)
     if chosen.onnx:
         open_file(chosen.teacher, 2**31, hint="give the path of an ONNX file").close()
     if chosen.script:
         open_file(chosen.teacher.rpartition(":")[0], 2**31, hint="write FILE.py:NAME").close()
-    with bars() as progress:
+    with bars() as shown, track.tracked(log, run_name, log_dir, shown) as progress:
         found = load_dataset(chosen.dataset, chosen.seed, data_dir, layout=layout)
         print(f"samples: {found.understood}", file=sys.stderr)
         ensemble = run(chosen, progress, dataset=found, cache=default_cache(), executor=executor, device=where)
     save(ensemble, output)
     if not given:
-        write_whole(recipe, lambda file: file.write(settings.write(chosen).encode()))
+        write_whole(recipe, lambda file: file.write(text.encode()))
     record = ensemble.provenance
     if as_json:
         print_json(record)
@@ -221,17 +234,28 @@ def train(
             for k, row in enumerate(record["integer"]["test"])
         ],
     )
-    print(f"wrote {output} ({output.stat().st_size:,} bytes); `sne-edge train --config {recipe}` makes it again")
+    tell(
+        f"wrote {output} ({output.stat().st_size:,} bytes) and {log}, its epochs; "
+        f"`sne-edge train --config {recipe}` makes it again"
+    )
 
 
 @app.command()
 def quantize(
     network: Annotated[
-        str, typer.Argument(help="FILE.py:NAME, a torch.nn.Module or a function that returns one; or FILE.nir.")
+        str,
+        typer.Argument(
+            help="FILE.py:NAME, a torch.nn.Module or a function that returns one; or FILE.nir.",
+            autocompletion=complete.networks,
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
     data: Annotated[
-        str, typer.Option(help="A data set or .npz; on its validation part scales are set and the network is run.")
+        str,
+        typer.Option(
+            help="A data set or .npz; on its validation part scales are set and the network is run.",
+            autocompletion=complete.data_sets,
+        ),
     ],
     timesteps: Annotated[int, typer.Option(help="Timesteps of an inference.", min=1, max=65535)],
     weights: Annotated[
@@ -241,7 +265,8 @@ def quantize(
         str,
         typer.Option(
             help="direct; rate: inputs 0..1 are a spike's probability in each timestep; events: 0/1 rasters; frames: "
-            "values that change at every timestep."
+            "values that change at every timestep.",
+            autocompletion=complete.words("direct", "rate", "events", "frames"),
         ),
     ] = "direct",
     layout: Layout = None,
@@ -330,22 +355,29 @@ def quantize(
     from ..interchange import graphs
     from ..interchange.from_nir import Reading
     from ..interchange.graphs import channels_first
-    from ..interchange.inputs import make_encoder
+    from ..interchange.inputs import check_encoding, make_encoder
+    from ..interchange.judge import check_shares
     from ..interchange.modules import becomes_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout, quantize_network
     from ..pipeline.stream import for_stream
+    from ..quantize.quantize import check_bits
 
     size = None if shape is None else numbers("--shape", shape)
     widths = numbers("--bits", bits)
-    reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
-    own = None if network.endswith(".nir") else load_network(network, weights)
-    chain = own is not None and becomes_chain(own, encoder)
-    finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
     ranged: dict[str, Any] = {
         "scale": None if scale is None else scaled("--scale", scale), "offset": scaled("--offset", offset),
         "input_range": input_range, "input_scale": input_scale,
     }  # fmt: skip
+    check_encoding(encoder, input_range, input_scale, ranged["scale"])
+    check_bits(widths)
+    check_shares(warn_below, fail_below)
+    check_layout(layout)
+    check_memory(None, window, decode_leak)
+    reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
+    own = None if network.endswith(".nir") else load_network(network, weights)
+    chain = own is not None and becomes_chain(own, encoder)
+    finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
     if regression:
         if widths != (8,) or window is not None or decode_leak is not None:
             raise SneError("a regression is a graph of 8-bit weights", "leave --bits, --window, --decode-leak")
@@ -364,11 +396,11 @@ def quantize(
         save(made, output)
         fits, found = made.provenance["r_squared"], made.provenance
         print(f"samples: {told.understood}")
-        print(
+        tell(
             f"R squared on {len(told.y):,} validation samples: {fits['integer']:.4f}, the network itself "
             f"{fits['float']:.4f}"
         )
-        print(
+        tell(
             f"wrote {output}: the network's own outputs by an R squared of {found['fit']:.4f}, with an error of "
             f"at most {found['largest_error']:.4g} where they span {found['span']:.4g}"
         )
@@ -421,7 +453,7 @@ def supported() -> None:
 def calibrate(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
-    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part chooses, its test part tells.")],
+    data: ChoosingData,
     data_dir: DataDir = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Points of accuracy that the policy may cost; default 0.1.", min=0)
@@ -479,6 +511,7 @@ def calibrate(
     from ..ir.artifact import save
     from ..ir.layout import encoder_layout
     from ..pipeline.recalibrate import recalibrate, renew_narrow
+    from ..quantize.reject import check_rate
 
     _check_goals(max_drop, target_ops)
     others = (max_drop, confidence, target_ops, policy, early, window, decode_leak, unknown)
@@ -490,8 +523,12 @@ def calibrate(
     if max_false_alarms is not None and unknown is None:
         raise SneError("--max-false-alarms is given without --unknown", "give samples of none of the classes, too")
     check_finite(max_false_alarms=max_false_alarms, confidence=confidence)
+    if max_false_alarms is not None:
+        check_rate(max_false_alarms)
     ensemble = load(model)
     check_output(output, force)
+    _check_policy(ensemble, max_drop, target_ops, policy, early)
+    check_memory(ensemble, window, decode_leak)
     dataset = data_for(ensemble, data, data_dir, other_data, seed)
     strangers = None if unknown is None else load_unknown(unknown, dataset, encoder_layout(ensemble.encoder))
     promised = None
@@ -509,9 +546,14 @@ def calibrate(
 
 @app.command()
 def ensemble(
-    models: Annotated[list[str], typer.Argument(help="Two or more .sne files: of one input, encoder and classes.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two or more .sne files: of one input, encoder and classes.", autocompletion=complete.models
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
-    data: Annotated[str, typer.Option(help="A data set or .npz; its validation part chooses, its test part tells.")],
+    data: ChoosingData,
     data_dir: DataDir = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Points of accuracy that the cascade may cost; default 0.1.", min=0)
@@ -551,6 +593,7 @@ def ensemble(
     check_name(name or output.stem.lower())
     members = [load(model) for model in models]
     shared_encoder(members)
+    _check_policy(members[0], max_drop, target_ops, policy, early)
     dataset = data_for(members[0], data, data_dir, other_data, seed)
     made, promised = ensemble_of(
         members, name or output.stem.lower(), dataset, 0.1 if max_drop is None else max_drop, target_ops=target_ops,
@@ -564,6 +607,17 @@ def _check_goals(max_drop: float | None, target_ops: float | None) -> None:
     if max_drop is not None and target_ops is not None:
         raise SneError("--max-drop and --target-ops are both given", "accuracy or operations: give one of them")
     check_finite(max_drop=max_drop, target_ops=target_ops)
+
+
+def _check_policy(
+    ensemble: QuantEnsemble, max_drop: float | None, target_ops: float | None, kind: str | None, early: str | None
+) -> None:
+    from ..quantize.calibrate import check_goal
+    from ..quantize.early import check_rule
+
+    check_goal(0.1 if max_drop is None else max_drop, target_ops, kind or "cascade")
+    if early is not None:
+        check_rule(early, ensemble.policy.timesteps or ensemble.encoder.timesteps)
 
 
 def _print_policy(made: QuantEnsemble, promised: Promise | None, dataset: Dataset, output: Path, as_json: bool) -> None:
@@ -599,11 +653,11 @@ def _print_policy(made: QuantEnsemble, promised: Promise | None, dataset: Datase
         )
     elif promised is not None:
         bound = upper_bound(round(promised.differing * len(dataset.y_val)), len(dataset.y_val))
-        print(
+        tell(
             f"right or wrong unlike all students: {promised.differing:.2%} of the validation samples, "
             f"with 95 % confidence at most {bound:.2%} of others like them"
         )
     rejection = made.provenance.get("calibration", {}).get("rejection")
     if rejection is not None:
-        print(in_words(rejection))
+        tell(in_words(rejection))
     print(f"wrote {output} ({output.stat().st_size:,} bytes)")

@@ -11,9 +11,18 @@ import typer
 
 from ..errors import SneError
 from .app import app
-from .inputs import check_places, default_places, described, encoded_samples, frame_log, load, need_training
-from .options import Baud, Data, DataDir, Json, Model, On, OtherData, PolicyOption, Rate, Rtscts, Trace
-from .output import print_json, print_table, status
+from .inputs import (
+    check_output,
+    check_places,
+    default_places,
+    described,
+    encoded_samples,
+    frame_log,
+    load,
+    need_training,
+)
+from .options import Baud, Data, DataDir, Force, Json, Model, On, OtherData, PolicyOption, Rate, Rtscts, Trace
+from .output import bars, print_json, print_table, status, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,17 +54,25 @@ def evaluate(
     from ..check.evaluation import evaluate as evaluate_with
     from ..deploy.engine import HostEngine
     from ..deploy.host import HostModel
-    from ..ir.policy import parse_policy
+    from ..ir.policy import format_policy, parse_policy
     from ..study import energy as energies
 
-    ensemble = load(model)
-    inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)
-    policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
-    results = evaluate_with(HostEngine(HostModel(ensemble), jobs), inputs, labels, policies)
     if energy:
         need_training()
-    chosen = inputs[: energies.SAMPLES]
-    accounts = energies.account(ensemble, chosen, policies) if energy else []
+    ensemble = load(model)
+    policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
+    if energy:
+        energies.check_accountable(ensemble, policies)
+    inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)
+    chosen, results, accounts = inputs[: energies.SAMPLES], [], []
+    with bars(brief=True) as progress:
+        engine = HostEngine(HostModel(ensemble), jobs)
+        for number, one in enumerate(policies):
+            progress("evaluating", number, len(policies), format_policy(one)[:24])
+            results += evaluate_with(engine, inputs, labels, [one])
+        progress("evaluating", len(policies), len(policies), "")
+        if energy:
+            accounts = energies.account(ensemble, chosen, policies, progress)
     if as_json:
         rows = [asdict(r) | {"operations": r.operations} for r in results]
         for row, found in zip(rows, accounts, strict=False):
@@ -89,6 +106,7 @@ def evaluate(
             ]
             for r in results
         ],
+        spare=("neuron updates", "MACs", "synaptic"),
     )
     if not energy:
         return
@@ -115,10 +133,11 @@ def evaluate(
             ]
             for r, a in zip(results, accounts, strict=True)
         ],
+        spare=("dense", "membrane updates", "activation sparsity", "effective MACs", "effective ACs"),
     )
     counts = accounts[0].counts
     print(f"ConnectionSparsity {counts.connection_sparsity:.4f}, Footprint {counts.footprint:,} bytes")
-    print(f"{energies.DISCLAIMER}; the teacher is taken as int8")
+    tell(f"{energies.DISCLAIMER}; the teacher is taken as int8")
 
 
 @app.command()
@@ -133,6 +152,7 @@ def verify(
     rate: Rate = None,
     rtscts: Rtscts = False,
     trace: Trace = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Prove that reference, host build and devices agree in every spike count, membrane, logit and decision."""
@@ -147,6 +167,8 @@ def verify(
     ensemble = load(model)
     places = on or default_places(["host"])
     check_places(where for where in places if where != "onnx")
+    if trace is not None:
+        check_output(trace, force)
     inputs = encoded_samples(ensemble, data, data_dir, other_data)[0][:count]
     checks: list[Check] = []
     with status() as say, frame_log(trace) as log:

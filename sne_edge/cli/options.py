@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[str, typer.Argument(help="An .sne file, or the name of a model that ships with sne-edge.")]
+from . import complete
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="An .sne file, or the name of a model that ships with sne-edge.", autocompletion=complete.models
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DataDir = Annotated[
     Path | None,
@@ -27,7 +34,15 @@ Data = Annotated[
     str | None,
     typer.Option(
         help="A data set by name (mnist1d), an .npz, or a folder of images: its test part, or, of the data that the "
-        "model was trained with, what that held out. Default: the golden vectors."
+        "model was trained with, what that held out. Default: the golden vectors.",
+        autocompletion=complete.data_sets,
+    ),
+]
+ChoosingData = Annotated[
+    str,
+    typer.Option(
+        help="A data set or .npz; its validation part chooses, its test part tells.",
+        autocompletion=complete.data_sets,
     ),
 ]
 OtherData = Annotated[
@@ -43,11 +58,16 @@ On = Annotated[
     typer.Option(
         help="Where to run: host, qemu:BOARD, a serial port, socket://HOST:PORT, or onnx: its ONNX models in "
         "onnxruntime, on extreme and random inputs as well. May be repeated. "
-        "Default: host, and QEMU with the target's board where the tools are installed."
+        "Default: host, and QEMU with the target's board where the tools are installed.",
+        autocompletion=complete.places,
     ),
 ]
 Executor = Annotated[
-    str, typer.Option(help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.")
+    str,
+    typer.Option(
+        help="Where students learn: inline, processes, processes:N, ray or ray://ADDRESS.",
+        autocompletion=complete.words(*complete.EXECUTORS),
+    ),
 ]
 DeviceOption = Annotated[
     str,
@@ -60,7 +80,9 @@ Precision = Annotated[
 PolicyOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--policy", help="own, all, first:N, mask:M, cascade[:M1,...], routed[:M1,...] or budget:OPS. May be repeated."
+        "--policy",
+        help="own, all, first:N, mask:M, cascade[:M1,...], routed[:M1,...] or budget:OPS. May be repeated.",
+        autocompletion=complete.words(*complete.POLICIES),
     ),
 ]
 Window = Annotated[

@@ -1,31 +1,51 @@
-"""What commands print: tables, JSON, progress."""
+"""What commands print: JSON, progress, warnings; tables are in `table`."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .table import print_table, tell
+
+__all__ = ["bars", "print_json", "print_table", "status", "tell", "warned"]
+
+
+QUIET_SECONDS = 10.0  # before a brief thing says in a pipe how far it is
+
 
 @contextmanager
-def bars() -> Iterator[Callable[[str, int, int, str], None]]:
-    """A progress bar for each stage of a long run; where there is no terminal, a line for each tenth of it."""
+def bars(brief: bool = False) -> Iterator[Callable[[str, int, int, str], None]]:
+    """A progress bar, and the time that is left, for each stage of a long run; where there is no terminal, a line for
+    each tenth of it. `brief`: mostly over at once, so that nothing is said in the first seconds and no bar stays."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    silent_until = time.monotonic() + (QUIET_SECONDS if brief else 0.0)
 
     if not sys.stderr.isatty():
 
         def tell(stage: str, done: int, total: int, text: str) -> None:
-            if done * 10 // total != (done - 1) * 10 // total:
+            if done * 10 // total != (done - 1) * 10 // total and time.monotonic() >= silent_until:
                 print(f"{stage}: {done} of {total} {text}".rstrip(), file=sys.stderr, flush=True)
 
         yield tell
         return
-    columns = [TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bars:
+    shown = Console(stderr=True)
+    columns = [TextColumn("{task.description:20}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns += [TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False)]
+    with Progress(*columns, TextColumn("{task.fields[text]}"), console=shown, transient=brief) as bars:
         tasks: dict[str, Any] = {}
 
         def update(stage: str, done: int, total: int, text: str) -> None:
@@ -82,18 +102,3 @@ def print_json(value: Any) -> None:
         return plain(item.tolist()) if hasattr(item, "tolist") else str(item)  # of numpy or torch, or a path
 
     print(json.dumps(plain(value), indent=2, allow_nan=False))
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """A table on the terminal; the first `left` columns flush left."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, markup=False, emoji=False).print(table)

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from ..errors import SneError
+from . import complete
 from .app import app
 from .inputs import (
     byte_size,
     check_finite,
+    check_layout,
     check_name,
     check_output,
     check_places,
@@ -22,17 +24,20 @@ from .inputs import (
     numbers,
 )
 from .options import DataDir, DeviceOption, Executor, Force, Json, Layout, Model, OtherData, Precision
-from .output import bars, print_json, print_table, status
+from .output import bars, print_json, print_table, status, tell
 
 
 @app.command()
 def search(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
-    target: Annotated[str, typer.Option(help="The core that the model is for, such as cortex-m4.")],
+    target: Annotated[
+        str, typer.Option(help="The core that the model is for, such as cortex-m4.", autocompletion=complete.targets)
+    ],
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", "--dataset", help="A data set by name (mnist1d the default), an .npz, or a folder of images."
+            help="A data set by name (mnist1d the default), an .npz, or a folder of images.",
+            autocompletion=complete.data_sets,
         ),
     ] = None,
     config: Annotated[
@@ -53,7 +58,13 @@ def search(
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of the last training; by default as the data set needs.", min=1)
     ] = None,
-    scheme: Annotated[str | None, typer.Option(help="Partition of the teacher's features, as `train` has it.")] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            help="Partition of the teacher's features, as `train` has it.",
+            autocompletion=complete.words(*complete.SCHEMES),
+        ),
+    ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="Size of the built-in teacher, small or large, or an ONNX file (*.onnx).")
     ] = None,
@@ -82,6 +93,7 @@ def search(
     need_training()
     check_output(output, force)
     check_finite(budget=budget, max_drop=max_drop)
+    check_layout(layout)
     if name is not None:
         check_name(name)
     from ..learn.teacher import default_cache
@@ -101,10 +113,11 @@ def search(
     if base.onnx:
         open_file(base.teacher, 2**31, hint="give the path of an ONNX file").close()
     beside = {suffix: output.with_suffix(suffix) for suffix in (".md", ".png", ".toml", ".journal")}
-    for path in beside.values():
-        check_writable(path)
     if config is not None and beside[".toml"].resolve() == config.resolve():
         raise SneError(f"{config} would be overwritten", "give another name with -o")
+    check_writable(beside[".journal"])  # which a search goes on with
+    for suffix in (".md", ".png", ".toml"):
+        check_output(beside[suffix], force)
     with bars() as progress:
         found = run(
             base, load_dataset(base.dataset, base.seed, data_dir, layout=layout), limits, beside[".journal"],
@@ -124,16 +137,16 @@ def search(
         return
     print_table(
         f"{found.model.name} for {target}: {len(found.candidates)} candidates trained, {found.refused} refused",
-        COLUMNS, list(rows(found)),
+        COLUMNS, list(rows(found)), left=0, spare=("kernels", "strides", "decay", "bits", "flash B", "timesteps"),
     )  # fmt: skip
     told = found.model.provenance["integer"]
     estimate = found.needed.estimates[0]
-    print(
+    tell(
         f"trained in full: validation {told['validation'][-1]['accuracy']:.2%}, "
         f"test {told['test'][-1]['accuracy']:.2%}; "
         f"{estimate.mean:,} instructions as modelled, no input takes more than {estimate.worst:,}"
     )
-    print(
+    tell(
         f"wrote {output} ({output.stat().st_size:,} bytes), {beside['.md']} and {beside['.png']}; "
         f"`sne-edge train --config {beside['.toml']}` makes the model again"
     )
@@ -141,8 +154,17 @@ def search(
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="ensemble, partition, cascade, noise, baselines or timesteps.")],
-    dataset: Annotated[str, typer.Option(help="A data set by name, an .npz, or a folder of images.")] = "mnist1d",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ensemble, partition, cascade, noise, baselines or timesteps.",
+            autocompletion=complete.words(*complete.STUDIES),
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(help="A data set by name, an .npz, or a folder of images.", autocompletion=complete.data_sets),
+    ] = "mnist1d",
     data_dir: DataDir = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the runs, such as 0,1,2.")] = "0,1,2",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")] = Path("docs/results"),
@@ -153,6 +175,7 @@ def study(
     executor: Executor = "processes",
     device: DeviceOption = "cpu",
     precision: Precision = "auto",
+    force: Force = False,
 ) -> None:
     """Train what a study needs and write its table. A study that was killed goes on where it was.
 
@@ -161,7 +184,6 @@ def study(
     """
     need_training()
     check_finite(budget=budget)
-    from ..files import check_writable
     from ..learn.device import find_device
     from ..learn.executor import check_executor
     from ..learn.partition import SCHEMES
@@ -172,7 +194,8 @@ def study(
     check_executor(executor)
     where = find_device(device, precision)
     check_study(name)
-    check_writable(output / f"{name}.md")
+    for suffix in (".md", ".json", ".png"):
+        check_output(output / f"{name}-{Path(data).stem}{suffix}", force)
     chosen = tuple(schemes.split(",")) if schemes else tuple(SCHEMES)
     if odd := [scheme for scheme in chosen if scheme not in SCHEMES]:
         raise SneError(f"there is no partition scheme {odd[0]!r}", f"schemes: {', '.join(sorted(SCHEMES))}")
@@ -181,7 +204,7 @@ def study(
         raise SneError(f"--seeds is {seeds!r}", "give seeds in 0..2^31-1")
     with bars() as progress:
         changes = {} if budget is None else {"minutes": budget}
-        lab = Lab(dataset, drawn, default_cache(), executor, progress, changes, data_dir, chosen, where)
+        lab = Lab(data, drawn, default_cache(), executor, progress, changes, data_dir, chosen, where)
         table = run_study(name, lab, output)
     print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
     print(f"wrote {output / f'{name}-{lab.label}.md'}")
@@ -194,23 +217,32 @@ def card(
         Path | None, typer.Option("-o", "--output", help="The Markdown file to write; default NAME.md.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="A data set by name, or an .npz. Default: the one that the model was made for.")
+        str | None,
+        typer.Option(
+            help="A data set by name, or an .npz. Default: the one that the model was made for.",
+            autocompletion=complete.data_sets,
+        ),
     ] = None,
     data_dir: DataDir = None,
     other_data: OtherData = False,
     on: Annotated[
-        list[str] | None, typer.Option(help="An emulated board. May be repeated. Default: Cortex-M0, M3, M4 and M55.")
+        list[str] | None,
+        typer.Option(
+            help="An emulated board. May be repeated. Default: Cortex-M0, M3, M4 and M55.",
+            autocompletion=complete.boards,
+        ),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Measure and verify a model everywhere, and write what was found as its model card."""
-    from ..files import check_writable, write_whole
+    from ..files import write_whole
     from ..study.card import BOARDS, markdown, measure
 
     need_training()
     ensemble = load(model)
     path = output or Path(f"{ensemble.name}.md")
-    check_writable(path)
+    check_output(path, force)
     boards = [where.removeprefix("qemu:") for where in on or BOARDS]
     default_places([])
     check_places(f"qemu:{board}" for board in boards)
@@ -232,12 +264,12 @@ def card(
 def plot(
     model: Model,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The PNG to write; default NAME.png.")] = None,
+    force: Force = False,
 ) -> None:
     """Draw accuracy against operations, from the figures that training recorded in the model."""
-    from ..files import check_writable
-    from ..study.report import draw
+    from ..study.pictures import draw
 
     ensemble = load(model)
     path = output or Path(f"{ensemble.name}.png")
-    check_writable(path)
+    check_output(path, force)
     print(f"wrote {draw(ensemble, path)}")

@@ -108,10 +108,10 @@ def load_dataset(
     if is_folder(path):
         return _told(path, path.resolve().name, images(path), seed, _own_layout)
     if path.suffix == ".npz":
-        (x, y, x_test, y_test), own = npz(path)
+        (x, y, x_test, y_test), own, classes = npz(path)
         if layout is not None and own not in (None, layout):
             raise SneError(f"the layout in {path} is {own!r}, and {layout} was stated", "leave one of them out")
-        return _told(path, path.stem, Raw(x, y, x_test, y_test, layout=layout or own), seed, finder)
+        return _told(path, path.stem, Raw(x, y, x_test, y_test, classes, layout=layout or own), seed, finder)
     raise SneError(
         f"there is no data set {shortened(source)!r}",
         f"{nearest(str(source), DATASETS)}give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; "
@@ -178,6 +178,10 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
         x, x_test, standard = standardised(x, x_test)
     order, held = generator.permutation(len(x)), max(1, round(VALIDATION_SHARE * len(x)))
     val, train = np.sort(order[:held]), np.sort(order[held:])
+    if raw.classes and len(raw.classes) != count:
+        raise SneError(
+            f"{len(raw.classes)} names for {count} classes, of labels up to {count - 1}", "give one for each class"
+        )
     classes = raw.classes or tuple(str(c) for c in range(count))
     height, width, channels = x.shape[-3:]
     return Dataset(

@@ -102,9 +102,10 @@ def _content(path: Path) -> bytes:
     return read_file(path, MAX_BYTES, hint="check the path and its permissions")
 
 
-def npz(path: Path) -> tuple[tuple[Any, ...], str | None]:
-    """The arrays of an .npz data set by `NPZ_NAMES`, the last two or None, and the layout that it states, or None."""
-    arrays = read_npz(path, {*NPZ_NAMES, "layout"})
+def npz(path: Path) -> tuple[tuple[Any, ...], str | None, tuple[str, ...]]:
+    """The arrays of an .npz data set by `NPZ_NAMES`, the last two or None; the layout that it states, or None; and the
+    names of its classes, or none."""
+    arrays = read_npz(path, {*NPZ_NAMES, "layout", "classes"})
     missing = {"x_train", "y_train"} - arrays.keys()
     if arrays.keys() & {"x_test", "y_test"}:
         missing |= {"x_test", "y_test"} - arrays.keys()
@@ -113,7 +114,22 @@ def npz(path: Path) -> tuple[tuple[Any, ...], str | None]:
     layout = arrays.get("layout")
     if layout is not None and (layout.ndim or layout.dtype.kind != "U"):
         raise SneError(f"the layout in {path} is {layout.tolist()!r}", "let it be one text: layout='NCL'")
-    return tuple(arrays.get(name) for name in NPZ_NAMES), None if layout is None else str(layout)
+    classes = _class_names(path, arrays.get("classes"))
+    return tuple(arrays.get(name) for name in NPZ_NAMES), None if layout is None else str(layout), classes
+
+
+def _class_names(path: Path, given: np.ndarray | None) -> tuple[str, ...]:
+    """Names of classes in an array of text; `SneError` where it is something else."""
+    if given is None:
+        return ()
+    hint = "let it be texts, one for each class: classes=['still', 'walk', 'turn']"
+    if given.ndim != 1 or given.dtype.kind != "U":
+        raise SneError(f"the classes in {path} are {given.dtype}{list(given.shape)}", hint)
+    names = tuple(str(name) for name in given)
+    odd = [name for name in names if not name.isprintable() or not 0 < len(name.strip()) <= 60]
+    if odd or len(set(names)) < len(names):
+        raise SneError(f"the classes in {path} are not different names of 1 to 60 letters", hint)
+    return names
 
 
 def idx(content: bytes) -> np.ndarray:

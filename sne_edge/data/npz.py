@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 16 * 2**30
 MAX_ARRAY_BYTES = 4 * 2**30  # of all arrays, unpacked
 EMPTY_BYTES, EMPTY_RATIO = 2**28, 100  # arrays that large which pack that well hold no samples
 MAX_HEADER_BYTES = 10_000  # numpy's own limit, which it looks at only after it has read the header
-HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test, y_test and layout (numpy.savez)"
+HINT = "an .npz data set holds x_train, y_train and, if you have them, x_test, y_test, layout and classes (numpy.savez)"
 
 
 def read_npz(path: Path, names: frozenset[str] | set[str]) -> dict[str, np.ndarray]:

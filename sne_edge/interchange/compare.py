@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..check.reference import run_student
 from ..errors import SneError
 from ..ir.chain import as_graph, current_shift
-from ..ir.encoder import Encoder
+from ..ir.encoder import Encoder, Shape
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import INPUT, Graph, Leak, Population, Projection, grid
 from ..ir.layers import SynapticLayer
@@ -122,6 +122,7 @@ def compare_graph(
     """A float graph against the model that was made of it; samples [N, (timesteps,) height, width, channels], real
     values or spikes. Otherwise as `compare_network`."""
     pairs = _matched(graph, model)
+    samples = samples.reshape(*samples.shape[:-3], *model.encoder.shape)
     inputs = model.encoder.encode(samples)
     known = known_labels(labels, len(samples), len(model.classes))
     seen = [_Seen(p.name, integer) for p, integer in pairs]
@@ -129,7 +130,8 @@ def compare_graph(
     for start in range(0, len(samples), BATCH):
         rows = slice(start, start + BATCH)
         made = _run_integers(model, inputs[rows], seen)
-        trace = graph.simulate(_float_samples(model.encoder, samples[rows], inputs[rows]))
+        given = _float_samples(model.encoder, samples[rows], inputs[rows])
+        trace = graph.simulate(given.reshape(*given.shape[:-3], *graph.input_shape))
         for each in seen:
             each.meet(trace.spikes[each.name].flatten(2).numpy() > 0, first=start == 0)
         logits.append(made)
@@ -163,13 +165,18 @@ def compare_graph(
     )
 
 
+def _flat(shape: Shape) -> Shape | int:
+    """A shape of a single axis as its length: a vector is the same along any axis."""
+    return max(shape) if sorted(shape)[:2] == [1, 1] else shape
+
+
 def _matched(graph: FloatGraph, model: QuantEnsemble) -> list[tuple[FloatPopulation, Population]]:
     """Each population of a network and its integers. Raises `SneError` where they are not of one form."""
     hint = "give the network, and the settings, that the model was made of with `sne-edge quantize`"
     if len(model.students) != 1:
         raise SneError(f"{model.name} has {len(model.students)} students, and none is the network", hint)
     integers = as_graph(model.students[0]).populations
-    if graph.input_shape != model.encoder.shape:
+    if _flat(graph.input_shape) != _flat(model.encoder.shape):
         raise SneError(f"{model.name} takes {model.encoder.shape}, and the network {graph.input_shape}", hint)
     if len(graph.populations) != len(integers):
         raise SneError(

@@ -114,9 +114,7 @@ def make_encoder(
     `input_scale`, likewise: `network`, one scale for all, or `per-channel`, each channel's own.
     Raises `SneError` where these make no encoder.
     """
-    check_range(input_range, input_scale, kind, scale)
-    if kind not in KINDS:
-        raise SneError(f"there is no encoder {kind!r}", f"an encoder is one of: {', '.join(KINDS)}")
+    check_encoding(kind, input_range, input_scale, scale)
     x, given, offset = np.asarray(x), None if scale is None else _scaled(scale), _scaled(offset)
     if shape is None:
         timed = kind in ("events", "frames")
@@ -202,6 +200,15 @@ def _step(x: np.ndarray, kind: str, input_range: str) -> float:
     if kind == "frames" and _whole(x):
         return 1.0
     return _range(np.abs(x), input_range) / 127 or 1.0
+
+
+def check_encoding(kind: str, input_range: str, input_scale: str, scale: float | Sequence[float] | None) -> None:
+    """Raise `SneError` where there is no such encoder, whatever the samples."""
+    check_range(input_range, input_scale, kind, scale)
+    if kind not in KINDS:
+        raise SneError(f"there is no encoder {kind!r}", f"an encoder is one of: {', '.join(KINDS)}")
+    if scale is not None and not all(np.isfinite(each) and each > 0 for each in np.ravel(_scaled(scale))):
+        raise SneError(f"a scale of {scale}", "give the real value of one step of the int8 input, above 0")
 
 
 def check_range(input_range: str, input_scale: str, kind: str, scale: object) -> None:

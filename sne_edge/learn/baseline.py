@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ..errors import SneError
 from ..ir.encoder import Shape
-from .fit import Plan, Progress, distillation_loss, fit, quiet
+from .fit import Plan, Progress, Told, distillation_loss, fit, quiet
 from .integers import fake_quantize, fold_batch_norm, through
 from .student import Body
 from .teacher import accuracy
@@ -205,7 +205,7 @@ def train_cnn(
 
     def score() -> tuple[float, str]:
         share = accuracy(net, x_val, y_val)
-        return share, f"validation {share:.1%}"
+        return share, Told(f"validation {share:.1%}", {"validation": share})
 
     plan = Plan(epochs, batch, rate)
     fit(net, loss, len(labels), plan, stage="CNN", seed=seed, score=score, checkpoint=checkpoint, progress=progress)

@@ -20,7 +20,7 @@ from ..ir.encoder import Encoder
 from .course import Course, Lessons, Recipe
 from .device import CPU, Device
 from .executor import run_jobs, worker_count
-from .fit import Plan, Progress, fit, infer, quiet
+from .fit import Plan, Progress, Told, fit, infer, quiet
 from .networks import TeacherNet
 from .partition import Partition
 from .student import Body, Ensemble
@@ -122,7 +122,8 @@ def distill(
 
     def score() -> tuple[float, str]:
         found = prefix_accuracy(ensemble, lessons.x_val, lessons.y_val)
-        return sum(found) + found[-1], f"validation {prefixes_text(found)}"
+        told = {"validation": found[-1], "validation of the first": found[0]}
+        return sum(found) + found[-1], Told(f"validation {prefixes_text(found)}", told)
 
     plan = Plan(recipe.rounded, recipe.batch, recipe.rate / 8, warm=0.0, folded=True, minutes=share(recipe.rounded))
     fit(
@@ -143,7 +144,7 @@ def teach(job: Job, progress: Progress = quiet) -> dict[str, dict[str, Tensor]]:
     def score() -> tuple[float, str]:
         pair.eval()
         found = alone_accuracy(ensemble, k, lessons)
-        return found, f"validation {found:.1%}"
+        return found, Told(f"validation {found:.1%}", {"validation": found})
 
     recipe = job.recipe
     plan = Plan(recipe.alone, recipe.batch, recipe.rate, minutes=job.minutes, patience=recipe.patience)

@@ -25,7 +25,21 @@ from ..errors import SneError
 from ..files import write_whole
 from ..resources import PACKAGE, digest
 
-Progress = Callable[[str, int, int, str], None]  # (stage, steps done, steps in all, a word on how it goes)
+Progress = Callable[[str, int, int, str], None]  # (stage, steps done, steps in all, a word: `Told`)
+
+
+class Told(str):
+    """A word on how it goes that carries the numbers it was made of, by name."""
+
+    values: dict[str, float]
+
+    def __new__(cls, words: str, values: dict[str, float] | None = None) -> Told:
+        made = super().__new__(cls, words)
+        made.values = values or {}
+        return made
+
+    def __getnewargs__(self) -> tuple[str, dict[str, float]]:  # type: ignore[override]  # other processes say it, too
+        return str(self), self.values
 
 
 def quiet(stage: str, done: int, total: int, note: str) -> None:
@@ -120,12 +134,13 @@ def fit(
             optimizer.step()
             latest = value.detach()  # read once an epoch: a GPU goes on meanwhile
         last = 0.0 if latest is None else latest.item()
-        note = f"loss {last:.3f}"
+        note = Told(f"loss {last:.3f}", {"loss": last})
         if not np.isfinite(last):
             raise SneError(f"{stage}: the loss is {last} in epoch {epoch + 1}", "train with a lower rate")
         if score is not None:
             value_now, words = score()
-            note, since = f"{note}, {words}", since + 1
+            note = Told(f"{note}, {words}", note.values | (words.values if isinstance(words, Told) else {}))
+            since += 1
             if value_now >= best:
                 best, since, state = value_now, 0, _snapshot(module)
         if checkpoint is not None:

@@ -27,7 +27,7 @@ from ..ir.ensemble import QuantEnsemble
 from ..learn import partition as partitions
 from ..learn.device import CPU, Device
 from ..learn.distill import prefix_accuracy
-from ..learn.fit import Progress, quiet
+from ..learn.fit import Progress, Told, quiet
 from ..learn.networks import TeacherNet, as_teacher, wanted_values
 from ..learn.teacher import accuracy, count_macs, fingerprint
 from . import stages, verdict
@@ -95,7 +95,8 @@ def train(
     for text in verdict.doubts(provenance, dataset.y_val):
         warnings.warn(text, SneWarning, stacklevel=2)
     best = provenance["integer"]["test"][-1]
-    progress("calibration", 1, 1, f"test accuracy {best['accuracy']:.1%} at {best['operations']:,.0f} operations")
+    words = f"test accuracy {best['accuracy']:.1%} at {best['operations']:,.0f} operations"
+    progress("calibration", 1, 1, Told(words, {"validation": provenance["integer"]["validation"][-1]["accuracy"]}))
     if run is not None:
         shutil.rmtree(run, ignore_errors=True)
     return made

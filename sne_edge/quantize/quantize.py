@@ -6,7 +6,7 @@ scale.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from torch import nn
@@ -89,6 +89,12 @@ def assemble(
         ) from None
 
 
+def check_bits(bits: Iterable[int]) -> None:
+    """Raise `SneError` where weights cannot have so many bits."""
+    if odd := [each for each in bits if each not in (4, 8)]:
+        raise SneError(f"weights of {odd[0]} bits are not supported", "give 8 or 4")
+
+
 def _bits_by_layer(bits: int | Sequence[int], chain: list[nn.Module]) -> tuple[int, ...]:
     """Bits of the weights of each layer of a chain that has some, then of the readout's."""
     weighted = [module for module in chain if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)]
@@ -98,8 +104,8 @@ def _bits_by_layer(bits: int | Sequence[int], chain: list[nn.Module]) -> tuple[i
         given = (8, *(8 if grouped else bits for grouped in depthwise), 8)[-count:]
     else:
         given = tuple(bits)
-    asked = {bits} if isinstance(bits, int) else set(given)
-    if len(given) != count or not asked <= {4, 8}:
+    check_bits((bits,) if isinstance(bits, int) else given)
+    if len(given) != count:
         raise SneError(
             f"bits {bits} do not fit {count} layers with weights", "give 8 or 4, or one of them for each layer"
         )

@@ -56,6 +56,12 @@ def thirds(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return one, two, three
 
 
+def check_rate(max_false_alarms: float) -> None:
+    """Raise `SneError` where no share of false alarms is so small, or so large."""
+    if not 0 < max_false_alarms < 1:
+        raise SneError(f"a rate of false alarms of {max_false_alarms}", "give a share above 0 and below 1: 0.05, say")
+
+
 def choose(known: Seen, forming: Seen, setting: Seen, max_false_alarms: float) -> Rejection:
     """The rejection that labels the most known samples while, with 95 % confidence, at most the share
     `max_false_alarms` of inputs like the unknown ones would get a label.
@@ -64,8 +70,7 @@ def choose(known: Seen, forming: Seen, setting: Seen, max_false_alarms: float) -
     the known samples. Others then are `setting` the ratio or margin: of many rules the best looks better than it is, of
     one with a single number to set it does not. Raises `SneError` where the unknown samples are too few to tell.
     """
-    if not 0 < max_false_alarms < 1:
-        raise SneError(f"a rate of false alarms of {max_false_alarms}", "give a share above 0 and below 1: 0.05, say")
+    check_rate(max_false_alarms)
     count = min(len(forming.ratio), len(setting.ratio))
     if count == 0 or upper_bound(0, count, CONFIDENCE) > max_false_alarms:
         least = int(np.ceil(np.log(1 - CONFIDENCE) / np.log(1 - max_false_alarms)))

@@ -39,7 +39,7 @@ def with_memory(ensemble: QuantEnsemble, *, window: int | None = None, leak: flo
             f"{ensemble.name} takes {ensemble.encoder.kind} inputs, which are no stream: nothing has to be forgotten",
             "a window or a leak is for models of raw events or frames",
         )
-    neuron = _memory(window, leak)
+    neuron = memory(window, leak)
     length = float(neuron.window) if isinstance(neuron.window, int) else 1 / (1 - neuron.decay.beta)
     try:
         students = [_student(student, neuron, ensemble.encoder) for student in ensemble.students]
@@ -50,7 +50,7 @@ def with_memory(ensemble: QuantEnsemble, *, window: int | None = None, leak: flo
         ) from None
 
 
-def _memory(window: int | None, leak: float | None) -> Neuron:
+def memory(window: int | None, leak: float | None) -> Neuron:
     """A readout's neuron."""
     if (window is None) == (leak is None):
         raise SneError("a stream's readout needs a window or a leak", "give one of them: --window or --decode-leak")

@@ -153,26 +153,31 @@ def _head(record: dict[str, Any]) -> list[str]:
 
 
 def _origin(record: dict[str, Any]) -> list[str]:
-    provenance = record["provenance"]
-    lines = ["## Where it comes from", ""]
+    lines = [f"- {line}" for line in provenance_lines(record["provenance"])]
+    return ["## Where it comes from", "", *(lines or ["Its file does not say."])]
+
+
+def provenance_lines(provenance: dict[str, Any]) -> list[str]:
+    """Where a model comes from, in sentences of Markdown."""
+    lines: list[str] = []
     data, teacher, config = (provenance.get(key) or {} for key in ("dataset", "teacher", "config"))
     if data:
         parts = ", ".join(f"{n:,} {part}" for part, n in data["samples"].items())
         origin = ORIGINS.get(data["name"], "a data set of its maker's own, whose licence this card does not know")
-        lines.append(f"- Data: `{data['name']}` ({parts} samples), {origin}.")
+        lines.append(f"Data: `{data['name']}` ({parts} samples), {origin}.")
     if teacher:
         lines.append(
-            f"- Teacher: {_teacher(config.get('teacher', ''))}, {teacher['macs']:,} MACs, {teacher['parameters']:,} "
+            f"Teacher: {_teacher(config.get('teacher', ''))}, {teacher['macs']:,} MACs, {teacher['parameters']:,} "
             f"parameters, test accuracy {teacher['test']:.2%}, fingerprint `{teacher['fingerprint']}`."
         )
     if config:
         body = config["body"]
         lines.append(
-            f"- Students: channels {_list(body['channels'])}, kernels {_list(body['kernels'])}, strides "
+            f"Students: channels {_list(body['channels'])}, kernels {_list(body['kernels'])}, strides "
             f"{_list(body['strides'])}; partition `{config['scheme']}`, seed {config['seed']}, torch "
             f"{provenance.get('torch', 'unknown')}."
         )
-    return lines if len(lines) > 2 else [*lines, "Its file does not say."]
+    return lines
 
 
 def _teacher(size: str) -> str:

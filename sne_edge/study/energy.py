@@ -36,7 +36,7 @@ where the decay is one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,10 +122,8 @@ class Account:
     estimate: Estimate
 
 
-def account(ensemble: QuantEnsemble, inputs: np.ndarray, policies: Sequence[ActivationPolicy]) -> list[Account]:
-    """What each policy costs on inputs uint8 [N, input_bytes], by the reference in torch.
-
-    Raises `SneError` for a policy with early stops, whose timesteps differ by student, and for graphs."""
+def check_accountable(ensemble: QuantEnsemble, policies: Sequence[ActivationPolicy]) -> None:
+    """Raise `SneError` for a policy with early stops, whose timesteps differ by student, and for graphs."""
     if any(policy.early for policy in policies):
         raise SneError("energy is not estimated under early stops", "give a policy without +early")
     if any(isinstance(student.graph, Graph) for student in ensemble.students):
@@ -133,14 +131,28 @@ def account(ensemble: QuantEnsemble, inputs: np.ndarray, policies: Sequence[Acti
             f"{ensemble.name} holds a graph, whose connections NeuroBench's counts have no place for",
             "leave --energy out; `sne-edge inspect` estimates the energy of all its students",
         )
+
+
+def account(
+    ensemble: QuantEnsemble,
+    inputs: np.ndarray,
+    policies: Sequence[ActivationPolicy],
+    progress: Callable[[str, int, int, str], None] = lambda stage, done, total, text: None,
+) -> list[Account]:
+    """What each policy costs on inputs uint8 [N, input_bytes], by the reference in torch.
+
+    Raises `SneError` where `check_accountable` does."""
+    check_accountable(ensemble, policies)
     ledgers = [_Ledger(ensemble, policy) for policy in policies]
     for start in range(0, len(inputs), BATCH):
+        progress("counting", start, len(inputs), "")
         seen: dict[int, list[_Seen]] = {}
         for ledger in ledgers:
             if ledger.steps not in seen:
                 part = inputs[start : start + BATCH]
                 seen[ledger.steps] = [_Seen(ensemble, k, part, ledger.steps) for k in range(len(ensemble.students))]
             ledger.add(seen[ledger.steps])
+    progress("counting", len(inputs), len(inputs), "")
     return [ledger.close(len(inputs)) for ledger in ledgers]
 
 

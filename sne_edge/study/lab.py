@@ -44,7 +44,7 @@ from ..pipeline.train import find_teacher
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy, jobs
-from .report import Picture, draw_picture
+from .pictures import Picture, draw_picture
 
 BOARDS = {"M0": "microbit", "M3": "mps2-an385", "M4": "mps2-an386", "M55": "mps3-an547"}  # by core
 COUNTED = 1000  # inputs whose instructions are counted: all, or so many that stand for more
@@ -337,7 +337,7 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
     if table.picture is not None:
         lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
     chosen = "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
-    command = f"sne-edge study {name} --dataset {lab.label} --seeds {seeds.replace(' ', '')}{chosen}"
+    command = f"sne-edge study {name} --data {lab.label} --seeds {seeds.replace(' ', '')}{chosen}"
     lines += ["", f"`{command}` makes this table."]
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import SneError
 from ..interchange.compare import NetworkComparison
-from .report import BLUE, GREY, ORANGE, save_figure
+from .style import BLUE, GREY, ORANGE, new_figure, save_figure
 
 
 def draw_rasters(found: NetworkComparison, title: str, path: Path) -> Path:
@@ -17,15 +17,12 @@ def draw_rasters(found: NetworkComparison, title: str, path: Path) -> Path:
 
     Raises `SneError` where nothing spikes, matplotlib is missing, or the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        raise SneError("the package matplotlib is not installed", "pip install 'sne-edge[train]'") from None
     if not found.rasters:
         raise SneError("no population of the network spikes", "there are no rasters to draw; leave --plot out")
-    figure = Figure(figsize=(9, 1 + 2.2 * len(found.rasters)), layout="constrained")
-    grid = figure.subplots(len(found.rasters), 2, sharex=True, sharey="row", squeeze=False)
+    count = len(found.rasters)
+    figure, grid = new_figure((9, 1 + 2.2 * count), count, 2, sharex=True, sharey="row")
+    from matplotlib.ticker import MaxNLocator
+
     for row, (name, sides) in zip(grid, found.rasters.items(), strict=True):
         for axes, mine, other in zip(row, sides, sides[::-1], strict=True):
             for which, colour in ((mine & other, BLUE), (mine & ~other, ORANGE)):
@@ -35,7 +32,7 @@ def draw_rasters(found: NetworkComparison, title: str, path: Path) -> Path:
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlim(-0.5, len(mine) - 0.5)
             axes.set_ylim(-0.5, mine.shape[1] - 0.5)
-            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(False)
         row[0].set_ylabel(f"{name}\nneuron", color=GREY)
     grid[0, 0].set_title("network")
     grid[0, 1].set_title("integers")

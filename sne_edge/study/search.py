@@ -41,7 +41,7 @@ from ..pipeline import settings, stages
 from ..pipeline.config import TrainConfig
 from ..pipeline.train import find_teacher, train
 from ..quantize.calibrate import calibrate
-from .report import Picture, draw_picture
+from .pictures import Picture, draw_picture
 
 if TYPE_CHECKING:
     import optuna

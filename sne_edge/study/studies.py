@@ -26,7 +26,7 @@ from ..pipeline.presets import SHORT, shortened
 from ..quantize.calibrate import stages
 from .energy import Estimate, estimate_dense
 from .lab import COUNTED, WEIGHED, Held, Lab, Table, percent, scaled, write_table
-from .report import Picture, Point
+from .pictures import Picture, Point
 
 ALL = ActivationPolicy("all")
 DROPS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # points

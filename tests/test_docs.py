@@ -1,0 +1,74 @@
+"""The documentation site: it builds without a warning, leads to every page, and says what the code says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import sne_edge
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def site(require_package: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built with warnings as errors."""
+    require_package("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers.python")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "WARNING" not in done.stderr
+    return folder
+
+
+def test_the_site_builds_without_a_warning_and_shows_every_docstring(site: Path) -> None:
+    text = (site / "REFERENCE" / "index.html").read_text(encoding="utf-8")
+    for name in sne_edge._HOME:
+        assert re.search(rf"<h3[^>]*>.*?sne_edge\.{name}\b.*?</h3>", text, re.S), name
+    assert "Raises <code>SneError</code>" in text and "max_drop" in text
+    pages = list(site.rglob("index.html"))
+    assert len(pages) > 30
+    for page in pages:
+        markdown = page.read_text(encoding="utf-8")
+        assert "--8&lt;--" not in markdown and "](" not in re.sub(r"<(code|pre)[ >].*?</\1>", "", markdown, flags=re.S)
+
+
+def test_the_site_needs_no_network(site: Path) -> None:
+    for page in site.rglob("index.html"):
+        loaded = re.findall(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text())
+        assert not [address for address in loaded if "canonical" not in address], page
+
+
+def test_every_public_name_has_its_docstring_in_the_reference() -> None:
+    text = (DOCS / "REFERENCE.md").read_text(encoding="utf-8")
+    for name, (module, attribute) in sne_edge._HOME.items():
+        told = f'::: sne_edge.{module}.{attribute}\n    options:\n      heading: "sne_edge.{name}"\n'
+        assert told in text, name
+    assert text.count("\n::: ") == len(sne_edge._HOME)
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.relative_to(DOCS).as_posix())
+def test_commands_in_the_docs_parse(path: Path) -> None:
+    import typer
+
+    from sne_edge.cli import app
+
+    group = typer.main.get_command(app)
+    for line in re.findall(r"sne-edge ((?:[a-z]+)(?: [^`\n#]*)?)", path.read_text(encoding="utf-8")):
+        command, *words = line.split()
+        if command not in group.commands:  # type: ignore[attr-defined]
+            assert not re.search(rf"`sne-edge {command}", path.read_text(encoding="utf-8")), line
+            continue
+        options = {o for p in group.commands[command].params for o in p.opts}  # type: ignore[attr-defined]
+        for word in words:
+            if re.fullmatch(r"--[a-z][a-z0-9-]+", word.split("=")[0].rstrip(".,;:")):
+                assert word.split("=")[0].rstrip(".,;:") in options | {"--help"}, (line, word)
