@@ -14,8 +14,14 @@ from ..learn.student import Body
 from .config import TrainConfig
 
 IMAGES = Recipe(alone=12, joint=4, rounded=2, batch=128, rate=6e-3, spikes=0.02, target=0.1)
+OWN = TrainConfig(timesteps=2, recipe=Recipe(spikes=1.0, target=0.1))  # where a data set of one's own starts
 PRESETS = {
-    "mnist1d": TrainConfig("mnist1d", timesteps=2, recipe=Recipe(spikes=1.0, target=0.1)),
+    "mnist1d": TrainConfig(
+        "mnist1d",
+        timesteps=2,
+        body=Body((24, 32, 40), (7, 5, 3), (2, 2, 2)),
+        recipe=Recipe(joint=200, spikes=1.0, target=0.05),
+    ),
     "fashion-mnist": TrainConfig(
         "fashion-mnist",
         body=Body((16, 32, 64), (3, 3, 3), (2, 2, 2)),
@@ -60,8 +66,8 @@ SHORT = ("cifar10-jpeg", "cifar10")  # data sets whose many ensembles of a study
 
 
 def preset(dataset: str, **changes: Any) -> TrainConfig:
-    """The config for a data set, with `changes`; a data set of one's own starts from MNIST-1D's."""
-    return replace(PRESETS.get(dataset, PRESETS["mnist1d"]), dataset=dataset, **changes)
+    """The config for a data set, with `changes`; a data set of one's own starts from `OWN`."""
+    return replace(PRESETS.get(dataset, OWN), dataset=dataset, **changes)
 
 
 def shortened(config: TrainConfig) -> TrainConfig:
