@@ -10,7 +10,7 @@ OLD_NAMES = {"dataset": "data"}  # of options: what scripts say still holds, and
 
 app = typer.Typer(
     name="sne-edge",
-    help="Distil a teacher network into an ensemble of small spiking networks, and run it, bit-exact, on microcontrollers.",
+    help="Distil a teacher into an ensemble of small spiking networks, and run it bit-exact on microcontrollers.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -36,4 +36,4 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Distil a teacher network into an ensemble of small spiking networks, and run it, bit-exact, on microcontrollers."""
+    """Distil a teacher into an ensemble of small spiking networks, and run it bit-exact on microcontrollers."""
