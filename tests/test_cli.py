@@ -257,7 +257,9 @@ def test_quantize_takes_a_network_from_a_file(tmp_path: Path) -> None:
     done = run("quantize", f"{tmp_path / 'net.py'}:build", *common)
     assert done.returncode == 0, done.stderr
     assert load(tmp_path / "net.sne").encoder.timesteps == 5
-    assert_refused(run("quantize", f"{tmp_path / 'net.py'}:absent", *common, "--force"), "absent", "torch.nn.Module")
+    assert_refused(
+        run("quantize", f"{tmp_path / 'net.py'}:absent", *common, "--force"), "absent", "NAME is a network in that file"
+    )
 
 
 def test_quantize_says_what_it_understood_and_refuses_what_is_not_the_network(tmp_path: Path) -> None:

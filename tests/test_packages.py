@@ -383,7 +383,7 @@ def test_the_command_writes_a_package_with_the_options_of_export_and_replaces_on
     save(models()[1], touch)
     for kind in ("cmake", "zephyr"):
         command = ["export", str(touch), "mnist1d", "--for", kind, "--package-name", "both", "--target", "m55"]
-        done = CliRunner().invoke(app, [*command, "-o", str(folder)])
+        done = CliRunner().invoke(app, [*command, "-o", str(folder), *(["--force"] if folder.exists() else [])])
         assert done.exit_code == 0, done.output
     assert not (folder / "CMakeLists.txt").exists() and (folder / "zephyr" / "Kconfig").exists()
     assert json.loads((folder / "manifest.json").read_text())["target"] == "cortex-m55"
@@ -391,7 +391,7 @@ def test_the_command_writes_a_package_with_the_options_of_export_and_replaces_on
         read_manifest(folder)
     (folder / "manifest.json").unlink()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    refused = CliRunner().invoke(app, [*command, "-o", str(folder)])
+    refused = CliRunner().invoke(app, [*command, "-o", str(folder), "--force"])
     assert isinstance(refused.exception, SneError) and "not an export" in refused.exception.message
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert [*tmp_path.iterdir()] == [touch, folder] or {*tmp_path.iterdir()} == {touch, folder}

@@ -55,7 +55,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_is_fit_to_be_published(wheel: Path, require_package: Callable[..., None]) -> None:
     require_package("twine", "check_wheel_contents")
     assert "PASSED" in checked(sys.executable, "-m", "twine", "check", "--strict", str(wheel), cwd=wheel.parent)
-    assert "OK" in checked(sys.executable, "-m", "check_wheel_contents", str(wheel), cwd=wheel.parent)
+    alike = ("--ignore", "W002")  # templates of two packages may say the same
+    assert "OK" in checked(sys.executable, "-m", "check_wheel_contents", *alike, str(wheel), cwd=wheel.parent)
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         told = re.search(r"^Version: (.+)$", archive.read(metadata).decode(), re.M)

@@ -43,6 +43,7 @@ NEEDS = {  # by extra
     "onnx": "ONNX files",
     "frameworks": "networks of Norse, sinabs, SpikingJelly",
     "search": "search",
+    "events": "the shd data set",
     "flash": "flash, by a debug probe",
     "tensorboard": "train --log-dir",
 }

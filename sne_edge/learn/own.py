@@ -25,7 +25,7 @@ def load_object(where: str, what: str) -> Any:
         raise SneError(f"{where!r} does not name a {what}", f"write FILE.py:NAME, NAME being a {what} or making one")
     found = getattr(run_file(Path(path)), name, None)
     if found is None:
-        raise SneError(f"{path} has no {name!r}", f"NAME is a {what} in that file")
+        raise SneError(f"{path} has no {name!r}", f"NAME is a {what} in that file, or makes one")
     return found
 
 

@@ -61,12 +61,19 @@ def tracked(path: Path, run: str, log_dir: Path | None, then: Progress) -> Itera
     `run`: what names the run in its rows. A file of the same run that was killed is gone on with.
     """
     going_on = path.exists() and unfinished(path, run)
+    rows: list[Any] = []  # the writer, once there is a row: a run that never begins leaves no file
     with ExitStack() as stack:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = stack.enter_context(path.open("a" if going_on else "w", newline="", encoding="utf-8"))
-        rows = csv.DictWriter(file, COLUMNS)
-        if not going_on:
-            rows.writeheader()
+
+        def write(row: dict[str, Any]) -> None:
+            if not rows:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                mode = "a" if going_on else "w"
+                file = stack.enter_context(path.open(mode, buffering=1, newline="", encoding="utf-8"))
+                rows.append(csv.DictWriter(file, COLUMNS))
+                if not going_on:
+                    rows[0].writeheader()
+            rows[0].writerow(row)
+
         events: Any = None
         if log_dir is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -79,8 +86,7 @@ def tracked(path: Path, run: str, log_dir: Path | None, then: Progress) -> Itera
             if values or (stage == LAST and done == total):
                 row = {name: f"{value:.6g}" for name, value in values.items()}
                 now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                rows.writerow({"run": run, "time_utc": now, "stage": stage, "epoch": done, "epochs": total} | row)
-                file.flush()
+                write({"run": run, "time_utc": now, "stage": stage, "epoch": done, "epochs": total} | row)
             if events is not None:
                 for name, value in values.items():
                     events.add_scalar(f"{stage}/{name}", value, done)
