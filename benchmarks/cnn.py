@@ -94,6 +94,7 @@ def measure(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
         "cmsis_nn": cmsis_nn.version(nn),
         "cmsis_core": cmsis_nn.version(core),
         "compiler": f"{cmsis_nn.compiler(BOARDS['M4'])}, {cmsis_nn.OPTIMISED[0]}",
+        "epochs": epochs(lab),
         "cnns": cnns,
         "spiking": spiking(lab, options.core),
     }
@@ -102,7 +103,15 @@ def measure(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
 def again(record: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """What is stored of a data set with its ensembles trained and counted by the code of now, on the cores stored."""
     lab = Lab(record["dataset"], tuple(record["seeds"]), options.cache, "inline", _progress, folder=options.data_dir)
-    return record | {"spiking": spiking(lab, record["cores"])}
+    students = {"student": epochs(lab)["student"]}
+    return record | {"epochs": record["epochs"] | students, "spiking": spiking(lab, record["cores"])}
+
+
+def epochs(lab: Lab) -> dict[str, int]:
+    """For how many a CNN and a student are taught."""
+    recipe = lab.config(lab.seeds[0]).recipe
+    own = recipe.alone + recipe.joint + recipe.rounded
+    return {"cnn": 2 * own, "student": own}
 
 
 def spiking(lab: Lab, cores: Sequence[str]) -> list[dict[str, Any]]:

@@ -123,9 +123,10 @@ def _how(record: dict[str, Any]) -> list[str]:
         if "wrapper" in ways
     ]
     lines = [
-        "The CNNs are taught as students are: the same teacher's logits and labels, the same views, twice the epochs, "
-        "the best of which validation data chooses. Weights are int8 by channel, activations int8. Both kinds were "
-        "sized with test accuracy of earlier runs in sight.",
+        "The CNNs are taught as students are: the same teacher's logits and labels, the same views, "
+        f"{record['epochs']['cnn']} epochs (the students {record['epochs']['student']}), the best of which validation "
+        "data chooses. Weights are int8 by channel, activations int8. Both kinds were sized with test accuracy of "
+        "earlier runs in sight.",
         "",
         f"CMSIS-NN {record['cmsis_nn']}, CMSIS Core {record['cmsis_core']}, {record['compiler']}. Each layer runs in "
         "the cheaper of two ways, the wrapper function and `arm_nn_mat_mult_nt_t_s8` straight on a padded map, with "
