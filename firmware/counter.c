@@ -1,8 +1,7 @@
 /* Counting: cycles on hardware (DWT, or SysTick on cores without it), instructions in an emulator whose clock advances
  * by a fixed time an instruction. Which of them it is gets measured at start-up with a loop of known length, so that a
  * machine that can do neither says so. */
-#include "board.h"
-#include "port.h"
+#include "counter_loop.h"
 
 /* SysTick, an Arm core's own 24-bit down counter. */
 enum { SYST_ENABLE = 1, SYST_INTERRUPT = 2, SYST_CORE_CLOCK = 4, SYST_TOP = 0xffffff };
@@ -11,8 +10,6 @@ static const uint32_t ICSR = 0xe000ed04u, ICSR_PENDSTCLR = 1u << 25;
 
 /* Instructions that systick_interrupt takes; taken off again, once a wrap. */
 enum { INTERRUPT_INSTRUCTIONS = 5 };
-/* The known loop: two instructions, this often; and the difference that the code around it may make. */
-enum { LOOPS = 1000, SLACK = 8 };
 
 volatile uint32_t systick_wraps;
 static uint8_t kind, has_dwt;
@@ -105,34 +102,8 @@ uint64_t counter_read(void *context)
     return ticks;
 }
 
-static uint64_t measure(void (*work)(void))
-{
-    counter_start(0);
-    work();
-    return counter_read(0);
-}
-
-static void nothing(void)
-{
-}
-
-/* Count of the known loop, once it comes out the same three times running (an emulator's first reading of a device
- * may be off, and so may a first pass through a cold cache); 0 where it never does. */
-static uint64_t loop_count(void)
-{
-    uint64_t last = 0;
-    int same = 0, i;
-    for (i = 0; i < 10 && same < 2; i++) {
-        const uint64_t count = measure(spin) - measure(nothing);
-        same = count == last ? same + 1 : 0;
-        last = count;
-    }
-    return same == 2 ? last : 0;
-}
-
 sne_counter counter_init(void)
 {
-    uint64_t count;
     start_dwt();
     spin();
     has_dwt = read_dwt() != 0;
@@ -140,18 +111,5 @@ sne_counter counter_init(void)
         kind = SNE_COUNTER_CYCLES;
         return SNE_COUNTER_CYCLES;
     }
-#if BOARD_TICK_NUMERATOR
-    kind = SNE_COUNTER_INSTRUCTIONS;
-    count = loop_count();
-    if (count >= 2u * LOOPS - SLACK && count <= 2u * LOOPS + SLACK) {
-        return SNE_COUNTER_INSTRUCTIONS;
-    }
-#endif
-    kind = SNE_COUNTER_NONE;
-    count = loop_count();
-    /* Two instructions a loop take at least two cycles, and no core needs more than ten. */
-    if (BOARD_CLOCK_HZ != 0 && count >= 2u * LOOPS - SLACK && count <= 10u * LOOPS) {
-        kind = SNE_COUNTER_CYCLES;
-    }
-    return (sne_counter)kind;
+    return find_kind(&kind, spin);
 }

@@ -31,7 +31,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> study.Lab:
         students=2, timesteps=3,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(presets.PRESETS, "mnist1d", small)
+        patch.setattr(presets, "OWN", small)
         patch.setattr(study, "WIDTHS", (0.5, 1.0))
         patch.setattr(studies, "TIMESTEPS", (1, 3))
         patch.setattr(studies, "TARGETS", (0.1,))
