@@ -72,6 +72,7 @@ ENDS: dict[str, tuple[str, str, Callable[..., Tensor]]] = {
     "the last membrane, batch first": ("membrane", "final", lambda net, s, c, m: torch.stack(m, 1)[:, -1]),
     "the highest membrane": ("membrane", "highest", lambda net, s, c, m: torch.stack(m).max(0)[0]),
     "the highest membrane by amax": ("membrane", "highest", lambda net, s, c, m: torch.stack(m).amax(0)),
+    "half of the highest membrane": ("membrane", "highest", lambda net, s, c, m: torch.stack(m).amax(0) / 2),
     "a layer on counts": ("current", "", lambda net, s, c, m: net.fc3(one_by_one(s))),
     "a layer on rates": ("current", "", lambda net, s, c, m: net.fc3(torch.stack(s).mean(dim=0))),
     "softmax of counts": ("count", "", lambda net, s, c, m: F.softmax(torch.stack(s).sum(0), dim=1)),

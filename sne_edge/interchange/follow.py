@@ -263,7 +263,7 @@ class Follower(TorchFunctionMode):
         number = _constant(factor)
         if isinstance(value, Record) and value.reduced:
             check(number > 0, "of membranes by a number that is not positive")
-            return value if value.reduced == "mean" else replace(value, reduced="mean")
+            return replace(value, reduced="mean") if value.reduced == "sum" else value
         check(isinstance(value, Sum), "of what is no current and no spikes")
         return terms.scale(value, np.full(1, 1 / number if divide else number))
 
