@@ -1,5 +1,5 @@
 /* From reset to main, and from a fault to a report of it, on a Cortex-M. */
-#include "port.h"
+#include "startup.h"
 #include "uart.h"
 
 /* Registers of the core, in the system control block. */
@@ -52,23 +52,11 @@ static void guard_stack(void)
 #endif
 }
 
-/* Volatile pointers, because before main the compiler must not turn these loops into calls of memcpy and memset,
- * whose own stack is being painted. */
 void reset(void)
 {
-    volatile uint32_t *to;
-    const volatile uint32_t *from = link_data_load;
     uint32_t here;
     __asm__ volatile("mov %0, sp" : "=r"(here));
-    for (to = link_stack_bottom; (uint32_t)(uintptr_t)to < here; to++) {
-        *to = (uint32_t)STACK_PAINT;
-    }
-    for (to = link_data_start; to < link_data_end; to++) {
-        *to = *from++;
-    }
-    for (to = link_bss_start; to < link_bss_end; to++) {
-        *to = 0;
-    }
+    prepare_memory(here);
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     *control(CPACR) |= 0xfu << 20;
     __asm__ volatile("dsb\n isb" ::: "memory");

@@ -1,5 +1,5 @@
 /* From reset to main, and from a fault to a report of it, on a 32-bit RISC-V in machine mode with a PLIC. */
-#include "port.h"
+#include "startup.h"
 #include "uart.h"
 
 /* The platform-level interrupt controller, as QEMU's machines and SiFive's chips have it: context 0 is the first hart's. */
@@ -93,23 +93,11 @@ static void guard_stack(void)
                      : "t0", "memory");
 }
 
-/* Volatile pointers, because before main the compiler must not turn these loops into calls of memcpy and memset,
- * whose own stack is being painted. */
 void riscv_start(void)
 {
-    volatile uint32_t *to;
-    const volatile uint32_t *from = link_data_load;
     uint32_t here;
     __asm__ volatile("mv %0, sp" : "=r"(here));
-    for (to = link_stack_bottom; (uint32_t)(uintptr_t)to < here; to++) {
-        *to = (uint32_t)STACK_PAINT;
-    }
-    for (to = link_data_start; to < link_data_end; to++) {
-        *to = *from++;
-    }
-    for (to = link_bss_start; to < link_bss_end; to++) {
-        *to = 0;
-    }
+    prepare_memory(here);
     guard_stack();
     (void)main();
     fault_report(0, 0);

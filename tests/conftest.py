@@ -108,6 +108,18 @@ def tiny_events(require_tool: Callable[..., None]) -> QuantEnsemble:
     return tiny_ensemble("events")
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread of torch: with others the order of sums, and by it the last bits, would be the machine's to choose,
+    and networks as small as the tests' only lose."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def host_export(tiny: QuantEnsemble, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tiny`, exported for this computer."""

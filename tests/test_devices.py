@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -29,13 +28,7 @@ RECIPE = Recipe(alone=1, joint=1, rounded=1, batch=16, each=0.5, anew=True, half
 BODY = Body((4, 6), (3, 3), (2, 2), pool=True)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """With others the order of sums, and by it the last bits, would be the machine's to choose."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

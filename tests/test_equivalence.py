@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 import oracle
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sne_edge.codegen.layout import state_layout
@@ -51,13 +50,7 @@ LIF = Neuron("lif", Decay("shift", 2))
 READOUT = Neuron("li", Decay("q15", 30000), reset="none")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose by threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def assert_student(ensemble: QuantEnsemble, number: int, inputs: np.ndarray) -> list[oracle.Trace]:

@@ -201,7 +201,6 @@ class Session:
         kind = _KINDS.get(fault["exception"], f"exception {fault['exception']}")
         tools = RISCV if fault["exception"] >= _RISCV else ARM
         registers = ", ".join(f"{name}={fault[name]:#010x}" for name in ("lr", "cfsr", "hfsr", "address"))
-        tools = RISCV if fault["exception"] >= _RISCV else ARM
         return SneError(
             f"{self.where}: device faulted at pc={fault['pc']:#010x} ({kind}, {registers})",
             f"{tools.prefix}addr2line -f -e firmware.elf names the function; reset the board to go on",
