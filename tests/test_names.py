@@ -120,9 +120,13 @@ def test_no_name_of_ours_begins_with_a_models_own() -> None:
     suffixes = {name.lower().removeprefix("xyzzy") for name in own} | {""}
     assert {"_run", "_state", "_layers", "_stream_state", "_h", "_state_bytes", "_frontend_push"} <= suffixes
     assert {"run_layers", "stream_reset", "student_0_run", "axis0", "s0_gain", "policy"} <= fixed
-    fixed |= {path.stem for folder in (RUNTIME, FIRMWARE) for path in folder.glob("*.[ch]*")} - {"host"}
+    stems = {path.name.split(".")[0] for folder in (RUNTIME, FIRMWARE) for path in folder.glob("*.[ch]*")} - {"host", "model"}
+    fixed |= stems
     for path in [*FIRMWARE.glob("*.[ch]"), RUNTIME / "sne_wire.c"]:
         fixed |= file_scope(path.read_text(encoding="utf-8"))
+    beside = {stem for stem in stems if not stem.startswith("sne_") and stem != "sne"}
+    assert len(beside) > 25
+    assert [stem for stem in sorted(beside) if small(stem).identifier == stem] == []
     met = 0
     for taken in fixed:
         for suffix in suffixes:

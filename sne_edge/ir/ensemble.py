@@ -34,10 +34,10 @@ LOGIT_LIMIT = 2**30  # so that a difference of two logits fits in 32 bits
 # Names that the generated C, the firmware and C itself have for files and functions of their own: a model's C called by
 # one would meet it. The prefixes sne and sne_ are the runtime's.
 _MET = re.compile(
-    r"run|stream|student_\d+|main|startup|counter|stack|served(_model)?|board|port|uart(_.*)?|assert|complex|ctype|errno|fenv"
-    r"|float|inttypes|iso646|limits|locale|math|setjmp|signal|std(align|arg|atomic|bool|def|int|io|lib|noreturn)|string|tgmath"
-    r"|threads|time|uchar|wchar|wctype|serial|timer|clock|trigger(_.*)?|profile|mlperf(_.*)?|main_mlperf|speed(_.*)?|boot(_.*)?"
-    r"|stm32_pins"
+    r"run|stream|student_\d+|main(_.*)?|startup(_.*)?|counter(_.*)?|stack|served(_model)?|board|port|uart(_.*)?|assert|complex"
+    r"|ctype|errno|fenv|float|inttypes|iso646|limits|locale|math|setjmp|signal"
+    r"|std(align|arg|atomic|bool|def|int|io|lib|noreturn)|string|tgmath|threads|time|uchar|wchar|wctype|serial|timer(_.*)?|clock"
+    r"|trigger(_.*)?|profile|mlperf(_.*)?|speed(_.*)?|boot(_.*)?|stm32_pins"
 )
 _ASIDE = "_net"
 
