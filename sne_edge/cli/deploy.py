@@ -225,9 +225,10 @@ def build(
     from dataclasses import asdict
 
     from ..deploy.boards import resolve_board
-    from ..deploy.build import PROFILED, build_firmware, check_tools
+    from ..deploy.build import PROFILED, build_firmware
     from ..deploy.mlperf import Mlperf, parse_samples
     from ..deploy.targets import resolve_target
+    from ..deploy.tools import check_tools
     from ..files import check_writable
 
     protocols = ("sne", "mlperf", "mlperf-energy")
@@ -291,8 +292,9 @@ def flash(
 ) -> None:
     """Build firmware that serves a model, and put it on a board: by its USB drive, pyOCD, or Arduino's bootloader."""
     from ..deploy.boards import resolve_board
-    from ..deploy.build import build_firmware, check_tools
+    from ..deploy.build import build_firmware
     from ..deploy.targets import resolve_target
+    from ..deploy.tools import check_tools
     from ..files import workspace
     from ..link.flashing import WAYS, plan_flashing
     from ..link.flashing import flash as carry_out
