@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from command_line import called as run
 
 from sne_edge.data import origin
 from sne_edge.data.dataset import load_dataset, split
@@ -27,11 +25,6 @@ from sne_edge.pipeline.train import train
 
 SEED = 3
 CLASSES = ("0", "1", "2")
-
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from sne_edge.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=os.environ)
 
 
 def noise(path: Path, seed: int = 0, count: int = 240, **more: np.ndarray) -> Path:
