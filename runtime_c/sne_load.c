@@ -1,9 +1,9 @@
 /* Running a loaded model: its students are those of a compiled one, whose stages are made of the blob's as they are needed. */
-#include "sne_load.h"
+#include "sne_student.h" /* first: the build is decided in sne_core.h */
 
 #include "sne_blob.h"
+#include "sne_load.h"
 #include "sne_load_check.h"
-#include "sne_student.h"
 
 /* What sne_run hands its students for an input. */
 typedef struct {

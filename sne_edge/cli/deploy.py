@@ -30,7 +30,7 @@ def export(
     target: Annotated[
         str | None,
         typer.Option(
-            help="Of C and blobs: a target's name, see `sne-edge targets`; default cortex-m.",
+            help="Of C and blobs: a target's name, see `sne-edge targets`; default cortex-m, of web wasm32.",
             autocompletion=complete.targets,
         ),
     ] = None,
@@ -66,7 +66,8 @@ def export(
         str | None,
         typer.Option(
             "--for",
-            help="Of C: as a package for cmake, arduino, platformio, zephyr, esp-idf, micropython, cmsis-pack or rust.",
+            help="Of C: as a package for cmake, arduino, platformio, zephyr, esp-idf, micropython, cmsis-pack or rust; "
+            "or for web, a page that runs it in a browser.",
         ),
     ] = None,
     package_name: Annotated[
@@ -106,7 +107,8 @@ def export(
     from ..deploy.export import export as write
     from ..deploy.targets import resolve_target
 
-    target = "cortex-m" if target is None else target
+    if target is None:
+        target = "wasm32" if ecosystem == "web" else "cortex-m"
     resolve_target(target)
     if ecosystem is not None:
         _export_package(ensembles, ecosystem, target, output, package_name, package_version, force)
