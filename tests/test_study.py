@@ -17,6 +17,7 @@ from sne_edge.pipeline import presets
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.study import jobs, studies
 from sne_edge.study import lab as study
+from sne_edge.study.noise import conditions_of
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,6 @@ def test_sound_is_made_noisy_before_the_front_end(lab: study.Lab):
 
     x = np.zeros((2, 1, 4, 2), np.float32)
     sound = Dataset("s", x, np.zeros(2), x, np.zeros(2), x, np.zeros(2), ("0", "1"), LogMel())
-    assert list(studies._conditions(sound))[:2] == [("none: accuracy, %", ""), ("white", "30 dB")]
-    assert len(list(studies._conditions(sound))) == 1 + len(NOISES) * len(SNRS)
-    assert len(list(studies._conditions(lab.data(0)))) == 1 + len(CORRUPTIONS) * len(SEVERITIES)
+    assert list(conditions_of(sound))[:2] == [("none: accuracy, %", ""), ("white", "30 dB")]
+    assert len(list(conditions_of(sound))) == 1 + len(NOISES) * len(SNRS)
+    assert len(list(conditions_of(lab.data(0)))) == 1 + len(CORRUPTIONS) * len(SEVERITIES)

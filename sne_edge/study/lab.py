@@ -32,12 +32,11 @@ from ..ir.policy import ActivationPolicy, format_policy
 from ..ir.schedule import schedule
 from ..learn import baseline
 from ..learn.device import CPU, Device
-from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
+from ..learn.fit import Progress, quiet
 from ..learn.networks import TeacherNet
 from ..learn.partition import SCHEMES
-from ..learn.teacher import extract
-from ..learn.views import views
-from ..pipeline.config import TrainConfig, model_key
+from ..pipeline.cnn import cnn_key, find_cnn
+from ..pipeline.config import TrainConfig
 from ..pipeline.presets import preset
 from ..pipeline.stages import calibration_samples
 from ..pipeline.train import find_teacher
@@ -129,24 +128,7 @@ class Lab:
         """The network of a design in its int8 form: taught as students are, in the same views, for twice their epochs,
         the best of which is chosen on validation samples."""
         config, data = self.config(seed), self.data(seed)
-        recipe = config.recipe
-        x = views(data.x_train, config.views, config.seed, data.mirrored)
-        net = baseline.build_cnn(data.shape, design, len(data.classes), float(x.min()), float(x.max()))
-        path = self.cache / f"cnn-{self.design_key(seed, design)}.pt"
-        kept = read_checkpoint(path)
-        if kept is not None:
-            made = baseline.int8_form(net)
-            made.load_state_dict(kept)
-            return made.eval()
-        taught = extract(self.teacher(seed), x, self.cache)
-        made = baseline.train_cnn(
-            net, x, taught.logits, data.y_train, data.x_val, data.y_val, epochs=2 * (recipe.alone + recipe.joint),
-            rounded=2 * recipe.rounded, batch=recipe.batch, rate=recipe.rate, seed=seed,
-            checkpoint=path.with_suffix(".run.pt"), progress=self.progress,
-        )  # fmt: skip
-        write_checkpoint(path, made.state_dict())
-        path.with_suffix(".run.pt").unlink(missing_ok=True)
-        return made
+        return find_cnn(config, data, design, self.teacher(seed), self.cache, self.device, self.progress)
 
     def quantized(self, seed: int, design: baseline.Design) -> baseline.QuantCnn:
         """The network of a design in integers."""
@@ -180,8 +162,7 @@ class Lab:
 
     def design_key(self, seed: int, design: baseline.Design) -> str:
         """16 hex digits over everything that a CNN's training depends on."""
-        parts = (model_key(self.config(seed), self.data(seed)), [vars(layer) for layer in design])
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        return cnn_key(self.config(seed), self.data(seed), design, self.device)
 
     def remember(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         """What `make` measured, JSON-able: made once for a key, then kept, for this code alone."""
