@@ -15,7 +15,7 @@ from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import presets
 from sne_edge.pipeline.config import TrainConfig
-from sne_edge.study import jobs, studies
+from sne_edge.study import guarantee, jobs, studies
 from sne_edge.study import lab as study
 from sne_edge.study.noise import conditions_of
 
@@ -36,10 +36,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> study.Lab:
         patch.setattr(study, "WIDTHS", (0.5, 1.0))
         patch.setattr(studies, "TIMESTEPS", (1, 3))
         patch.setattr(studies, "TARGETS", (0.1,))
+        patch.setattr(guarantee, "TRIALS", 20)
+        patch.setattr(guarantee, "PROMISED", (2.0, 5.0))
         yield study.Lab(str(folder / "waves.npz"), (0, 1), folder / "cache", executor="inline")
 
 
-@pytest.mark.parametrize("name", ["ensemble", "cascade", "noise", "baselines", "timesteps"])
+@pytest.mark.parametrize("name", ["ensemble", "cascade", "noise", "baselines", "timesteps", "guarantee"])
 def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
     name: str, lab: study.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -53,8 +53,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="mnist1d (the default), fashion-mnist, fsdd, cifar10-jpeg, cifar10, of events fsdd-spikes, nmnist or "
-            "shd, an .npz (also of rasters), or a folder of images.",
+            help="mnist1d (the default), fashion-mnist, fsdd, fsdd-speakers, cifar10-jpeg, cifar10, of events "
+            "fsdd-spikes, nmnist or shd, an .npz (also of rasters), or a folder of images.",
             autocompletion=complete.data_sets,
         ),
     ] = None,

@@ -213,6 +213,11 @@ class Held:
         """The model, compiled for this computer."""
         return HostModel(self.model)
 
+    @property
+    def engine(self) -> HostEngine:
+        """What runs it there."""
+        return HostEngine(self.host)
+
     @cached_property
     def inputs(self) -> np.ndarray:
         """Test samples as the device takes them."""
@@ -221,13 +226,13 @@ class Held:
     @cached_property
     def test(self) -> Work:
         """Of the test samples."""
-        return measure(self.model, HostEngine(self.host), self.inputs)
+        return measure(self.model, self.engine, self.inputs)
 
     @cached_property
     def validation(self) -> tuple[Work, np.ndarray]:
         """Of the validation samples, in as many views as training calibrates with, and their labels."""
         inputs, labels = calibration_samples(self.model.encoder, self.data, self.config.seed)
-        return measure(self.model, HostEngine(self.host), inputs), labels
+        return measure(self.model, self.engine, inputs), labels
 
     @cached_property
     def weighed(self) -> Work:
@@ -254,7 +259,7 @@ class Held:
 
     def run(self, policy: ActivationPolicy, inputs: np.ndarray) -> Figures:
         """Of a policy on other forms of the test samples, uint8 [N, input_bytes]."""
-        row = evaluate(HostEngine(self.host), inputs, self.data.y_test, [policy])[0]
+        row = evaluate(self.engine, inputs, self.data.y_test, [policy])[0]
         return Figures(float(row.accuracy or 0), row.students_run, row.operations)
 
     def spike_rate(self) -> float:
@@ -314,13 +319,20 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
     seeds = ", ".join(map(str, lab.seeds))
     spread = "; mean ± standard deviation" if len(lab.seeds) > 1 else ", one run"
     lines += ["", f"Test data. Seeds {seeds}{spread}."]
+    if lab.changes.get("minutes"):
+        lines[-1] += f" Each model was trained for {lab.changes['minutes']:g} minutes, not for all of its epochs."
     lines += [part for note in table.notes for part in ("", note)]
     if table.picture is not None:
         lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
-    chosen = "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
-    command = f"sne-edge study {name} --data {lab.label} --seeds {seeds.replace(' ', '')}{chosen}"
-    lines += ["", f"`{command}` makes this table."]
+    lines += ["", f"`{command(name, lab)}` makes this table."]
     return "\n".join(lines) + "\n"
+
+
+def command(name: str, lab: Lab) -> str:
+    """What makes a study's table."""
+    made = f"sne-edge study {name} --data {lab.label} --seeds {','.join(map(str, lab.seeds))}"
+    made += "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
+    return made + (f" --budget {lab.changes['minutes']:g}" if lab.changes.get("minutes") else "")
 
 
 def cell(value: Any) -> str:

@@ -20,6 +20,7 @@ from ..pipeline.config import TrainConfig
 from ..pipeline.presets import SHORT, shortened
 from ..quantize.calibrate import stages
 from .energy import Estimate, estimate_dense
+from .guarantee import guarantee
 from .lab import COUNTED, WEIGHED, Held, Lab, Table, percent, scaled, write_table
 from .noise import noise, trained
 from .pictures import Picture, Point
@@ -285,7 +286,9 @@ def plan(name: str, lab: Lab) -> list[TrainConfig]:
 
 
 Study = Callable[[Lab], Table]
-STUDIES: dict[str, Study] = {f.__name__: f for f in (ensemble, partition, cascade, noise, baselines, timesteps)}
+STUDIES: dict[str, Study] = {
+    f.__name__: f for f in (ensemble, partition, cascade, noise, baselines, timesteps, guarantee)
+}
 
 
 def check_study(name: str) -> None:
