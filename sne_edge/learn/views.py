@@ -96,10 +96,10 @@ def seen(x: Tensor, deviation: float, mirrored: bool = False, reach: int = 2, no
     if not events:
         scale = 1 + 0.1 * torch.randn(count, 1, 1, 1, device=where)
         x = x * scale + 0.03 * deviation * torch.randn(x.shape, device=where)
-    return _noisy_there(x, deviation, noise) if noise else x
+    return noisy_there(x, deviation, noise) if noise else x
 
 
-def _noisy_there(x: Tensor, deviation: float, severity: float) -> Tensor:
+def noisy_there(x: Tensor, deviation: float, severity: float) -> Tensor:
     """`noisy`, where the samples are."""
     where, low, high = x.device, x.amin(), x.amax()
     strength = severity * torch.rand(len(x), *[1] * (x.dim() - 1), device=where)

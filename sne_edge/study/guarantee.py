@@ -17,7 +17,8 @@ from ..ir.artifact import fingerprint
 from ..ir.ensemble import QuantEnsemble
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..quantize.guarantee import CHOOSING, guaranteed_policy, picked, samples_needed
-from .lab import Held, Lab, Table, percent
+from .lab import Held, Lab
+from .table import Table, percent
 
 PROMISED = (0.5, 1.0, 2.0, 5.0)  # points
 CONFIDENCE = 0.95

@@ -1,8 +1,7 @@
-"""What a study is made of: a lab that trains and measures each thing once, and the table that comes out.
+"""What studies share: a lab that trains and measures each thing once.
 
-In: a data set, seeds, a folder. Out: `NAME-DATASET.json` and `.md`, and a `.png` where the study has a picture. What a
-lab trains or measures is kept in its cache, so that a killed study goes on where it was, and studies share models. The
-studies are in `studies`.
+In: a data set, seeds, a cache. Out: models, and what they do to test samples. All is kept in the cache, so that a
+killed study goes on where it was, and studies share models. The studies are in `studies`, their tables in `table`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from torch import nn
 
@@ -43,23 +41,11 @@ from ..pipeline.train import find_teacher
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy, jobs
-from .pictures import Picture, draw_picture
 
 BOARDS = {"M0": "microbit", "M3": "mps2-an385", "M4": "mps2-an386", "M55": "mps3-an547"}  # by core
 COUNTED = 1000  # inputs whose instructions are counted: all, or so many that stand for more
 WEIGHED = energy.SAMPLES  # inputs whose energy is estimated
 WIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # of int8 CNNs, in channels of a student
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a study found: rows of text and numbers under columns, each number the values over seeds."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[list[Any]]
-    notes: list[str] = field(default_factory=list)
-    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +152,7 @@ class Lab:
 
     def remember(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         """What `make` measured, JSON-able: made once for a key, then kept, for this code alone."""
-        named = json.dumps([*key, digest(PACKAGE, RUNTIME, TEMPLATES.parent, FIRMWARE)])
+        named = json.dumps([*key, code_of_now()])
         path = self.cache / f"measured-{hashlib.sha256(named.encode()).hexdigest()[:16]}.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
@@ -174,6 +160,11 @@ class Lab:
             made = make()
             write_whole(path, lambda file: file.write(json.dumps(made).encode()))
             return made
+
+
+def code_of_now() -> str:
+    """16 hex digits over all code that makes or measures a model."""
+    return digest(PACKAGE, RUNTIME, TEMPLATES.parent, FIRMWARE)
 
 
 def scaled(config: TrainConfig, factor: float, **changes: Any) -> TrainConfig:
@@ -295,56 +286,3 @@ class Held:
         parts = fingerprint(self.model), *map(format_policy, policies), self.data.fingerprint
         found = self.lab.remember(("instructions", core, str(samples), *parts), make)
         return [(mean, error) for mean, error in found]
-
-
-def percent(values: Sequence[float]) -> list[float]:
-    """Shares as percent, rounded to hundredths."""
-    return [round(100 * v, 2) for v in values]
-
-
-def write_table(name: str, table: Table, lab: Lab, folder: Path) -> None:
-    """Write a study's table to `folder`, as JSON and as Markdown."""
-    record = {"study": name, "dataset": lab.label, "seeds": lab.seeds} | msgspec.to_builtins(table)
-    stem = f"{name}-{lab.label}"
-    write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
-    if table.picture is not None:
-        draw_picture(table.picture, table.title, folder / f"{stem}.png")
-    write_whole(folder / f"{stem}.md", lambda file: file.write(markdown(name, table, lab).encode()))
-
-
-def markdown(name: str, table: Table, lab: Lab) -> str:
-    """A study's table as Markdown."""
-    lines = [f"# {table.title}", "", "| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
-    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in table.rows]
-    seeds = ", ".join(map(str, lab.seeds))
-    spread = "; mean ± standard deviation" if len(lab.seeds) > 1 else ", one run"
-    lines += ["", f"Test data. Seeds {seeds}{spread}."]
-    if lab.changes.get("minutes"):
-        lines[-1] += f" Each model was trained for {lab.changes['minutes']:g} minutes, not for all of its epochs."
-    lines += [part for note in table.notes for part in ("", note)]
-    if table.picture is not None:
-        lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
-    lines += ["", f"`{command(name, lab)}` makes this table."]
-    return "\n".join(lines) + "\n"
-
-
-def command(name: str, lab: Lab) -> str:
-    """What makes a study's table."""
-    made = f"sne-edge study {name} --data {lab.label} --seeds {','.join(map(str, lab.seeds))}"
-    made += "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
-    return made + (f" --budget {lab.changes['minutes']:g}" if lab.changes.get("minutes") else "")
-
-
-def cell(value: Any) -> str:
-    """A cell: text, a number, or the mean and spread of numbers over seeds."""
-    if not isinstance(value, list):
-        return number(value) if isinstance(value, int | float) else str(value)
-    if len(value) == 1:
-        return number(value[0])
-    return f"{number(float(np.mean(value)), value)} ± {number(float(np.std(value, ddof=1)), value)}"
-
-
-def number(value: float, like: Sequence[float] = ()) -> str:
-    """A number with the digits it deserves: whole thousands with commas, else two places."""
-    whole = all(float(v).is_integer() for v in (like or [value])) and max(map(abs, like or [value])) >= 100
-    return f"{value:,.0f}" if whole or abs(value) >= 1000 else f"{value:.2f}".rstrip("0").rstrip(".")

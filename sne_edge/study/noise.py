@@ -18,7 +18,8 @@ from ..ir.artifact import fingerprint
 from ..ir.policy import ActivationPolicy
 from ..learn.teacher import accuracy
 from ..learn.teacher import fingerprint as print_of
-from .lab import Held, Lab, Table, cell, percent
+from .lab import Held, Lab
+from .table import Table, cell, percent
 
 LIGHT = 2.0  # highest severity of the noise that networks learn under
 CLEAN = "none: accuracy, %"

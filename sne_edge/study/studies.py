@@ -21,9 +21,10 @@ from ..pipeline.presets import SHORT, shortened
 from ..quantize.calibrate import stages
 from .energy import Estimate, estimate_dense
 from .guarantee import guarantee
-from .lab import COUNTED, WEIGHED, Held, Lab, Table, percent, scaled, write_table
+from .lab import COUNTED, WEIGHED, Held, Lab, scaled
 from .noise import noise, trained
 from .pictures import Picture, Point
+from .table import Table, percent, write_table
 
 ALL = ActivationPolicy("all")
 DROPS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # points
