@@ -125,6 +125,10 @@ def train(
     learn_decay: Annotated[
         bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
     ] = False,
+    residual: Annotated[
+        int | None,
+        typer.Option(help="Residual blocks behind each convolution, whose spikes are added; by default 0.", min=0),
+    ] = None,
     executor: Executor = "processes",
     device: DeviceOption = "auto",
     precision: Precision = "auto",
@@ -197,6 +201,8 @@ def train(
         chosen = replace(chosen, body=replace(chosen.body, channels=numbers("--channels", channels)))
     if bits is not None:
         chosen = replace(chosen, body=replace(chosen.body, bits=bits))
+    if residual is not None:
+        chosen = replace(chosen, body=replace(chosen.body, residual=residual))
     if learn_decay:
         chosen = replace(chosen, body=replace(chosen.body, learn_decay=True))
     if epochs is not None:

@@ -35,6 +35,7 @@ from ..learn.tuning import Tuning
 from ..learn.views import to_torch, views
 from ..quantize.calibrate import calibrate, golden_vectors
 from ..quantize.quantize import quantize_ensemble
+from ..quantize.residual import quantize_residual
 
 CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
 GOLDEN_AUDIO = 2  # recordings among the golden vectors
@@ -260,7 +261,8 @@ def _range(values: np.ndarray) -> float:
 
 def integers(ensemble: Ensemble, name: str, classes: tuple[str, ...]) -> QuantEnsemble:
     """Stage 4: the ensemble in integers, every bound proven; nothing is measured yet."""
-    return quantize_ensemble(ensemble, name, classes)
+    made = quantize_residual if ensemble.sizes.residual else quantize_ensemble
+    return made(ensemble, name, classes)
 
 
 def calibrated(

@@ -54,6 +54,8 @@ class ModelJob:
         channels = (self.data.shape[2], *config.body.channels)
         layers = sum(a * b * k for a, b, k in zip(channels[:-1], channels[1:], config.body.kernels, strict=True))
         epochs = recipe.alone + recipe.joint + recipe.rounded
+        blocks = sum(c * c * k for c, k in zip(config.body.channels, config.body.kernels, strict=True))
+        layers += config.body.residual * blocks
         return float(config.students * epochs * config.timesteps * max(1, layers))
 
 
