@@ -66,7 +66,8 @@ def float_graph(chain: list[nn.Module], readout: np.ndarray, encoder: Encoder, b
     hidden] on mean spikes, as a graph; weights between the first layer and the readout have `bits`."""
     populations: list[FloatPopulation] = []
     taken: tuple[str, ...] = (INPUT,)  # whose spikes are added up
-    shape, pools = encoder.shape, ()
+    shape = encoder.shape
+    pools: tuple[FloatPool, ...] = ()
     weighted: nn.Conv2d | nn.Linear | None = None
     for module in chain:
         if isinstance(module, nn.Conv2d | nn.Linear):
