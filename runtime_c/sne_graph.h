@@ -90,6 +90,11 @@ typedef struct {
                                                     membranes that the decoder sees */
 } sne_graph;
 
+/* For who decodes by what he knows of a graph beside it. */
+#ifndef SNE_DECODE
+#define SNE_DECODE(g, totals, bits, settled, t) ((g)->decode((totals), (bits), (settled), (t)))
+#endif
+
 /* Memory: kept states; work, which lasts from timestep to timestep as they do: its first word is the time, then come the
  * rings' newest maps, by number; scratch, which starts with a list of rows. */
 typedef struct {
@@ -272,7 +277,7 @@ SNE_INLINE void sne_step_graph(const sne_graph *g, const int8_t *values, const s
             spikes[p->spikes] += fired;
         }
     }
-    g->decode((int32_t *)(room->work + g->totals), bits, (const int32_t *)(room->scratch + g->settled), *room->work);
+    SNE_DECODE(g, (int32_t *)(room->work + g->totals), bits, (const int32_t *)(room->scratch + g->settled), *room->work);
     if (*room->work != UINT32_MAX) {
         ++*room->work;
     }

@@ -1,5 +1,6 @@
-/* Blobs on this computer: `blob_host run BLOB INPUTS` prints what each input and policy gives; `blob_host fuzz SEED N BLOB...`
- * changes numbers of blobs, puts their CRC right, and runs what is not refused in memory of exactly the size that it asks for. */
+/* Blobs on this computer: `blob_host run BLOB INPUTS` writes what each input and policy gives, `blob_host stream BLOB INPUTS` what
+ * each timestep; `blob_host fuzz SEED N BLOB...` changes numbers of blobs, puts their CRC right, and runs what is not refused, as
+ * inference and as stream, in memory of exactly the size that it asks for. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,52 +51,136 @@ static uint32_t crc32_of(const uint8_t *p, size_t n)
     return ~crc;
 }
 
-static void show(const sne_loaded *loaded, const int32_t *state, const sne_result *r)
+/* One row of numbers, as int32: a result, logits, spike counts and, where they are kept, all membranes. */
+static void show(const sne_loaded *loaded, const int32_t *state, const sne_result *r, int kept)
 {
-    uint32_t i;
-    printf("%d %d %u %u %u %u %u %u %u", (int)r->label, (int)r->margin, r->active, r->students_run, r->stop, r->timesteps,
-           r->cost.synaptic_ops, r->cost.macs, r->cost.neuron_updates);
-    for (i = 0; i < (uint32_t)loaded->model.n_classes + loaded->model.n_spike_layers; i++) {
-        printf(" %d", (int)state[i]);
-    }
-    printf("\n");
+    const sne_blob *head = (const sne_blob *)(const void *)loaded->blob;
+    const uint32_t spikes = head->n_spike_layers ? head->n_spike_layers : 1u;
+    const int32_t told[] = {(int32_t)r->label, r->margin, (int32_t)r->active, (int32_t)r->students_run, (int32_t)r->stop,
+                            (int32_t)r->timesteps, (int32_t)r->cost.synaptic_ops, (int32_t)r->cost.macs,
+                            (int32_t)r->cost.neuron_updates};
+    fwrite(told, sizeof told, 1, stdout);
+    fwrite(state, 4, loaded->model.n_classes + spikes + (kept ? head->kept_words : 0u), stdout);
 }
 
-/* The model's own policy, and its students one by one. */
-static int run(const char *path, const char *inputs_path)
+static uint8_t *copied(const uint8_t *bytes, size_t n)
 {
-    static sne_loaded loaded;
-    size_t length, inputs_length, i;
-    uint8_t *blob = read_whole(path, &length), *inputs = read_whole(inputs_path, &inputs_length);
-    const sne_status status = sne_load(blob, length, &KERNELS, &loaded);
-    int32_t *state;
+    uint8_t *copy = malloc(n ? n : 1);
+    memcpy(copy, bytes, n);
+    return copy;
+}
+
+static void must(sne_status status)
+{
     if (status != SNE_OK) {
-        printf("refused %d\n", status);
-        return 0;
+        fprintf(stderr, "error %d\n", (int)status);
+        exit(4);
     }
-    state = malloc(loaded.model.state_bytes);
-    for (i = 0; i + loaded.model.input_bytes <= inputs_length; i += loaded.model.input_bytes) {
-        uint8_t *input = malloc(loaded.model.input_bytes);
+}
+
+/* The model's own policy, all students, and them one by one. */
+static void run_all(const sne_loaded *loaded, const uint8_t *inputs, size_t n)
+{
+    void *state = malloc(loaded->model.state_bytes);
+    size_t i;
+    for (i = 0; i < n; i++) {
+        uint8_t *input = copied(inputs + i * loaded->model.input_bytes, loaded->model.input_bytes);
         sne_result result;
         uint32_t k;
-        memcpy(input, inputs + i, loaded.model.input_bytes);
-        for (k = 0; k <= loaded.model.n_students; k++) {
+        for (k = 0; k <= loaded->model.n_students; k++) {
             sne_policy policy = {SNE_POLICY_MASK, 0, 0, 0, 0, NULL, NULL};
-            sne_status ran;
             policy.mask = k ? 1u << (k - 1u) : 0u;
-            ran = sne_run_loaded(&loaded, state, input, k ? &policy : NULL, &result);
-            if (ran != SNE_OK) {
-                printf("error %d\n", ran);
-                exit(4);
-            }
-            show(&loaded, state, &result);
+            memset(state, 0x5a, loaded->model.state_bytes);
+            must(sne_run_loaded(loaded, state, input, k ? &policy : NULL, &result));
+            show(loaded, state, &result, loaded->model.traced);
         }
         free(input);
     }
     free(state);
+}
+
+/* One timestep of a stream: a frame, or the spikes of a raster's row. */
+static sne_status advance(const sne_loaded *loaded, void *state, const uint8_t *row)
+{
+    const sne_blob *head = (const sne_blob *)(const void *)loaded->blob;
+    uint16_t *events = malloc(2u * (size_t)head->n_inputs + 2u);
+    sne_status status;
+    size_t n = 0;
+    uint32_t i;
+    for (i = 0; head->encoder == SNE_BLOB_EVENTS && i < head->n_inputs; i++) {
+        if (row[i / 8u] >> (i % 8u) & 1u) {
+            events[n++] = (uint16_t)i;
+        }
+    }
+    status = head->encoder == SNE_BLOB_EVENTS ? sne_step_loaded(loaded, state, events, n)
+                                              : sne_take_loaded(loaded, state, (const int8_t *)row);
+    free(events);
+    return status;
+}
+
+/* Inputs as streams, each from a reset on, read after every timestep. */
+static void stream_all(const sne_loaded *loaded, const uint8_t *inputs, size_t n)
+{
+    const size_t row = loaded->model.input_bytes / loaded->model.timesteps;
+    void *state = malloc(loaded->stream_bytes);
+    size_t i, t;
+    memset(state, 0x5a, loaded->stream_bytes);
+    for (i = 0; i < n; i++) {
+        must(sne_reset_loaded(loaded, state));
+        for (t = 0; t < loaded->model.timesteps; t++) {
+            uint8_t *given = copied(inputs + i * loaded->model.input_bytes + t * row, row);
+            sne_result result;
+            must(advance(loaded, state, given));
+            must(sne_read_loaded(loaded, state, &result));
+            show(loaded, state, &result, 1);
+            free(given);
+        }
+    }
+    free(state);
+}
+
+static int run(const char *how, const char *path, const char *inputs_path)
+{
+    static sne_loaded loaded;
+    size_t length, inputs_length, n;
+    uint8_t *blob = read_whole(path, &length), *inputs = read_whole(inputs_path, &inputs_length);
+    must(sne_load(blob, length, &KERNELS, &loaded));
+    n = inputs_length / loaded.model.input_bytes;
+    if (strcmp(how, "run") == 0) {
+        run_all(&loaded, inputs, n);
+    } else {
+        stream_all(&loaded, inputs, n);
+    }
     free(blob);
     free(inputs);
     return 0;
+}
+
+/* Where one of a graph's parts lies: itself, its rings, its populations, or one's projections. */
+static void graph_part(const uint8_t *blob, size_t length, uint32_t at, uint32_t which, size_t *first, size_t *bytes)
+{
+    const sne_blob_graph *graph = (const sne_blob_graph *)(const void *)(blob + at);
+    const sne_blob_population *p;
+    if ((at & 3u) != 0 || at > length - sizeof *graph || at < sizeof(sne_blob)) {
+        return;
+    }
+    *first = at;
+    *bytes = sizeof *graph;
+    if (which < 2 || graph->n_populations == 0 || graph->n_populations > 9 || (graph->populations & 3u) != 0 ||
+        graph->populations > length - graph->n_populations * sizeof *p) {
+        return;
+    }
+    p = (const sne_blob_population *)(const void *)(blob + graph->populations) + draw(graph->n_populations);
+    if (which == 2) {
+        *first = graph->rings;
+        *bytes = (graph->n_populations + 1u) * 12u;
+    } else if (which < 5 || p->n_projections == 0) {
+        *first = (size_t)((const uint8_t *)p - blob);
+        *bytes = sizeof *p;
+    } else {
+        *first = p->projections;
+        *bytes = p->n_projections * sizeof(sne_blob_projection);
+    }
 }
 
 /* Change one number of a blob: of its structures mostly, whose places are taken from the blob as it was. */
@@ -104,20 +189,29 @@ static void change(uint8_t *blob, size_t length)
     static const uint32_t edges[] = {0, 1, 2, 3, 31, 32, 255, 256, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000u, 0xffffffffu};
     const sne_blob *head = (const sne_blob *)(const void *)blob;
     size_t first = 0, bytes = length, at;
-    const uint32_t choice = draw(8);
+    const uint32_t choice = draw(8), deeper = draw(8);
     uint32_t old = 0, value;
     const size_t width = draw(2) ? 2 : 4;
     if (head->students <= length - sizeof(sne_blob_student) && head->students >= sizeof *head && (head->students & 3u) == 0) {
         const sne_blob_student *student = (const sne_blob_student *)(const void *)(blob + head->students);
-        if (choice < 4 && student->stages < length - sizeof(sne_blob_stage) && student->n_stages && student->n_stages < 9) {
+        const uint32_t one = head->n_students && head->n_students < 9 ? draw(head->n_students) : 0u;
+        if ((one + 1u) * sizeof *student <= length - head->students) {
+            student += one;
+        }
+        if (choice < 4 && student->graph) {
+            graph_part(blob, length, student->graph, deeper, &first, &bytes);
+        } else if (choice < 4 && student->stages < length - sizeof(sne_blob_stage) && student->n_stages && student->n_stages < 9) {
             first = student->stages;
             bytes = student->n_stages * sizeof(sne_blob_stage);
         } else if (choice == 4) {
-            first = head->students;
+            first = (size_t)((const uint8_t *)student - blob);
             bytes = sizeof *student;
         } else if (choice == 5) {
             first = 16;
             bytes = sizeof *head - 16;
+        } else if (choice == 6 && head->stream) {
+            first = head->stream;
+            bytes = sizeof(sne_blob_stream);
         }
     }
     if (first >= length || bytes > length - first) {
@@ -135,7 +229,7 @@ static void change(uint8_t *blob, size_t length)
 
 static int fuzz(uint32_t seed, long n, int count, char **paths)
 {
-    long examined = 0, refused = 0, ran = 0, large = 0;
+    long examined = 0, refused = 0, ran = 0, streamed = 0, large = 0;
     random_state = seed;
     for (; examined < n; examined++) {
         static sne_loaded loaded;
@@ -167,20 +261,31 @@ static int fuzz(uint32_t seed, long n, int count, char **paths)
                 sne_run_loaded(&loaded, state, input, &policy, &result) != SNE_OK) {
                 large++; /* its own policy is none */
             }
+            if (loaded.stream_bytes && loaded.stream_bytes < 1u << 20) {
+                void *live = malloc(loaded.stream_bytes);
+                memset(live, 0x5a, loaded.stream_bytes);
+                must(sne_reset_loaded(&loaded, live));
+                for (k = 0; k < 4; k++) {
+                    must(advance(&loaded, live, input));
+                }
+                must(sne_read_loaded(&loaded, live, &result));
+                streamed++;
+                free(live);
+            }
             ran++;
             free(state);
             free(input);
         }
         free(blob);
     }
-    printf("examined %ld refused %ld ran %ld large %ld\n", examined, refused, ran, large);
+    printf("examined %ld refused %ld ran %ld streamed %ld large %ld\n", examined, refused, ran, streamed, large);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 4 && strcmp(argv[1], "run") == 0) {
-        return run(argv[2], argv[3]);
+    if (argc == 4 && (strcmp(argv[1], "run") == 0 || strcmp(argv[1], "stream") == 0)) {
+        return run(argv[1], argv[2], argv[3]);
     }
     if (argc > 4 && strcmp(argv[1], "fuzz") == 0) {
         return fuzz((uint32_t)atol(argv[2]), atol(argv[3]), argc - 4, argv + 4);
