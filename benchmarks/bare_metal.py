@@ -15,7 +15,7 @@ from sne_edge.deploy.boards import resolve_board
 from sne_edge.deploy.build import compile_flags, link_flags, port_sources, render_board, run_tool
 from sne_edge.deploy.targets import resolve_target
 from sne_edge.link.qemu import start_command
-from sne_edge.resources import FIRMWARE, RUNTIME
+from sne_edge.resources import FIRMWARE, RUNTIME, WIRE
 
 HERE = Path(__file__).parent
 # One board for each core.
@@ -43,7 +43,7 @@ def build_program(
     board = resolve_board(board_name)
     target = resolve_target(board.target)
     render_board(board, "program", work)
-    files = [*sources, HERE / "bare_metal.c", *port_sources(board), RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
+    files = [*sources, HERE / "bare_metal.c", *port_sources(board), *WIRE, RUNTIME / "sne_schedule.c"]
     folders = [f"-I{path}" for path in (work, *includes, HERE, RUNTIME, FIRMWARE)]
     defines = [f"-D{name}" for name in definitions]
     paths = [str(path.resolve()) for path in files]

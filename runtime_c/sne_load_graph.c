@@ -7,21 +7,32 @@ static void decode(const void *graph, int32_t *totals, const uint32_t *bits, con
 
 #include "sne_load_graph.h"
 
+/* One kind of decoder, a constant, and the usual leaks as constants. */
+SNE_INLINE void decode_as(const sne_made_graph *made, int32_t *totals, const uint32_t *bits, const int32_t *settled, uint32_t t, int kind)
+{
+    const sne_blob_graph *const from = made->from;
+    const size_t classes = made->graph.classes;
+    if (from->decay == SNE_DECAY_NONE) {
+        sne_decode(totals, bits, settled, t, kind, classes, made->timesteps, SNE_DECAY_NONE, 0, (int)from->clamp, from->low, from->high);
+    } else {
+        sne_decode(totals, bits, settled, t, kind, classes, made->timesteps, (int)from->decay, from->value, (int)from->clamp, from->low, from->high);
+    }
+}
+
 static void decode(const void *graph, int32_t *totals, const uint32_t *bits, const int32_t *settled, uint32_t t)
 {
     const sne_made_graph *const made = (const sne_made_graph *)graph;
     const sne_blob_graph *const from = made->from;
-    const size_t classes = made->graph.classes;
-    const int plain = from->decay == SNE_DECAY_NONE && !from->clamp;
     if (from->window) {
-        sne_decode_window(totals, bits, settled, (int)from->decoder, classes, from->window, (int)from->width);
-    } else if (from->decoder == SNE_DECODE_COUNT && plain) {
-        sne_decode(totals, bits, settled, t, SNE_DECODE_COUNT, classes, 0, SNE_DECAY_NONE, 0, 0, 0, 0);
+        sne_decode_window(totals, bits, settled, (int)from->decoder, made->graph.classes, from->window, (int)from->width);
+    } else if (from->decoder == SNE_DECODE_COUNT) {
+        decode_as(made, totals, bits, settled, t, SNE_DECODE_COUNT);
+    } else if (from->decoder == SNE_DECODE_MEAN) {
+        decode_as(made, totals, bits, settled, t, SNE_DECODE_MEAN);
     } else if (from->decoder == SNE_DECODE_FINAL) {
-        sne_decode(totals, bits, settled, t, SNE_DECODE_FINAL, classes, 0, SNE_DECAY_NONE, 0, 0, 0, 0);
+        decode_as(made, totals, bits, settled, t, SNE_DECODE_FINAL);
     } else {
-        sne_decode(totals, bits, settled, t, (int)from->decoder, classes, made->timesteps, (int)from->decay, from->value,
-                   (int)from->clamp, from->low, from->high);
+        sne_decode(totals, bits, settled, t, (int)from->decoder, made->graph.classes, made->timesteps, SNE_DECAY_NONE, 0, 0, 0, 0);
     }
 }
 

@@ -194,7 +194,7 @@ static uint64_t reached_by(const sne_checked *c, const sne_blob_population *p, u
             added += largest_of(c, p->drop, entries(p, p->each_drop), 32);
         }
         current = sne_reach(added, fading, faded, steps, 0);
-        if (!narrow && current > SNE_MOST_STATE) {
+        if (!narrow && current > (SNE_FIRE_ALPHA(p->kind) ? SNE_MOST_STATE : SNE_MOST_SUM)) {
             return UINT64_MAX;
         }
         current = narrow && current > 0x8000u ? 0x8000u : current;
@@ -208,7 +208,7 @@ static uint64_t reached_by(const sne_checked *c, const sne_blob_population *p, u
     if (!wide) {
         return reached > 0x8000u ? 0x8000u : reached;
     }
-    return reached > SNE_MOST_STATE ? UINT64_MAX : reached;
+    return reached > (SNE_FIRE_ALPHA(p->kind) ? SNE_MOST_STATE : SNE_MOST_SUM) ? UINT64_MAX : reached;
 }
 
 /* A population; `reached`: how far from 0 its membranes get at most. */
@@ -298,11 +298,11 @@ static sne_status check_decoder(graph_check *g, const sne_blob_population *last,
     } else {
         *totals = membranes;
     }
-    return *totals > SNE_MOST_STATE && !c->kernels->wraps ? SNE_E_SUMS : SNE_OK;
+    return *totals > SNE_MOST_SUM && !c->kernels->wraps ? SNE_E_SUMS : SNE_OK;
 }
 
-/* Has the scratch all its parts? Every membrane of a last population that is not fired by what a core has for chains is shown. */
-static int scratch_fits(const graph_check *g, const sne_blob_population *last)
+/* Has the scratch all its parts? */
+static int scratch_fits(const graph_check *g)
 {
     const sne_blob_graph *const graph = g->graph;
     uint64_t taken = g->list;
@@ -310,8 +310,9 @@ static int scratch_fits(const graph_check *g, const sne_blob_population *last)
         !take(&taken, graph->currents, g->currents, graph->scratch_words)) {
         return 0;
     }
-    taken = graph->decoder >= SNE_DECODE_FINAL ? taken : 0u;
-    return SNE_FIRE_PLAIN(last->kind) || take(&taken, graph->settled, g->c->head->n_classes, graph->scratch_words);
+    return graph->decoder < SNE_DECODE_FINAL
+               ? graph->settled == 0
+               : graph->settled != 0 && take(&taken, graph->settled, g->c->head->n_classes, graph->scratch_words);
 }
 
 sne_status sne_check_graph(sne_checked *c, const sne_blob_student *student, uint64_t *logit)
@@ -349,7 +350,7 @@ sne_status sne_check_graph(sne_checked *c, const sne_blob_student *student, uint
     if (status != SNE_OK) {
         return status;
     }
-    if (!scratch_fits(&g, p + (n - 1u))) {
+    if (!scratch_fits(&g)) {
         return SNE_E_PLACES;
     }
     for (i = 0; i < c->head->n_classes; i++) {

@@ -16,8 +16,8 @@ typedef struct {
 } sne_checked;
 
 #define SNE_MOST_LOGIT ((uint64_t)1 << 30) /* of a logit, signs aside: two of them differ by less than 2^31 */
-#define SNE_MOST_STATE ((uint64_t)1 << 29) /* of a membrane or a current of 32 bits */
 #define SNE_MOST_SUM 0x7fffffffu
+#define SNE_MOST_STATE ((uint64_t)1 << 29) /* of an alpha neuron, two of whose states are subtracted */
 #define SNE_MOST_INPUTS ((uint64_t)1 << 24)
 
 /* Do so many bytes lie in the blob, behind its header, from a word on? */
@@ -68,7 +68,8 @@ int sne_windows_fit(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride,
 uint64_t sne_most_added(const sne_checked *c, const sne_blob_synapses *s, uint32_t kind, int values);
 
 /* How far from 0 a state gets that has at most `added` added in a timestep, and at the start, and then is decayed: SNE_DECAY_SHIFT
- * and SNE_DECAY_Q15 by `factor`; `steps` as of sne_steps; `most`: what it is clamped to, signs aside, or 0. */
+ * and SNE_DECAY_Q15 by `factor`; `steps` as of sne_steps; `most`: one more than
+ * what it is clamped to, signs aside, or 0. */
 uint64_t sne_reach(uint64_t added, uint32_t decay, uint32_t factor, uint64_t steps, uint64_t most);
 
 /* A stage, all that its kernel relies on but its places. `first`: it takes the input; `reached`: how far from 0 its membranes get,

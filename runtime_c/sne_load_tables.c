@@ -253,9 +253,9 @@ static sne_status neurons_fit(const sne_checked *c, const sne_blob_stage *s, int
     }
     /* A timestep adds at most so much; firing takes a threshold off what is above it. */
     sums = sne_reach(most + added, decay, decay == SNE_DECAY_SHIFT ? SNE_KIND_SHIFT(s->kind) : s->decay, steps,
-                     SNE_KIND_CLAMP(s->kind) ? clamp : 0u);
+                     SNE_KIND_CLAMP(s->kind) ? clamp + 1u : 0u);
     *reached = !wide && sums > 0x8000u ? 0x8000u : sums;
-    return !c->kernels->wraps && ((wide && sums > SNE_MOST_STATE) || (shifted && most + added > SNE_MOST_SUM)) ? SNE_E_SUMS : SNE_OK;
+    return !c->kernels->wraps && ((wide && sums > SNE_MOST_SUM) || (shifted && most + added > SNE_MOST_SUM)) ? SNE_E_SUMS : SNE_OK;
 }
 
 sne_status sne_stage_fits(const sne_checked *c, const sne_blob_stage *s, int first, uint64_t steps, uint64_t *reached)

@@ -1,6 +1,7 @@
 /* Blobs on this computer: `blob_host run BLOB INPUTS` writes what each input and policy gives, `blob_host stream BLOB INPUTS` what
  * each timestep; `blob_host fuzz SEED N BLOB...` changes numbers of blobs, puts their CRC right, and runs what is not refused, as
- * inference and as stream, in memory of exactly the size that it asks for. */
+ * inference and as stream, in memory of exactly the size that it asks for; with FRONTEND, `blob_host hear BLOB SAMPLES` writes what a
+ * front end makes of a recording. With WITH_LIBFUZZER, inputs are blobs: see tests/fuzz.py. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +9,33 @@
 #include "sne_blob.h"
 #include "sne_load.h"
 
+#ifdef FRONTEND
+#include "sne_load_frontend.h"
+#endif
+
 extern const sne_kernels KERNELS;
 
 static uint32_t random_state = 1;
+
+#ifdef FRONTEND
+/* A recording through a model's front end; 0 where it has no sound one. */
+static int hear(const sne_loaded *loaded, const int16_t *samples, size_t n, int8_t *out)
+{
+    sne_logmel logmel;
+    int16_t *history;
+    int32_t *work;
+    uint32_t held = 0;
+    if (sne_load_frontend(loaded, &logmel) != SNE_OK) {
+        return 0;
+    }
+    history = malloc(2u * (size_t)logmel.window);
+    work = malloc(4u * (size_t)logmel.window);
+    sne_logmel_recording(&logmel, &held, history, work, samples, n, out);
+    free(history);
+    free(work);
+    return 1;
+}
+#endif
 
 static uint32_t draw(uint32_t n)
 {
@@ -118,23 +143,21 @@ static sne_status advance(const sne_loaded *loaded, void *state, const uint8_t *
     return status;
 }
 
-/* Inputs as streams, each from a reset on, read after every timestep. */
-static void stream_all(const sne_loaded *loaded, const uint8_t *inputs, size_t n)
+/* One stream, read after every timestep. */
+static void stream_all(const sne_loaded *loaded, const uint8_t *rows, size_t bytes)
 {
     const size_t row = loaded->model.input_bytes / loaded->model.timesteps;
     void *state = malloc(loaded->stream_bytes);
-    size_t i, t;
+    size_t t;
     memset(state, 0x5a, loaded->stream_bytes);
-    for (i = 0; i < n; i++) {
-        must(sne_reset_loaded(loaded, state));
-        for (t = 0; t < loaded->model.timesteps; t++) {
-            uint8_t *given = copied(inputs + i * loaded->model.input_bytes + t * row, row);
-            sne_result result;
-            must(advance(loaded, state, given));
-            must(sne_read_loaded(loaded, state, &result));
-            show(loaded, state, &result, 1);
-            free(given);
-        }
+    must(sne_reset_loaded(loaded, state));
+    for (t = 0; t < bytes / row; t++) {
+        uint8_t *given = copied(rows + t * row, row);
+        sne_result result;
+        must(advance(loaded, state, given));
+        must(sne_read_loaded(loaded, state, &result));
+        show(loaded, state, &result, 1);
+        free(given);
     }
     free(state);
 }
@@ -142,14 +165,22 @@ static void stream_all(const sne_loaded *loaded, const uint8_t *inputs, size_t n
 static int run(const char *how, const char *path, const char *inputs_path)
 {
     static sne_loaded loaded;
-    size_t length, inputs_length, n;
+    size_t length, inputs_length;
     uint8_t *blob = read_whole(path, &length), *inputs = read_whole(inputs_path, &inputs_length);
     must(sne_load(blob, length, &KERNELS, &loaded));
-    n = inputs_length / loaded.model.input_bytes;
+#ifdef FRONTEND
+    if (strcmp(how, "hear") == 0) {
+        int8_t *heard = malloc(loaded.model.input_bytes);
+        must(hear(&loaded, (const int16_t *)(const void *)inputs, inputs_length / 2u, heard) ? SNE_OK : SNE_E_TABLES);
+        fwrite(heard, 1, loaded.model.input_bytes, stdout);
+        free(heard);
+        inputs_length = 0;
+    }
+#endif
     if (strcmp(how, "run") == 0) {
-        run_all(&loaded, inputs, n);
-    } else {
-        stream_all(&loaded, inputs, n);
+        run_all(&loaded, inputs, inputs_length / loaded.model.input_bytes);
+    } else if (strcmp(how, "stream") == 0) {
+        stream_all(&loaded, inputs, inputs_length);
     }
     free(blob);
     free(inputs);
@@ -212,6 +243,9 @@ static void change(uint8_t *blob, size_t length)
         } else if (choice == 6 && head->stream) {
             first = head->stream;
             bytes = sizeof(sne_blob_stream);
+        } else if (choice >= 6 && head->frontend) {
+            first = head->frontend;
+            bytes = sizeof(sne_blob_frontend);
         }
     }
     if (first >= length || bytes > length - first) {
@@ -227,64 +261,100 @@ static void change(uint8_t *blob, size_t length)
     memcpy(blob + at, &value, width);
 }
 
+static long refused, ran, streamed, heard, large;
+
+/* What a blob of `exact` bytes is, in memory of that size: refused, or run. */
+static void try(const uint8_t *whole, size_t exact)
+{
+    static sne_loaded loaded;
+    uint8_t *const blob = copied(whole, exact);
+    uint32_t k;
+    if (sne_load(blob, exact, &KERNELS, &loaded) != SNE_OK) {
+        refused++;
+    } else if (loaded.model.state_bytes > 1u << 20 || loaded.model.input_bytes > 1u << 20 || loaded.model.timesteps > 64) {
+        large++;
+    } else {
+        uint8_t *state = malloc(loaded.model.state_bytes), *input = malloc(loaded.model.input_bytes);
+        sne_result result;
+        sne_policy policy = {SNE_POLICY_ALL, 0, 0, 0, 0, NULL, NULL};
+        for (k = 0; k < loaded.model.input_bytes; k++) {
+            input[k] = (uint8_t)draw(256);
+        }
+#ifdef FRONTEND
+        heard += hear(&loaded, (const int16_t *)(const void *)blob, exact / 2u, (int8_t *)input);
+#endif
+        memset(state, 0x5a, loaded.model.state_bytes);
+        if (sne_run_loaded(&loaded, state, input, NULL, &result) != SNE_OK ||
+            sne_run_loaded(&loaded, state, input, &policy, &result) != SNE_OK) {
+            large++; /* its own policy is none */
+        }
+        if (loaded.stream_bytes && loaded.stream_bytes < 1u << 20) {
+            void *live = malloc(loaded.stream_bytes);
+            memset(live, 0x5a, loaded.stream_bytes);
+            must(sne_reset_loaded(&loaded, live));
+            for (k = 0; k < 4; k++) {
+                must(advance(&loaded, live, input));
+            }
+            must(sne_read_loaded(&loaded, live, &result));
+            streamed++;
+            free(live);
+        }
+        ran++;
+        free(state);
+        free(input);
+    }
+    free(blob);
+}
+
+static void put_crc(uint8_t *blob, size_t length)
+{
+    const uint32_t crc = crc32_of(blob + 16, length - 16);
+    memcpy(blob + 12, &crc, 4);
+}
+
+#ifdef WITH_LIBFUZZER
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+/* The bytes as they are, and as a blob whose header is sound. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    uint8_t *blob = copied(data, n);
+    sne_blob *head = (sne_blob *)(void *)blob;
+    try(data, n);
+    if (n >= sizeof *head && n <= 0x7fffffff) {
+        head->magic = SNE_BLOB_MAGIC;
+        head->version = SNE_BLOB_VERSION;
+        head->order = (uint16_t)KERNELS.order;
+        head->length = (uint32_t)n;
+        put_crc(blob, n);
+        try(blob, n);
+    }
+    free(blob);
+    return 0;
+}
+#else
 static int fuzz(uint32_t seed, long n, int count, char **paths)
 {
-    long examined = 0, refused = 0, ran = 0, streamed = 0, large = 0;
+    long examined = 0;
     random_state = seed;
     for (; examined < n; examined++) {
-        static sne_loaded loaded;
-        size_t length, exact;
-        uint8_t *whole = read_whole(paths[draw((uint32_t)count)], &length), *blob;
-        uint32_t k = 1 + draw(3), crc;
+        size_t length;
+        uint8_t *whole = read_whole(paths[draw((uint32_t)count)], &length);
+        uint32_t k = 1 + draw(3);
         for (; k; k--) {
             change(whole, length);
         }
-        exact = draw(8) ? length : draw((uint32_t)length + 1u);
-        crc = crc32_of(whole + 16, length - 16);
-        memcpy(whole + 12, &crc, 4);
-        blob = malloc(exact ? exact : 1);
-        memcpy(blob, whole, exact);
+        put_crc(whole, length);
+        try(whole, draw(8) ? length : draw((uint32_t)length + 1u));
         free(whole);
-        if (sne_load(blob, exact, &KERNELS, &loaded) != SNE_OK) {
-            refused++;
-        } else if (loaded.model.state_bytes > 1u << 20 || loaded.model.input_bytes > 1u << 20 || loaded.model.timesteps > 64) {
-            large++;
-        } else {
-            uint8_t *state = malloc(loaded.model.state_bytes), *input = malloc(loaded.model.input_bytes);
-            sne_result result;
-            sne_policy policy = {SNE_POLICY_ALL, 0, 0, 0, 0, NULL, NULL};
-            for (k = 0; k < loaded.model.input_bytes; k++) {
-                input[k] = (uint8_t)draw(256);
-            }
-            memset(state, 0x5a, loaded.model.state_bytes);
-            if (sne_run_loaded(&loaded, state, input, NULL, &result) != SNE_OK ||
-                sne_run_loaded(&loaded, state, input, &policy, &result) != SNE_OK) {
-                large++; /* its own policy is none */
-            }
-            if (loaded.stream_bytes && loaded.stream_bytes < 1u << 20) {
-                void *live = malloc(loaded.stream_bytes);
-                memset(live, 0x5a, loaded.stream_bytes);
-                must(sne_reset_loaded(&loaded, live));
-                for (k = 0; k < 4; k++) {
-                    must(advance(&loaded, live, input));
-                }
-                must(sne_read_loaded(&loaded, live, &result));
-                streamed++;
-                free(live);
-            }
-            ran++;
-            free(state);
-            free(input);
-        }
-        free(blob);
     }
-    printf("examined %ld refused %ld ran %ld streamed %ld large %ld\n", examined, refused, ran, streamed, large);
+    printf("examined %ld refused %ld ran %ld streamed %ld heard %ld large %ld\n", examined, refused, ran, streamed, heard, large);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 4 && (strcmp(argv[1], "run") == 0 || strcmp(argv[1], "stream") == 0)) {
+    if (argc == 4 && (strcmp(argv[1], "run") == 0 || strcmp(argv[1], "stream") == 0 || strcmp(argv[1], "hear") == 0)) {
         return run(argv[1], argv[2], argv[3]);
     }
     if (argc > 4 && strcmp(argv[1], "fuzz") == 0) {
@@ -292,3 +362,4 @@ int main(int argc, char **argv)
     }
     return 2;
 }
+#endif

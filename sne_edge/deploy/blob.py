@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..ir.frontend import LogMel
 from . import blob_graph
 from .blob_parts import DECAYS, KERNELS, ORDERS, WIDE, Parts, packed_weights
 from .blob_sums import BEYOND, MOST_LOGIT, layer_reach
-from .targets import Target, resolve_target
+from .targets import Target
 
 MAGIC, VERSION = b"SNEB", 2
 HEADER = struct.Struct("<4sHHII8sIII6HI7I8I")
@@ -55,22 +55,42 @@ def order_of(target: Target) -> str:
     return {"dsp": "dsp", "helium": "by output", "words": "swar"}.get(target.kernels, "plain")
 
 
-def built(ensemble: QuantEnsemble) -> dict[str, Any]:
-    """The context that a blob is written from: `codegen.context`'s, graphs filled in."""
-    made: dict[str, Any] = context.build(ensemble)
-    graph.extend(made, ensemble)
-    return made
+@dataclass(frozen=True)
+class Kinds:
+    """The kernels that models need: by their functions' names, bits and choices; of graphs, choices by bits. `wide`:
+    for axes of more than 65,535 pairs; `wraps`: compiled so that sums wrap."""
+
+    layers: dict[str, tuple[int, dict[str, Any]]]
+    brings: dict[int, dict[str, Any]]
+    fires: dict[int, dict[str, Any]]
+    wide: bool
+    wraps: bool
 
 
-def make_blob(ensemble: QuantEnsemble, target: Target, *, wide: bool = False) -> bytes:
-    """The blob of a model for a target's kernels; `wide`: for those that take axes of more than 65,535 pairs, whatever
-    its own are."""
-    return _made(built(ensemble), ensemble, target, wide)[0]
+def make_blob(ensemble: QuantEnsemble, target: Target) -> bytes:
+    """The blob of a model for a target's kernels, with its own kernels alone in mind (`make_blobs`)."""
+    return make_blobs([ensemble], target)[0][0]
 
 
-def wraps(ensemble: QuantEnsemble) -> bool:
-    """Might sums of a loaded model not fit in 32 bits, for all that a loader can tell?"""
-    return _made(built(ensemble), ensemble, resolve_target("generic"), False)[1]
+def make_blobs(ensembles: Sequence[QuantEnsemble], target: Target) -> tuple[list[bytes], Kinds]:
+    """The blobs of models for one build, and the kernels that it must hold."""
+    contexts = []
+    for ensemble in ensembles:
+        contexts.append(context.build(ensemble))
+        graph.extend(contexts[-1], ensemble)
+    kinds = Kinds({}, {}, {}, any(made["wide"] for made in contexts), False)
+    blobs = []
+    for ensemble, made in zip(ensembles, contexts, strict=True):
+        blob, wraps = _made(made, ensemble, target, kinds.wide)
+        kinds = replace(kinds, wraps=kinds.wraps or wraps)
+        blobs.append(blob)
+        for name, choices in made["tables"].functions.items():
+            kinds.layers[name] = kind_of(choices), choices
+        if made["graph_functions"]:
+            more = blob_graph.kinds_of(made["graph_functions"])
+            kinds.brings.update(more[0])
+            kinds.fires.update(more[1])
+    return blobs, kinds
 
 
 def _made(made: dict[str, Any], ensemble: QuantEnsemble, target: Target, wide: bool) -> tuple[bytes, bool]:
@@ -123,7 +143,12 @@ def _frontend(blob: Parts, ensemble: QuantEnsemble) -> int:
     f = ensemble.frontend
     if not isinstance(f, LogMel):
         return 0
-    tables = (blob.array(f.hann, "<u2"), blob.array(f.sine, "<u2"), blob.array(f.edges, "<u2"), blob.array(f.rise, "u1"))
+    tables = (
+        blob.array(f.hann, "<u2"),
+        blob.array(f.sine, "<u2"),
+        blob.array(f.edges, "<u2"),
+        blob.array(f.rise, "u1"),
+    )
     numbers = (f.rate, f.window, f.hop, f.bands, f.frames, f.preemphasis, f.gain, f.offset, 0)
     return blob.add(FRONTEND.pack(*tables, *numbers))
 
@@ -155,7 +180,10 @@ def _student(blob: Parts, student: dict[str, Any], made: dict[str, Any]) -> tupl
         *(blob.add(b"".join(stages)) if stages else 0, len(stages), student["updates"], student["max_ops"]),
         *(blob.array(gain, "<i4"), blob.array(bias, "<i4"), *places, *remembers, place),
     )
-    return packed, max(int(abs(g)) * int(r) + int(abs(b)) for g, r, b in zip(gain, np.broadcast_to(reached, gain.shape), bias, strict=True))
+    return packed, max(
+        int(abs(g)) * int(r) + int(abs(b))
+        for g, r, b in zip(gain, np.broadcast_to(reached, gain.shape), bias, strict=True)
+    )
 
 
 def _stage(blob: Parts, layer: dict[str, Any], choices: dict[str, Any], steps: int) -> tuple[bytes, int]:
@@ -204,40 +232,9 @@ def _readout_sums(blob: Parts, layer: dict[str, Any]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Kinds:
-    """The kernels that models need: by their functions' names, bits and choices; of graphs, choices by bits. `wide`:
-    for axes of more than 65,535 pairs; `wraps`: compiled so that sums wrap."""
-
-    layers: dict[str, tuple[int, dict[str, Any]]]
-    brings: dict[int, dict[str, Any]]
-    fires: dict[int, dict[str, Any]]
-    wide: bool
-    wraps: bool
-
-
-def kinds_of(ensembles: Sequence[QuantEnsemble]) -> Kinds:
-    """What a build must hold to run the blobs of these models."""
-    layers: dict[str, tuple[int, dict[str, Any]]] = {}
-    brings: dict[int, dict[str, Any]] = {}
-    fires: dict[int, dict[str, Any]] = {}
-    wide = wrap = False
-    for ensemble in ensembles:
-        made = built(ensemble)
-        wide |= made["wide"]
-        wrap |= wraps(ensemble)
-        for name, choices in made["tables"].functions.items():
-            layers[name] = kind_of(choices), choices
-        if made["graph_functions"]:
-            more = blob_graph.kinds_of(made["graph_functions"])
-            brings.update(more[0])
-            fires.update(more[1])
-    return Kinds(layers, brings, fires, wide, wrap)
-
-
-@dataclass(frozen=True)
 class BlobInfo:
-    """What a blob says of itself. Bytes: `length`, `input_bytes`, `state_bytes`, the last without what a loader makes of
-    graphs. `stages`: layers and populations."""
+    """What a blob says of itself. Bytes: `length`, `input_bytes`, `state_bytes` (without what a loader makes of
+    graphs). `stages`: layers and populations."""
 
     name: str
     fingerprint: str

@@ -72,9 +72,7 @@ def add_graph(parts: Parts, student: dict[str, Any], model: dict[str, Any]) -> t
     return parts.add(structure), totals
 
 
-def _population(
-    parts: Parts, p: dict[str, Any], functions: Any, plan: GraphLayout, steps: int
-) -> tuple[bytes, int]:
+def _population(parts: Parts, p: dict[str, Any], functions: Any, plan: GraphLayout, steps: int) -> tuple[bytes, int]:
     """A population's structure, and how far from 0 its membranes get."""
     fire = functions.fires[p["fire"]]
     choices = fire["choices"]

@@ -1,4 +1,4 @@
-"""What the parts of a blob are written with: bytes that grow, tables stored once, weights as a family of cores wants them.
+"""What a blob is written with: bytes that grow, tables stored once, weights as a family of cores wants them.
 
 runtime_c/sne_blob.h has the structures.
 """

@@ -13,7 +13,7 @@ from ..files import holding, write_all
 from ..ir.ensemble import QuantEnsemble
 from ..ir.frontend import LogMel
 from ..resources import RUNTIME
-from .blob import kinds_of, make_blob
+from .blob import Kinds, make_blobs
 from .export import (
     FRONTEND_HEADER,
     FRONTEND_SOURCE,
@@ -23,7 +23,7 @@ from .export import (
     environment,
     licensed,
 )
-from .targets import resolve_target
+from .targets import Target, resolve_target
 
 LOADER_SOURCES = (
     *("sne_load.c", "sne_load_chain.c", "sne_load_check.c", "sne_load_places.c", "sne_load_stream.c"),
@@ -36,9 +36,8 @@ TEMPLATE_FILES = {"loader.c.j2": "{}_kernels.c", "loader.h.j2": "{}_kernels.h"}
 WIDE_LINE = "#define SNE_WIDE /* an axis has more than 65535 pairs */\n"
 
 
-def render_loader(ensembles: Sequence[QuantEnsemble], target: str) -> dict[str, str]:
+def render_loader(ensembles: Sequence[QuantEnsemble], kinds: Kinds, target: Target) -> dict[str, str]:
     """The C that loads these models, and others that need no other kernels: name -> text."""
-    kinds = kinds_of(ensembles)
     single = len(ensembles) == 1
     values = {
         "name": " and ".join(member.name for member in ensembles),
@@ -48,7 +47,7 @@ def render_loader(ensembles: Sequence[QuantEnsemble], target: str) -> dict[str, 
         "tables": {"functions": {name: choices for name, (_, choices) in kinds.layers.items()}},
         "brings": kinds.brings,
         "fires": kinds.fires,
-        "by_output": resolve_target(target).kernels == "helium",
+        "by_output": target.kernels == "helium",
         "wide": kinds.wide,
         "wraps": kinds.wraps,
     }
@@ -66,13 +65,13 @@ def render_loader(ensembles: Sequence[QuantEnsemble], target: str) -> dict[str, 
 def export_blobs(ensembles: Sequence[QuantEnsemble], target: str, directory: Path) -> list[Path]:
     """Write the blobs of models for the named target, and the C that loads them, to `directory`; returns the blobs.
 
-    Raises `SneError` where a model cannot be a blob, or names of models meet; then nothing is written.
+    Raises `SneError` where names of models meet; then nothing is written.
     """
     check_apart(ensembles)
     chosen = resolve_target(target)
-    wide = kinds_of(ensembles).wide
-    blobs = {f"{member.identifier}.blob": make_blob(member, chosen, wide=wide) for member in ensembles}
-    texts = render_loader(ensembles, target)
+    made, kinds = make_blobs(ensembles, chosen)
+    blobs = {f"{member.identifier}.blob": blob for member, blob in zip(ensembles, made, strict=True)}
+    texts = render_loader(ensembles, kinds, chosen)
     write_all(directory, {name: holding(data) for name, data in blobs.items()} | {
         name: holding(text.encode()) for name, text in texts.items()
     })  # fmt: skip
