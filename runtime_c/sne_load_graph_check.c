@@ -229,7 +229,7 @@ static sne_status check_population(graph_check *g, const sne_blob_population *p,
         return SNE_E_KERNELS;
     }
     if (p->channels == 0 || p->positions == 0 || p->stride != ((p->channels + 3u) & ~3u) || places > SNE_MOST_INPUTS ||
-        p->spikes < -1 || p->spikes >= (int32_t)c->head->n_spike_layers || !is_q15(p->decay) || !is_q15(p->current_decay) ||
+        p->clamp_low > 0 || p->clamp_high < 0 || p->spikes < -1 || p->spikes >= (int32_t)c->head->n_spike_layers || !is_q15(p->decay) || !is_q15(p->current_decay) ||
         (SNE_FIRE_PLAIN(p->kind) && (p->each_threshold || p->leak)) || p->n_values > p->n_projections ||
         SNE_FIRE_EACH(p->kind) != (uint32_t)(p->drive != 0 || p->each_bias) || (p->drive && !direct) ||
         (p->n_values && !direct && c->head->encoder != SNE_BLOB_FRAMES) || (p->n_values && direct && !p->drive) ||
@@ -279,7 +279,7 @@ static sne_status check_decoder(graph_check *g, const sne_blob_population *last,
     const uint64_t slot = sne_words_of((uint64_t)classes * (kind == SNE_DECODE_COUNT ? 1u : graph->width));
     const int sums = kind == SNE_DECODE_COUNT || kind == SNE_DECODE_MEAN;
     uint64_t once = kind == SNE_DECODE_COUNT ? 1u : membranes;
-    if (kind > SNE_DECODE_MEAN || graph->decay > SNE_DECAY_Q15 || graph->value < 0 ||
+    if (kind > SNE_DECODE_MEAN || graph->low > 0 || graph->high < 0 || graph->decay > SNE_DECAY_Q15 || graph->value < 0 ||
         (graph->decay == SNE_DECAY_SHIFT && graph->value > 31) || !is_q15((uint32_t)graph->value) ||
         (uint64_t)last->positions * last->channels != classes || (kind >= SNE_DECODE_FINAL && SNE_FIRE_PLAIN(last->kind)) ||
         (graph->window && (!sums || graph->window > 0xffffu || (graph->width != 16u && graph->width != 32u && kind != SNE_DECODE_COUNT)))) {

@@ -154,7 +154,9 @@ def assert_inferences(host: Host, model: QuantEnsemble, inputs: np.ndarray, exam
         want = engine.run(inputs, policy, number - 1 if number else None)
         for sample, row in enumerate(told[:, number]):
             logits, spikes, kept = split(model, row)
-            assert row[: len(TOLD)].tolist() == [int(want.values[name][sample]) for name in TOLD]
+            assert row[: len(TOLD)].tolist() == [
+                int(np.int64(want.values[name][sample]).astype(np.int32)) for name in TOLD
+            ]
             assert logits.tolist() == want.values["logits"][sample].tolist()
             assert spikes.tolist() == want.values["spikes"][sample].tolist()
             examined[model.encoder.kind] += 1

@@ -24,9 +24,11 @@ from blobs import (
     build,
     chains,
     graphs,
+    named,
 )
 from sne_edge.codegen.layout import streams
 from strategies import random_inputs
+from test_equivalence import EDGES
 from test_frontend import SHORT, hearing, recordings
 from test_streams import drawn, window_of
 
@@ -43,14 +45,33 @@ def hosts(require_tool: Callable[..., None], tmp_path_factory: pytest.TempPathFa
     }
 
 
-@pytest.mark.examines(direct=60, rate=50, events=60, frames=20, membranes=3000, rejected=10)
+@pytest.mark.examines(direct=60, rate=50, events=60, frames=20, membranes=2000, rejected=10)
 def test_a_loaded_model_gives_what_the_reference_gives(hosts: dict[str, Host], examined: Counter[str]) -> None:
     for host in hosts.values():
         for number, model in enumerate(host.models):
             assert_inferences(host, model, random_inputs(random.Random(number), model, 4)[-4:], examined)
 
 
-@pytest.mark.examines(timesteps=300, windows=4, graphs=6, **{"streamed membranes": 400})
+EDGES_TRIED = (
+    *("readout-alone-direct", "readout-alone-rate", "readout-alone-events", "32-students", "the-longest-row"),
+    *("a-second-of-sound-average-pooled", "q15-at-32-bits", "shifted-currents-at-32-bits"),
+)
+
+
+@pytest.mark.examines(models=8, direct=20, rate=40, events=4)
+def test_chains_at_every_edge_are_blobs_too(
+    examined: Counter[str], require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    """Axes of more than 65,535 pairs, 32 students, readouts alone, the longest row, sums of 32 bits."""
+    require_tool("gcc")
+    host = build(named([EDGES[name]() for name in EDGES_TRIED]), tmp_path, "-DSNE_LOAD_STUDENTS=32")
+    assert "SNE_WIDE" in (tmp_path / "models_kernels.c").read_text()
+    for model in host.models:
+        assert_inferences(host, model, random_inputs(random.Random(1), model, 2)[-2:], examined)
+        examined["models"] += 1
+
+
+@pytest.mark.examines(timesteps=300, windows=4, graphs=6, **{"streamed membranes": 300})
 def test_a_loaded_stream_gives_what_the_reference_gives(hosts: dict[str, Host], examined: Counter[str]) -> None:
     for host in hosts.values():
         for number, model in enumerate(host.models):
