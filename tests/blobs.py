@@ -191,7 +191,7 @@ def assert_raster(host: Host, model: QuantEnsemble, sample: np.ndarray, examined
 
 
 def recurrent() -> QuantEnsemble:
-    """96 inputs of events, 128 LIF neurons that see their own spikes, 10 with a synaptic current, whose spikes count."""
+    """96 inputs of events, 128 LIF neurons that see their own spikes, 10 of a synaptic current, whose spikes count."""
     rng, encoder = np.random.default_rng(3), Encoder("events", (1, 1, 96), 8)
     leak, still = Leak("q15", np.array([29000], np.int32)), Bound(0, 0)
 

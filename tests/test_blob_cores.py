@@ -6,7 +6,6 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from blobs import HERE, recurrent
@@ -63,15 +62,12 @@ def tools(require_tool: Callable[..., None], monkeypatch: pytest.MonkeyPatch) ->
 def test_a_loaded_model_is_exact_and_takes_few_more_instructions_on_a_core(
     board: str, tools: None, tmp_path: Path
 ) -> None:
-    model = load("mnist1d")
-    few = {name: getattr(model.vectors, name)[:16] for name in ("inputs", "logits", "active", "spikes", "ops")}
-    model = msgspec.structs.replace(model, vectors=msgspec.structs.replace(model.vectors, **few))
-    assert emulated(model, board, tmp_path)["made"] == 0
+    assert emulated(load("mnist1d"), board, tmp_path)["made"] == 0
 
 
 def test_a_loaded_graph_is_exact_and_takes_few_more_instructions_live_too(tools: None, tmp_path: Path) -> None:
     model = recurrent()
-    assert np.count_nonzero(model.vectors.spikes) > 8 and len(np.unique(model.vectors.logits)) > 4
+    assert np.count_nonzero(model.vectors.spikes) >= 8 and len(np.unique(model.vectors.logits)) > 4
     told = emulated(model, "mps2-an386", tmp_path)
     assert told["steps"] > 50 and told["wrong_steps"] == 0
     assert told["loaded_steps"] <= 1.1 * told["compiled_steps"], told

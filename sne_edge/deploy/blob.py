@@ -116,7 +116,7 @@ def _made(made: dict[str, Any], ensemble: QuantEnsemble, target: Target, wide: b
     name = blob.add(made["name"].encode() + b"\0")
     encoder, state = made["encoder"], made["state"]
     more = (state.kept // 4, _stream(blob, state) if made["streams"] else 0, _frontend(blob, ensemble))
-    body = blob.bytes()
+    body = blob.whole()
     header = HEADER.pack(
         *(MAGIC, VERSION, ORDERS.index(order) | (WIDE if blob.wide else 0), len(body), 0),
         *(bytes.fromhex(made["fingerprint"]), name, encoder["bytes"], state.bytes),
@@ -189,8 +189,8 @@ def _student(blob: Parts, student: dict[str, Any], made: dict[str, Any]) -> tupl
 def _stage(blob: Parts, layer: dict[str, Any], choices: dict[str, Any], steps: int) -> tuple[bytes, int]:
     """A stage's structure, and how far from 0 its membranes get within so many timesteps, 0: without end."""
     stage = layer["stage"]
-    in_words = (place // 4 for place in (stage.incoming, stage.outgoing, stage.membranes))
-    in_words = (*in_words, stage.current // 4, stage.rows // 4, stage.kept // 4)
+    places = (stage.incoming, stage.outgoing, stage.membranes, stage.current, stage.rows, stage.kept)
+    in_words = [place // 4 for place in places]
     if layer["kind"] == "pool":
         synapses, channels = blob.synapses(layer, stage.capacity, 0), layer["divide"][2]
         return STAGE.pack(kind_of(choices), synapses, 0, 0, channels, channels, 0, 0, 0, 0, *in_words, -1), 0

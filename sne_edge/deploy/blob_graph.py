@@ -27,14 +27,15 @@ RESETS = (
 
 def bring_kind(f: dict[str, Any]) -> int:
     """A projection's kernel in the bits of sne_load.h."""
-    bits = KERNELS.index(f["kernel"]) | (f["weight_bits"] == 4) << 5 | (f["width"] == 32) << 6
-    return bits | (f["kernel"] == "mac") << 18
+    bits: int = KERNELS.index(f["kernel"]) | (f["weight_bits"] == 4) << 5 | (f["width"] == 32) << 6
+    bits |= (f["kernel"] == "mac") << 18
+    return bits
 
 
 def fire_kind(f: dict[str, Any]) -> int:
     """What fires a population, in the bits of sne_load_graph.h."""
     c = f["choices"]
-    bits = int(f["plain"]) | f["spiking"] << 1 | bool(f["alpha"]) << 2 | f["each"] << 3 | (c["width"] == 32) << 6
+    bits: int = int(f["plain"]) | f["spiking"] << 1 | bool(f["alpha"]) << 2 | f["each"] << 3 | (c["width"] == 32) << 6
     bits |= DECAYS.index(c["decay"]) << 7 | c["shift"] << 9 | bool(c["clamp"] and not f["alpha"]) << 16
     bits |= RESETS.index(c["reset"]) << 17 | c["current_width"] // 16 << 20
     if c["current_width"]:

@@ -44,7 +44,7 @@ class Parts:
         numbers = np.asarray(values)
         return self.add(numbers.astype(kind).tobytes()) if numbers.size else 0
 
-    def bytes(self) -> bytes:
+    def whole(self) -> bytes:
         return b"".join(self._parts)
 
     def axis(self, name: str) -> tuple[int, int]:
