@@ -11,7 +11,9 @@ extern const sne_kernels KERNELS;
 enum { STATE_WORDS = (STATE_BYTES > STREAM_BYTES ? STATE_BYTES : STREAM_BYTES) / 4, MADE_WORDS = 1024 };
 
 static uint32_t compiled_state[STATE_WORDS], loaded_state[STATE_WORDS + MADE_WORDS], input[(INPUT_BYTES + 3) / 4];
+#ifdef IN_RAM
 static uint32_t copy[sizeof blob / sizeof *blob];
+#endif
 static sne_loaded loaded;
 static sne_result compiled_result, loaded_result;
 static sne_policy policy;
@@ -120,7 +122,9 @@ int program(void)
 {
     uint64_t compiled, by_blob;
     int status = 1;
+#ifdef IN_RAM
     uint32_t i;
+#endif
     print_line("loading", (int64_t)count_instructions(load, &status));
     print_line("status", status);
     print_line("needs", status == SNE_OK && loaded.model.state_bytes <= sizeof loaded_state && loaded.stream_bytes <= sizeof loaded_state);
@@ -132,11 +136,13 @@ int program(void)
     if (MODEL.stream && MODEL.stream->step) {
         stream();
     }
+#ifdef IN_RAM
     for (i = 0; i < sizeof blob / sizeof *blob; i++) {
         copy[i] = blob[i];
     }
     status = sne_load(copy, sizeof blob, &KERNELS, &loaded);
     print_line("status_in_ram", status);
     print_line("wrong_in_ram", compare(&compiled, &by_blob));
+#endif
     return 0;
 }
