@@ -17,7 +17,7 @@ from sne_edge.deploy.objects import compile_objects
 from sne_edge.deploy.targets import resolve_target
 from sne_edge.deploy.tools import run_tool
 from sne_edge.link.qemu import start_command
-from sne_edge.resources import FIRMWARE, RUNTIME
+from sne_edge.resources import FIRMWARE, RUNTIME, WIRE
 
 HERE = Path(__file__).parent
 # One board for each core.
@@ -45,7 +45,7 @@ def build_program(
     board = resolve_board(board_name)
     target = resolve_target(board.target)
     render_board(board, "program", work)
-    files = [*sources, HERE / "bare_metal.c", *port_sources(board), RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
+    files = [*sources, HERE / "bare_metal.c", *port_sources(board), *WIRE, RUNTIME / "sne_schedule.c"]
     folders = (work, *includes, HERE, RUNTIME, FIRMWARE)
     flags = (*compile_flags(target), *(f"-D{name}" for name in definitions))
     objects = map(str, compile_objects(target.cc, flags, folders, [path.resolve() for path in files], work))

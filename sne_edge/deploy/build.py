@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import SneError
 from ..files import UNWRITABLE, holding, workspace, write_all
-from ..resources import FIRMWARE, RUNTIME, c_templates
+from ..resources import FIRMWARE, RUNTIME, WIRE, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
 from .images import checksum_source, uf2
@@ -191,7 +191,7 @@ def _compile(
     names = [*manifest["library"], *([f"{manifest['identifier']}_vectors.c"] if vectors else [])]
     sources = [directory.resolve() / name for name in names]
     if mlperf is None:
-        sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
+        sources += [render_served_model(directory, work, vectors), *WIRE]
     else:
         sources.append(render_mlperf_model(directory, work, mlperf))
         definitions = (*definitions, *mlperf.definitions)
