@@ -1,4 +1,4 @@
-"""The journal of a search: every trial, kept by Optuna beside the output, so that the same command goes on from there."""
+"""The journal of a search: every trial, kept by Optuna beside the output; the same command goes on from there."""
 
 from __future__ import annotations
 
