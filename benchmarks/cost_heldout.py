@@ -17,7 +17,8 @@ from sne_edge.codegen.layout import state_layout
 
 from sne_edge.check.verify import ReferenceEngine
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.cost import need, rates_of
+from sne_edge.deploy.cost import need
+from sne_edge.deploy.rates import rates_of
 from sne_edge.deploy.sketch import Sizes, sketch
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import load
@@ -33,7 +34,7 @@ ALL = ActivationPolicy("all")
 SHIPPED = ("mnist1d", "fsdd", "fashion-mnist", "cifar10-jpeg")
 GOLDEN = 8  # inputs of a shipped model
 INPUTS = 4  # of a body
-BODIES = 16
+BODIES = 24
 SHAPES: tuple[Shape, ...] = (
     *((1, 40, 1), (1, 64, 32), (1, 40, 1), (28, 28, 1), (1, 64, 32), (1, 128, 3), (16, 16, 3), (1, 40, 1)),
 )

@@ -1,4 +1,4 @@
-"""How spikes lie beside each other, and from timestep to timestep: what `sne_edge.deploy.cost` assumes of them.
+"""How spikes lie beside each other, and from timestep to timestep: what `sne_edge.deploy.rates` assumes of them.
 
 Of bodies that are neither fitted on nor held against the cost model, prints by layer of spikes: the exponents by which
 groups of neurons, and what a window sees, count as independent; inputs that come or go for each spike; and how far the

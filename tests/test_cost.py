@@ -23,12 +23,11 @@ from sne_edge.deploy.boards import resolve_board
 from sne_edge.deploy.cost import COEFFICIENTS as STORED
 from sne_edge.deploy.cost import (
     Need,
-    assumed_rates,
     core_costs,
-    firing_shares,
     need,
     runtime_digest,
 )
+from sne_edge.deploy.rates import assumed_rates, firing_shares
 from sne_edge.deploy.sketch import Sizes, sketch
 from sne_edge.deploy.targets import RISCV, all_targets
 from sne_edge.deploy.work import stage_work
@@ -117,7 +116,7 @@ def test_the_documented_errors_are_those_that_were_counted() -> None:
     assert set(found) == set(CORES.values())
     for core, rows in found.items():
         errors = [abs(row["modelled"] / row["counted"] - 1) for row in rows]
-        assert len(errors) >= 15 and all(row["most"] <= row["worst"] for row in rows)
+        assert len(errors) >= 20 and all(row["most"] <= row["worst"] for row in rows)
         within = sum(error <= 0.05 for error in errors)
         said = f"| {core} | {np.median(errors):.1%} | {max(errors):.1%} | {within} of {len(errors)} |"
         assert said in text, said

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..deploy import cost
-from ..deploy.cost import Need, assumed_rates, need
+from ..deploy.cost import Need, core_costs, need
+from ..deploy.rates import ASSUMED, assumed_rates
 from ..deploy.sketch import Sizes, sketch
 from ..errors import SneError
 from ..ir.encoder import Shape
@@ -35,7 +35,7 @@ class Limits:
     ram: int | None = None
 
     def __post_init__(self) -> None:
-        cost.core_costs(self.target)
+        core_costs(self.target)
         given = {"instructions": self.instructions, "bytes of flash": self.flash, "bytes of RAM": self.ram}
         for name, value in given.items():
             if value is not None and value < 1:
@@ -125,7 +125,7 @@ def refusal(config: TrainConfig, shape: Shape, classes: int, limits: Limits) -> 
         model = sketch(shape, classes, config.timesteps, config.students, sizes)
     except SneError as error:
         return error.message
-    rates = assumed_rates(model, HOPEFUL * (config.recipe.target or cost.ASSUMED))
+    rates = assumed_rates(model, HOPEFUL * (config.recipe.target or ASSUMED))
     run = min(float(config.students), CASCADED)
     return limits.over(need(model, limits.target, [model.policy], rates, run))
 
