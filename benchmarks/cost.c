@@ -8,6 +8,7 @@ typedef struct {
     uint32_t student, stage, timesteps;
     uint32_t density; /* of 65536 inputs, so many spike, or are not 0 */
     uint32_t eager;   /* of 256 channels, so many fire whenever they can, the others never */
+    uint32_t alike;   /* of 65536 inputs, so many are what they were in the timestep before */
     uint32_t in_bits, positions, channels;
 } job_line;
 
@@ -25,17 +26,22 @@ static uint32_t spiking(uint32_t density)
     return (random_word() & 0xffffu) < density;
 }
 
-/* `maps` maps of `bits` bits; returns how many of them are set. */
-static uint32_t fill_bits(uint32_t *to, uint32_t maps, uint32_t bits, uint32_t density)
+/* `maps` maps of `bits` bits; returns how many of them are set. `changed`: how many are not as in the map before. */
+static uint32_t fill_bits(uint32_t *to, uint32_t maps, uint32_t bits, uint32_t density, uint32_t alike, uint32_t *changed)
 {
+    const size_t words = sne_words(bits);
     uint32_t map, i, set = 0;
-    for (map = 0; map < maps; map++, to += sne_words(bits)) {
-        sne_clear(to, sne_words(bits));
+    *changed = 0;
+    for (map = 0; map < maps; map++, to += words) {
+        sne_clear(to, words);
         for (i = 0; i < bits; i++) {
-            if (spiking(density)) {
+            const uint32_t before = map ? to[(i >> 5) - words] >> (i & 31u) & 1u : 0u;
+            const uint32_t now = map && spiking(alike) ? before : spiking(density);
+            if (now) {
                 sne_set_bit(to, i);
-                set++;
             }
+            set += now;
+            *changed += map && now != before;
         }
     }
     return set;
@@ -83,21 +89,32 @@ static void run_steps(void *nothing)
     sne_step_layers(run_layers_of, (const uint32_t *)run_input, &room, state.spikes, &cost);
 }
 
-/* Groups of four neighbouring channels that hold a spike, and spikes. */
-static void count_spikes(const uint32_t *out, uint32_t maps, uint32_t positions, uint32_t channels, uint32_t *groups, uint32_t *fired)
+/* Spikes in, inputs that changed from one timestep to the next, and spikes out; groups of four and of eight neighbouring channels of
+ * a position that hold one of these, but for the last timestep, and in it. */
+typedef struct {
+    uint32_t incoming, changed, fired, fours, eights, last_fours, last_eights;
+} spike_counts;
+
+static void count_spikes(const uint32_t *out, uint32_t maps, uint32_t positions, uint32_t channels, spike_counts *n)
 {
     uint32_t map, p, c;
-    *groups = *fired = 0;
     for (map = 0; map < maps; map++, out += sne_words(positions * channels)) {
+        uint32_t *const four_groups = map + 1u < maps ? &n->fours : &n->last_fours;
+        uint32_t *const eight_groups = map + 1u < maps ? &n->eights : &n->last_eights;
         for (p = 0; p < positions; p++) {
-            uint32_t some = 0;
+            uint32_t four = 0, eight = 0;
             for (c = 0; c < channels; c++) {
                 const uint32_t i = p * channels + c, one = out[i >> 5] >> (i & 31u) & 1u;
-                some |= one;
-                *fired += one;
+                n->fired += one;
+                four |= one;
                 if ((c & 3u) == 3u || c + 1u == channels) {
-                    *groups += some;
-                    some = 0;
+                    eight |= four;
+                    *four_groups += four;
+                    four = 0;
+                }
+                if ((c & 7u) == 7u || c + 1u == channels) {
+                    *eight_groups += eight;
+                    eight = 0;
                 }
             }
         }
@@ -112,17 +129,16 @@ static uint32_t depth(void (*work_of)(void *))
     return stack_used(NULL);
 }
 
-static void tell(uint64_t count, uint32_t incoming, uint32_t groups, uint32_t fired, uint32_t deep)
+static void tell(uint64_t count, uint32_t deep, const spike_counts *n)
 {
+    const uint32_t numbers[] = {deep,     n->incoming,   n->changed,    n->fired, n->fours,
+                                n->eights, n->last_fours, n->last_eights};
+    size_t i;
     print_number((int64_t)count);
-    print_text(" ");
-    print_number(incoming);
-    print_text(" ");
-    print_number(groups);
-    print_text(" ");
-    print_number(fired);
-    print_text(" ");
-    print_number(deep);
+    for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        print_text(" ");
+        print_number(numbers[i]);
+    }
     print_text("\n");
 }
 
@@ -133,7 +149,8 @@ static void one_layer(const job_line *job, int direct)
     const int fires = stage.neurons && stage.spikes >= 0;
     const int first = direct && job->stage == 0;
     sne_neurons neurons;
-    uint32_t incoming, groups = 0, fired = 0, deep;
+    spike_counts n = {0, 0, 0, 0, 0, 0, 0};
+    uint32_t deep;
     uint64_t count;
     if (fires) {
         neurons = wilful(stage.neurons, job->eager, !first);
@@ -142,18 +159,19 @@ static void one_layer(const job_line *job, int direct)
     run_layers_of = &one;
     run_timesteps = job->timesteps;
     if (job->kind == 1) {
-        incoming = first ? fill_bytes((int8_t *)input, job->in_bits, job->density)
-                         : fill_bits(state.arena + stage.in, job->timesteps, job->in_bits, job->density);
+        n.incoming = first ? fill_bytes((int8_t *)input, job->in_bits, job->density)
+                           : fill_bits(state.arena + stage.in, job->timesteps, job->in_bits, job->density, job->alike,
+                                       &n.changed);
         run_input = first ? (const void *)input : NULL;
         deep = depth(run_whole);
         count = count_instructions(run_whole, NULL);
         if (fires || !stage.neurons) {
-            count_spikes(state.arena + stage.out, job->timesteps, job->positions, job->channels, &groups, &fired);
+            count_spikes(state.arena + stage.out, job->timesteps, job->positions, job->channels, &n);
         }
     } else {
         const uint32_t words = (uint32_t)sne_words(job->positions * job->channels);
         uint32_t *const in = work, *const maps = in + sne_words(job->in_bits);
-        incoming = fill_bits(in, 1, job->in_bits, job->density);
+        n.incoming = fill_bits(in, 1, job->in_bits, job->density, 0, &n.changed);
         room.maps = maps;
         room.map_words = words;
         room.rows = maps + 2u * words;
@@ -165,10 +183,10 @@ static void one_layer(const job_line *job, int direct)
         sne_rest_layers(&one, &room);
         count = count_instructions(run_steps, NULL);
         if (fires || !stage.neurons) {
-            count_spikes(maps, 1, job->positions, job->channels, &groups, &fired);
+            count_spikes(maps, 1, job->positions, job->channels, &n);
         }
     }
-    tell(count, incoming, groups, fired, deep);
+    tell(count, deep, &n);
 }
 
 static sne_policy chosen;
@@ -185,9 +203,10 @@ static void whole(const job_line *job, int direct)
 {
     static int32_t never[128];
     uint64_t count, inside = 0;
-    uint32_t s, n, t, deep;
-    for (n = 0; n < 128u; n++) {
-        never[n] = INT32_MAX;
+    uint32_t s, i, t, deep;
+    spike_counts n = {0, 0, 0, 0, 0, 0, 0};
+    for (i = 0; i < 128u; i++) {
+        never[i] = INT32_MAX;
     }
     chosen.kind = job->stage;
     chosen.students = MODEL.n_students;
@@ -233,7 +252,8 @@ static void whole(const job_line *job, int direct)
             }
         }
     }
-    tell(count, (uint32_t)inside, 0, 0, deep);
+    n.incoming = (uint32_t)inside; /* instructions, here */
+    tell(count, deep, &n);
 }
 
 int program(void)

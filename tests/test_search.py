@@ -20,7 +20,9 @@ from sne_edge.learn.student import Body
 from sne_edge.pipeline import settings
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.study import search as searching
-from sne_edge.study.search import Found, Limits, pareto, search, shortened
+from sne_edge.study import search_journal
+from sne_edge.study.search import Found, search
+from sne_edge.study.search_space import Limits, pareto, shortened
 
 LIMITS = Limits("cortex-m4", instructions=60_000, flash=48 * 1024, ram=8 * 1024)
 
@@ -128,12 +130,12 @@ def test_what_does_not_fit_is_never_trained(base: TrainConfig, data: Dataset, tm
 
 def test_a_journal_serves_one_search_alone(found: Found, base: TrainConfig, data: Dataset, tmp_path: Path) -> None:
     journal = tmp_path / "a.journal"
-    searching._open(journal, "one")
+    search_journal.open_journal(journal, "one")
     with pytest.raises(SneError, match="journal of another search"):
-        searching._open(journal, "other")
+        search_journal.open_journal(journal, "other")
     (tmp_path / "b.journal").write_text("no journal\n")
     with pytest.raises(SneError, match="is no journal"):
-        searching._open(tmp_path / "b.journal", "one")
+        search_journal.open_journal(tmp_path / "b.journal", "one")
 
 
 def test_nothing_on_the_front_is_beaten(found: Found) -> None:
@@ -189,6 +191,6 @@ def test_a_missing_optimiser_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(searching, "find_spec", lambda name: None if name == "optuna" else real(name))
+    monkeypatch.setattr(search_journal, "find_spec", lambda name: None if name == "optuna" else real(name))
     assert run(["search", "--target", "m4", "-o", str(tmp_path / "x.sne")]) == 1
     assert "optuna is not installed" in (said := capsys.readouterr().err) and "sne-edge[search]" in said

@@ -76,20 +76,20 @@ def _stored(name: str) -> tuple[list[str], list[list[Any]], str]:
 def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str] | Callable[[], int]]:
     """Lines that print every table there is; what trains is replaced by what it left in files."""
     from sne_edge.pipeline import train
-    from sne_edge.study import search, studies
+    from sne_edge.study import search, search_journal, search_report, search_space, studies
 
     shipped, candidate = load("mnist1d"), []
     monkeypatch.setattr(train, "train", lambda *arguments, **options: shipped)
     body = train.TrainConfig().body
-    candidate = [search.Candidate(12, 3, 4, 4, body, 0.98123, 1_234_567, 163_840, 65_536) for _ in range(2)]
+    candidate = [search_space.Candidate(12, 3, 4, 4, body, 0.98123, 1_234_567, 163_840, 65_536) for _ in range(2)]
     found = search.Found(
         shipped, train.TrainConfig(), candidate[0],
         SimpleNamespace(estimates=[SimpleNamespace(mean=1_234_567, worst=9_234_567)], flash_bytes=1, ram_bytes=1,
                         stack_bytes=1), candidate, 3,
     )  # fmt: skip
     monkeypatch.setattr(search, "search", lambda *arguments, **options: found)
-    monkeypatch.setattr(search, "check_optuna", lambda: None)
-    monkeypatch.setattr(search, "draw", lambda *arguments: None)
+    monkeypatch.setattr(search_journal, "check_optuna", lambda: None)
+    monkeypatch.setattr(search_report, "draw", lambda *arguments: None)
 
     def stored(name: str, lab: Any, folder: Path) -> Any:
         there = sorted(path.stem for path in RESULTS.glob(f"{name}-*.json"))
@@ -311,9 +311,9 @@ WRITING = [  # lines that write a file, and the file
 def test_nothing_overwrites_a_file_unasked(
     line: str, name: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sne_edge.study import search
+    from sne_edge.study import search_journal
 
-    monkeypatch.setattr(search, "check_optuna", lambda: None)
+    monkeypatch.setattr(search_journal, "check_optuna", lambda: None)
     monkeypatch.chdir(place)
     monkeypatch.setattr("sne_edge.data.dataset.load_dataset", _begun)
     path = place / name
@@ -375,9 +375,9 @@ WRONG = [
 def test_arguments_are_checked_before_work_begins(
     line: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sne_edge.study import search
+    from sne_edge.study import search_journal
 
-    monkeypatch.setattr(search, "check_optuna", lambda: None)
+    monkeypatch.setattr(search_journal, "check_optuna", lambda: None)
     monkeypatch.chdir(place)
     monkeypatch.setenv("SNE_EDGE_TRACEBACK", "1")
     for name in ("data.dataset.divide", "data.values.load_values", "deploy.library.build_library"):

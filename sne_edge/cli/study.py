@@ -102,8 +102,10 @@ def search(
     from ..learn.teacher import default_cache
     from ..pipeline import settings
     from ..pipeline.presets import preset
-    from ..study.search import COLUMNS, Limits, check_optuna, draw, rows, write_report
     from ..study.search import search as run
+    from ..study.search_journal import check_optuna
+    from ..study.search_report import COLUMNS, draw, rows, write_report
+    from ..study.search_space import Limits
 
     check_optuna()
     limits = Limits(target, max_instructions, byte_size("--max-flash", max_flash), byte_size("--max-ram", max_ram))

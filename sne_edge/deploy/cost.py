@@ -18,15 +18,17 @@ from ..codegen.layout import Stage, StateLayout, state_layout
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import Graph
-from ..ir.layers import SynapticLayer
+from ..ir.layers import Conv, Layer, Linear
 from ..ir.policy import ActivationPolicy, check_fits, format_policy
-from ..ir.proof import worst_ops
-from ..ir.student import QuantStudent
 from ..resources import RUNTIME, TEMPLATES, digest
 from .export import measure
 from .flash import code_bytes
+from .rates import firing_shares, measured_rates
 from .targets import resolve_target
-from .work import Rates, Work, direct_kernel, fire_key, overhead, stage_work, stepping
+from .work import direct_kernel, overhead, stage_work, step_work
+from .work_counts import Kernels, Rates, Work
+from .work_fire import firing_key
+from .work_window import windowed
 
 COEFFICIENTS = Path(__file__).parent / "cost.json"
 ALIKE = {  # the same kernels
@@ -40,20 +42,27 @@ ALIKE = {  # the same kernels
     "riscv32imc": "riscv32",
     "riscv32zb": "riscv32",
 }
+# Whose kernels a measured core has: what sne_core.h chooses.
+KERNELS: dict[str, Kernels] = {
+    "cortex-m0": "thumb1",
+    "cortex-m3": "thumb2",
+    "cortex-m4": "dsp",
+    "cortex-m55": "helium",
+    "riscv32": "words",
+}
 SPARE_ALIKE = 1.02  # more of their bounds: what the compiler makes of the rest is a little different
 SPARE = 1.02  # of a bound: what counts alone do not tell, such as where in a word a run of bits starts
 SPARE_CALL = 250  # instructions of a layer's call: what surrounds it is compiled now this way, now that
 BESIDE = ("sne_wire", "sne_batch", "sne_blob", "sne_load")  # what no inference of a compiled model runs: what begins so
 LEVELS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.03, 0.0)  # shares of the most spikes at which a bound is sought
-APART = 0.85  # how far spikes are independent (`work.Rates`): neighbours spike together, on the shipped models as much
-ASSUMED = 0.1  # spikes per neuron and timestep where nothing was measured
 
 
 @dataclass(frozen=True)
 class Core:
-    """What a core takes: instructions of each count in the mean and at most; bytes of stack below a layer's call by
-    its kind, and above it; bytes of code of each part."""
+    """What a core takes: whose kernels it has; instructions of each count in the mean and at most; bytes of stack
+    below a layer's call by its kind, and above it; bytes of code of each part."""
 
+    kernels: Kernels
     mean: dict[str, float]
     most: dict[str, float]
     stack: dict[str, int]
@@ -107,11 +116,17 @@ def core_costs(target: str) -> Core:
     return found
 
 
+def forget_costs() -> None:
+    """Read them anew: they were measured again."""
+    _stored.cache_clear()
+
+
 @cache
 def _stored() -> dict[str, Core]:
     content: dict[str, Any] = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
     return {
         name: Core(
+            KERNELS[name],
             {key: pair[0] for key, pair in core["instructions"].items()},
             {key: pair[1] for key, pair in core["instructions"].items()},
             core["stack"],
@@ -180,7 +195,7 @@ def _estimate(
     for number, some, part in zip(running, found, share, strict=True):
         student, stages = ensemble.students[number], layout.stages[number]
         one = sum(
-            _told(core.mean, stage_work(student, stage, direct and k == 0, steps, rate))
+            _told(core.mean, stage_work(student, stage, direct and k == 0, steps, rate, core.kernels))
             for k, (stage, rate) in enumerate(zip(stages, some, strict=True))
         )
         mean += part * (one + beside[1] - beside[0])
@@ -253,76 +268,23 @@ def _worst_student(
         for level in LEVELS:
             for outgoing in {0.0, 1.0 if firing[stage.layer] else 0.0}:
                 rates = Rates(level * incoming, outgoing, certain=True)
-                work = stage_work(student, stage, analog, steps if whole else 1, rates)
-                most = max(most, _told(core.most, work if whole else stepping(student, stage, work)))
+                if whole:
+                    work = stage_work(student, stage, analog, steps, rates, core.kernels)
+                else:
+                    work = step_work(student, stage, rates, core.kernels)
+                most = max(most, _told(core.most, work))
         calls = 1 if whole else steps
         total += (most + SPARE_CALL) * calls
     return total
 
 
-def firing_shares(student: QuantStudent) -> list[float]:
-    """By layer, the share of its channels that some input makes fire: whose threshold lies below the proven range's
-    end. Of a pooling, that of what it pools."""
-    shares: list[float] = []
-    for layer in student.layers:
-        if isinstance(layer, SynapticLayer):
-            fires = layer.neuron.kind != "li"
-            shares.append(float((layer.threshold < layer.bound.high).mean()) if fires else 0.0)
-        else:
-            shares.append(shares[-1] if shares else 1.0)
-    return shares
-
-
-def measured_rates(ensemble: QuantEnsemble, layout: StateLayout, number: int) -> list[Rates] | None:
-    """A student's rates as calibration measured them, by stage of its plan; None where it was not calibrated."""
-    ops = ensemble.students[number].layer_ops
-    return rates_of(ensemble, layout, number, ops) if any(ops) else None
-
-
-def rates_of(ensemble: QuantEnsemble, layout: StateLayout, number: int, layer_ops: Sequence[float]) -> list[Rates]:
-    """A student's rates, by stage of its plan, that make so many operations by layer.
-
-    What a layer takes follows from its operations; what it fires, from those of the next one.
-    """
-    student, stages = ensemble.students[number], layout.stages[number]
-    worst = worst_ops(student, ensemble.encoder)
-    seen: list[float | None] = []
-    for stage in stages:
-        known = isinstance(student.layers[stage.layer], SynapticLayer) and worst[stage.layer] > 0
-        seen.append(min(1.0, layer_ops[stage.layer] / worst[stage.layer]) if known else None)
-    made: list[Rates] = []
-    for k in range(len(stages)):
-        after = seen[k + 1] if k + 1 < len(stages) else 0.0
-        incoming = seen[k]
-        if incoming is None:  # a maximum: what it takes fires as often as the layer before was thought to
-            incoming = made[-1].outgoing if made else ASSUMED
-        if after is None:  # a maximum follows: of all that its window holds, one is enough
-            after = _thinned(student, stages, k, seen)
-        made.append(Rates(incoming, after, apart=APART))
-    return made
-
-
-def _thinned(student: QuantStudent, stages: Sequence[Stage], k: int, seen: Sequence[float | None]) -> float:
-    pool = student.layers[stages[k + 1].layer]
-    after = seen[k + 2] if k + 2 < len(seen) else None
-    if after is None or isinstance(pool, SynapticLayer):
-        return ASSUMED
-    return float(1 - (1 - min(after, 0.999)) ** (1 / (pool.kernel[0] * pool.kernel[1])))
-
-
-def assumed_rates(ensemble: QuantEnsemble, rate: float = ASSUMED) -> list[list[Rates]]:
-    """Rates of an ensemble that was not trained: every input of a direct encoder is there, a half of a rate-coded
-    input's draws are spikes, neurons fire at `rate`."""
-    first = {"direct": 1.0, "rate": 0.5}.get(ensemble.encoder.kind, rate)
-    return [
-        [Rates(first if stage.source is None else rate, rate, apart=APART) for stage in stages]
-        for stages in state_layout(ensemble).stages
-    ]
-
-
-def stack_key(layer: SynapticLayer, kernel: str) -> str:
+def stack_key(layer: Layer, stage: Stage, direct: bool, kernels: Kernels) -> str:
     """The kind of a layer's call, as stacks are measured."""
-    fires = "readout" if layer.neuron.kind == "li" else fire_key(layer, kernel)
+    if not isinstance(layer, Linear | Conv):
+        return "maxpool"
+    kernel = direct_kernel(stage) if direct else stage.kernel
+    vectors = kernels == "helium" and not direct and windowed(layer, stage) > 0
+    fires = "readout" if layer.neuron.kind == "li" else firing_key(layer, kernel, direct, vectors, kernels)
     return f"{kernel}.{layer.width}.{layer.bits} {fires}"
 
 
@@ -331,12 +293,8 @@ def _stack(core: Core, ensemble: QuantEnsemble, layout: StateLayout) -> int:
     deepest = 0
     for student, stages in zip(ensemble.students, layout.stages, strict=True):
         for k, stage in enumerate(stages):
-            layer = student.layers[stage.layer]
-            if not isinstance(layer, SynapticLayer):
-                key = "maxpool"
-            else:
-                direct = ensemble.encoder.kind == "direct" and k == 0
-                key = stack_key(layer, direct_kernel(stage) if direct else stage.kernel)
+            direct = ensemble.encoder.kind == "direct" and k == 0
+            key = stack_key(student.layers[stage.layer], stage, direct, core.kernels)
             kernel = key.split(".")[0]
             alike = [value for name, value in core.stack.items() if name.split(".")[0] == kernel]
             deepest = max(deepest, core.stack.get(key, max(alike, default=max(core.stack.values()))))

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -25,79 +23,27 @@ import numpy as np
 from ..check.evaluation import evaluate
 from ..check.verify import ReferenceEngine, verify
 from ..data.dataset import Dataset
-from ..deploy import cost
-from ..deploy.cost import Need, assumed_rates, need
+from ..deploy.cost import Need, need
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
-from ..deploy.sketch import Sizes, sketch
 from ..errors import SneError
-from ..files import write_whole
 from ..ir.ensemble import QuantEnsemble
-from ..learn.course import Recipe
 from ..learn.fit import Progress, outcome_key, quiet
 from ..learn.networks import TeacherNet
-from ..learn.student import Body
-from ..pipeline import settings, stages
+from ..pipeline import stages
 from ..pipeline.config import TrainConfig
 from ..pipeline.train import find_teacher, train
 from ..quantize.calibrate import calibrate
-from .pictures import Picture, draw_picture
+from .search_journal import REDUCTION, open_journal
+from .search_space import Candidate, Limits, drawn, first_values, refusal, shortened, sizes_text
 
 if TYPE_CHECKING:
     import optuna
 
 RUNGS = (0.08, 0.25)  # shares of a recipe's epochs that a candidate trains for, one after the other
-REDUCTION = 2  # of a rung's candidates, one in so many goes on
-CASCADED = 1.35  # students that a cascade runs in the mean, until a model says how many
-HOPEFUL = 0.8  # of the assumed spike rate: a candidate that does not fit even so is refused
 REFUSED_AT_MOST = 2000  # candidates in a row that do not fit: nothing does, then
 VERIFIED = 64  # validation samples
 FINALISTS = 3  # that are trained in full, until one fits
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a model may take of a target, None where it does not matter: mean `instructions` of an inference under its
-    own policy; bytes of `flash` for tables and code; bytes of `ram` for state, input and stack."""
-
-    target: str
-    instructions: int | None = None
-    flash: int | None = None
-    ram: int | None = None
-
-    def __post_init__(self) -> None:
-        cost.core_costs(self.target)
-        given = {"instructions": self.instructions, "bytes of flash": self.flash, "bytes of RAM": self.ram}
-        for name, value in given.items():
-            if value is not None and value < 1:
-                raise SneError(f"a limit of {value} {name} leaves nothing", "give a positive number")
-
-    def over(self, needed: Need) -> str:
-        """What of a model's need is beyond the limits, in words; nothing where it fits."""
-        mean = needed.estimates[0].mean
-        parts = [
-            ("instructions", mean, self.instructions),
-            ("bytes of flash", needed.flash_bytes, self.flash),
-            ("bytes of RAM", needed.ram_bytes + needed.stack_bytes, self.ram),
-        ]
-        beyond = [f"{has:,} {name}, of {most:,}" for name, has, most in parts if has and most and has > most]
-        return "; ".join(beyond)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One that was trained: its sizes; accuracy on validation samples under its own policy, 0..1, after the last rung
-    that it reached; mean instructions as modelled with its own spike rates; its trial and rung."""
-
-    trial: int
-    rung: int
-    students: int
-    timesteps: int
-    body: Body
-    accuracy: float
-    instructions: int
-    flash: int
-    ram: int
 
 
 @dataclass(frozen=True)
@@ -137,15 +83,6 @@ def search(
     return hunt.finish()
 
 
-def pareto(candidates: list[Candidate]) -> list[Candidate]:
-    """Those that no other beats in accuracy without more instructions, cheapest first."""
-    front: list[Candidate] = []
-    for one in sorted(candidates, key=lambda c: (c.instructions, -c.accuracy, c.trial)):
-        if not front or one.accuracy > front[-1].accuracy:
-            front.append(one)
-    return front
-
-
 class _Hunt:
     """A search on its way."""
 
@@ -157,7 +94,7 @@ class _Hunt:
         self.end = time.monotonic() + 60 * minutes
         self.minutes = minutes
         self.blind = _without_test(dataset)
-        self.study = _open(journal, self._key())
+        self.study = open_journal(journal, self._key())
         self.teacher: TeacherNet | None = None
         self.taught: dict[int, stages.Taught] = {}
 
@@ -177,8 +114,8 @@ class _Hunt:
             if self._trained() and time.monotonic() + self._reserve() > self.end:
                 break
             trial = self._ask()
-            config = self._config(trial)
-            beyond = self._refusal(config)
+            config = drawn(trial, self.base)
+            beyond = refusal(config, self.dataset.shape, len(self.dataset.classes), self.limits)
             if beyond:
                 refused += 1
                 trial.set_user_attr("refused", beyond)
@@ -202,50 +139,10 @@ class _Hunt:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=8)
-        first = self._first() if not lived else None
+        first = first_values(self.base) if not lived else None
         if first is not None:
             self.study.enqueue_trial(first, skip_if_exists=False)
         return self.study.ask()
-
-    def _first(self) -> dict[str, Any] | None:
-        """The config that the search starts from, where the space holds it."""
-        body = self.base.body
-        if body.dense or len(body.channels) != len(SPACE_CHANNELS):
-            return None
-        values: dict[str, Any] = {"students": self.base.students, "timesteps": self.base.timesteps, "bits": body.bits}
-        values["decay"] = "learnt" if body.learn_decay else str(body.shift)
-        values["layers"] = len(body.channels)
-        for k in range(len(body.channels)):
-            values |= {f"channels{k}": body.channels[k], f"kernel{k}": body.kernels[k], f"stride{k}": body.strides[k]}
-        return values
-
-    def _config(self, trial: optuna.Trial) -> TrainConfig:
-        """A candidate's config. Sizes of 1-D and 2-D data have the same space."""
-        layers = trial.suggest_int("layers", 2, 3)
-        channels = tuple(trial.suggest_int(f"channels{k}", *SPACE_CHANNELS[k], step=4) for k in range(layers))
-        kernels = tuple(trial.suggest_int(f"kernel{k}", 3, 9 if k == 0 else 5, step=2) for k in range(layers))
-        strides = tuple(trial.suggest_int(f"stride{k}", 1, 4 if k == 0 else 2) for k in range(layers))
-        decay = trial.suggest_categorical("decay", ("1", "2", "3", "learnt"))
-        body = Body(
-            channels, kernels, strides, shift=1 if decay == "learnt" else int(decay),
-            bits=trial.suggest_categorical("bits", (8, 4)), learn_decay=decay == "learnt",
-        )  # fmt: skip
-        timesteps, students = trial.suggest_int("timesteps", 1, 4), trial.suggest_int("students", 1, 4)
-        return replace(self.base, body=body, timesteps=timesteps, students=students)
-
-    def _refusal(self, config: TrainConfig) -> str:
-        """Why a candidate cannot fit, by its sizes alone; nothing where it may."""
-        body = config.body
-        sizes = Sizes(
-            body.channels, body.kernels, body.strides, body.dense, body.shift, body.bits, body.learn_decay
-        )  # fmt: skip
-        try:
-            model = sketch(self.dataset.shape, len(self.dataset.classes), config.timesteps, config.students, sizes)
-        except SneError as error:
-            return error.message
-        rates = assumed_rates(model, HOPEFUL * (config.recipe.target or cost.ASSUMED))
-        run = min(float(config.students), CASCADED)
-        return self.limits.over(need(model, self.limits.target, [model.policy], rates, run))
 
     def _try(self, trial: optuna.Trial, config: TrainConfig) -> None:
         """Train a candidate rung by rung, as long as it is among the better ones."""
@@ -254,7 +151,7 @@ class _Hunt:
         number = self._trained() + 1
         for rung, share in enumerate(RUNGS):
             left = max(0.0, self.end - time.monotonic()) / 60
-            self._tell(f"candidate {number}, {_sizes(config)}, {left:.0f} min left")
+            self._tell(f"candidate {number}, {sizes_text(config)}, {left:.0f} min left")
             taught = self._taught(config)
             started = time.monotonic()
             made = self._short(taught, config, share)
@@ -325,17 +222,8 @@ class _Hunt:
 
     def _ranked(self) -> list[Candidate]:
         """Candidates that fit, those of the last rung first, the best first."""
-        fitting = [c for c in self.candidates() if self._fits(c)]
+        fitting = [c for c in self.candidates() if self.limits.allows(c)]
         return sorted(fitting, key=lambda c: (-c.rung, -c.accuracy, c.instructions, c.trial))
-
-    def _fits(self, candidate: Candidate) -> bool:
-        limits = self.limits
-        pairs = (
-            (candidate.instructions, limits.instructions),
-            (candidate.flash, limits.flash),
-            (candidate.ram, limits.ram),
-        )
-        return all(most is None or has <= most for has, most in pairs)
 
     def finish(self) -> Found:
         """The best candidate that fits, trained in full; the next one where it then does not fit."""
@@ -345,7 +233,7 @@ class _Hunt:
             least = min(self.candidates(), key=lambda c: c.instructions)
             beyond = f"the cheapest one takes {least.instructions:,} instructions"
         for chosen in ranked[:FINALISTS]:
-            self._tell(f"training {_sizes(chosen)} in full")
+            self._tell(f"training {sizes_text(chosen)} in full")
             config = replace(
                 self.base, body=chosen.body, students=chosen.students, timesteps=chosen.timesteps,
             )  # fmt: skip
@@ -369,7 +257,6 @@ class _Hunt:
 
 
 LIMITS_HINT = "raise the limits, or give the search more minutes"
-SPACE_CHANNELS = ((4, 32), (8, 48), (8, 64))
 
 
 def _verify(model: QuantEnsemble, dataset: Dataset) -> None:
@@ -380,123 +267,8 @@ def _verify(model: QuantEnsemble, dataset: Dataset) -> None:
             raise SneError(f"{model.name}: {check.engine} differs: {check.difference}", "please report this fault")
 
 
-def shortened(recipe: Recipe, share: float) -> Recipe:
-    """A recipe of a share of the epochs, one at least of every phase that it has."""
-
-    def part(epochs: int) -> int:
-        return max(1, round(epochs * share)) if epochs else 0
-
-    return replace(recipe, alone=part(recipe.alone), joint=part(recipe.joint), rounded=part(recipe.rounded))
-
-
 def _without_test(dataset: Dataset) -> Dataset:
     """The data set with its validation samples in the test samples' place: nothing that chooses can see those."""
     return replace(
         dataset, x_test=dataset.x_val, y_test=dataset.y_val, audio_test=np.zeros((0, 0), np.int16)
     )  # fmt: skip
-
-
-def check_optuna() -> None:
-    """Raise `SneError` where Optuna is not installed."""
-    if find_spec("optuna") is None:
-        raise SneError("the package optuna is not installed", "pip install 'sne-edge[search]'")
-
-
-def _open(journal: Path, key: str) -> optuna.Study:
-    """The study of a journal. Raises `SneError` where Optuna is missing or the journal is another's."""
-    check_optuna()
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        lock = JournalFileOpenLock(str(journal))
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
-        study = optuna.create_study(
-            storage=storage, study_name="search", direction="maximize", load_if_exists=True,
-            pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION),
-        )  # fmt: skip
-        known = study.user_attrs.get("key")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SneError(f"{journal} is no journal of a search: {error}", "remove it, or give another output") from None
-    if known is None:
-        study.set_user_attr("key", key)
-    elif known != key:
-        raise SneError(
-            f"{journal} is the journal of another search: other data, limits, settings or another version",
-            "remove it to start anew, or give another output",
-        )
-    return study
-
-
-def _sizes(one: TrainConfig | Candidate) -> str:
-    return f"{one.students} x {'-'.join(map(str, one.body.channels))}"
-
-
-def rows(found: Found) -> Iterator[list[str]]:
-    """The candidates that nothing beats, and the chosen one, as a table's rows."""
-    for one in pareto([*found.candidates]):
-        yield row(one, "chosen" if one == found.chosen else "")
-    if found.chosen not in pareto(found.candidates):
-        yield row(found.chosen, "chosen")
-
-
-COLUMNS = (
-    *("trial", "students", "timesteps", "channels", "kernels", "strides", "bits", "decay"),
-    *("validation", "instructions", "flash B", "RAM B", ""),
-)
-
-
-def row(one: Candidate, note: str) -> list[str]:
-    """One candidate's row."""
-    body = one.body
-    decay = "learnt" if body.learn_decay else f"1-2^-{body.shift}"
-    lists = (",".join(map(str, part)) for part in (body.channels, body.kernels, body.strides))
-    return [
-        *(str(one.trial), str(one.students), str(one.timesteps), *lists, str(body.bits), decay),
-        *(f"{one.accuracy:.2%}", f"{one.instructions:,}", f"{one.flash:,}", f"{one.ram:,}", note),
-    ]
-
-
-def draw(found: Found, limits: Limits, path: Path) -> Path:
-    """Validation accuracy after the short trainings against modelled instructions."""
-    front = pareto(found.candidates)
-    picture = Picture(
-        x=f"instructions of an inference on {limits.target}, modelled",
-        y="validation accuracy after a short training, %",
-        curves={"nothing beats these": [(c.instructions, 100 * c.accuracy, 0.0) for c in front]},
-        points={
-            "chosen": [(found.chosen.instructions, 100 * found.chosen.accuracy, 0.0)],
-            **({"others": others} if (others := _others(found, front)) else {}),
-        },
-    )
-    return draw_picture(picture, f"{found.model.name}: {len(found.candidates)} candidates", path)
-
-
-def _others(found: Found, front: list[Candidate]) -> list[tuple[float, float, float]]:
-    return [(c.instructions, 100 * c.accuracy, 0.0) for c in found.candidates if c not in front and c != found.chosen]
-
-
-def write_report(found: Found, limits: Limits, command: str, path: Path) -> None:
-    """The table of all candidates, the command and the chosen one's settings, as Markdown."""
-    estimate = found.needed.estimates[0]
-    lines = [
-        f"# {found.model.name} for {limits.target}", "", f"`{command}`", "",
-        f"{len(found.candidates)} candidates were trained, {found.refused} refused by the cost model. The chosen one, "
-        f"trained in full, takes {estimate.mean:,} instructions as modelled and {estimate.worst:,} at most, "
-        f"{found.needed.flash_bytes:,} bytes of flash and {found.needed.ram_bytes + found.needed.stack_bytes:,} of RAM "
-        "with its stack.", "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|",
-    ]  # fmt: skip
-    order = sorted(found.candidates, key=lambda c: (-c.rung, -c.accuracy, c.instructions, c.trial))
-    lines += ["| " + " | ".join(row(one, "chosen" if one == found.chosen else "")) + " |" for one in order]
-    lines += [
-        "",
-        "Its settings, for `sne-edge train --config`:",
-        "",
-        "```toml",
-        settings.write(found.config).rstrip(),
-        "```",
-    ]
-    write_whole(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))
