@@ -14,7 +14,7 @@ from .options import ChoosingData, DataDir, DecodeLeak, Force, Json, Model, Othe
 from .policy import check_goals, check_policy, print_policy
 
 
-@app.command()
+@app.command(short_help="Choose a model's order and policy anew, without training.")
 def calibrate(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],

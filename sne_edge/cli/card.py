@@ -14,7 +14,7 @@ from .options import DataDir, Force, Json, Model, OtherData
 from .output import print_json, status
 
 
-@app.command()
+@app.command(short_help="Measure and verify a model everywhere: its model card.")
 def card(
     model: Model,
     output: Annotated[
@@ -64,7 +64,7 @@ def card(
     print(f"wrote {path}")
 
 
-@app.command()
+@app.command(short_help="Draw a model's accuracy against its operations.")
 def plot(
     model: Model,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The PNG to write; default NAME.png.")] = None,

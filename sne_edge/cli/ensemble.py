@@ -14,7 +14,7 @@ from .options import ChoosingData, DataDir, Force, Json, OtherData
 from .policy import check_goals, check_policy, print_policy
 
 
-@app.command()
+@app.command(short_help="Make several models of one input one, with a cascade.")
 def ensemble(
     models: Annotated[
         list[str],

@@ -15,7 +15,7 @@ from .options import DataDir, DecodeLeak, Force, Layout, Window
 from .output import tell, warned
 
 
-@app.command()
+@app.command(short_help="Make a model of a network of your own: torch, snnTorch, NIR.")
 def quantize(
     network: Annotated[
         str,
@@ -212,7 +212,7 @@ def quantize(
     print(f"wrote {output}: like the network itself on {made.provenance['agreement']:.2%} of them")
 
 
-@app.command()
+@app.command(short_help="Print what quantize reads, and what it refuses and why.")
 def supported() -> None:
     """Print what `quantize` reads of torch, snnTorch and NIR, and with which words it refuses the rest, as Markdown.
 

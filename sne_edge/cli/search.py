@@ -15,7 +15,7 @@ from .options import DataDir, Force, Json, Layout
 from .output import bars, print_json, print_table, tell
 
 
-@app.command()
+@app.command(short_help="Find the most accurate ensemble within a core's limits.")
 def search(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
     target: Annotated[

@@ -15,7 +15,7 @@ from .options import DataDir, DeviceOption, Executor, Force, Precision
 from .output import bars, print_table
 
 
-@app.command()
+@app.command(short_help="Train what a study of the method needs, write its table.")
 def study(
     name: Annotated[
         str,

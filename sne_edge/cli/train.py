@@ -15,7 +15,7 @@ from .options import DataDir, DeviceOption, Executor, Force, Json, Layout, Preci
 from .output import bars, print_json, print_table, tell
 
 
-@app.command()
+@app.command(short_help="Make a model of a data set: teacher, students, integers.")
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .sne file to write.")],
     data: Annotated[
