@@ -271,7 +271,8 @@ def build(
         f"tables: weights {firmware.weight_bytes:,}, padding {firmware.padding_bytes:,}, biases and thresholds "
         f"{firmware.threshold_bytes:,}, structures {firmware.structure_bytes:,}"
     )
-    print(f"wrote {firmware.elf}")
+    images = [".elf", ".bin", ".hex", *([".uf2"] if firmware.uf2 else [])]
+    print(f"wrote {firmware.elf.with_suffix('')}: {', '.join(images)}")
 
 
 @app.command(short_help="Build that firmware and put it on a board.")
