@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 CHECKOUT = Path(__file__).parents[1]
+PIP = ("-m", "pip", "-q", "--disable-pip-version-check")
 COMMANDS = (
     "--version", "--help", "doctor --json", "targets --json", "inspect mnist1d", "inspect fsdd --target cortex-m4",
     "export mnist1d fsdd --target host -o both", "export mnist1d --for cmake -o package", "verify mnist1d --on host",
@@ -59,7 +60,7 @@ def examine(version: str, python: str, wheel: Path, folder: Path) -> None:
     """Install the wheel for an interpreter and use it."""
     run(folder, python, "-m", "venv", version)
     place = folder / version / "bin"
-    run(folder, str(place / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", str(wheel))
+    run(folder, str(place / "python"), *PIP, "install", "--prefer-binary", str(wheel))
     work = folder / version / "work"
     work.mkdir(exist_ok=True)
     tool = (str(place / "python"), "-X", "dev", "-W", "error", "-m", "sne_edge")
@@ -74,7 +75,7 @@ def _force(command: str) -> tuple[str, ...]:
 
 def main(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
-    run(CHECKOUT, sys.executable, "-m", "build", "--wheel", "-o", str(folder))
+    run(CHECKOUT, sys.executable, *PIP, "wheel", "--no-deps", "-w", str(folder), ".")
     wheel = max(folder.glob("*.whl"), key=lambda path: path.stat().st_mtime)
     tried = failed = 0
     for version in versions():
