@@ -25,7 +25,7 @@ PIP = ("-m", "pip", "-q", "--disable-pip-version-check")
 COMMANDS = (
     "--version", "--help", "doctor --json", "targets --json", "inspect mnist1d", "inspect fsdd --target cortex-m4",
     "export mnist1d fsdd --target host -o both", "export mnist1d --for cmake -o package", "verify mnist1d --on host",
-    "bench mnist1d --on host", "eval mnist1d", "report mnist1d -o page.html",
+    "bench mnist1d --on qemu:mps2-an386 --samples 2", "eval mnist1d", "report mnist1d -o page.html",
 )  # fmt: skip
 
 
