@@ -120,7 +120,10 @@ def test_no_name_of_ours_begins_with_a_models_own() -> None:
     suffixes = {name.lower().removeprefix("xyzzy") for name in own} | {""}
     assert {"_run", "_state", "_layers", "_stream_state", "_h", "_state_bytes", "_frontend_push"} <= suffixes
     assert {"run_layers", "stream_reset", "student_0_run", "axis0", "s0_gain", "policy"} <= fixed
-    stems = {path.name.split(".")[0] for folder in (RUNTIME, FIRMWARE) for path in folder.glob("*.[ch]*")} - {"host", "model"}
+    stems = {path.name.split(".")[0] for folder in (RUNTIME, FIRMWARE) for path in folder.glob("*.[ch]*")} - {
+        "host",
+        "model",
+    }
     fixed |= stems
     for path in [*FIRMWARE.glob("*.[ch]"), RUNTIME / "sne_wire.c"]:
         fixed |= file_scope(path.read_text(encoding="utf-8"))
