@@ -3,7 +3,7 @@
 
 For each of the versions that pyproject.toml names, an interpreter is looked for on the path and among pyenv's; the
 wheel is installed with its dependencies into an environment of its own, in FOLDER (build/pythons), and a shipped model
-is described, exported, compiled, checked, verified and measured there.Torch is left out: of its half of the
+is described, exported, compiled, checked, verified and measured there. Torch is left out: of its half of the
 package `make lint` says that syntax and types are those of the first version, and no more. The exit code is 1 where one
 of them fails, or none is there.
 """
