@@ -35,6 +35,9 @@ test: tools test-tools $(VENV)/dev ## Run all tests
 mutants: tools test-tools $(VENV)/dev ## Put small faults into the code and see whether the tests notice: a sample, or MUTANTS=all
 	$(BIN)/python tests/mutants/run.py --mutants $(MUTANTS) $(MUTANTS_FLAGS)
 
+pythons: tools $(VENV)/dev ## Install the wheel for each Python 3.10 to 3.13 that is here, and use it
+	$(BIN)/python tests/pythons.py
+
 fuzz: tools test-tools $(VENV)/dev ## Fuzz the firmware's parsers with libFuzzer, FUZZ_SECONDS each
 	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS)
 
@@ -64,6 +67,9 @@ cost-model: tools riscv-tools $(VENV)/dev ## Measure what the engine's counts co
 
 pictures: tools $(VENV)/train ## Draw every picture in docs/ anew from what is stored there; nothing is measured
 	$(BIN)/python benchmarks/pictures.py
+
+notebooks: $(VENV)/dev ## Write examples/*/*.ipynb anew from the scripts of their names
+	$(BIN)/python examples/notebooks.py
 
 docs: $(VENV)/dev ## Build the documentation site, warnings being errors, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
@@ -125,4 +131,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants fuzz proofs bench bench-host bench-cnn results recipe cost-model pictures docs lint install clean tools test-tools proof-tools riscv-tools
+.PHONY: help demo test mutants pythons fuzz proofs bench bench-host bench-cnn results recipe cost-model pictures notebooks docs lint install clean tools test-tools proof-tools riscv-tools

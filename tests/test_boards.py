@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from board_chips import CHIPS, F4
@@ -15,7 +16,7 @@ from board_machine import Machine
 from conftest import Build
 
 from sne_edge.deploy.boards import BOARDS, all_boards, resolve_board
-from sne_edge.deploy.build import Firmware, build_firmware
+from sne_edge.deploy.build import Firmware, build_firmware, port_sources
 from sne_edge.deploy.export import export
 from sne_edge.deploy.images import boot_checksum, uf2
 from sne_edge.errors import SneError
@@ -226,3 +227,54 @@ def test_a_board_says_where_its_constants_come_from(name: str) -> None:
         source = r"^# .*(RM0\d{3}|PS v?\d|datasheet|STM32F405).*\d"
         assert re.search(source, text, flags=re.M), text
     assert re.search(r"\[constants\]", text)
+
+
+BOARD = (Path(__file__).parents[1] / "examples/own_board/lab-m4/board.toml").read_text(encoding="utf-8")
+
+
+def described(folder: Path, text: str) -> str:
+    """A folder with that board.toml, as a command takes it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "board.toml").write_text(text, encoding="utf-8")
+    return f"{folder}/"
+
+
+def test_a_board_of_ones_own_has_drivers_of_its_own(tmp_path: Path) -> None:
+    place = described(tmp_path / "lab", BOARD.replace('"cmsdk"', '"lab"'))
+    with pytest.raises(SneError, match=r"there is no uart_lab.c; known: cmsdk, nrf51, "):
+        resolve_board(place)
+    (tmp_path / "lab" / "uart_lab.c").write_text("/* mine */\n")
+    board = resolve_board(place)
+    assert board.name == "lab" and board.ram_bytes == 0x8000
+    sources = port_sources(board, ("main.c",))
+    assert [path for path in sources if path.parent == tmp_path / "lab"] == [tmp_path / "lab" / "uart_lab.c"]
+    assert all(path.is_file() for path in sources) and len(sources) > 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wrong"),
+    [
+        ("0x8000", '"32K"', r"Expected `int`, got `str`"),
+        ("stack_bytes = 4096", "", "KeyError"),
+        ('"cmsdk"', '"../../etc/x"', "there is no uart_"),
+        ("baud = 115200", "baud = 115200\nparity = 1", "parity"),
+        ("[flash]", "[flash", "not a board"),
+        ("node, emulated", "node */ int x; /*", "description"),
+        ("[flash]", "[constants]\n'a b' = 1\n[flash]", "a b = 1 cannot be a constant"),
+        ("[flash]\norigin = 0x00000000\nlength = 0x40000", "flash = 3", "TypeError"),
+    ],
+)
+def test_a_board_of_ones_own_that_is_none_is_refused_by_its_file(
+    old: str, new: str, wrong: str, tmp_path: Path
+) -> None:
+    assert BOARD.count(old) == 1
+    with pytest.raises(SneError, match=wrong) as refused:
+        resolve_board(described(tmp_path / "lab", BOARD.replace(old, new)))
+    assert f"{tmp_path}/lab/board.toml is not a board" in str(refused.value)
+
+
+def test_a_board_of_ones_own_that_is_not_there_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(SneError, match=r"cannot read .*board.toml"):
+        resolve_board(f"{tmp_path}/nothing")
+    with pytest.raises(SneError, match="cannot be a board's name"):
+        resolve_board(described(tmp_path / 'a"b', BOARD))

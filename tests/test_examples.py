@@ -1,4 +1,4 @@
-"""The examples run as they stand: a teacher and data of one's own, two models in one program."""
+"""The examples run as they stand; those that are notebooks, too, as such."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ import pytest
 from sne_edge.ir.artifact import load
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+PROMISES = {  # what a notebook must have found
+    "own_network/network.py": [r"\b(9[5-9]|100)\.\d% of the samples get", r"32 of 32 golden vectors exact"],
+    "stream/live.py": [r"(9[5-9]|100)\.\d% right", r"the last 20 timesteps: 1[12] of 12 gestures"],
+}
 
 
 def make(folder: Path, *variables: str) -> str:
@@ -63,3 +67,57 @@ def test_a_teacher_of_ones_own_teaches_students(tmp_path: Path, monkeypatch: pyt
     record = model.provenance
     assert len(model.students) == 3 and record["teacher"]["test"] > 0.6
     assert record["integer"]["test"][2]["accuracy"] > 0.35  # ten classes, five epochs
+
+
+def test_a_board_of_ones_own_is_built_for_verified_and_measured(
+    tmp_path: Path, require_tool: Callable[..., None]
+) -> None:
+    require_tool("make", "cc", "arm-none-eabi-gcc", "qemu-system-arm")
+    folder = Path(shutil.copytree(EXAMPLES / "own_board", tmp_path / "own_board"))
+    said = make(folder)
+    assert "mnist1d on lab-m4" in said and "mnist1d on qemu:./lab-m4" in said
+    assert "instructions, mean" in said and "of 262,144 bytes" in said and "of 32,768 bytes" in said
+    assert (folder / "firmware" / "firmware.elf").is_file()
+
+
+def test_words_are_heard_where_they_begin_and_nothing_is_run_in_between(
+    tmp_path: Path, require_tool: Callable[..., None]
+) -> None:
+    require_tool("make", "cc")
+    folder = Path(shutil.copytree(EXAMPLES / "audio", tmp_path / "audio"))
+    said = make(folder, "CFLAGS=-O1 -Werror")
+    assert "2 of 2 digits heard, 2 inferences in 4.5 s of audio" in said
+    heard = [float(time) for time in re.findall(r"^ *([\d.]+) s: \d$", said, re.M)]
+    for time, began in zip(heard, (0.8, 2.64), strict=True):  # a window of 64 frames of 16 ms after the word begins
+        assert began + 1 <= time <= began + 1.2
+
+
+@pytest.mark.parametrize("script", ["own_network/network.py", "stream/live.py"])
+def test_a_notebook_is_its_script_and_runs(
+    script: str, tmp_path: Path, require_tool: Callable[..., None], require_package: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    require_tool("make", "cc")
+    require_package("jupytext", "nbclient", "ipykernel")
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    from notebooks import SCRIPTS, notebook
+
+    path = EXAMPLES / script
+    assert path in SCRIPTS and len(SCRIPTS) == len(list(EXAMPLES.rglob("*.ipynb")))
+    text = path.with_suffix(".ipynb").read_text(encoding="utf-8")
+    assert text == notebook(path), "make notebooks"
+    made = nbformat.reads(text, as_version=4)
+    code = [cell for cell in made.cells if cell.cell_type == "code"]
+    assert len(code) > 4 and not any(cell.outputs or cell.execution_count for cell in code)
+    folder = shutil.copytree(path.parent, tmp_path / "example")
+    for name, value in {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent), "MPLBACKEND": "agg"}.items():
+        monkeypatch.setenv(name, value)
+    done = NotebookClient(made, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+    outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
+    said = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert "Warning" not in said, said
+    for promise in PROMISES[script]:
+        assert re.search(promise, said), said

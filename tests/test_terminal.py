@@ -426,3 +426,13 @@ def test_progress_says_what_is_left_on_a_terminal_and_is_quiet_in_a_pipe(
             told("student 1", done, 100, f"loss {done}")
             time.sleep(0.15)
     assert re.search(r"student 1 .*3/100 .* left \d:\d\d:\d\d", terminal.said()), terminal.said()
+
+
+def test_every_command_says_what_it_is_for_in_one_whole_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    said = capsys.readouterr().out
+    group = typer.main.get_command(sne_edge.cli.app)
+    assert len(group.commands) > 20  # type: ignore[attr-defined]
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        assert command.short_help and f"  {name:<9}  {command.short_help}\n" in said, name
+    assert "First steps: " in said

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from sne_edge.errors import SneError
+from sne_edge.learn import distill
+from sne_edge.learn.device import Device
 from sne_edge.learn.fit import Told
 from sne_edge.pipeline import track
 from sne_edge.pipeline.config import TrainConfig
@@ -36,11 +38,22 @@ def config(tmp_path: Path) -> TrainConfig:
     )  # fmt: skip
 
 
-def test_every_epoch_of_every_stage_is_a_row(tmp_path: Path) -> None:
+class Elsewhere(Device):
+    """A device that is not the processor, as far as training asks: there all students learn at once."""
+
+    host = property(lambda self: False)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("device", [Device(), Elsewhere()], ids=["in turn", "at once"])
+def test_every_epoch_of_every_stage_is_a_row(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught_at_once = []
+    whole = distill.teach_all
+    monkeypatch.setattr(distill, "teach_all", lambda *given: taught_at_once.append(1) or whole(*given))
     seen: list[tuple[str, int, int, str]] = []
     log = tmp_path / "log.csv"
     with track.tracked(log, "abc", None, lambda *news: seen.append(news)) as told:
-        train(config(tmp_path), told, cache=tmp_path / "cache")
+        train(config(tmp_path), told, cache=tmp_path / "cache", device=device)
+    assert bool(taught_at_once) != device.host
     found = rows(log)
     stages = {(row["stage"], int(row["epoch"])) for row in found}
     assert stages == {

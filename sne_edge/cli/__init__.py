@@ -14,7 +14,9 @@ from ..errors import SneError, printable
 from .app import app
 
 # isort: off
-from . import make, look, deploy, measure, bench, compare, report, study  # noqa: F401  each adds its commands; the help keeps this order
+from . import (  # noqa: F401  each adds its commands; the help keeps this order
+    train, quantize, calibrate, ensemble, look, deploy, measure, bench, compare, report, search, study, card,
+)  # fmt: skip
 # isort: on
 
 __all__ = ["app", "main", "run"]

@@ -11,6 +11,7 @@ OLD_NAMES = {"dataset": "data"}  # of options: what scripts say still holds, and
 app = typer.Typer(
     name="sne-edge",
     help="Distil a teacher into an ensemble of small spiking networks, and run it bit-exact on microcontrollers.",
+    epilog="First steps: sne-edge doctor, inspect mnist1d, export mnist1d, bench mnist1d; each has --help.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..link.replies import DeviceInfo
 
 
-@app.command()
+@app.command(short_help="Count instructions (emulator) or cycles (board), and memory.")
 def bench(
     model: Model,
     on: Annotated[

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..interchange.compare import NetworkComparison
 
 
-@app.command()
+@app.command(short_help="Show where a model's integers part from its network.")
 def compare(
     network: Annotated[
         str,

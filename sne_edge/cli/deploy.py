@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..ir.ensemble import QuantEnsemble
 
 
-@app.command()
+@app.command(short_help="Write a model's C, a package of it, a blob, ONNX or NIR.")
 def export(
     models: Annotated[
         list[str],
@@ -185,7 +185,7 @@ def _export_nir(ensemble: QuantEnsemble, part: str | None, output: Path | None, 
     print(f"wrote {path}")
 
 
-@app.command()
+@app.command(short_help="Build firmware that serves a model over a serial line.")
 def build(
     model: Annotated[
         str,
@@ -194,7 +194,11 @@ def build(
         ),
     ],
     board: Annotated[
-        str, typer.Option(help="A board's name; see `sne-edge targets`.", autocompletion=complete.boards)
+        str,
+        typer.Option(
+            help="A board's name; see `sne-edge targets`; or ./FOLDER, of your own, with a board.toml.",
+            autocompletion=complete.boards,
+        ),
     ] = "mps2-an386",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Directory for the firmware; default NAME-BOARD.")
@@ -244,14 +248,15 @@ def build(
     mlperf = None
     if protocol != "sne":
         mlperf = Mlperf(mlperf_id, protocol == "mlperf-energy", parse_samples(mlperf_bytes or "encoded"))
-    check_tools(resolve_target(resolve_board(board).target))
+    chosen = resolve_board(board)
+    check_tools(resolve_target(chosen.target))
     if output is not None:
         check_writable(output / "firmware.elf")
     with exported(model, board) as (name, directory):
         firmware = build_firmware(
             directory,
-            board,
-            output or Path(f"{name}-{board}"),
+            chosen,
+            output or Path(f"{name}-{chosen.name}"),
             definitions=(PROFILED,) if profile else (),
             vectors=vectors,
             mlperf=mlperf,
@@ -260,7 +265,7 @@ def build(
         print_json(asdict(firmware))
         return
     print_table(
-        f"{name} on {board}",
+        f"{name} on {chosen.name}",
         ["flash B", "of it tables B", "golden vectors B", "static RAM B"],
         [[f"{n:,}" for n in (firmware.flash_bytes, firmware.table_bytes, firmware.vector_bytes, firmware.ram_bytes)]],
         left=0,
@@ -269,10 +274,11 @@ def build(
         f"tables: weights {firmware.weight_bytes:,}, padding {firmware.padding_bytes:,}, biases and thresholds "
         f"{firmware.threshold_bytes:,}, structures {firmware.structure_bytes:,}"
     )
-    print(f"wrote {firmware.elf}")
+    images = [".elf", ".bin", ".hex", *([".uf2"] if firmware.uf2 else [])]
+    print(f"wrote {firmware.elf.with_suffix('')}: {', '.join(images)}")
 
 
-@app.command()
+@app.command(short_help="Build that firmware and put it on a board.")
 def flash(
     model: Annotated[
         str,
@@ -280,7 +286,13 @@ def flash(
             help="An .sne file, a shipped model's name, or an exported directory.", autocompletion=complete.models
         ),
     ],
-    board: Annotated[str, typer.Option(help="A board's name; see `sne-edge targets`.", autocompletion=complete.boards)],
+    board: Annotated[
+        str,
+        typer.Option(
+            help="A board's name; see `sne-edge targets`; or ./FOLDER, of your own, with a board.toml.",
+            autocompletion=complete.boards,
+        ),
+    ],
     way: Annotated[
         str | None,
         typer.Option("--by", help="drive, pyocd or bossac; by default the first that board and computer have."),

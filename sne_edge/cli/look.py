@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..deploy.cost import Need
 
 
-@app.command()
+@app.command(short_help="Show a model: layers, memory, bounds, operations, costs.")
 def inspect(
     model: Model,
     target: Annotated[
@@ -150,7 +150,7 @@ def _inspect_blob(path: str, as_json: bool) -> None:
     )
 
 
-@app.command()
+@app.command(short_help="List the cores that export knows, and the boards.")
 def targets(as_json: Json = False) -> None:
     """List the targets that export knows, and the boards that firmware can be built for."""
     from ..deploy.boards import all_boards
@@ -176,7 +176,7 @@ def targets(as_json: Json = False) -> None:
     )
 
 
-@app.command()
+@app.command(short_help="List serial ports, and the boards on them.")
 def ports(
     everyone: Annotated[
         bool,
@@ -212,7 +212,7 @@ def ports(
         tell("no serial port is here; is the board plugged in, with a cable that carries data?")
 
 
-@app.command()
+@app.command(short_help="Check what is installed, and say how to get the rest.")
 def doctor(as_json: Json = False) -> None:
     """Check which tools and packages are installed, and say how to get the others."""
     from ..deploy.doctor import examine

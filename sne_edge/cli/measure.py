@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..ir.ensemble import QuantEnsemble
 
 
-@app.command(name="eval")
+@app.command(name="eval", short_help="Accuracy and operations of a data set, policy by policy.")
 def evaluate(
     model: Model,
     data: Data = None,
@@ -140,7 +140,7 @@ def evaluate(
     tell(f"{energies.DISCLAIMER}; the teacher is taken as int8")
 
 
-@app.command()
+@app.command(short_help="Prove that reference, C and devices agree in every bit.")
 def verify(
     model: Model,
     on: On = None,

@@ -14,7 +14,7 @@ from .options import Data, DataDir, Force, Json, Model, OtherData
 from .output import print_json, status
 
 
-@app.command()
+@app.command(short_help="Write one page about a model: accuracy, cost, spikes, proof.")
 def report(
     model: Model,
     output: Annotated[

@@ -103,7 +103,7 @@ def port_sources(board: Board, server: Sequence[str] = ()) -> list[Path]:
     names += [f"{part}_{name}.c" for part, name in (("speed", board.speed), ("boot", board.boot)) if name]
     if server:
         names += ["serial.c", f"timer{port}.c", f"trigger_{board.trigger.driver}.c", *server]
-    return [FIRMWARE / name for name in names]
+    return [board.source(name) for name in names]
 
 
 def compile_flags(target: Target) -> tuple[str, ...]:

@@ -165,28 +165,39 @@ def teach_all(
     jobs: Sequence[Job], checkpoint: Path | None = None, progress: Progress = quiet
 ) -> list[dict[str, dict[str, Tensor]]]:
     """Train students alone, but all at once, from the same batches: samples, views and a live teacher's answers are had
-    once for all. States as `teach` returns them; the epoch best in the mean is kept."""
+    once for all. States as `teach` returns them; the epoch best in the mean is kept. `progress` is told of
+    each student, as where each learns alone."""
     job = jobs[0]
     lessons = Lessons.read(job.lessons) if isinstance(job.lessons, Path) else job.lessons
     torch.manual_seed(job.seed)
     ensemble = Ensemble(job.partition, job.body, job.encoder)
     course = job.course(ensemble, lessons)
 
+    losses = [torch.zeros(len(jobs))]  # of the last batch, [students]
+    found: list[float] = []
+
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         batch = course.draw(pick, generator)
-        return torch.stack([course.alone(k, batch) for k in range(len(jobs))]).sum()
+        each = torch.stack([course.alone(k, batch) for k in range(len(jobs))])
+        losses[:] = [each.detach()]
+        return each.sum()
 
     def score() -> tuple[float, str]:
         ensemble.eval()
-        found = [alone_accuracy(ensemble, k, lessons) for k in range(len(jobs))]
+        found[:] = [alone_accuracy(ensemble, k, lessons) for k in range(len(jobs))]
         return float(np.mean(found)), f"validation {min(found):.1%} to {max(found):.1%}"
+
+    def told(stage: str, done: int, total: int, note: str) -> None:
+        for k, (lost, right) in enumerate(zip(losses[0].tolist(), found, strict=True)):
+            words = f"loss {lost:.3f}, validation {right:.1%}"
+            progress(f"student {k + 1}", done, total, Told(words, {"loss": lost, "validation": right}))
 
     recipe = job.recipe
     plan = Plan(recipe.alone, recipe.batch, recipe.rate, minutes=job.minutes, patience=recipe.patience)
     learning = nn.ModuleDict({"student": ensemble.students, "head": ensemble.heads})
     fit(
         learning, loss, len(lessons.labels), plan, stage="students", seed=job.seed, score=score, checkpoint=checkpoint,
-        progress=progress,
+        progress=told,
     )  # fmt: skip
     learning.to("cpu")
     pairs = zip(ensemble.students, ensemble.heads, strict=True)

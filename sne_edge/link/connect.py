@@ -88,7 +88,7 @@ def connect(
             need = layout.bytes + layout.kept + ensemble.encoder.input_bytes + board.stack_bytes + SERVER_BYTES
             definitions: tuple[str, ...] = ("SNE_TRACE",) if trace and need <= board.ram_bytes else ()
             definitions += (PROFILED,) if profile else ()
-            firmware = build_firmware(directory, board.name, work / "firmware", definitions=definitions)
+            firmware = build_firmware(directory, board, work / "firmware", definitions=definitions)
             image = firmware.elf
         progress(f"connecting to {where}")
         with Device.open(
