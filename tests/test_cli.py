@@ -234,6 +234,10 @@ def test_train_and_plot_make_a_model_that_runs(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again.sne").read_bytes() == (tmp_path / "small.sne").read_bytes()
     assert settings.read_text(encoding="utf-8") == written == (tmp_path / "again.toml").read_text(encoding="utf-8")
+    for beside in (settings, tmp_path / "small.csv"):
+        beside.unlink()
+    alone = run("train", "-o", tmp_path / "small.sne", "--config", tmp_path / "again.toml")
+    assert_refused(alone, "is there already", "--force")  # the model alone is enough
     assert run("plot", tmp_path / "small.sne", "-o", tmp_path / "small.png").returncode == 0
     assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
 
