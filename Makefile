@@ -56,8 +56,11 @@ bench-cnn: tools $(VENV)/train ## Hold the ensembles against int8 CNNs; CMSIS_NN
 bench-rivals: tools $(VENV)/train ## Hold the engine against others, whose sources BENCH_FLAGS names: --snn2mcu PATH ...
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rivals.py $(BENCH_FLAGS)
 
-results: tools $(VENV)/train ## Train, check and pack the CIFAR-10 ensemble and its table, on a GPU where there is one
-	$(BIN)/python benchmarks/results.py $(RESULTS_FLAGS)
+results: tools $(VENV)/train ## Make every table of docs/results that is not this code's, and their summary; RESULTS_FLAGS=--plan says what it takes
+	$(BIN)/sne-edge study all --force $(RESULTS_FLAGS)
+
+recipe: tools $(VENV)/train ## Train, check and pack the CIFAR-10 ensemble and its table, on a GPU where there is one
+	$(BIN)/python benchmarks/recipe.py $(RECIPE_FLAGS)
 
 cost-model: tools riscv-tools $(VENV)/dev ## Measure what the engine's counts cost on every core, for `inspect --target` and `search`
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost_model.py
@@ -128,4 +131,4 @@ $(VENV)/dev: pyproject.toml | $(VENV)/train
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps "neurobench==2.3.0" # its metrics need no data sets, nor torchaudio
 	@touch $@
 
-.PHONY: help demo test mutants pythons fuzz proofs bench bench-host bench-cnn results cost-model pictures notebooks docs lint install clean tools test-tools proof-tools riscv-tools
+.PHONY: help demo test mutants pythons fuzz proofs bench bench-host bench-cnn results recipe cost-model pictures notebooks docs lint install clean tools test-tools proof-tools riscv-tools

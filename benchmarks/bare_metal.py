@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.build import compile_flags, link_flags, port_sources, render_board, run_tool
+from sne_edge.deploy.build import compile_flags, link_flags, port_sources, render_board
+from sne_edge.deploy.objects import compile_objects
 from sne_edge.deploy.targets import resolve_target
+from sne_edge.deploy.tools import run_tool
 from sne_edge.link.qemu import start_command
-from sne_edge.resources import FIRMWARE, RUNTIME
+from sne_edge.resources import FIRMWARE, RUNTIME, WIRE
 
 HERE = Path(__file__).parent
 # One board for each core.
@@ -43,12 +45,10 @@ def build_program(
     board = resolve_board(board_name)
     target = resolve_target(board.target)
     render_board(board, "program", work)
-    files = [*sources, HERE / "bare_metal.c", *port_sources(board), RUNTIME / "sne_wire.c", RUNTIME / "sne_schedule.c"]
-    folders = [f"-I{path}" for path in (work, *includes, HERE, RUNTIME, FIRMWARE)]
-    defines = [f"-D{name}" for name in definitions]
-    paths = [str(path.resolve()) for path in files]
-    run_tool([target.cc, *compile_flags(target), *defines, *folders, "-c", *paths], work)
-    objects = [f"{path.stem}.o" for path in files]
+    files = [*sources, HERE / "bare_metal.c", *port_sources(board), *WIRE, RUNTIME / "sne_schedule.c"]
+    folders = (work, *includes, HERE, RUNTIME, FIRMWARE)
+    flags = (*compile_flags(target), *(f"-D{name}" for name in definitions))
+    objects = map(str, compile_objects(target.cc, flags, folders, [path.resolve() for path in files], work))
     run_tool([target.cc, *target.cflags, *link_flags(target), "-Tfirmware.ld", *objects, "-o", "program.elf"], work)
     return work / "program.elf"
 

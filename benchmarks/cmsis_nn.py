@@ -17,8 +17,8 @@ import numpy as np
 from bare_metal import build_program, emulate
 
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.build import run_tool
 from sne_edge.deploy.targets import resolve_target
+from sne_edge.deploy.tools import run_tool
 from sne_edge.errors import SneError
 from sne_edge.learn.baseline import QuantCnn, QuantLayer
 from sne_edge.resources import c_templates

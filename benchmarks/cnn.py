@@ -28,7 +28,8 @@ from sne_edge.files import write_whole
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.learn.baseline import Design, count_macs
 from sne_edge.learn.teacher import default_cache
-from sne_edge.study.lab import BOARDS, Held, Lab, percent
+from sne_edge.study.lab import BOARDS, Held, Lab
+from sne_edge.study.table import percent
 
 RESULTS = Path(__file__).parent.parent / "docs/results"
 PROBED = 16  # inputs on which every layer is run in every way

@@ -33,11 +33,11 @@ from sne_edge.codegen.layout import Stage, StateLayout, state_layout
 from sne_edge.codegen.sizes import words
 
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.build import run_tool
 from sne_edge.deploy.cost import COEFFICIENTS, runtime_digest, stack_key
 from sne_edge.deploy.export import render
 from sne_edge.deploy.flash import beside_parts, function_parts, shared_parts
 from sne_edge.deploy.targets import resolve_target
+from sne_edge.deploy.tools import run_tool
 from sne_edge.deploy.work import Rates, Work, direct_kernel, fire_key, overhead, stage_work, stepping
 from sne_edge.ir.encoder import Encoder, Shape
 from sne_edge.ir.ensemble import QuantEnsemble

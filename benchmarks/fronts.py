@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from sne_edge.files import write_whole
-from sne_edge.study.lab import cell
 from sne_edge.study.studies import cost_at
 from sne_edge.study.style import BLUE, FAINT, GREEN, ORANGE, Stroke, Word, annotate, new_figure, save_figure, titled
+from sne_edge.study.table import cell
 
 CNN, SPIKING, CASCADE = BLUE, ORANGE, GREEN
 ROUNDED = 0.006  # points: what rounding to hundredths adds to an equal mean

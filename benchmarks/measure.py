@@ -18,9 +18,10 @@ from compare import Metrics
 
 from sne_edge.deploy.analysis import analyze
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.build import CFLAGS, Firmware, run_tool
+from sne_edge.deploy.build import CFLAGS, Firmware
 from sne_edge.deploy.export import export, read_manifest
 from sne_edge.deploy.targets import resolve_target
+from sne_edge.deploy.tools import run_tool
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import load, zoo_names
 from sne_edge.ir.encoder import Shape

@@ -19,9 +19,9 @@ import networks
 from bare_metal import BOARDS, build_program, emulate
 
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.build import run_tool
 from sne_edge.deploy.export import export
 from sne_edge.deploy.targets import resolve_target
+from sne_edge.deploy.tools import run_tool
 from sne_edge.ir.artifact import load, zoo_names
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import size

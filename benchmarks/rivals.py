@@ -35,9 +35,10 @@ from torch import nn
 from sne_edge import export_model, quantize_network
 from sne_edge.data.dataset import load_dataset
 from sne_edge.deploy.boards import resolve_board
-from sne_edge.deploy.build import build_firmware, run_tool
+from sne_edge.deploy.build import build_firmware
 from sne_edge.deploy.host import HostModel
 from sne_edge.deploy.targets import resolve_target
+from sne_edge.deploy.tools import run_tool
 from sne_edge.errors import SneError
 from sne_edge.files import write_whole
 from sne_edge.link.bench import bench

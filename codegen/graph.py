@@ -163,6 +163,16 @@ class _Made:
             "neurons": f"{p.width}, {_decay(decay)}, {factor}, SNE_{reset}{'' if alpha else f', {int(clamp)}'}",
             "current": f"{p.current_width}, {_decay(current_decay)}, {current_value}",
             "each": int(each_drive),
+            "choices": {
+                "clamp": clamp,
+                "width": p.width,
+                "decay": "q15" if decay == "table" else decay,
+                "shift": shift or 0,
+                "reset": reset,
+                "current_width": p.current_width,
+                "current_decay": "q15" if current_decay == "table" else current_decay,
+                "current_value": current_value,
+            },
         }
         return self.functions.add(self.functions.fires, ["fire", *choices], printed)
 

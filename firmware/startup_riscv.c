@@ -120,6 +120,19 @@ void riscv_interrupt(void)
     *core_register(PLIC_CLAIM) = source;
 }
 
+/* Once the report has left the UART, which takes milliseconds. RISC-V has no reset that every chip knows: from the first
+ * instruction on, with interrupts as they are after one. A fault while the UART's was served has left it claimed. */
+static void restart(void)
+{
+    volatile uint32_t pause;
+    for (pause = 0; pause < 1u << 20; pause++) {
+    }
+    port_hold_interrupts();
+    __asm__ volatile("csrw mie, zero" ::: "memory");
+    *core_register(PLIC_CLAIM) = BOARD_UART_INTERRUPT;
+    reset();
+}
+
 void fault_report(uint32_t cause, uint32_t lr)
 {
     static sne_fault report; /* not on a stack that may be short */
@@ -130,7 +143,5 @@ void fault_report(uint32_t cause, uint32_t lr)
     __asm__ volatile("csrr %0, mtval" : "=r"(report.address));
     uart_init();
     port_fault(&report);
-    for (;;) {
-        port_wait();
-    }
+    restart();
 }

@@ -31,9 +31,15 @@ typedef enum {
     SNE_E_ARGUMENT = -1, /* a pointer is null or not at a word, or a number out of range */
     SNE_E_POLICY = -2,   /* the policy does not fit the model */
     SNE_E_EVENT = -3,    /* events are not ascending indices of the model's inputs */
-    SNE_E_BLOB = -4,     /* bytes are no model, damaged, or of another version (sne_load.h) */
-    SNE_E_KERNELS = -5,  /* a loaded model needs what this build does not hold */
-    SNE_E_TABLES = -6    /* a loaded model's numbers do not belong together */
+    SNE_E_BLOB = -4,     /* bytes are no model (this and those below: sne_load.h) */
+    SNE_E_KERNELS = -5,  /* a loaded model needs a kernel that this build does not hold */
+    SNE_E_TABLES = -6,   /* a loaded model's numbers do not belong together */
+    SNE_E_VERSION = -7,  /* a loaded model is of another version of blobs */
+    SNE_E_DAMAGED = -8,  /* a loaded model's length or CRC is wrong */
+    SNE_E_ORDER = -9,    /* a loaded model is for another family of cores */
+    SNE_E_STUDENTS = -10, /* a loaded model has more students than this build has room for */
+    SNE_E_PLACES = -11,  /* parts of a loaded model have no room in its state */
+    SNE_E_SUMS = -12     /* sums of a loaded model might not fit in 32 bits */
 } sne_status;
 
 typedef enum {

@@ -17,6 +17,13 @@
 #include <limits.h>
 #include <stdint.h>
 
+/* A debug build of a whole program (-O0) would take 6 to 15 times the instructions here: GCC then compiles the engine as -Og does,
+ * which can be stepped through, and defines __OPTIMIZE__ from here on. A caller's own files stay as they are built: only
+ * sne_load.h brings them here. Clang has no such pragma. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__OPTIMIZE__) && !defined(SNE_LOAD_H)
+#pragma GCC optimize("Og")
+#endif
+
 #if CHAR_BIT != 8
 #error "sne-edge needs bytes of eight bits"
 #endif

@@ -87,8 +87,13 @@ typedef struct {
     uint32_t classes;
     uint32_t work_words;
     uint32_t maps, map_words, currents, settled; /* places in the scratch: two maps of pooled spikes, unpooled currents,
-                                                    membranes that the decoder sees */
+                                                    membranes that the decoder sees; 0 where it sees none */
 } sne_graph;
+
+/* For who decodes by what he knows of a graph beside it. */
+#ifndef SNE_DECODE
+#define SNE_DECODE(g, totals, bits, settled, t) ((g)->decode((totals), (bits), (settled), (t)))
+#endif
 
 /* Memory: kept states; work, which lasts from timestep to timestep as they do: its first word is the time, then come the
  * rings' newest maps, by number; scratch, which starts with a list of rows. */
@@ -245,7 +250,7 @@ SNE_INLINE void sne_step_graph(const sne_graph *g, const int8_t *values, const s
         const sne_cells *const cells = p->cells;
         const int width = sne_target_width(cells);
         uint32_t *const v = room->kept + p->membranes, *const current = room->kept + p->currents;
-        int32_t *const settled = p + 1 == end ? (int32_t *)(room->scratch + g->settled) : NULL;
+        int32_t *const settled = p + 1 == end && g->settled ? (int32_t *)(room->scratch + g->settled) : NULL;
         const void *const drive = p->drive ? (const void *)(room->work + p->drive) : cells->neurons.bias;
         uint32_t *const target = cells->current_width ? current : v;
         const uint32_t last = *newest ? *newest - 1u : ring->length - (uint32_t)(ring->length != 0);
@@ -272,7 +277,7 @@ SNE_INLINE void sne_step_graph(const sne_graph *g, const int8_t *values, const s
             spikes[p->spikes] += fired;
         }
     }
-    g->decode((int32_t *)(room->work + g->totals), bits, (const int32_t *)(room->scratch + g->settled), *room->work);
+    SNE_DECODE(g, (int32_t *)(room->work + g->totals), bits, (const int32_t *)(room->scratch + g->settled), *room->work);
     if (*room->work != UINT32_MAX) {
         ++*room->work;
     }

@@ -9,11 +9,6 @@ typedef struct {
 
 enum { PLACES = 5 };
 
-static uint64_t words_of(uint64_t bits)
-{
-    return (bits + 31u) / 32u;
-}
-
 /* Are all parts in the arena, and apart? */
 static int apart(const place *places, uint32_t n, uint64_t arena)
 {
@@ -35,7 +30,7 @@ static int apart(const place *places, uint32_t n, uint64_t arena)
 /* Words of all of a stage's membranes, and of those of one tile. */
 static uint64_t kept_words(const sne_blob_stage *s)
 {
-    const uint64_t neurons = (uint64_t)s->out_height * s->out_width * s->stride;
+    const uint64_t neurons = (uint64_t)s->synapses.out_height * s->synapses.out_width * s->stride;
     return SNE_KIND_KERNEL(s->kind) == SNE_MAXPOOL ? 0u : SNE_KIND_WIDE(s->kind) ? neurons : neurons / 2u;
 }
 
@@ -43,19 +38,14 @@ static uint64_t tile_words(const sne_blob_stage *s)
 {
     const uint32_t kernel = SNE_KIND_KERNEL(s->kind);
     const int row = kernel == SNE_SWEEP || kernel == SNE_SCATTER || kernel == SNE_OVERLAP || kernel == SNE_DEPTHWISE;
-    const uint64_t positions = kernel == SNE_CONVOLVE ? 2u : row ? s->out_width : 1u;
+    const uint64_t positions = kernel == SNE_CONVOLVE ? 2u : row ? s->synapses.out_width : 1u;
     const uint64_t neurons = positions * s->stride;
     return kernel == SNE_MAXPOOL ? 0u : SNE_KIND_WIDE(s->kind) ? neurons : neurons / 2u;
 }
 
 static uint64_t out_words(const sne_blob_stage *s)
 {
-    return SNE_KIND_READOUT(s->kind) ? 0u : words_of((uint64_t)s->out_height * s->out_width * s->channels);
-}
-
-static uint64_t in_words(const sne_blob_stage *s)
-{
-    return words_of((uint64_t)s->in_height * s->in_width * s->in_channels);
+    return SNE_KIND_READOUT(s->kind) ? 0u : sne_words_of((uint64_t)s->synapses.out_height * s->synapses.out_width * s->channels);
 }
 
 int sne_places_fit(const sne_checked *c, const sne_blob_stage *s, int first)
@@ -67,7 +57,7 @@ int sne_places_fit(const sne_checked *c, const sne_blob_stage *s, int first)
     const uint64_t shifted = tile + (SNE_KIND_SHIFTED(s->kind) ? s->stride : 0u), sums = 2u * (uint64_t)s->stride;
     place places[PLACES];
     places[0].first = s->in;
-    places[0].n = outside ? 0u : timesteps * in_words(s);
+    places[0].n = outside ? 0u : timesteps * sne_in_words(&s->synapses);
     places[1].first = s->out;
     places[1].n = timesteps * out_words(s);
     places[2].first = s->membranes;
@@ -75,7 +65,7 @@ int sne_places_fit(const sne_checked *c, const sne_blob_stage *s, int first)
     places[3].first = s->current;
     places[3].n = !multiplies ? 0u : kernel == SNE_CONVOLVE && sums > shifted ? sums : shifted;
     places[4].first = s->rows;
-    places[4].n = kernel == SNE_MAXPOOL ? 0u : s->capacity;
+    places[4].n = kernel == SNE_MAXPOOL ? 0u : s->synapses.capacity;
     return apart(places, PLACES, c->arena);
 }
 
@@ -86,16 +76,16 @@ int sne_steps_fit(const sne_checked *c, const sne_blob_student *student, const s
     uint64_t rows = 0, kept = 0;
     place places[4];
     uint32_t i;
-    if (student->n_stages <= begin || student->words != in_words(stages + begin)) {
+    if (student->n_stages <= begin || student->words != sne_in_words(&stages[begin].synapses)) {
         return 0;
     }
     for (i = begin; i < student->n_stages; i++) {
         const sne_blob_stage *const s = stages + i;
         const uint64_t end = (uint64_t)s->kept + kept_words(s);
-        if (s->kept < student->first || out_words(s) > student->map_words || (i > begin && in_words(s) > student->map_words)) {
+        if (s->kept < student->first || out_words(s) > student->map_words || (i > begin && sne_in_words(&s->synapses) > student->map_words)) {
             return 0;
         }
-        rows = s->capacity > rows ? s->capacity : rows;
+        rows = s->synapses.capacity > rows ? s->synapses.capacity : rows;
         kept = end - student->first > kept ? end - student->first : kept;
     }
     places[0].first = student->maps;
@@ -107,4 +97,30 @@ int sne_steps_fit(const sne_checked *c, const sne_blob_student *student, const s
     places[3].first = begin ? stages->out : stages->in;
     places[3].n = c->head->encoder == SNE_BLOB_EVENTS ? 0u : timesteps * student->words;
     return apart(places, 4, c->arena);
+}
+
+int sne_kept_fit(sne_checked *c, const sne_blob_student *student, const sne_blob_stage *stages)
+{
+    const sne_blob_stage *const last = stages + (student->n_stages - 1u);
+    uint32_t i;
+    for (i = 0; i < student->n_stages; i++) {
+        const sne_blob_stage *const s = stages + i;
+        if (s->kept < c->kept || s->kept + kept_words(s) > c->head->kept_words) {
+            return 0;
+        }
+        c->kept = s->kept + kept_words(s);
+        if (c->stream && (out_words(s) > c->stream->map_words || s->synapses.capacity > c->stream->rows ||
+                          (i && sne_in_words(&s->synapses) > c->stream->map_words))) {
+            return 0;
+        }
+    }
+    if (c->stream && student->window) {
+        const uint64_t slots = (uint64_t)student->window * last->channels * (SNE_KIND_WIDE(last->kind) ? 32u : 16u);
+        if (student->remembered < c->windows || student->window > 0xffffu ||
+            student->remembered + 1u + sne_words_of(slots) > c->stream->windows) {
+            return 0;
+        }
+        c->windows = student->remembered + 1u + sne_words_of(slots);
+    }
+    return 1;
 }

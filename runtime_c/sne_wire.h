@@ -42,7 +42,7 @@ typedef enum {
     SNE_OP_PROFILE = 15,
     SNE_OP_REPLY = 128,
     SNE_OP_REJECT = 128, /* reply to what was no request: damaged, too long, or an unknown command */
-    SNE_OP_FAULT = 255   /* unsolicited: the device faulted and stands still */
+    SNE_OP_FAULT = 255   /* unsolicited: the device faulted, and starts again */
 } sne_wire_op;
 
 /* Statuses beyond sne_status. */

@@ -45,4 +45,5 @@ def digest(*places: Path) -> str:
 PACKAGE = Path(__file__).parent
 TEMPLATES = _folder("codegen") / "templates"
 RUNTIME = _folder("runtime_c")
+WIRE = tuple(RUNTIME / f"sne_wire{part}.c" for part in ("", "_frame", "_look", "_measure", "_run"))
 FIRMWARE = _folder("firmware")

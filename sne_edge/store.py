@@ -70,18 +70,19 @@ class Store:
     def _trim(self, newest: Path) -> None:
         """Remove the least recently used files beyond the limit, but never `newest`, and what dead processes left."""
         room, now = self.limit, time.time()
-        for path, size, used in sorted(_files(self.path), key=lambda f: (f[0] != newest, -f[2])):
+        for path, size, used in sorted(_files(self.path), key=lambda f: (f[0] != str(newest), -f[2])):
             room -= size
-            dead = path.suffix == ".tmp" and now - used > LEFT_OVER
-            if dead or (room < 0 and path.suffix == self.suffix and path != newest):
-                path.unlink(missing_ok=True)
+            dead = path.endswith(".tmp") and now - used > LEFT_OVER
+            if dead or (room < 0 and path.endswith(self.suffix) and path != str(newest)):
+                Path(path).unlink(missing_ok=True)
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, int, float]]:
-    """Files of a folder: path, size, time of last use."""
-    for path in folder.iterdir():
-        try:
-            stat = path.stat()
-        except OSError:  # gone since
-            continue
-        yield path, stat.st_size, stat.st_mtime
+def _files(folder: Path) -> Iterator[tuple[str, int, float]]:
+    """Files of a folder: path, size, time of last use; by strings, since there may be thousands."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                stat = entry.stat()
+            except OSError:  # gone since
+                continue
+            yield entry.path, stat.st_size, stat.st_mtime

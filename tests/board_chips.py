@@ -18,6 +18,7 @@ class Chip:
         self.registers: dict[int, int] = {}
         self.sent = bytearray()
         self.waiting: deque[int] = deque()
+        self.levels: list[int | None] = [None]  # that the trigger's pin took, one after the other
 
     def __getitem__(self, address: int) -> int:
         return self.registers.get(address, 0)
@@ -31,6 +32,16 @@ class Chip:
         """What a store of a word does."""
         if not self.uart_write(address - self.board.uart.base, value):
             self.registers[address] = value
+            if self.level() != self.levels[-1]:
+                self.levels.append(self.level())
+
+    def change(self, address: int, on: int = 0, off: int = 0) -> None:
+        """What a store to another register does to this one."""
+        self.registers[address] = (self[address] & ~off) | on
+
+    def level(self) -> int | None:
+        """Of the trigger's pin; None while the chip does not drive it."""
+        raise NotImplementedError
 
     def take(self) -> int:
         """The received byte that a load of the UART's data finds."""
@@ -56,6 +67,18 @@ class Nordic(Chip):
         if address == 0x40000100:  # EVENTS_HFCLKSTARTED
             return self[0x40000000]
         return super().read(address)
+
+    def write(self, address: int, value: int) -> None:
+        gpio = 0x50000000
+        if address in (gpio + 0x508, gpio + 0x518):
+            self.change(address - 4, on=value)
+        if address in (gpio + 0x50C, gpio + 0x51C):
+            self.change(address - 8, off=value)
+        super().write(address, value)
+
+    def level(self) -> int | None:
+        pin = self.board.trigger.pin
+        return self[0x50000504] >> pin & 1 if self[0x50000514] >> pin & 1 else None
 
     def uart_read(self, offset: int) -> int | None:
         if offset == 0x108:
@@ -85,6 +108,7 @@ class Stm32(Chip):
     rcc = cfgr = flash = 0
     switch, status, pll = 3, 2, 2  # CFGR: SW's mask, where SWS begins, what means the PLL
     follow: tuple[tuple[int, int, int, int], ...] = ()  # (status, its bit, control, its bit)
+    port = port_clock = 0  # port A, and the register whose bit 0 gives it a clock
 
     def read(self, address: int) -> int:
         found = super().read(address)
@@ -99,7 +123,15 @@ class Stm32(Chip):
     def write(self, address: int, value: int) -> None:
         if address == self.cfgr and value & self.switch == self.pll != self[address] & self.switch:
             self.may_switch()
+        if self.port <= address < self.port + 0x400 and not self[self.port_clock] & 1:
+            return  # a port without a clock takes nothing
+        if address == self.port + 0x18:
+            self.change(self.port + 0x14, on=value & 0xFFFF, off=value >> 16)
         super().write(address, value)
+
+    def level(self) -> int | None:
+        pin = self.board.trigger.pin
+        return self[self.port + 0x14] >> pin & 1 if self[self.port] >> 2 * pin & 3 == 1 else None
 
     def may_switch(self) -> None:
         raise NotImplementedError
@@ -121,6 +153,7 @@ class F4(Stm32):
     """STM32F405, F407, F446: HSI of 16 MHz, USART of the older kind."""
 
     rcc, cfgr = 0x40023800, 0x40023808
+    port, port_clock = 0x40020000, 0x40023830
     follow = (
         (0x40023800, 25, 0x40023800, 24),  # PLLRDY
         (0x40007004, 16, 0x40007000, 16),  # ODRDY
@@ -189,11 +222,12 @@ class L4(Newer):
     """STM32L4R5: MSI of 4 MHz, LPUART."""
 
     rcc, cfgr, pll = 0x40021000, 0x40021008, 3
+    port, port_clock = 0x48000000, 0x4002104C
     follow = ((0x40021000, 25, 0x40021000, 24),)
 
     def __init__(self, board: Board) -> None:
         super().__init__(board)
-        self.registers |= {0x40021000: 0x63, 0x40007000: 0x200, 0x40007080: 0x100}
+        self.registers |= {0x40021000: 0x63, 0x40007000: 0x200, 0x40007080: 0x100, self.port: 0xABFFFFFF}
 
     def may_switch(self) -> None:
         value = self[0x4002100C]
@@ -223,11 +257,13 @@ class H7(Newer):
     """STM32H743: HSI of 64 MHz."""
 
     rcc, cfgr, switch, status, pll = 0x58024400, 0x58024410, 7, 3, 3
+    port, port_clock = 0x58020000, 0x580244E0
     follow = ((0x58024400, 25, 0x58024400, 24),)
 
     def __init__(self, board: Board) -> None:
         super().__init__(board)
         self.registers |= {0x5802480C: 0x6, 0x58024818: 0x4000, 0x58024428: 0x02020200, 0x5802442C: 0x01FF0000}
+        self.registers[self.port] = 0xABFFFFFF
         self.registers[0xE000ED80] = 0x00FFE019 & ~0x0FF00000 | 0x000FE000  # CCSIDR: 4 ways of 128 lines
         self.cleaned: set[int] = set()
 
@@ -271,6 +307,8 @@ class Rp2(Chip):
     def __init__(self, board: Board) -> None:
         super().__init__(board)
         self.known = dict(board.constants)
+        places = (0x14, 0x18, 0x20, 0x24) if board.boot == "rp2040" else (0x18, 0x20, 0x30, 0x38)
+        self.single_cycle = dict(zip(("set", "clear", "enable", "enable set"), places, strict=True))
         self.registers[self.known["resets_base"]] = 0x1FFFFFFF
         for pin in range(30):
             self.registers[self.known["pads_bank0_base"] + 4 + 4 * pin] = 0x56 if board.boot == "rp2040" else 0x116
@@ -299,7 +337,22 @@ class Rp2(Chip):
         clocks = self.known["clocks_base"]
         if address == clocks + 0x3C and value & 1:
             assert value >> 5 & 7 == 0 and not self[self.known["pll_sys_base"] + 4] & 0x29, "the PLL does not run"
+        if address == 0xD0000000 + self.single_cycle["set"]:
+            self.change(0xD0000010, on=value)
+        if address == 0xD0000000 + self.single_cycle["clear"]:
+            self.change(0xD0000010, off=value)
+        if address == 0xD0000000 + self.single_cycle["enable set"]:
+            self.change(0xD0000000 + self.single_cycle["enable"], on=value)
         super().write(address, value)
+
+    def level(self) -> int | None:
+        pin, known = self.board.trigger.pin, self.known
+        if not all(self.running(part) for part in ("io_bank0", "pads_bank0")):
+            return None
+        chosen = self[known["io_bank0_base"] + 4 + 8 * pin] & 31 == 5
+        connected = not self[known["pads_bank0_base"] + 4 + 4 * pin] & 0x180  # neither isolated nor off
+        driven = self[0xD0000000 + self.single_cycle["enable"]] >> pin & 1
+        return self[0xD0000010] >> pin & 1 if chosen and connected and driven else None
 
     def hz(self) -> float:
         pll = self.known["pll_sys_base"]

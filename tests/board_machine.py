@@ -16,7 +16,12 @@ CPUS = {
     "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
     "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
 }
-WINDOWS = ((0x18000000, 0x1000), (0x40000000, 0x20000000), (0xE0000000, 0x100000))  # registers, and the core's own
+WINDOWS = (
+    (0x18000000, 0x1000),
+    (0x40000000, 0x20000000),
+    (0xD0000000, 0x1000),
+    (0xE0000000, 0x100000),
+)  # registers, and the core's own
 MAGIC = 0x0F000000  # where interrupts return to
 
 

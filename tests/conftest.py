@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from builds import optimised
 from hypothesis import Phase, settings
 from models import tiny_ensemble
 
@@ -30,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "examines(**least): what the test counts in `examined`, and how much at least")
+    config.addinivalue_line("markers", "as_shipped: a module whose host builds are optimised as users' are")
 
 
 @pytest.fixture
@@ -59,9 +62,20 @@ def check_examined(least: dict[str, int], found: Counter[str]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache folder of the tests' own: what a user's keeps, trained teachers say, must not decide a test."""
+    """A cache folder of the tests' own, of all workers: what a user's keeps, trained teachers say, must not decide a
+    test."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user-cache")))
+        patch.setenv(
+            "XDG_CACHE_HOME", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "user-cache")
+        )
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def host_optimisation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Host builds that compile quickly, but for modules that are marked `as_shipped`."""
+    with optimised("-O3" if request.node.get_closest_marker("as_shipped") else "-O1"):
         yield
 
 

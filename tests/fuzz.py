@@ -13,15 +13,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import blobs
 from models import tiny_ensemble
 
 from sne_edge.deploy.build import render_mlperf_model, render_served_model
 from sne_edge.deploy.export import export, read_manifest
+from sne_edge.deploy.loader import export_blobs
 from sne_edge.deploy.mlperf import Mlperf, Samples
-from sne_edge.resources import FIRMWARE, RUNTIME
+from sne_edge.resources import FIRMWARE, RUNTIME, WIRE
 
 HERE = Path(__file__).parent
-TARGETS = ("wire", "mlperf")
+TARGETS = ("wire", "mlperf", "blob")
 SANITIZERS = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=undefined")
 
 
@@ -40,11 +42,13 @@ def compiler() -> str:
 
 def build(target: str, folder: Path, runtime: Path = RUNTIME) -> Path:
     """A target's program in `folder`, which is made; `runtime`: where the serial protocol's C is taken from."""
+    if target == "blob":
+        return build_blobs(folder)
     directory = export(tiny_ensemble("events" if target == "wire" else "direct"), "host", folder / "export")
     sources = [directory / name for name in read_manifest(directory)["library"]]
     if target == "wire":
         vectors = [directory / name for name in read_manifest(directory)["sources"] if name.endswith("_vectors.c")]
-        sources += [render_served_model(directory, folder), runtime / "sne_wire.c", *vectors]
+        sources += [render_served_model(directory, folder), *(runtime / path.name for path in WIRE), *vectors]
     else:
         samples = Mlperf(samples=Samples("uint8", 255))
         sources += [render_mlperf_model(directory, folder, samples), FIRMWARE / "mlperf.c"]
@@ -65,12 +69,35 @@ def build(target: str, folder: Path, runtime: Path = RUNTIME) -> Path:
     return program
 
 
+def build_blobs(folder: Path) -> Path:
+    """The loader of chains and graphs; their blobs are the corpus, beside the program."""
+    models = blobs.graphs(wrapping=True)
+    exported = folder / "export"
+    found = folder / "corpus-blob"
+    found.mkdir(parents=True, exist_ok=True)
+    for path in export_blobs(models, "host", exported):
+        shutil.copy(path, found)
+    program = folder / "fuzz-blob"
+    flags = ("-std=c99", "-g", "-O0", *SANITIZERS, "-fwrapv", "-DWITH_LIBFUZZER", "-DSNE_PORTABLE")
+    sources = [*map(str, exported.glob("*.c")), str(HERE / "blob_host.c")]
+    command = [compiler(), *flags, "-DKERNELS=models_kernels", f"-I{exported}", "-o", str(program), *sources]
+    subprocess.run(command, check=True)
+    return program
+
+
 def fuzz(target: str, program: Path, *limits: str) -> subprocess.CompletedProcess[str]:
     """Run it from the stored corpus; new inputs and crashes lie beside the program."""
     found = program.parent / f"corpus-{target}"
     found.mkdir(exist_ok=True)
-    options = ["-max_len=800", "-timeout=20", "-print_final_stats=1", f"-artifact_prefix={program.parent}/{target}-"]
-    places = [str(found), str(HERE / "corpus" / target)]
+    longest = 16384 if target == "blob" else 800
+    options = [
+        f"-max_len={longest}",
+        "-timeout=20",
+        "-print_final_stats=1",
+        f"-artifact_prefix={program.parent}/{target}-",
+    ]
+    stored = HERE / "corpus" / target
+    places = [str(found), *([str(stored)] if stored.is_dir() else [])]
     return subprocess.run([str(program), *options, *limits, *places], capture_output=True, text=True, check=False)
 
 

@@ -133,7 +133,7 @@ def test_one_row_is_measured_compared_and_stored(
 def test_results_train_check_and_pack_an_ensemble_of_the_shipped_recipe_made_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import results
+    import recipe
 
     from sne_edge.ir.artifact import load
     from sne_edge.pipeline import settings
@@ -147,14 +147,14 @@ def test_results_train_check_and_pack_an_ensemble_of_the_shipped_recipe_made_sma
     text = settings.shipped()["cifar10"].read_text()
     text = text.replace("[32, 48, 64, 96, 128, 128]", "[4, 4, 6, 6, 8, 8]").replace("students = 4", "students = 2")
     (tmp_path / "small.toml").write_text(text)
-    monkeypatch.setattr(results, "default_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(recipe, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(sys, "argv", [
-        "results.py", "--config", str(tmp_path / "small.toml"), "--data", str(tmp_path / "crosses.npz"), "--teacher",
+        "recipe.py", "--config", str(tmp_path / "small.toml"), "--data", str(tmp_path / "crosses.npz"), "--teacher",
         "small", "--epochs", "1", "--device", "cpu", "-o", str(tmp_path / "made"),
     ])  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what so few epochs teach
-        results.main()
+        recipe.main()
     made = load(tmp_path / "made" / "crosses-0.sne")
     assert len(made.students) == 2 and len(made.students[0].layers) == 7
     record = json.loads((tmp_path / "made" / "crosses-0.json").read_text())

@@ -1,10 +1,9 @@
-"""The command line, as a user meets it: in a process of its own."""
+"""The command line, as a user meets it."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import called as run
 
 from sne_edge.ir.artifact import load, save
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -23,10 +23,10 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def run(*arguments: str | Path, cwd: Path | None = None, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"PATH": path, "CC": ""} if path is not None else {})
+def process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The outcome of a command in a process of its own."""
     command = [sys.executable, "-c", "from sne_edge.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def parsed(*arguments: str | Path) -> object:
@@ -43,7 +43,7 @@ def model(tiny: QuantEnsemble, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_help_names_every_command() -> None:
-    done = run("--help")
+    done = process("--help")
     assert done.returncode == 0
     assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
 
@@ -85,6 +85,13 @@ def test_eval_counts_as_neurobench_does_and_estimates_energy(model: Path) -> Non
 def test_a_folder_of_that_name_does_not_hide_a_shipped_model(tmp_path: Path) -> None:
     (tmp_path / "mnist1d").mkdir()
     assert run("inspect", "mnist1d", cwd=tmp_path).returncode == 0
+
+
+def test_a_process_prints_and_returns_what_a_call_does(model: Path, tmp_path: Path) -> None:
+    for words in (("inspect", model), ("eval", model, "--json"), ("inspect", tmp_path / "nowhere.sne"), ("nothing",)):
+        there, here = process(*words), run(*words)
+        assert (there.returncode, there.stdout) == (here.returncode, here.stdout)
+        assert there.returncode == 0 or there.stderr == here.stderr  # what is said on the way is a matter of time
 
 
 def test_eval_gives_the_same_for_any_number_of_jobs(model: Path) -> None:

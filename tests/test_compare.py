@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from command_line import called as command
 from strategies import proven
 from test_from_nir import chain, lif
 from test_quantize_graph import whole_graph
@@ -219,13 +218,6 @@ def build():
     return nn.Sequential(nn.Conv1d(1, 8, 5, padding=2), lif(), nn.Conv1d(8, 16, 5, stride=4), lif(), nn.Flatten(),
                          nn.Linear(144, 4))
 """
-
-
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    script = "from sne_edge.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300
-    )
 
 
 def test_the_command_prints_draws_and_fails_where_it_is_told_to(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sne_edge.data import cache, images
+from sne_edge.data import cache, images, origin
 from sne_edge.data import named as datasets
 from sne_edge.data.dataset import divide, load_dataset
+from sne_edge.data.named import NEW_SPEAKERS
 from sne_edge.data.raw import Raw
 from sne_edge.errors import SneError
 
@@ -112,6 +113,27 @@ def test_spoken_digits_come_as_the_front_ends_integers_with_their_recordings(
     record(tmp_path / "fsdd" / "3_bob_9.wav", 0.2, rate=16000)
     with pytest.raises(SneError, match="3_bob_9"):
         load_dataset("fsdd")
+
+
+def test_a_split_by_speaker_holds_out_all_of_some_voices_and_no_model_of_the_other_split_is_judged_by_it(
+    tmp_path: Path,
+):
+    for speaker in ("george", "jackson", *NEW_SPEAKERS):
+        for digit in range(10):
+            for number in (0, 5):
+                tone = 0.1 + 0.05 * digit + 0.002 * number + 0.0005 * len(speaker)
+                record(tmp_path / "fsdd" / f"{digit}_{speaker}_{number}.wav", tone)
+    official, new = (load_dataset(name, folder=tmp_path) for name in ("fsdd", "fsdd-speakers"))
+    assert len(official.y_test) == len(new.y_test) == 40 and new.frontend is not None
+    heard = {row.tobytes() for row in new.audio_test}
+    theirs = load_dataset("fsdd", folder=tmp_path).audio_test
+    assert len({row.tobytes() for row in theirs} & heard) == 2 * 10  # of number 0 of the two new voices
+    assert np.array_equal(new.frontend.apply(new.audio_test), new.x_test)
+    for known, other in ((official, new), (new, official)):
+        provenance = {"dataset": origin.record(known), "config": {"seed": 0}}
+        with pytest.raises(SneError, match="divides the samples"):
+            origin.check(provenance, known.classes, other)
+        assert origin.check(provenance, known.classes, known) is None
 
 
 def draw(path: Path, colour: int, size: tuple[int, int] = (6, 5)) -> None:

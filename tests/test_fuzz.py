@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fuzz import TARGETS, build, compiler, fuzz, library
 
-from sne_edge.resources import RUNTIME
+from sne_edge.resources import RUNTIME, WIRE
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -26,12 +26,13 @@ def test_no_bytes_on_the_line_break_a_parser(target: str, require_tool: Callable
 def test_a_write_beyond_the_input_is_found(require_tool: Callable[..., None], tmp_path: Path) -> None:
     require_tool("clang")
     require_tool(str(library(compiler())))
-    text = (RUNTIME / "sne_wire.c").read_text()
+    text = (RUNTIME / "sne_wire_run.c").read_text()
     right = "if (offset > size || n - 4 > size - offset) {"
     assert right in text
     runtime = tmp_path / "runtime"
     runtime.mkdir()
-    shutil.copy(RUNTIME / "sne_wire.h", runtime)
-    (runtime / "sne_wire.c").write_text(text.replace(right, "if (offset > size) {"))
+    for path in (*WIRE, RUNTIME / "sne_wire.h", RUNTIME / "sne_wire_parts.h"):
+        shutil.copy(path, runtime)
+    (runtime / "sne_wire_run.c").write_text(text.replace(right, "if (offset > size) {"))
     done = fuzz("wire", build("wire", tmp_path, runtime), "-runs=200000", "-seed=1", "-max_total_time=60")
     assert done.returncode != 0 and "AddressSanitizer" in done.stderr, done.stderr[-3000:]

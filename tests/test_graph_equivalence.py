@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,15 @@ from sne_edge.deploy.host import HostModel
 from sne_edge.ir import artifact
 from sne_edge.ir.encoder import Encoder, EncoderKind
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.ir.graph import Graph
+from sne_edge.ir.graph import Cell, Decoder, Graph, Leak, Population, Projection
+from sne_edge.ir.graph_proof import proven
+from sne_edge.ir.neuron import Bound
 from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.student import QuantStudent
+from sne_edge.ir.vectors import no_vectors
 from sne_edge.link.device import Device
+
+pytestmark = pytest.mark.as_shipped
 
 MANY = 10  # students of one model, since compiling takes longer than running
 SEEDS = (0, 1)
@@ -39,14 +46,14 @@ def graphs_of(ensemble: QuantEnsemble) -> int:
     return sum(isinstance(student.graph, Graph) for student in ensemble.students)
 
 
-def many(kind: EncoderKind, seed: int) -> tuple[random.Random, QuantEnsemble]:
-    """Many graphs in one model, and what else of them is drawn by."""
-    rng = random.Random(f"{kind} {seed}")
-    return rng, random_graph_ensemble(rng, kind=kind, students=MANY, chains=seed == 0)
+@cache
+def many(kind: EncoderKind, seed: int) -> QuantEnsemble:
+    """Many graphs in one model."""
+    return random_graph_ensemble(random.Random(f"{kind} {seed}"), kind=kind, students=MANY, chains=seed == 0)
 
 
 def test_the_graphs_that_the_host_runs_have_every_feature() -> None:
-    drawn = [many(kind, seed)[1] for kind in GRAPH_ENCODERS for seed in SEEDS]
+    drawn = [many(kind, seed) for kind in GRAPH_ENCODERS for seed in SEEDS]
     assert sum(map(graphs_of, drawn)) >= 65
     met = sum(map(features, drawn), Counter[str]())
     assert met.keys() >= EVERY_FEATURE, EVERY_FEATURE - met.keys()
@@ -56,7 +63,7 @@ def test_the_graphs_that_the_host_runs_have_every_feature() -> None:
 def test_host_c_equals_the_reference_at_every_timestep(kind: EncoderKind, require_tool: Callable[..., None]) -> None:
     require_tool("cc")
     for seed in SEEDS:
-        rng, ensemble = many(kind, seed)
+        rng, ensemble = random.Random(f"{kind} {seed}"), many(kind, seed)
         portable = seed % 2 == 1
         assert_host(ensemble, HostModel(ensemble, portable=portable), random_inputs(rng, ensemble, 8), rng, portable)
 
@@ -140,6 +147,47 @@ def test_graphs_are_clean_under_the_sanitizers(
     ensemble = random_graph_ensemble(rng, kind=kind, students=3)
     ensemble = with_vectors(ensemble, random_inputs(rng, ensemble, 6)[:6])
     assert graphs_of(ensemble) >= 1
+    done = run_harness(ensemble, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_neurons_whose_membranes_no_decoder_sees_write_none_beside_their_state(
+    require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    """Spiking outputs with a synaptic current, more of them than a list of rows has entries."""
+    require_tool("gcc")
+    rng, encoder, classes = np.random.default_rng(0), Encoder("events", (1, 1, 2), 3), 90
+    outputs = Population(
+        name="outputs",
+        shape=(1, 1, classes),
+        neuron=Cell(Leak("shift", np.array([1], np.int32)), current_leak=Leak("shift", np.array([1], np.int32))),
+        bias=np.zeros(classes, np.int32),
+        threshold=np.full(classes, 50, np.int32),
+        scale=np.ones(classes),
+        projections=(
+            Projection(
+                source=-1, op="linear", weight=rng.integers(0, 100, (classes, 2)).astype(np.int8), in_shape=(1, 1, 2)
+            ),
+        ),
+        bound=Bound(0, 0),
+        current_bound=Bound(0, 0),
+    )
+    graph = proven(Graph((outputs,), Decoder("count", clamp=(0, 100), bound=Bound(0, 0))), encoder)
+    gain, bias = np.ones(classes, np.int32), np.zeros(classes, np.int32)
+    students = (QuantStudent((), (), gain, bias, graph=graph),)
+    ensemble = QuantEnsemble(
+        name="unseen",
+        encoder=encoder,
+        students=students,
+        bias=bias,
+        order=(0,),
+        classes=tuple(f"class {c}" for c in range(classes)),
+        logit_scale=1.0,
+        policy=ActivationPolicy("all"),
+        vectors=no_vectors(encoder, classes, students),
+    )
+    ensemble = with_vectors(ensemble, random_inputs(random.Random(0), ensemble, 6)[:6])
+    assert ensemble.vectors.spikes.any()
     done = run_harness(ensemble, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
 

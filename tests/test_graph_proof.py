@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
+from sne_edge.ir import graph_proof
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.graph import INPUT, Cell, Leak, Population, Projection
 from sne_edge.ir.graph_proof import prove_population
@@ -131,6 +133,39 @@ def test_no_attack_leaves_a_bound_and_many_reach_it() -> None:
     names = ("membrane stream", "membrane steps", "current stream", "current steps")
     assert min(examined[name] for name in names) > 40, examined
     assert examined["current reached"] > 30 and examined["membrane reached"] > 30, examined
+
+
+@pytest.mark.examines(alike=80, other=200)
+def test_what_was_proven_is_remembered_for_the_very_same_states_alone(
+    examined: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proof that is remembered is the one that is made anew, whatever of the population or its time changes."""
+    replace, anew, made = msgspec.structs.replace, graph_proof._prove_states, list[int]()
+    monkeypatch.setattr(graph_proof, "_proven", {})
+    monkeypatch.setattr(graph_proof, "_prove_states", lambda *given: made.append(1) or anew(*given))
+    encoder, slow = Encoder("rate", (1, 1, 6), 4), Leak("shift", np.array([2], np.int32))
+    for seed in range(40):
+        population, _ = draw(random.Random(seed))
+        first = prove_population(population, encoder)
+        count = len(made)
+        for same in (population, replace(population, bound=Bound(-1, 1), name="another")):
+            assert prove_population(same, encoder) == first and len(made) == count
+            examined["alike"] += 1
+        weight = population.projections[0].weight // 2
+        changed = [
+            (replace(population, bias=population.bias + 1), encoder),
+            (replace(population, projections=(replace(population.projections[0], weight=weight),)), encoder),
+            (replace(population, neuron=replace(population.neuron, clamp=(-77, 78))), encoder),
+            (replace(population, neuron=replace(population.neuron, leak=slow)), encoder),
+            (population, Encoder("rate", encoder.shape, encoder.timesteps + 1)),
+        ]
+        if isinstance(population.threshold, np.ndarray):
+            changed.append((replace(population, threshold=population.threshold + 9), encoder))
+        found = [prove_population(*pair) for pair in changed]
+        assert len(made) == count + len(changed)
+        monkeypatch.setattr(graph_proof, "_proven", {})
+        assert [prove_population(*pair) for pair in changed] == found
+        examined["other"] += len(changed)
 
 
 def test_a_bound_that_a_stream_only_nears_is_found() -> None:

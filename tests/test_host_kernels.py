@@ -19,6 +19,8 @@ from sne_edge.ir.layers import Layer
 from sne_edge.ir.neuron import Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
 
+pytestmark = pytest.mark.as_shipped
+
 # gcc's name of a processor, and what it needs here, as /proc/cpuinfo says it.
 PROCESSORS = {
     "skylake-avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512cd"},

@@ -6,7 +6,6 @@ import dataclasses
 import random
 import re
 import subprocess
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from command_line import called
 from graph_strategies import random_graph_ensemble
 from snntorch import utils
 from strategies import random_ensemble
@@ -333,10 +333,9 @@ def test_the_command_quantises_by_channel(tmp_path: Path, network: nn.Sequential
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=z, y_test=w, layout="NCL")
 
     def quantize(*options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from sne_edge.cli import main; main()", "quantize", "net.py:build", "--data",
-             "d.npz", "--timesteps", "4", "--weights", "w.safetensors", "-o", "own.sne", "--force", *options],
-            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        return called(
+            "quantize", "net.py:build", "--data", "d.npz", "--timesteps", "4", "--weights", "w.safetensors",
+            "-o", "own.sne", "--force", *options, cwd=tmp_path,
         )  # fmt: skip
 
     done = quantize("--input-scale", "per-channel")

@@ -19,7 +19,7 @@ from sne_edge.deploy.export import export, render
 from sne_edge.deploy.host import HostModel
 from sne_edge.deploy.targets import quoted, resolve_target
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.resources import FIRMWARE, RUNTIME
+from sne_edge.resources import FIRMWARE, RUNTIME, WIRE
 
 # Words of C and C++, of its library, of POSIX, newlib, CMSIS and Arm, macros among them, and of our own C.
 TEXT = """
@@ -125,7 +125,7 @@ def test_no_name_of_ours_begins_with_a_models_own() -> None:
         "model",
     }
     fixed |= stems
-    for path in [*FIRMWARE.glob("*.[ch]"), RUNTIME / "sne_wire.c"]:
+    for path in [*FIRMWARE.glob("*.[ch]"), *WIRE]:
         fixed |= file_scope(path.read_text(encoding="utf-8"))
     beside = {stem for stem in stems if not stem.startswith("sne_") and stem != "sne"}
     assert len(beside) > 25

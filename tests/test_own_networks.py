@@ -3,9 +3,7 @@ forward on raw inputs, and bit-exact in C."""
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ import nir
 import numpy as np
 import pytest
 import torch
+from command_line import called
 from test_from_nir import DT, chain, lif
 from test_trace import Joined, OneToOne, Recurrent, Residual, Tutorial5, nmnist, subclassed
 from torch import Tensor, nn
@@ -203,9 +202,7 @@ def recurrent():
 
 
 def quantize(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from sne_edge.cli import main; main()", "quantize", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    return called("quantize", *arguments, cwd=tmp_path)
 
 
 @pytest.fixture

@@ -19,9 +19,13 @@ from sne_edge.codegen.layout import state_layout
 from strategies import ENCODERS, random_ensemble, random_inputs, with_vectors
 from test_equivalence import EDGES
 from test_export import fixed_ensemble
+from test_firmware import on
 
+from sne_edge.deploy import build
+from sne_edge.deploy.boards import Board, resolve_board
 from sne_edge.deploy.export import export, read_manifest
-from sne_edge.deploy.targets import resolve_target
+from sne_edge.deploy.loader import export_blobs
+from sne_edge.deploy.targets import RISCV, resolve_target
 from sne_edge.ir.artifact import load
 from sne_edge.ir.ensemble import QuantEnsemble
 
@@ -213,31 +217,87 @@ int main(void)
     assert subprocess.run([str(program)], check=False).returncode == 0
 
 
+def text_bytes(directory: Path, compiler: tuple[str, ...], core: str, level: str, *names: str) -> int:
+    """What the functions of an export's files take, compiled without the optimisations of others."""
+    flags = (*resolve_target(core).cflags, "-std=c99", level, "-ffreestanding", "-ffunction-sections")
+    subprocess.run([*compiler, *flags, "-c", *names], cwd=directory, check=True)
+    objects = [f"{Path(name).stem}.o" for name in names]
+    command = ["arm-none-eabi-size", "-A", *objects]
+    listing = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True).stdout
+    return sum(int(size) for size in re.findall(r"^\.text\S*\s+(\d+)", listing, flags=re.M))
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("core", ["m0", "m4"])
 def test_a_build_that_does_not_optimise_is_not_many_times_larger(
-    core: str, require_tool: Callable[..., None], tmp_path: Path
+    core: str, compiler: str, require_tool: Callable[..., None], tmp_path: Path
 ) -> None:
-    require_tool("arm-none-eabi-gcc", "arm-none-eabi-size")
+    require_tool("arm-none-eabi-gcc", "arm-none-eabi-size", "clang")
     directory = export(load("mnist1d"), core, tmp_path / "model")
+    headers = ("-isystem", str(Path(sysroot()) / "include"))
+    command = ("arm-none-eabi-gcc",) if compiler == "gcc" else ("clang", "--target=arm-none-eabi", *headers)
+    plain, optimised = (text_bytes(directory, command, core, level, "mnist1d.c") for level in ("-O0", "-O2"))
+    assert 0 < optimised < plain < (2 if compiler == "gcc" else 3) * optimised
 
-    def text(level: str) -> int:
-        flags = (*resolve_target(core).cflags, level, "-ffreestanding", "-fno-toplevel-reorder")
-        command = ["arm-none-eabi-gcc", "-std=c99", *flags, "-c", str(directory / "mnist1d.c"), "-o"]
-        subprocess.run([*command, str(tmp_path / "model.o")], check=True)
-        listing = subprocess.run(
-            ["arm-none-eabi-size", "-A", str(tmp_path / "model.o")], capture_output=True, text=True, check=True
-        )
-        return sum(int(size) for size in re.findall(r"^\.text\S*\s+(\d+)", listing.stdout, flags=re.M))
 
-    assert text("-O0") < 4 * text("-Og")
+def sysroot() -> str:
+    """Where the Arm toolchain has its C library."""
+    command = ["arm-none-eabi-gcc", "-print-sysroot"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def instructions(
+    ensemble: QuantEnsemble, board: Board, level: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[int]:
+    """What the first golden vectors take in firmware compiled so; fails where one is not exact."""
+    directory = export(ensemble, board.target, folder / "model")
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "CFLAGS", tuple(level if flag == "-O2" else flag for flag in build.CFLAGS))
+        image = build.build_firmware(directory, board, folder / f"firmware{level}")
+    with on(board, image.elf) as device:
+        for index, sample in enumerate(ensemble.vectors.inputs[:2]):
+            assert device.run_vector(index).matches
+            device.load(sample.tobytes())
+            yield device.bench().total
+
+
+@pytest.mark.parametrize("name", ["microbit", "mps2-an386", "mps3-an547", "riscv32-virt"])
+def test_firmware_that_is_not_optimised_is_exact_and_not_many_times_slower(
+    name: str, require_tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = resolve_board(name)
+    target = resolve_target(board.target)
+    assert target.tools
+    require_tool(target.cc, target.tools.emulator)
+    plain, optimised = (
+        sum(instructions(load("mnist1d"), board, level, tmp_path, monkeypatch)) for level in ("-O0", "-O2")
+    )
+    assert 0 < optimised < plain < (4 if target.tools is RISCV else 2) * optimised
+
+
+def test_a_callers_own_file_is_not_optimised_where_it_asks_for_no_optimisation(
+    require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("arm-none-eabi-gcc")
+    directory = tmp_path / "loader"
+    export_blobs([load("mnist1d")], "cortex-m4", directory)
+    (directory / "caller.c").write_text('#include "mnist1d_kernels.h"\nint caller;\n')
+    engine = ("mnist1d_kernels.c", "sne_load.c", "sne_load_check.c", "sne_load_places.c", "sne_load_tables.c")
+    for name in ("caller.c", *engine):
+        text = (directory / name).read_text()
+        wrong = "defined(__OPTIMIZE__)" if name == "caller.c" else "!defined(__OPTIMIZE__)"
+        (directory / name).write_text(f"{text}#if {wrong}\n#error wrong\n#endif\n")
+        flags = (*resolve_target("m4").cflags, *STRICT, "-O0", "-ffreestanding")
+        subprocess.run(["arm-none-eabi-gcc", *flags, "-fsyntax-only", name], cwd=directory, check=True)
 
 
 @pytest.mark.examines(direct=2, rate=2, events=2, graph=2)
 def test_a_build_that_does_not_optimise_is_exact(
     require_tool: Callable[..., None], tmp_path: Path, examined: Counter[str]
 ) -> None:
-    require_tool("gcc")
+    require_tool("gcc", "clang")
     for number, (kind, ensemble) in enumerate(chains_and_graphs(2)):
         directory = export(ensemble, "host", tmp_path / f"model{number}")
-        exact_vectors(run_host(directory, ["gcc", *STRICT, "-O0"], tmp_path / f"{number}"))
+        compiler = ("gcc", "clang")[number % 2]
+        exact_vectors(run_host(directory, [compiler, *STRICT, "-O0"], tmp_path / f"{number}"))
         examined[kind] += 1

@@ -17,12 +17,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from builds import optimised
 from graph_strategies import random_graph_ensemble
 from models import tiny_ensemble, with_vectors
 
 from sne_edge.cli import run
 from sne_edge.cli.inputs import encoded_samples
-from sne_edge.deploy import library
 from sne_edge.ir.artifact import load, save
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import ActivationPolicy
@@ -37,8 +37,7 @@ KINDS = ("graph", "stream", "regression", "hostile", "bare", "data")
 def reports(require_tool: Callable[..., None]) -> dict[str, Report]:
     """A report of each kind of model, their C compiled in haste."""
     require_tool("cc")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "CFLAGS", tuple("-O0" if flag == "-O3" else flag for flag in library.CFLAGS))
+    with optimised("-O0"):
         return made_reports()
 
 

@@ -7,14 +7,16 @@ import random
 import re
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from conftest import Build
+from debugger import debugged, symbol
 from emulated import printed
 from strategies import ENCODERS, random_ensemble
 from test_equivalence import ensemble_of, linear
-from test_equivalence_qemu import SCATTERING, assert_device, scattering
+from test_equivalence_qemu import assert_device, scattered
 from test_fire_kernels import KINDS
 
 from sne_edge.deploy.boards import resolve_board
@@ -27,6 +29,7 @@ from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.neuron import Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.link.device import Device
+from sne_edge.link.transport import SocketLine
 
 PLAIN, ZB = "riscv32-virt", "riscv32-virt-zb"
 GCC = f"{RISCV.prefix}gcc"
@@ -64,9 +67,8 @@ def test_every_number_of_outputs_is_exact_on_riscv(bits: int, tmp_path: Path) ->
     assert_device(ensemble_of(encoder, students), PLAIN, tmp_path, random.Random(bits), samples=1)
 
 
-@pytest.mark.parametrize("case", ["lif", "4 bits"])
-def test_scattered_spikes_are_exact_on_riscv(case: str, tmp_path: Path) -> None:
-    assert_device(scattering(*SCATTERING[case]), PLAIN, tmp_path, random.Random(case), samples=1)
+def test_scattered_spikes_are_exact_on_riscv(tmp_path: Path) -> None:
+    assert_device(scattered("lif", "4 bits"), PLAIN, tmp_path, random.Random(1), samples=1)
 
 
 def kernel_results(program: str, board: str, tmp_path: Path, patch: pytest.MonkeyPatch, *fault: str) -> dict[str, int]:
@@ -102,12 +104,47 @@ def test_kernels_for_riscv_pay(tiny: QuantEnsemble, firmware: Build) -> None:
     assert counts[0] < 0.85 * counts[1]
 
 
+@pytest.mark.parametrize("board", [PLAIN, "sifive-e"])
 @pytest.mark.parametrize(("definition", "what"), [("SNE_INJECT_FAULT", ""), ("SNE_INJECT_OVERFLOW", "store")])
-def test_a_fault_on_riscv_is_reported(definition: str, what: str, tiny: QuantEnsemble, firmware: Build) -> None:
-    device = Device.open(f"qemu:{PLAIN}", firmware(tiny, PLAIN, definition).elf, run_seconds=2)
-    with device, pytest.raises(SneError, match=rf"device faulted at pc=.*{what}") as caught:
-        device.run()
-    assert f"{RISCV.prefix}addr2line" in caught.value.hint
+def test_a_fault_on_riscv_is_reported_and_the_board_restarts(
+    board: str, definition: str, what: str, tiny: QuantEnsemble, firmware: Build
+) -> None:
+    with Device.open(f"qemu:{board}", firmware(tiny, board, definition).elf, run_seconds=2) as device:
+        for _ in range(2):
+            device.load(tiny.vectors.inputs[0].tobytes())
+            with pytest.raises(SneError, match=rf"device faulted at pc=.*{what}") as caught:
+                device.run()
+            assert f"{RISCV.prefix}addr2line" in caught.value.hint
+            assert device.info().board == board
+
+
+@pytest.mark.parametrize("board", [PLAIN, "sifive-e"])
+def test_a_fault_while_an_interrupt_is_served_leaves_it_free_for_the_next(
+    board: str, tiny: QuantEnsemble, firmware: Build
+) -> None:
+    image = firmware(tiny, board).elf
+    serve = symbol(image, "uart_interrupt")
+    with debugged(resolve_board(board), image) as (qemu, machine):
+        machine.go()
+        with Device(SocketLine(qemu.line), board) as device:
+            machine.halt()
+            machine.ask(f"Z0,{serve:x},2")
+            machine.go()
+
+            def astray() -> None:
+                machine.answer()
+                machine.ask(f"z0,{serve:x},2")
+                found = machine.ask("g")
+                assert int.from_bytes(bytes.fromhex(found[256:264]), "little") == serve  # the program counter
+                machine.ask(f"G{found[:256]}000000a0{found[264:]}")  # to where no code can be
+                machine.go()
+
+            with ThreadPoolExecutor(1) as pool:
+                done = pool.submit(astray)
+                with pytest.raises(SneError, match="device faulted at pc=0xa0000000"):
+                    device.run()
+                done.result()
+            assert device.run_vector(0).matches
 
 
 def test_firmware_for_riscv_holds_no_soft_float_and_no_heap(tiny: QuantEnsemble, firmware: Build) -> None:

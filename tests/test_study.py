@@ -15,8 +15,9 @@ from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import presets
 from sne_edge.pipeline.config import TrainConfig
-from sne_edge.study import jobs, studies
+from sne_edge.study import guarantee, jobs, studies
 from sne_edge.study import lab as study
+from sne_edge.study.noise import conditions_of
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +36,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> study.Lab:
         patch.setattr(study, "WIDTHS", (0.5, 1.0))
         patch.setattr(studies, "TIMESTEPS", (1, 3))
         patch.setattr(studies, "TARGETS", (0.1,))
+        patch.setattr(guarantee, "TRIALS", 20)
+        patch.setattr(guarantee, "PROMISED", (2.0, 5.0))
         yield study.Lab(str(folder / "waves.npz"), (0, 1), folder / "cache", executor="inline")
 
 
-@pytest.mark.parametrize("name", ["ensemble", "cascade", "noise", "baselines", "timesteps"])
+@pytest.mark.parametrize("name", ["ensemble", "cascade", "noise", "baselines", "timesteps", "guarantee"])
 def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
     name: str, lab: study.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -137,6 +140,6 @@ def test_sound_is_made_noisy_before_the_front_end(lab: study.Lab):
 
     x = np.zeros((2, 1, 4, 2), np.float32)
     sound = Dataset("s", x, np.zeros(2), x, np.zeros(2), x, np.zeros(2), ("0", "1"), LogMel())
-    assert list(studies._conditions(sound))[:2] == [("none: accuracy, %", ""), ("white", "30 dB")]
-    assert len(list(studies._conditions(sound))) == 1 + len(NOISES) * len(SNRS)
-    assert len(list(studies._conditions(lab.data(0)))) == 1 + len(CORRUPTIONS) * len(SEVERITIES)
+    assert list(conditions_of(sound))[:2] == [("none: accuracy, %", ""), ("white", "30 dB")]
+    assert len(list(conditions_of(sound))) == 1 + len(NOISES) * len(SNRS)
+    assert len(list(conditions_of(lab.data(0)))) == 1 + len(CORRUPTIONS) * len(SEVERITIES)

@@ -22,7 +22,7 @@ from sne_edge.link.device import Device
 from sne_edge.link.replies import REPLIES, TYPES, decode, device_info, plain_text
 from sne_edge.link.transport import HostLine
 from sne_edge.link.wire import STATUSES, C, Deframer, Frame, parse_reply, policy_body, request
-from sne_edge.resources import RUNTIME
+from sne_edge.resources import RUNTIME, WIRE
 
 INFO_LAYOUT = "<BBHH8s6HB10I"
 OPS = [value for name, value in C.items() if name.startswith("SNE_OP_") and value < C["SNE_OP_REPLY"]]
@@ -247,7 +247,6 @@ def test_a_policy_is_five_numbers_and_its_margins() -> None:
 
 def test_the_wire_compiles_without_a_warning(require_tool: Callable[..., None], tmp_path: Path) -> None:
     flags = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-c", "-o", str(tmp_path / "o")]
-    source = str(RUNTIME / "sne_wire.c")
     require_tool("gcc", "g++", "clang", "arm-none-eabi-gcc")
     for command in (
         ["gcc", "-std=c99"],
@@ -255,8 +254,9 @@ def test_the_wire_compiles_without_a_warning(require_tool: Callable[..., None], 
         ["arm-none-eabi-gcc", "-std=c99", "-mthumb", "-mcpu=cortex-m0"],
         ["g++", "-std=c++11", "-x", "c++"],
     ):
-        done = subprocess.run([*command, *flags, source], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        for source in map(str, WIRE):
+            done = subprocess.run([*command, *flags, source], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
 
 
 def test_a_stream_gives_what_a_raster_gives(tiny_events: QuantEnsemble, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_hostile_bytes_under_sanitizers(
     directory = export(tiny if kind == "direct" else tiny_events, "host", tmp_path / "export")
     served = render_served_model(directory, tmp_path)
     sources = [directory / name for name in read_manifest(directory)["sources"]]
-    sources += [served, RUNTIME / "sne_wire.c", Path(__file__).parent / "fuzz_wire.c"]
+    sources += [served, *WIRE, Path(__file__).parent / "fuzz_wire.c"]
     program = tmp_path / "fuzz"
     flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     command = ["gcc", *flags, f"-I{directory}", f"-I{RUNTIME}", "-o", str(program), *map(str, sources)]

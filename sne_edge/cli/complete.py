@@ -10,7 +10,7 @@ from pathlib import Path
 
 SCHEMES = ("class-affinity", "contiguous", "correlation", "disentangled", "disentangled-tuned", "random", "variance",
            "whole")  # fmt: skip
-STUDIES = ("ensemble", "partition", "cascade", "noise", "baselines", "timesteps")
+STUDIES = ("ensemble", "partition", "cascade", "noise", "baselines", "timesteps", "guarantee")
 POLICIES = ("own", "all", "first:", "mask:", "cascade", "cascade+early", "routed", "budget:")
 EXECUTORS = ("inline", "processes", "processes:", "ray", "ray://")
 PORTS = ("ttyACM*", "ttyUSB*", "cu.usb*")

@@ -30,7 +30,7 @@ def export(
     target: Annotated[
         str | None,
         typer.Option(
-            help="Of C and blobs: a target's name, see `sne-edge targets`; default cortex-m.",
+            help="Of C and blobs: a target's name, see `sne-edge targets`; default cortex-m, of web wasm32.",
             autocompletion=complete.targets,
         ),
     ] = None,
@@ -66,7 +66,8 @@ def export(
         str | None,
         typer.Option(
             "--for",
-            help="Of C: as a package for cmake, arduino, platformio, zephyr, esp-idf, micropython, cmsis-pack or rust.",
+            help="Of C: as a package for cmake, arduino, platformio, zephyr, esp-idf, micropython, cmsis-pack or rust; "
+            "or for web, a page that runs it in a browser.",
         ),
     ] = None,
     package_name: Annotated[
@@ -106,7 +107,8 @@ def export(
     from ..deploy.export import export as write
     from ..deploy.targets import resolve_target
 
-    target = "cortex-m" if target is None else target
+    if target is None:
+        target = "wasm32" if ecosystem == "web" else "cortex-m"
     resolve_target(target)
     if ecosystem is not None:
         _export_package(ensembles, ecosystem, target, output, package_name, package_version, force)
@@ -229,9 +231,10 @@ def build(
     from dataclasses import asdict
 
     from ..deploy.boards import resolve_board
-    from ..deploy.build import PROFILED, build_firmware, check_tools
+    from ..deploy.build import PROFILED, build_firmware
     from ..deploy.mlperf import Mlperf, parse_samples
     from ..deploy.targets import resolve_target
+    from ..deploy.tools import check_tools
     from ..files import check_writable
 
     protocols = ("sne", "mlperf", "mlperf-energy")
@@ -303,8 +306,9 @@ def flash(
 ) -> None:
     """Build firmware that serves a model, and put it on a board: by its USB drive, pyOCD, or Arduino's bootloader."""
     from ..deploy.boards import resolve_board
-    from ..deploy.build import build_firmware, check_tools
+    from ..deploy.build import build_firmware
     from ..deploy.targets import resolve_target
+    from ..deploy.tools import check_tools
     from ..files import workspace
     from ..link.flashing import WAYS, plan_flashing
     from ..link.flashing import flash as carry_out

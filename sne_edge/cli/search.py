@@ -98,6 +98,8 @@ def search(
     )  # fmt: skip
     if epochs is not None:
         base = settings.with_epochs(base, epochs)
+    if base.body.residual:
+        raise SneError("a search knows no residual blocks", "leave `residual` out of the settings; `train` takes it")
     if base.onnx:
         open_file(base.teacher, 2**31, hint="give the path of an ONNX file").close()
     beside = {suffix: output.with_suffix(suffix) for suffix in (".md", ".png", ".toml", ".journal")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,20 +14,28 @@ from .inputs import check_finite, check_output, need_training, numbers
 from .options import DataDir, DeviceOption, Executor, Force, Precision
 from .output import bars, print_table
 
+if TYPE_CHECKING:
+    from ..study.lab import Lab
+
 
 @app.command(short_help="Train what a study of the method needs, write its table.")
 def study(
     name: Annotated[
         str,
         typer.Argument(
-            help="ensemble, partition, cascade, noise, baselines or timesteps.",
-            autocompletion=complete.words(*complete.STUDIES),
+            help="ensemble, partition, cascade, noise, baselines, timesteps or guarantee; or all: each on every data "
+            "set that a claim is made on.",
+            autocompletion=complete.words(*complete.STUDIES, "all"),
         ),
     ],
     data: Annotated[
-        str,
-        typer.Option(help="A data set by name, an .npz, or a folder of images.", autocompletion=complete.data_sets),
-    ] = "mnist1d",
+        str | None,
+        typer.Option(
+            help="A data set by name (mnist1d the default), an .npz, or a folder of images; of all, several with "
+            "commas (default: those that are at hand).",
+            autocompletion=complete.data_sets,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the runs, such as 0,1,2.")] = "0,1,2",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")] = Path("docs/results"),
@@ -38,36 +46,79 @@ def study(
     executor: Executor = "processes",
     device: DeviceOption = "cpu",
     precision: Precision = "auto",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say which models there would be and what they take, and stop.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Train what a study needs and write its table. A study that was killed goes on where it was.
 
+    `all` makes every table that is not there by the code of now, then summary.md of them; data sets that are not at
+    hand are left out and named.
+
     Models that are not there yet are jobs of the executor, on a Ray cluster on all its machines, which must see the
     same cache (XDG_CACHE_HOME) and data; a lost machine's jobs run again on others.
     """
+    from dataclasses import replace
+
     need_training()
     check_finite(budget=budget)
     from ..learn.device import find_device
     from ..learn.executor import check_executor
     from ..learn.partition import SCHEMES
     from ..learn.teacher import default_cache
-    from ..study.lab import Lab, cell
-    from ..study.studies import check_study, run_study
+    from ..study import jobs, studies
+    from ..study.lab import Lab
+    from ..study.table import cell
 
     check_executor(executor)
     where = find_device(device, precision)
-    check_study(name)
-    for suffix in (".md", ".json", ".png"):
-        check_output(output / f"{name}-{Path(data).stem}{suffix}", force)
+    whole, one = name == "all", data or "mnist1d"
+    if not whole:
+        studies.check_study(name)
+    for suffix in () if whole or plan else (".md", ".json", ".png"):
+        check_output(output / f"{name}-{Path(one).stem}{suffix}", force)
     chosen = tuple(schemes.split(",")) if schemes else tuple(SCHEMES)
     if odd := [scheme for scheme in chosen if scheme not in SCHEMES]:
         raise SneError(f"there is no partition scheme {odd[0]!r}", f"schemes: {', '.join(sorted(SCHEMES))}")
     drawn = numbers("--seeds", seeds)
     if not all(0 <= seed < 2**31 for seed in drawn):
         raise SneError(f"--seeds is {seeds!r}", "give seeds in 0..2^31-1")
+    changes = {} if budget is None else {"minutes": budget}
+    lab = Lab(one, drawn, default_cache(), executor, changes=changes, folder=data_dir, schemes=chosen, device=where)
+    if whole:
+        _study_all(lab, data.split(",") if data else [], output, plan, force)
+        return
+    if plan:
+        print(jobs.estimate([lab.job(config) for config in studies.plan(name, lab)], executor))
+        return
     with bars() as progress:
-        changes = {} if budget is None else {"minutes": budget}
-        lab = Lab(data, drawn, default_cache(), executor, progress, changes, data_dir, chosen, where)
-        table = run_study(name, lab, output)
+        table = studies.run_study(name, replace(lab, progress=progress), output)
     print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
     print(f"wrote {output / f'{name}-{lab.label}.md'}")
+
+
+def _study_all(lab: Lab, datasets: list[str], output: Path, plan: bool, force: bool) -> None:
+    """Every claim: what there is to do, then, unless that is asked for alone, all tables and their summary."""
+    from ..study import claims
+
+    found = claims.planned(lab, datasets, output)
+    rows = [[claim.name, "there" if claim.done else str(claim.estimate)] for claim in found.claims]
+    print_table(f"{len(rows)} tables of seeds {', '.join(map(str, lab.seeds))}", ["table", "models"], rows)
+    for name, why in found.skipped.items():
+        print(f"left out: {name}: {why}")
+    print(f"all together: {found.total}; CNNs and what is measured come on top")
+    if plan:
+        return
+    for claim in found.claims:
+        for suffix in () if claim.done else (".md", ".json", ".png"):
+            check_output(output / f"{claim.name}{suffix}", force)
+    with bars() as progress:
+        failed = claims.run_claims(found, output, progress)
+    print(f"wrote {output / 'summary.md'}")
+    if failed:
+        raise SneError(
+            f"{len(failed)} of {len(rows)} tables could not be made: "
+            + "; ".join(f"{name}: {why}" for name, why in failed.items()),
+            "the same command makes those that are missing",
+        )

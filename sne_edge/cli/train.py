@@ -21,8 +21,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="mnist1d (the default), fashion-mnist, fsdd, cifar10-jpeg, cifar10, of events fsdd-spikes, nmnist or "
-            "shd, an .npz (also of rasters), or a folder of images.",
+            help="mnist1d (the default), fashion-mnist, fsdd, fsdd-speakers, cifar10-jpeg, cifar10, of events "
+            "fsdd-spikes, nmnist or shd, an .npz (also of rasters), or a folder of images.",
             autocompletion=complete.data_sets,
         ),
     ] = None,
@@ -93,6 +93,10 @@ def train(
     learn_decay: Annotated[
         bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
     ] = False,
+    residual: Annotated[
+        int | None,
+        typer.Option(help="Residual blocks behind each convolution, whose spikes are added; by default 0.", min=0),
+    ] = None,
     executor: Executor = "processes",
     device: DeviceOption = "auto",
     precision: Precision = "auto",
@@ -101,6 +105,15 @@ def train(
     ] = None,
     spike_rate: Annotated[
         float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Learn under white noise and impulses of up to this severity, 0 to 5 as `study noise` has them; by "
+            "default 0. Teacher and students alike.",
+            min=0,
+            max=5,
+        ),
     ] = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Points of accuracy that the cascade may cost; by default 0.1.", min=0)
@@ -133,7 +146,7 @@ def train(
 
     need_training()
     check_output(output, force)
-    check_finite(budget=budget, spike_rate=spike_rate, max_drop=max_drop)
+    check_finite(budget=budget, spike_rate=spike_rate, noise=noise, max_drop=max_drop)
     check_layout(layout)
     if name is not None:
         check_name(name)
@@ -150,12 +163,14 @@ def train(
         features=features, logits=logits, weights=None if weights is None else str(weights),
         teacher_input=teacher_input, teacher_mean=reals("--teacher-mean", teacher_mean),
         teacher_deviation=reals("--teacher-deviation", teacher_deviation), fine_tune=fine_tune,
-        minutes=budget, max_drop=max_drop, early=early, seed=seed, name=name, input_scale=input_scale,
+        minutes=budget, noise=noise, max_drop=max_drop, early=early, seed=seed, name=name, input_scale=input_scale,
     )  # fmt: skip
     if channels is not None:
         chosen = replace(chosen, body=replace(chosen.body, channels=numbers("--channels", channels)))
     if bits is not None:
         chosen = replace(chosen, body=replace(chosen.body, bits=bits))
+    if residual is not None:
+        chosen = replace(chosen, body=replace(chosen.body, residual=residual))
     if learn_decay:
         chosen = replace(chosen, body=replace(chosen.body, learn_decay=True))
     if epochs is not None:

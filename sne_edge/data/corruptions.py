@@ -14,18 +14,20 @@ import numpy as np
 from ..errors import SneError
 
 SEVERITIES = (1, 2, 3, 4, 5)
+WHITE = 0.1  # standard deviations of white noise in each severity
+HIT = 0.02  # share of the values that impulses hit in each severity
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
 def gaussian(x: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
     """White noise of 0.1 to 0.5 standard deviations."""
-    noisy: np.ndarray = x + 0.1 * severity * x.std() * generator.standard_normal(x.shape)
+    noisy: np.ndarray = x + WHITE * severity * x.std() * generator.standard_normal(x.shape)
     return noisy
 
 
 def impulse(x: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
     """2 % to 10 % of the values at the lowest or highest value of all samples."""
-    hit = generator.random(x.shape) < 0.02 * severity
+    hit = generator.random(x.shape) < HIT * severity
     return np.where(hit, np.where(generator.random(x.shape) < 0.5, x.min(), x.max()), x)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import SneError
 from ..ir.layout import LayoutFinder, usual_layout
 from .dataset import Dataset, load_dataset
-from .named import NAMED
+from .named import NAMED, OF_ONE_SOURCE
 
 NO_TEST = "give data with x_test and y_test (or a folder test/) that the model has not seen; --other-data judges anyway"
 
@@ -78,8 +78,9 @@ def check(
     """Refuse data whose held-out samples a model may have been trained with; a note where that cannot be told.
 
     The data that the model was trained on are known by their fingerprint. Data of the same name and another content
-    are refused, unless their test part is the official one of a named set. Data of another name are other data: they
-    need a test part of their own. `other`: the user says that the model has seen none of these samples.
+    are refused, unless their test part is the official one of a named set. Data of another name are other data, unless
+    both are of one source: they need a test part of their own. `other`: the user says that the model has seen none of
+    these samples.
     """
     _check_classes(classes, dataset)
     known = origin(provenance)
@@ -108,6 +109,12 @@ def check(
         return (
             f"{dataset.name} comes out otherwise here than where the model was trained (fingerprint "
             f"{dataset.fingerprint}, not {known.fingerprint}): another version of a package, or of the files"
+        )
+    if any({dataset.name, known.name} <= sets for sets in OF_ONE_SOURCE):
+        raise SneError(
+            f"{dataset.name} divides the samples of {known.name}, which the model was trained with, in another way: "
+            "samples that it has learnt would be held out",
+            f"judge it by {known.name}, or train one with {dataset.name}",
         )
     if not dataset.own_test:
         raise SneError(

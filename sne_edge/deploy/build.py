@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +14,15 @@ from typing import Any
 
 from ..errors import SneError
 from ..files import UNWRITABLE, holding, workspace, write_all
-from ..resources import FIRMWARE, RUNTIME, c_templates
+from ..resources import FIRMWARE, RUNTIME, WIRE, c_templates
 from .boards import Board, all_boards, resolve_board
 from .export import read_manifest
 from .images import checksum_source, uf2
 from .mlperf import SOURCES as MLPERF_SOURCES
 from .mlperf import Mlperf
-from .targets import TOOLCHAINS, Target, quoted, resolve_target
+from .objects import compile_objects
+from .targets import Target, resolve_target
+from .tools import check_tools, run_tool
 
 CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
 LDFLAGS = ("-nostartfiles", "-Wl,--gc-sections")
@@ -95,12 +95,6 @@ def build_firmware(
     return firmware
 
 
-def check_tools(target: Target) -> None:
-    """Raise `SneError` where the target's compiler is not installed."""
-    if shutil.which(target.cc) is None:
-        raise SneError(f"{target.cc} is not installed", _hint(target.cc))
-
-
 def port_sources(board: Board, server: Sequence[str] = ()) -> list[Path]:
     """The firmware's own files for a board: what any program needs; for a `server`, its own and those it stands on."""
     tools = resolve_target(board.target).tools
@@ -120,11 +114,6 @@ def compile_flags(target: Target) -> tuple[str, ...]:
 def link_flags(target: Target) -> tuple[str, ...]:
     """What firmware for a target is linked with, beside its board's script."""
     return (*LDFLAGS, *(target.tools.specs if target.tools else ()), *target.libraries)
-
-
-def _hint(command: str) -> str:
-    """How to get the toolchain that a command belongs to."""
-    return next((tools.hint for tools in TOOLCHAINS if command.startswith(tools.prefix)), "install it")
 
 
 def _check_fits(manifest: dict[str, Any], board: Board, with_vectors: bool) -> None:
@@ -198,11 +187,11 @@ def _compile(
     vectors: bool,
     mlperf: Mlperf | None,
 ) -> list[Path]:
-    """Compile every source in one run of the compiler; each object has its source's name."""
+    """Compile every source that was not compiled before; each object has its source's name."""
     names = [*manifest["library"], *([f"{manifest['identifier']}_vectors.c"] if vectors else [])]
     sources = [directory.resolve() / name for name in names]
     if mlperf is None:
-        sources += [render_served_model(directory, work, vectors), RUNTIME / "sne_wire.c"]
+        sources += [render_served_model(directory, work, vectors), *WIRE]
     else:
         sources.append(render_mlperf_model(directory, work, mlperf))
         definitions = (*definitions, *mlperf.definitions)
@@ -211,10 +200,9 @@ def _compile(
     if PROFILED in definitions:
         flags, server = ["-include", "profile.h"], (*server, "profile.c")
     sources += port_sources(board, server)
-    includes = quoted(work, directory.resolve(), RUNTIME, FIRMWARE)
-    defines = [f"-D{name}" for name in definitions]
-    run_tool([target.cc, *compile_flags(target), *defines, *includes, *flags, "-c", *map(str, sources)], work)
-    objects = [work / f"{source.stem}.o" for source in sources]
+    flags += [*compile_flags(target), *(f"-D{name}" for name in definitions)]
+    folders = (work, directory.resolve(), RUNTIME, FIRMWARE)
+    objects = compile_objects(target.cc, flags, folders, sources, work)
     return [*objects, _checksum(target, work)] if board.boot == "rp2040" else objects
 
 
@@ -283,20 +271,3 @@ def _install(work: Path, output: Path) -> None:
     names = ("firmware.ld", "firmware.hex", "firmware.bin", "firmware.uf2", "firmware.elf")
     made = {name: holding((work / name).read_bytes()) for name in names if (work / name).exists()}
     write_all(output, made, hint=UNWRITABLE)
-
-
-def run_tool(command: Sequence[str], work: Path) -> str:
-    """Run a tool of the toolchain in `work` and return what it printed."""
-    try:
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise SneError(f"{command[0]} is not installed", _hint(command[0])) from None
-    if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        chosen = [x for x in lines if "error" in x or "overflowed" in x or "undefined" in x] or lines
-        missing = any("nano.specs" in line or "picolibc.specs" in line or "string.h" in line for line in lines)
-        raise SneError(
-            f"{command[0]} failed: " + "\n".join(chosen[-5:]).replace(f"{work}/", ""),
-            _hint(command[0]) if missing else "was the exported directory edited? export the model again",
-        )
-    return done.stdout

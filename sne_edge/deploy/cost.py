@@ -43,7 +43,7 @@ ALIKE = {  # the same kernels
 SPARE_ALIKE = 1.02  # more of their bounds: what the compiler makes of the rest is a little different
 SPARE = 1.02  # of a bound: what counts alone do not tell, such as where in a word a run of bits starts
 SPARE_CALL = 250  # instructions of a layer's call: what surrounds it is compiled now this way, now that
-BESIDE = ("sne_wire", "sne_batch", "sne_blob")  # what no inference of a compiled model runs; and what loads others
+BESIDE = ("sne_wire", "sne_batch", "sne_blob", "sne_load")  # what no inference of a compiled model runs: what begins so
 LEVELS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.03, 0.0)  # shares of the most spikes at which a bound is sought
 APART = 0.85  # how far spikes are independent (`work.Rates`): neighbours spike together, on the shipped models as much
 ASSUMED = 0.1  # spikes per neuron and timestep where nothing was measured
@@ -90,9 +90,7 @@ class Need:
 
 def runtime_digest() -> str:
     """16 hex digits over the C whose costs are stored."""
-    engine = (
-        path for path in RUNTIME.glob("sne*.[ch]") if path.stem not in BESIDE and not path.stem.startswith("sne_load")
-    )
+    engine = (path for path in RUNTIME.glob("sne*.[ch]") if not path.stem.startswith(BESIDE))
     return digest(*sorted(engine), TEMPLATES / "model.c.j2", TEMPLATES / "kernels.c.j2")
 
 

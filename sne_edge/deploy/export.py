@@ -305,7 +305,8 @@ def licensed(name: str, text: str) -> str:
     return mark.format(f"SPDX-License-Identifier: {LICENSE}") + "\n" + text if mark else text
 
 
-_COMMENTS = dict.fromkeys((".c", ".h", ".ino"), "/* {} */") | {".md": "<!-- {} -->", ".rs": "// {}"}
+_COMMENTS = dict.fromkeys((".c", ".h", ".ino"), "/* {} */") | {".rs": "// {}"}
+_COMMENTS |= dict.fromkeys((".md", ".html"), "<!-- {} -->")
 _COMMENTS |= dict.fromkeys((".json", ".pdsc"), "")  # they have a field for it
 
 

@@ -6,7 +6,6 @@ that decides it: the generated C, the runtime's, flags, the compiler and this co
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shlex
@@ -24,6 +23,7 @@ from ..resources import RUNTIME, digest
 from ..store import Store
 from .export import read_manifest, render, write_files
 from .targets import quoted, resolve_target
+from .tools import described, key_of
 
 # gcc's unroll-and-jam undoes the vectorisation of the accumulation loops.
 CFLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared", "-fvisibility=default")
@@ -91,22 +91,8 @@ def open_library(ensemble: QuantEnsemble, opener: Callable[[str], Any], definiti
 
 def _key(files: dict[str, str], cc: Sequence[str], definitions: Sequence[str]) -> str:
     """32 hex digits over what decides a library of exported files."""
-    parts = [_told(tuple(cc)), _processor(), digest(RUNTIME), *CFLAGS, *GCC_ONLY, *definitions]
-    parts += [part for name in sorted(files) for part in (name, files[name])]
-    made = hashlib.sha256()
-    for part in (p.encode() for p in parts):
-        made.update(f"{len(part)} ".encode() + part)
-    return made.hexdigest()[:32]
-
-
-@cache
-def _told(cc: tuple[str, ...]) -> str:
-    """A compiler's command, place, version, and what decides how it works."""
-    done = subprocess.run([*cc, "--version"], capture_output=True, text=True, check=False)
-    path = Path(shutil.which(cc[0]) or cc[0]).resolve()
-    names = ("CPATH", "C_INCLUDE_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX")
-    settings = [f"{name}={os.environ.get(name, '')}" for name in names]
-    return "\n".join([shlex.join(cc), str(path), done.stdout, *settings])
+    parts = [described(*cc), _processor(), digest(RUNTIME), *CFLAGS, *GCC_ONLY, *definitions]
+    return key_of([*parts, *(part for name in sorted(files) for part in (name, files[name]))])
 
 
 @cache

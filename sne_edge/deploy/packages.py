@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import SneError, nearest, shortened
 from ..ir.ensemble import QuantEnsemble
@@ -28,6 +29,7 @@ ECOSYSTEMS = {  # name -> what it is called
     "micropython": "MicroPython",
     "cmsis-pack": "CMSIS-Pack",
     "rust": "Rust",
+    "web": "browsers",
 }
 FOLDER = TEMPLATES / "packages"
 COMMON = FOLDER / "common"  # of every package
@@ -98,7 +100,8 @@ def render_package(
 ) -> dict[str, str]:
     """The files of a package, name -> text; see `export_package`."""
     check_ecosystem(ecosystem)
-    library = make_library(ensemble, resolve_target(target))
+    ensembles = (ensemble,) if isinstance(ensemble, QuantEnsemble) else tuple(ensemble)
+    library = make_library(ensembles, resolve_target(target))
     identifiers = [model["id"] for model in library.context["models"]]
     if name is None and len(identifiers) > 1:
         raise SneError("a package of several models needs a name of its own", "give it one with --package-name")
@@ -111,7 +114,12 @@ def render_package(
     )
     _check_names(package, ecosystem, identifiers)
     files = {f"src/{file}": text for file, text in library.files.items()}
-    files |= _around(library, ecosystem, package)
+    extra: dict[str, Any] = {}
+    if ecosystem == "web":
+        from .web import page_context
+
+        extra = page_context(library, package, ensembles)
+    files |= _around(library, ecosystem, package, extra)
     moved = {key: [f"src/{file}" for file in library.manifest[key]] for key in ("sources", "library", "headers")}
     about = {"package": ecosystem, "package_name": package.name, "package_version": package.version}
     return finished(files, library.manifest | moved | about)
@@ -126,8 +134,8 @@ def check_ecosystem(name: str) -> None:
         )
 
 
-def _around(library: Library, ecosystem: str, package: Package) -> dict[str, str]:
-    """The files around the C."""
+def _around(library: Library, ecosystem: str, package: Package, extra: dict[str, Any]) -> dict[str, str]:
+    """The files around the C. `extra`: what templates of this ecosystem alone take."""
     made: dict[str, str] = {}
     for folder in (COMMON, FOLDER / ecosystem):
         for path in sorted(folder.rglob("*.j2")):
@@ -135,7 +143,7 @@ def _around(library: Library, ecosystem: str, package: Package) -> dict[str, str
             output = path.relative_to(folder).as_posix().removesuffix(".j2")
             output = output.replace("NAME", package.name).replace("VENDOR", package.vendor)
             for model in library.context["models"] if "MODEL" in output else [None]:
-                context = library.context | {"package": package} | ({"model": model} if model else {})
+                context = library.context | {"package": package} | extra | ({"model": model} if model else {})
                 made[output.replace("MODEL", model["id"] if model else "")] = template.render(context)
     return made
 

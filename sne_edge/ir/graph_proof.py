@@ -7,6 +7,8 @@ order.
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +23,7 @@ from .limits import MAX_ROW, check_layer, padded
 from .neuron import Bound, Neuron, prove_bound
 
 BEYOND = 2**40  # states that grow so far fit in nothing
+MOST_REMEMBERED = 4096  # proofs
 STEPS_TRIED = 4096  # of a stream without end, before an interval is looked for that leads into itself
 
 
@@ -30,6 +33,10 @@ class Proof:
 
     membrane: Bound | None
     current: Bound | None
+
+
+# By a hash of all that a proof is made of: a graph is proven again whenever anything of its model is replaced.
+_proven: dict[bytes, Proof] = {}
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,15 @@ def prove_population(population: Population, encoder: Encoder, *, buffered: bool
     threshold = None
     if isinstance(population.threshold, np.ndarray):
         threshold = grid(population.threshold, population.channels)
+    key = hashlib.sha256(pickle.dumps((neuron, given, threshold, steps))).digest()
+    if key not in _proven:
+        if len(_proven) >= MOST_REMEMBERED:
+            _proven.clear()
+        _proven[key] = _prove_states(neuron, given, threshold, steps)
+    return _proven[key]
+
+
+def _prove_states(neuron: Cell, given: Arriving, threshold: np.ndarray | None, steps: int | None) -> Proof:
     if not isinstance(neuron.current_leak, Leak):
         return Proof(_prove(neuron, given, threshold, steps, neuron.leak.apply), None)
     if isinstance(neuron.alpha, Alpha):

@@ -47,9 +47,12 @@ Design = tuple[Layer, ...]  # what comes before the linear classifier
 
 
 def student_design(body: Body) -> Design:
-    """A student's layers, with ReLUs in place of neurons."""
-    sizes = zip(body.channels, body.kernels, body.strides, strict=True)
-    return (*(Layer("conv", *size) for size in sizes), *(Layer("dense", width) for width in body.dense))
+    """A student's layers, with ReLUs in place of neurons; those of residual blocks follow, and add nothing up."""
+    convolutions: list[Layer] = []
+    for channels, kernel, stride in zip(body.channels, body.kernels, body.strides, strict=True):
+        block = [Layer("conv", channels, kernel | 1)] * body.residual
+        convolutions += [Layer("conv", channels, kernel, stride), *block]
+    return (*convolutions, *(Layer("dense", width) for width in body.dense))
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,8 @@ class Course:
     """The losses of one ensemble on one set of lessons, wherever the ensemble is.
 
     On the processor lessons stay as they are, mapped from files, perhaps; on any other device they are copied there
-    once. `teacher`: who answers where the recipe wants that live.
+    once. `teacher`: who answers where the recipe wants that live. `noise`: the severity of what is added, at most, to
+    views made anew of the samples themselves.
     """
 
     def __init__(
@@ -132,9 +133,11 @@ class Course:
         device: Device = CPU,
         teacher: TeacherNet | None = None,
         mirrored: bool = False,
+        noise: float = 0.0,
     ) -> None:
         self.ensemble, self.lessons, self.recipe = ensemble, lessons, recipe
         self.device, self.mirrored = device, mirrored
+        self.noise = noise if recipe.live else 0.0  # kept views have theirs
         self.chunks = [device.put(ensemble.partition.chunk(k)) for k in range(ensemble.partition.students)]
         if recipe.live and teacher is None:
             raise SneError("the teacher is to answer live, and there is none", "leave `live` out of the recipe")
@@ -163,7 +166,7 @@ class Course:
             x, targets, logits = self.x[drawn, rows], self.targets[drawn, rows], self.logits[drawn, rows]
             labels = self.labels[rows]
         if recipe.anew or recipe.live:
-            x = seen(x, self.deviation, self.mirrored, recipe.reach)
+            x = seen(x, self.deviation, self.mirrored, recipe.reach, self.noise)
         if self.teacher is not None:
             with torch.no_grad(), self.device.autocast(self.teacher.images):
                 features, logits = self.teacher.answers(x)

@@ -43,10 +43,13 @@ class Job:
     device: Device = CPU
     teacher: TeacherNet | None = None
     mirrored: bool = False
+    noise: float = 0.0
 
     def course(self, ensemble: Ensemble, lessons: Lessons) -> Course:
         """The losses of an ensemble, which is moved to the device."""
-        return Course(ensemble.to(self.device.name), lessons, self.recipe, self.device, self.teacher, self.mirrored)
+        return Course(
+            ensemble.to(self.device.name), lessons, self.recipe, self.device, self.teacher, self.mirrored, self.noise
+        )
 
 
 def distill(
@@ -61,6 +64,7 @@ def distill(
     device: Device = CPU,
     teacher: TeacherNet | None = None,
     mirrored: bool = False,
+    noise: float = 0.0,
     progress: Progress = quiet,
 ) -> Ensemble:
     """Train `ensemble` in place and return it in its float form, batch norms folded.
@@ -69,7 +73,8 @@ def distill(
     `folder` keeps the state of the run: the same call goes on from there. Executors other than inline need one. Of the
     last phase's epochs, the one best on the validation samples is kept. On a `device` other than the processor all
     students learn at once, in this process, from the same batches. `teacher`, who answers a recipe that is `live`,
-    which runs inline; `mirrored`: views made anew may be. The ensemble is on the processor before and after.
+    which runs inline; `mirrored`: views made anew may be; `noise`: of theirs, as `Course` has it. The ensemble is on
+    the processor before and after.
     """
     torch.manual_seed(seed)
     executor = "inline" if recipe.live else executor  # the teacher answers in this process
@@ -94,7 +99,7 @@ def distill(
             Job(
                 ensemble.partition, ensemble.sizes, ensemble.encoder, recipe, k, where, seed,
                 None if each is None else each * workers / len(ensemble.students), file(f"student-{k}.pt"),
-                device, teacher if recipe.live else None, mirrored,
+                device, teacher if recipe.live else None, mirrored, noise,
             )
             for k in range(len(ensemble.students))
         ]  # fmt: skip
@@ -104,7 +109,7 @@ def distill(
         for k, state in enumerate(taught):
             ensemble.students[k].load_state_dict(state["student"])
             ensemble.heads[k].load_state_dict(state["head"])
-    course = Course(ensemble.to(device.name), lessons, recipe, device, teacher, mirrored)
+    course = Course(ensemble.to(device.name), lessons, recipe, device, teacher, mirrored, noise)
 
     def together(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         return course.together(course.draw(pick, generator))

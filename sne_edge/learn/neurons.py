@@ -27,6 +27,7 @@ class LIF(snn.Leaky):  # type: ignore[misc]
     threshold off before it compares. `shift` k makes the leak beta = 1 - 2^-k, a shift on the device; with `learn` beta
     is a parameter that starts there, and a q15 factor on the device where it ends elsewhere. With `init_hidden` the
     neurons keep their membranes themselves, as snnTorch's do, and return spikes alone: a layer of `nn.Sequential`.
+    `adds`: in a chain that is `unroll`ed, their spikes are added to those that the layer before them took.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class LIF(snn.Leaky):  # type: ignore[misc]
         reset_mechanism: str = "subtract",
         learn: bool = False,
         init_hidden: bool = False,
+        adds: bool = False,
     ) -> None:
         super().__init__(
             beta=1.0 - 2.0**-shift,
@@ -46,7 +48,7 @@ class LIF(snn.Leaky):  # type: ignore[misc]
             reset_delay=False,
             init_hidden=init_hidden,
         )
-        self.shift, self.level, self.learn = shift, threshold, learn
+        self.shift, self.level, self.learn, self.adds = shift, threshold, learn, adds
         self.unit: Tensor | None = None  # integer form: the real value of one membrane unit, [channels, 1, ...]
 
     @property
@@ -150,12 +152,14 @@ def unroll(
     `x`: [N, ...] where it is `constant` over time (then what comes before the first neurons is computed once), else
     [timesteps, N, ...]. Neurons start at rest. `watch` is shown the spikes of each layer of neurons.
     """
+    taken = x  # of the layers of neurons before, what the next ones may add to
     for layer in layers:
         if isinstance(layer, LIF):
             x = fire(layer, x.expand(timesteps, *x.shape) if constant else x)
             constant = False
             if watch is not None:
                 watch(x)
+            x = taken = x + taken if layer.adds else x
         elif constant:
             x = layer(x)
         else:

@@ -24,6 +24,7 @@ from .neurons import LIF, unroll
 from .partition import Partition
 
 MAX_SIZE = 4096  # of a body's channels, kernels, strides and dense layers
+MAX_BLOCKS = 8  # behind a convolution
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Body:
     Thresholds are learnt in any case, by channel: weights over threshold are all that matters to a spike, and the gain
     and bias of the batch norm before the neurons scale them. Batch norms take their statistics over all timesteps.
     `pool`: the last map of spikes is averaged over its places, channel by channel, before what is dense.
+    `residual`: blocks behind each convolution, each one more of the same channels with a stride of 1, whose spikes are
+    added to those that it takes (spike-element-wise addition: Fang et al. 2021, arXiv 2102.04159). Such a student is
+    deployed as a graph.
 
     A layer's kernel spans an axis only where the map has more than one value along it, so that one body serves 1-D and
     2-D data.
@@ -48,6 +52,7 @@ class Body:
     bits: int = 8
     learn_decay: bool = False
     pool: bool = False
+    residual: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.kernels) == len(self.strides) or not self.channels + self.dense:
@@ -60,6 +65,11 @@ class Body:
         if not all(1 <= size <= MAX_SIZE for size in sizes):
             raise SneError(
                 f"a student's sizes are {', '.join(map(str, sizes))}", f"give channels and sizes of 1 to {MAX_SIZE}"
+            )
+        if not 0 <= self.residual <= MAX_BLOCKS or (self.residual and not self.channels):
+            raise SneError(
+                f"a student of {len(self.channels)} convolutions has {self.residual} residual blocks behind each",
+                f"give 0 to {MAX_BLOCKS}, and at least one convolution",
             )
         if self.bits not in (4, 8):
             raise SneError(f"weights of {self.bits} bits are not supported", "give 8 or 4")
@@ -84,6 +94,13 @@ class Student(nn.Module):
             spans = zip((height, width), kernel, stride, padding, strict=True)
             height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in spans)
             channels = out
+            same = kernel[0] | 1, kernel[1] | 1  # odd: the map keeps its size
+            for _ in range(body.residual):
+                layers += [
+                    nn.Conv2d(out, out, same, 1, (same[0] // 2, same[1] // 2)),
+                    nn.BatchNorm2d(out),
+                    LIF(body.shift, learn=body.learn_decay, adds=True),
+                ]
         if body.pool and body.channels and height * width > 1:
             layers.append(nn.AvgPool2d((height, width)))
             height = width = 1
@@ -96,8 +113,8 @@ class Student(nn.Module):
         self.readout = nn.Linear(hidden, features)
 
     def forward(self, x: Tensor, timesteps: int, each: bool = False) -> tuple[Tensor, Tensor]:
-        """Mean spikes [N, hidden] of what the readout reads, or those of `each` timestep [timesteps, N, hidden], and
-        each layer's spike rate [layers].
+        """Mean spikes [N, hidden] of what the readout reads, added up where blocks are residual, or those of `each`
+        timestep [timesteps, N, hidden], and each layer's spike rate [layers].
 
         x is [N, channels, height, width], constant over time, or of events [N, timesteps, channels, height, width].
         """
@@ -167,7 +184,8 @@ class Ensemble(nn.Module):
             assert isinstance(student, Student)
             layers = list(fold_batch_norm(student.body))
             unit, bits, share = self.encoder.unit, 8, self.encoder.relative
-            direct = self.encoder.timesteps if self.encoder.kind == "direct" else None
+            chain = self.encoder.kind == "direct" and not self.sizes.residual  # a graph's currents have no shift
+            direct = self.encoder.timesteps if chain else None
             for n, layer in enumerate(layers):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     neurons = layers[n + 1]

@@ -34,13 +34,15 @@ def train_teacher(
     size: str = "small",
     seed: int = 0,
     minutes: float | None = None,
+    noise: float = 0.0,
     checkpoint: Path | None = None,
     device: Device = CPU,
     progress: Progress = quiet,
 ) -> TeacherNet:
     """Train a built-in network on the training samples; deterministic for a seed on one machine, but for `minutes`.
 
-    A `checkpoint` file lets a killed run go on. It learns on `device`, and is handed back on the processor.
+    It sees samples in views with `noise` of up to that severity (`views.noisy`). A `checkpoint` file lets a killed run
+    go on. It learns on `device`, and is handed back on the processor.
     """
     torch.manual_seed(seed)
     net = build_teacher(size, dataset.shape, len(dataset.classes), dataset.timesteps)
@@ -48,7 +50,7 @@ def train_teacher(
         plan = Plan(epochs, batch=128, rate=0.15, decay=5e-4, sgd=True, minutes=minutes)
     else:
         plan = Plan(epochs, batch=128, rate=4e-3, decay=1e-2, minutes=minutes)
-    return _taught(net, dataset, plan, "teacher", seed, checkpoint, device, progress)
+    return _taught(net, dataset, plan, "teacher", seed, noise, checkpoint, device, progress)
 
 
 def fine_tune(
@@ -58,16 +60,18 @@ def fine_tune(
     epochs: int,
     rate: float = 0.01,
     seed: int = 0,
+    noise: float = 0.0,
     checkpoint: Path | None = None,
     device: Device = CPU,
     progress: Progress = quiet,
 ) -> TeacherNet:
     """A teacher from elsewhere, trained on in place for a few `epochs` of the training samples in views made anew, by
-    SGD from a highest `rate` down. Raises `SneError` where it has nothing to train."""
+    SGD from a highest `rate` down, under `noise` as `train_teacher` has it. Raises `SneError` where it has nothing to
+    train."""
     check_trainable(net)
     torch.manual_seed(seed)
     plan = Plan(epochs, batch=128, rate=rate, decay=5e-4, sgd=True)
-    return _taught(net, dataset, plan, "fine-tuning the teacher", seed, checkpoint, device, progress)
+    return _taught(net, dataset, plan, "fine-tuning the teacher", seed, noise, checkpoint, device, progress)
 
 
 def check_trainable(teacher: TeacherNet) -> None:
@@ -86,6 +90,7 @@ def _taught(
     plan: Plan,
     stage: str,
     seed: int,
+    noise: float,
     checkpoint: Path | None,
     device: Device,
     progress: Progress,
@@ -101,10 +106,11 @@ def _taught(
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         if samples is None:
-            x, rows = to_torch(augment(dataset.x_train[pick], generator, dataset.mirrored)), torch.from_numpy(pick)
+            x = to_torch(augment(dataset.x_train[pick], generator, dataset.mirrored, noise))
+            rows = torch.from_numpy(pick)
         else:
             rows = device.put(pick)
-            x = seen(samples[rows], spread, dataset.mirrored)
+            x = seen(samples[rows], spread, dataset.mirrored, noise=noise)
         with device.autocast(images):
             logits = net(x.contiguous(memory_format=torch.channels_last) if images else x)
         return functional.cross_entropy(logits.float(), labels[rows], label_smoothing=0.05)

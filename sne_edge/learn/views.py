@@ -1,4 +1,4 @@
-"""Samples as networks take them, and views of them: shifted, scaled, noisy, mirrored.
+"""Samples as networks take them, and views of them: shifted, scaled, mirrored, noisy.
 
 In: samples, channel last. Out: batches in torch's order, channels first; views by numpy, kept, or by torch, made anew
 wherever the samples are.
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.corruptions import HIT, WHITE
+
 
 def to_torch(x: np.ndarray) -> Tensor:
     """Samples [N, ..., height, width, channels] as float32 [N, ..., channels, height, width]."""
@@ -24,12 +26,13 @@ def batches(x: np.ndarray, count: int = 512) -> Iterator[Tensor]:
         yield to_torch(x[start : start + count])
 
 
-def augment(x: np.ndarray, generator: np.random.Generator, mirrored: bool = False) -> np.ndarray:
+def augment(x: np.ndarray, generator: np.random.Generator, mirrored: bool = False, noise: float = 0.0) -> np.ndarray:
     """One light random view of each sample [N, height, width, channels]: shifted by up to 2 (edges repeat), scaled by
     10 %, with noise of 3 % of the data's standard deviation; every other one `mirrored` left to right. Rasters of
-    events, [N, timesteps, ...], are shifted alone, all timesteps alike."""
+    events, [N, timesteps, ...], are shifted alone, all timesteps alike. Then, up to a severity `noise`, white noise and
+    impulses, see `noisy`."""
     if x.ndim == 5:
-        return _shifted_events(x, generator)
+        return noisy(_shifted_events(x, generator), noise, generator)
     count, height, width, _ = x.shape
     if mirrored:
         x = np.where(generator.integers(2, size=(count, 1, 1, 1)) == 1, x[:, :, ::-1], x)
@@ -39,8 +42,21 @@ def augment(x: np.ndarray, generator: np.random.Generator, mirrored: bool = Fals
             index = np.clip(np.arange(length)[None, :] + shift, 0, length - 1)
             x = np.take_along_axis(x, index[:, :, None, None] if axis == 1 else index[:, None, :, None], axis=axis)
     scale = 1 + 0.1 * generator.standard_normal((count, 1, 1, 1))
-    noise = 0.03 * x.std() * generator.standard_normal(x.shape)
-    made: np.ndarray = (x * scale + noise).astype(np.float32)
+    fine = 0.03 * x.std() * generator.standard_normal(x.shape)
+    return noisy((x * scale + fine).astype(np.float32), noise, generator)
+
+
+def noisy(x: np.ndarray, severity: float, generator: np.random.Generator) -> np.ndarray:
+    """Samples float32 [N, ...] with the white noise and impulses of `data.corruptions`, each sample of a strength of
+    its own between nothing and `severity`; rasters [N, timesteps, ...] with impulses alone: spikes lost and added."""
+    if not severity:
+        return x
+    low, high, deviation = x.min(), x.max(), x.std()
+    strength = severity * generator.random((len(x), *[1] * (x.ndim - 1)))
+    if x.ndim == 4:
+        x = x + WHITE * strength * deviation * generator.standard_normal(x.shape)
+    hit = generator.random(x.shape) < HIT * strength
+    made: np.ndarray = np.where(hit, np.where(generator.random(x.shape) < 0.5, low, high), x).astype(np.float32)
     return made
 
 
@@ -57,10 +73,10 @@ def _shifted_events(x: np.ndarray, generator: np.random.Generator) -> np.ndarray
     return made.astype(np.float32)
 
 
-def seen(x: Tensor, deviation: float, mirrored: bool = False, reach: int = 2) -> Tensor:
+def seen(x: Tensor, deviation: float, mirrored: bool = False, reach: int = 2, noise: float = 0.0) -> Tensor:
     """One light random view of each sample [N, channels, height, width], made where the samples are, by torch's own
     generator there: the distribution of `augment`, shifted by up to `reach`; `deviation` is the data's standard
-    deviation. Rasters of events, [N, timesteps, ...], are shifted alone."""
+    deviation. Rasters of events, [N, timesteps, ...], are shifted alone. `noise` as there."""
     count, where = len(x), x.device
     events = x.dim() == 5
     if mirrored and not events:
@@ -77,13 +93,23 @@ def seen(x: Tensor, deviation: float, mirrored: bool = False, reach: int = 2) ->
             x = x.gather(axis, index.expand(*(n if a != x.dim() + axis else length for a, n in enumerate(x.shape))))
             if events:
                 x = x * ((place >= 0) & (place < length)).reshape(wide)
-    if events:
-        return x
-    scale = 1 + 0.1 * torch.randn(count, 1, 1, 1, device=where)
-    return x * scale + 0.03 * deviation * torch.randn(x.shape, device=where)
+    if not events:
+        scale = 1 + 0.1 * torch.randn(count, 1, 1, 1, device=where)
+        x = x * scale + 0.03 * deviation * torch.randn(x.shape, device=where)
+    return noisy_there(x, deviation, noise) if noise else x
 
 
-def views(x: np.ndarray, count: int, seed: int, mirrored: bool = False) -> np.ndarray:
+def noisy_there(x: Tensor, deviation: float, severity: float) -> Tensor:
+    """`noisy`, where the samples are."""
+    where, low, high = x.device, x.amin(), x.amax()
+    strength = severity * torch.rand(len(x), *[1] * (x.dim() - 1), device=where)
+    if x.dim() == 4:
+        x = x + WHITE * strength * deviation * torch.randn(x.shape, device=where)
+    hit = torch.rand(x.shape, device=where) < HIT * strength
+    return torch.where(hit, torch.where(torch.rand(x.shape, device=where) < 0.5, low, high), x)
+
+
+def views(x: np.ndarray, count: int, seed: int, mirrored: bool = False, noise: float = 0.0) -> np.ndarray:
     """`count` views of each sample, float32 [count, N, height, width, channels]; the first is the sample itself."""
     generator = np.random.default_rng([seed, 1])
-    return np.stack([x, *(augment(x, generator, mirrored) for _ in range(count - 1))]).astype(np.float32)
+    return np.stack([x, *(augment(x, generator, mirrored, noise) for _ in range(count - 1))]).astype(np.float32)

@@ -12,9 +12,10 @@ from dataclasses import asdict
 
 from ..codegen.layout import state_layout, streams
 from ..deploy.boards import resolve_board
-from ..deploy.build import PROFILED, Firmware, build_firmware, check_tools
+from ..deploy.build import PROFILED, Firmware, build_firmware
 from ..deploy.export import export
 from ..deploy.targets import resolve_target
+from ..deploy.tools import check_tools
 from ..errors import SneError
 from ..files import workspace
 from ..ir.artifact import fingerprint

@@ -203,5 +203,5 @@ class Session:
         registers = ", ".join(f"{name}={fault[name]:#010x}" for name in ("lr", "cfsr", "hfsr", "address"))
         return SneError(
             f"{self.where}: device faulted at pc={fault['pc']:#010x} ({kind}, {registers})",
-            f"{tools.prefix}addr2line -f -e firmware.elf names the function; reset the board to go on",
+            f"{tools.prefix}addr2line -f -e firmware.elf names the function; the board starts again by itself",
         )

@@ -173,11 +173,11 @@ class HostLine:
         from ..deploy.build import render_served_model
         from ..deploy.library import build_library
         from ..files import workspace
-        from ..resources import FIRMWARE, RUNTIME
+        from ..resources import FIRMWARE, WIRE
 
         with workspace() as work:
             served = render_served_model(directory, work)
-            extra = (RUNTIME / "sne_wire.c", FIRMWARE / "host.c", served)
+            extra = (*WIRE, FIRMWARE / "host.c", served)
             library = build_library(directory, work / "device.so", extra, ("SNE_TRACE",))
             ffi: Any = cffi.FFI()
             ffi.cdef(

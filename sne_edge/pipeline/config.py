@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ..data.corruptions import SEVERITIES
 from ..data.dataset import Dataset
 from ..errors import SneError
 from ..files import read_file
@@ -24,6 +25,8 @@ class TrainConfig:
     """Everything that decides the outcome, but for the machine's floating point.
 
     dataset   what `load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in
+    noise     severity 0..5, at most, of the white noise and impulses in these views (`data.corruptions`): the teacher
+              and the students learn under it; the first view is the sample itself, and choices are made without it
     teacher   size of the built-in one; an ONNX file (*.onnx), whose outputs features and logits name, as
               `onnx_teacher.onnx_teacher` takes them; or FILE.py:NAME, a torch module or a function that makes one, with
               weights, a file of its state_dict
@@ -54,6 +57,7 @@ class TrainConfig:
     teacher_deviation: tuple[float, ...] | None = None
     fine_tune: int = 0
     views: int = 16
+    noise: float = 0.0
     max_drop: float = 0.1
     early: str | None = None
     vectors: int = 32
@@ -85,6 +89,8 @@ class TrainConfig:
             raise SneError(
                 "a training setting is out of range", "give 1 to 32 students, and at least 1 of everything else"
             )
+        if not 0 <= self.noise <= SEVERITIES[-1]:
+            raise SneError(f"a noise of severity {self.noise:g} is out of range", f"give 0 to {SEVERITIES[-1]}")
         if self.early is not None:
             check_rule(self.early, 2)
         if not 0 <= self.seed < 2**31:

@@ -48,6 +48,7 @@ PRESETS = {
         views=3,
     ),
 }
+PRESETS["fsdd-speakers"] = replace(PRESETS["fsdd"], dataset="fsdd-speakers")
 PRESETS["fsdd-spikes"] = TrainConfig(
     "fsdd-spikes",
     body=Body((16, 32, 32), (5, 5, 3), (2, 2, 2)),

@@ -35,6 +35,7 @@ from ..learn.tuning import Tuning
 from ..learn.views import to_torch, views
 from ..quantize.calibrate import calibrate, golden_vectors
 from ..quantize.quantize import quantize_ensemble
+from ..quantize.residual import quantize_residual
 
 CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
 GOLDEN_AUDIO = 2  # recordings among the golden vectors
@@ -47,12 +48,14 @@ def built_in_teacher(
     seed: int,
     *,
     minutes: float | None = None,
+    noise: float = 0.0,
     cache: Path | None = None,
     device: Device = CPU,
     progress: Progress = quiet,
 ) -> TeacherNet:
-    """Stage 1: the built-in teacher of a `size` in `teacher.SIZES`: from `cache`, or trained, and then kept there."""
-    key = outcome_key(size, epochs, seed, minutes, dataset.mirrored, dataset.fingerprint, *device.key)
+    """Stage 1: the built-in teacher of a `size` in `teacher.SIZES`: from `cache`, or trained, and then kept there.
+    `noise`: the severity of what its samples meet, at most."""
+    key = outcome_key(size, epochs, seed, minutes, noise, dataset.mirrored, dataset.fingerprint, *device.key)
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
     if kept is not None:
@@ -61,7 +64,7 @@ def built_in_teacher(
         return teacher
     state = None if path is None else path.with_suffix(".run.pt")
     teacher = train_teacher(
-        dataset, epochs=epochs, size=size, seed=seed, minutes=minutes, checkpoint=state, device=device,
+        dataset, epochs=epochs, size=size, seed=seed, minutes=minutes, noise=noise, checkpoint=state, device=device,
         progress=progress,
     )  # fmt: skip
     if path is not None and state is not None:
@@ -108,6 +111,7 @@ def tuned_further(
     epochs: int,
     seed: int,
     *,
+    noise: float = 0.0,
     cache: Path | None = None,
     device: Device = CPU,
     progress: Progress = quiet,
@@ -115,7 +119,7 @@ def tuned_further(
     """Stage 1, of a teacher from elsewhere that is trained on: from `cache`, or trained, and then kept there."""
     check_trainable(teacher)
     key = outcome_key(
-        "fine-tuned", fingerprint(teacher), epochs, seed, dataset.mirrored, dataset.fingerprint, *device.key
+        "fine-tuned", fingerprint(teacher), epochs, seed, noise, dataset.mirrored, dataset.fingerprint, *device.key
     )
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
@@ -123,7 +127,9 @@ def tuned_further(
         teacher.load_state_dict(kept)
         return teacher.eval()
     state = None if path is None else path.with_suffix(".run.pt")
-    teacher = fine_tune(teacher, dataset, epochs=epochs, seed=seed, checkpoint=state, device=device, progress=progress)
+    teacher = fine_tune(
+        teacher, dataset, epochs=epochs, seed=seed, noise=noise, checkpoint=state, device=device, progress=progress
+    )
     if path is not None and state is not None:
         write_checkpoint(path, teacher.state_dict())
         state.unlink(missing_ok=True)
@@ -160,11 +166,13 @@ def divide(
     seen: int,
     tuning_epochs: int,
     tuning_minutes: float | None = None,
+    noise: float = 0.0,
     cache: Path | None = None,
     device: Device = CPU,
     progress: Progress = quiet,
 ) -> Taught:
-    """Stage 2: the teacher's features on training samples in `seen` views, and their partition by a scheme.
+    """Stage 2: the teacher's features on training samples in `seen` views, with `noise` of up to that severity, and
+    their partition by a scheme.
 
     Raises `SneError` where the teacher is not the data's, or cannot be tuned and the scheme does that.
     """
@@ -175,7 +183,7 @@ def divide(
         )
     if scheme in partitions.TUNING:
         check_trainable(teacher)
-    x = views(dataset.x_train, seen, seed, dataset.mirrored)
+    x = views(dataset.x_train, seen, seed, dataset.mirrored, noise)
     progress("features", 0, 1, "")
     taught = extract(teacher, x, cache, device)
     bias = teacher.classifier.bias
@@ -205,6 +213,7 @@ def teach(
     *,
     input_scale: str = "network",
     minutes: float | None = None,
+    noise: float = 0.0,
     run: Path | None = None,
     executor: str = "inline",
     device: Device = CPU,
@@ -224,7 +233,7 @@ def teach(
     lessons = Lessons(taught.samples, taught.targets, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val)
     distill(
         ensemble, lessons, recipe, seed=seed, executor=executor, folder=run, progress=progress, minutes=minutes,
-        device=device, teacher=taught.teacher, mirrored=dataset.mirrored,
+        device=device, teacher=taught.teacher, mirrored=dataset.mirrored, noise=noise,
     )  # fmt: skip
     return ensemble
 
@@ -252,7 +261,8 @@ def _range(values: np.ndarray) -> float:
 
 def integers(ensemble: Ensemble, name: str, classes: tuple[str, ...]) -> QuantEnsemble:
     """Stage 4: the ensemble in integers, every bound proven; nothing is measured yet."""
-    return quantize_ensemble(ensemble, name, classes)
+    made = quantize_residual if ensemble.sizes.residual else quantize_ensemble
+    return made(ensemble, name, classes)
 
 
 def calibrated(

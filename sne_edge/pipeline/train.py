@@ -67,14 +67,14 @@ def train(
     taught = stages.divide(
         original, dataset, config.scheme, config.students, config.seed, seen=config.views,
         tuning_epochs=-(-config.teacher_epochs // 3),  # a third of what the built-in one learns
-        tuning_minutes=_share(config, TUNING_SHARE), cache=cache, device=device, progress=progress,
+        tuning_minutes=_share(config, TUNING_SHARE), noise=config.noise, cache=cache, device=device, progress=progress,
     )  # fmt: skip
     tuned = taught.teacher is not original
     run = None if cache is None else cache / f"run-{model_key(config, dataset, device)}-{taught.digest}"
     ensemble = stages.teach(
         taught, dataset, config.body, config.timesteps, config.recipe, config.seed,
-        input_scale=config.input_scale, minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned), run=run,
-        executor=executor, device=device, progress=progress,
+        input_scale=config.input_scale, minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned),
+        noise=config.noise, run=run, executor=executor, device=device, progress=progress,
     )  # fmt: skip
     integers = stages.integers(ensemble, config.name or _identifier(dataset.name), dataset.classes)
     made = stages.calibrated(integers, dataset, config.max_drop, config.vectors, config.seed, progress)
@@ -124,11 +124,12 @@ def find_teacher(
         if not config.fine_tune:
             return found
         return stages.tuned_further(
-            found, dataset, config.fine_tune, config.seed, cache=cache, device=device, progress=progress
-        )
+            found, dataset, config.fine_tune, config.seed, noise=config.noise, cache=cache, device=device,
+            progress=progress,
+        )  # fmt: skip
     return stages.built_in_teacher(
         dataset, config.teacher, config.teacher_epochs, config.seed, minutes=_share(config, TEACHER_SHARE),
-        cache=cache, device=device, progress=progress,
+        noise=config.noise, cache=cache, device=device, progress=progress,
     )  # fmt: skip
 
 

@@ -138,7 +138,7 @@ def _ensemble(
     graph: FloatGraph, name: str, encoder: Encoder, classes: tuple[str, ...], regression: bool
 ) -> QuantEnsemble:
     made = integer_graph(graph, encoder)
-    worth = _worth(made, encoder) * _gains(graph)
+    worth = worth_of(made, encoder) * _gains(graph)
     bound = made.decoder.bound
     reach = float(worth.max()) * max(-bound.low, bound.high, 1)
     scale = max(float(worth.max()) / (1 if np.ptp(worth) == 0 else GAIN_MAX), reach / REACH_MAX)
@@ -158,7 +158,7 @@ def _ensemble(
     )
 
 
-def _worth(graph: Graph, encoder: Encoder) -> np.ndarray:
+def worth_of(graph: Graph, encoder: Encoder) -> np.ndarray:
     """What one unit of each class's total is worth, float64 [classes]."""
     last, decoder = graph.populations[-1], graph.decoder
     if not decoder.sees_membranes:

@@ -100,12 +100,13 @@ def guaranteed_policy(
     drawn = np.random.default_rng(0).permutation(len(labels))
     cut = round(CHOOSING * len(labels))
     choosing, testing = np.sort(drawn[:cut]), np.sort(drawn[cut:])
-    ordered = choose_policy(ensemble, _picked(work, choosing), labels[choosing], max_drop, kind=kind)
-    found = guaranteed_margin(stages(ordered, _picked(work, testing), labels[testing]), max_drop, confidence)
+    ordered = choose_policy(ensemble, picked(work, choosing), labels[choosing], max_drop, kind=kind)
+    found = guaranteed_margin(stages(ordered, picked(work, testing), labels[testing]), max_drop, confidence)
     margins = (found.margin,) * (len(ensemble.students) - 1)
     policy = ActivationPolicy(kind, margins=margins, timesteps=ensemble.policy.timesteps)  # type: ignore[arg-type]
     return msgspec.structs.replace(ordered, policy=policy), found
 
 
-def _picked(work: Work, rows: np.ndarray) -> Work:
+def picked(work: Work, rows: np.ndarray) -> Work:
+    """What students do on some of the samples, `rows` int64 [n]."""
     return Work(work.parts[rows], work.ops[rows], tuple(layer[rows] for layer in work.layer_ops))

@@ -54,18 +54,22 @@ class ModelJob:
         channels = (self.data.shape[2], *config.body.channels)
         layers = sum(a * b * k for a, b, k in zip(channels[:-1], channels[1:], config.body.kernels, strict=True))
         epochs = recipe.alone + recipe.joint + recipe.rounded
+        blocks = sum(c * c * k for c, k in zip(config.body.channels, config.body.kernels, strict=True))
+        layers += config.body.residual * blocks
         return float(config.students * epochs * config.timesteps * max(1, layers))
 
 
 @dataclass(frozen=True)
 class Estimate:
     """How many models there are in all, how many of them there already; minutes of processor that one of the others
-    takes and of wall time until all are there, by those of the same data that ran; None where none ran yet."""
+    takes and of wall time until all are there, by those of the same data that ran; None where none ran yet. `unknown`:
+    how many of the others are of data of which none ran, and not among these minutes."""
 
     models: int
     there: int
     each: float | None
     wall: float | None
+    unknown: int = 0
 
     def __str__(self) -> str:
         told = f"{self.models} models, {self.there} there already"
@@ -73,7 +77,8 @@ class Estimate:
             return told
         if self.each is None:
             return f"{told}; how long one takes is not known before one ran"
-        return f"{told}; the others take about {self.each:.2g} minutes each, {self.wall:.2g} in all"
+        told += f"; the others take about {self.each:.2g} minutes each, {self.wall:.2g} in all"
+        return told + (f", but for {self.unknown} of data of which none ran yet" if self.unknown else "")
 
 
 def train_model(job: ModelJob, progress: Progress = quiet) -> None:
@@ -108,17 +113,17 @@ def estimate(jobs: Sequence[ModelJob], executor: str) -> Estimate:
     """What `train_all` would cost."""
     paths = {job.path: job for job in jobs}
     missing = [job for path, job in paths.items() if not path.exists()]
+    spent: dict[str, list[float]] = {}  # seconds and work by data set
+    for file in jobs[0].cache.glob("model-*.json") if missing else ():
+        if (record := _record(file)) is not None:
+            before = spent.get(record["dataset"], [0.0, 0.0])
+            spent[record["dataset"]] = [before[0] + record["seconds"], before[1] + record["work"]]
+    told = [(spent.get(job.data.name, [0.0, 0.0]), job.work) for job in missing]
+    minutes = [seconds / done * work / 60 for (seconds, done), work in told if done]
     each = wall = None
-    if jobs:
-        known = [
-            record for file in jobs[0].cache.glob("model-*.json")
-            if (record := _record(file)) is not None and record["dataset"] == jobs[0].data.name
-        ]  # fmt: skip
-        total = sum(record["work"] for record in known)
-        if total and missing:
-            minutes = sum(record["seconds"] for record in known) / total / 60 * sum(job.work for job in missing)
-            each, wall = minutes / len(missing), minutes / min(len(missing), worker_count(executor))
-    return Estimate(len(paths), len(paths) - len(missing), each, wall)
+    if minutes:
+        each, wall = sum(minutes) / len(minutes), sum(minutes) / min(len(minutes), worker_count(executor))
+    return Estimate(len(paths), len(paths) - len(missing), each, wall, len(missing) - len(minutes))
 
 
 def _record(file: Path) -> dict[str, Any] | None:

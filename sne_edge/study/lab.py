@@ -1,8 +1,7 @@
-"""What a study is made of: a lab that trains and measures each thing once, and the table that comes out.
+"""What studies share: a lab that trains and measures each thing once.
 
-In: a data set, seeds, a folder. Out: `NAME-DATASET.json` and `.md`, and a `.png` where the study has a picture. What a
-lab trains or measures is kept in its cache, so that a killed study goes on where it was, and studies share models. The
-studies are in `studies`.
+In: a data set, seeds, a cache. Out: models, and what they do to test samples. All is kept in the cache, so that a
+killed study goes on where it was, and studies share models. The studies are in `studies`, their tables in `table`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from torch import nn
 
@@ -32,35 +30,22 @@ from ..ir.policy import ActivationPolicy, format_policy
 from ..ir.schedule import schedule
 from ..learn import baseline
 from ..learn.device import CPU, Device
-from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
+from ..learn.fit import Progress, quiet
 from ..learn.networks import TeacherNet
 from ..learn.partition import SCHEMES
-from ..learn.teacher import extract
-from ..learn.views import views
-from ..pipeline.config import TrainConfig, model_key
+from ..pipeline.cnn import cnn_key, find_cnn
+from ..pipeline.config import TrainConfig
 from ..pipeline.presets import preset
 from ..pipeline.stages import calibration_samples
 from ..pipeline.train import find_teacher
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy, jobs
-from .pictures import Picture, draw_picture
 
 BOARDS = {"M0": "microbit", "M3": "mps2-an385", "M4": "mps2-an386", "M55": "mps3-an547"}  # by core
 COUNTED = 1000  # inputs whose instructions are counted: all, or so many that stand for more
 WEIGHED = energy.SAMPLES  # inputs whose energy is estimated
 WIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # of int8 CNNs, in channels of a student
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a study found: rows of text and numbers under columns, each number the values over seeds."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[list[Any]]
-    notes: list[str] = field(default_factory=list)
-    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -129,24 +114,7 @@ class Lab:
         """The network of a design in its int8 form: taught as students are, in the same views, for twice their epochs,
         the best of which is chosen on validation samples."""
         config, data = self.config(seed), self.data(seed)
-        recipe = config.recipe
-        x = views(data.x_train, config.views, config.seed, data.mirrored)
-        net = baseline.build_cnn(data.shape, design, len(data.classes), float(x.min()), float(x.max()))
-        path = self.cache / f"cnn-{self.design_key(seed, design)}.pt"
-        kept = read_checkpoint(path)
-        if kept is not None:
-            made = baseline.int8_form(net)
-            made.load_state_dict(kept)
-            return made.eval()
-        taught = extract(self.teacher(seed), x, self.cache)
-        made = baseline.train_cnn(
-            net, x, taught.logits, data.y_train, data.x_val, data.y_val, epochs=2 * (recipe.alone + recipe.joint),
-            rounded=2 * recipe.rounded, batch=recipe.batch, rate=recipe.rate, seed=seed,
-            checkpoint=path.with_suffix(".run.pt"), progress=self.progress,
-        )  # fmt: skip
-        write_checkpoint(path, made.state_dict())
-        path.with_suffix(".run.pt").unlink(missing_ok=True)
-        return made
+        return find_cnn(config, data, design, self.teacher(seed), self.cache, self.device, self.progress)
 
     def quantized(self, seed: int, design: baseline.Design) -> baseline.QuantCnn:
         """The network of a design in integers."""
@@ -180,12 +148,11 @@ class Lab:
 
     def design_key(self, seed: int, design: baseline.Design) -> str:
         """16 hex digits over everything that a CNN's training depends on."""
-        parts = (model_key(self.config(seed), self.data(seed)), [vars(layer) for layer in design])
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        return cnn_key(self.config(seed), self.data(seed), design, self.device)
 
     def remember(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         """What `make` measured, JSON-able: made once for a key, then kept, for this code alone."""
-        named = json.dumps([*key, digest(PACKAGE, RUNTIME, TEMPLATES.parent, FIRMWARE)])
+        named = json.dumps([*key, code_of_now()])
         path = self.cache / f"measured-{hashlib.sha256(named.encode()).hexdigest()[:16]}.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
@@ -193,6 +160,11 @@ class Lab:
             made = make()
             write_whole(path, lambda file: file.write(json.dumps(made).encode()))
             return made
+
+
+def code_of_now() -> str:
+    """16 hex digits over all code that makes or measures a model."""
+    return digest(PACKAGE, RUNTIME, TEMPLATES.parent, FIRMWARE)
 
 
 def scaled(config: TrainConfig, factor: float, **changes: Any) -> TrainConfig:
@@ -232,6 +204,11 @@ class Held:
         """The model, compiled for this computer."""
         return HostModel(self.model)
 
+    @property
+    def engine(self) -> HostEngine:
+        """What runs it there."""
+        return HostEngine(self.host)
+
     @cached_property
     def inputs(self) -> np.ndarray:
         """Test samples as the device takes them."""
@@ -240,13 +217,13 @@ class Held:
     @cached_property
     def test(self) -> Work:
         """Of the test samples."""
-        return measure(self.model, HostEngine(self.host), self.inputs)
+        return measure(self.model, self.engine, self.inputs)
 
     @cached_property
     def validation(self) -> tuple[Work, np.ndarray]:
         """Of the validation samples, in as many views as training calibrates with, and their labels."""
         inputs, labels = calibration_samples(self.model.encoder, self.data, self.config.seed)
-        return measure(self.model, HostEngine(self.host), inputs), labels
+        return measure(self.model, self.engine, inputs), labels
 
     @cached_property
     def weighed(self) -> Work:
@@ -273,7 +250,7 @@ class Held:
 
     def run(self, policy: ActivationPolicy, inputs: np.ndarray) -> Figures:
         """Of a policy on other forms of the test samples, uint8 [N, input_bytes]."""
-        row = evaluate(HostEngine(self.host), inputs, self.data.y_test, [policy])[0]
+        row = evaluate(self.engine, inputs, self.data.y_test, [policy])[0]
         return Figures(float(row.accuracy or 0), row.students_run, row.operations)
 
     def spike_rate(self) -> float:
@@ -309,49 +286,3 @@ class Held:
         parts = fingerprint(self.model), *map(format_policy, policies), self.data.fingerprint
         found = self.lab.remember(("instructions", core, str(samples), *parts), make)
         return [(mean, error) for mean, error in found]
-
-
-def percent(values: Sequence[float]) -> list[float]:
-    """Shares as percent, rounded to hundredths."""
-    return [round(100 * v, 2) for v in values]
-
-
-def write_table(name: str, table: Table, lab: Lab, folder: Path) -> None:
-    """Write a study's table to `folder`, as JSON and as Markdown."""
-    record = {"study": name, "dataset": lab.label, "seeds": lab.seeds} | msgspec.to_builtins(table)
-    stem = f"{name}-{lab.label}"
-    write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
-    if table.picture is not None:
-        draw_picture(table.picture, table.title, folder / f"{stem}.png")
-    write_whole(folder / f"{stem}.md", lambda file: file.write(markdown(name, table, lab).encode()))
-
-
-def markdown(name: str, table: Table, lab: Lab) -> str:
-    """A study's table as Markdown."""
-    lines = [f"# {table.title}", "", "| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
-    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in table.rows]
-    seeds = ", ".join(map(str, lab.seeds))
-    spread = "; mean ± standard deviation" if len(lab.seeds) > 1 else ", one run"
-    lines += ["", f"Test data. Seeds {seeds}{spread}."]
-    lines += [part for note in table.notes for part in ("", note)]
-    if table.picture is not None:
-        lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
-    chosen = "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
-    command = f"sne-edge study {name} --data {lab.label} --seeds {seeds.replace(' ', '')}{chosen}"
-    lines += ["", f"`{command}` makes this table."]
-    return "\n".join(lines) + "\n"
-
-
-def cell(value: Any) -> str:
-    """A cell: text, a number, or the mean and spread of numbers over seeds."""
-    if not isinstance(value, list):
-        return number(value) if isinstance(value, int | float) else str(value)
-    if len(value) == 1:
-        return number(value[0])
-    return f"{number(float(np.mean(value)), value)} ± {number(float(np.std(value, ddof=1)), value)}"
-
-
-def number(value: float, like: Sequence[float] = ()) -> str:
-    """A number with the digits it deserves: whole thousands with commas, else two places."""
-    whole = all(float(v).is_integer() for v in (like or [value])) and max(map(abs, like or [value])) >= 100
-    return f"{value:,.0f}" if whole or abs(value) >= 1000 else f"{value:.2f}".rstrip("0").rstrip(".")

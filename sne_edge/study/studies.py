@@ -5,7 +5,7 @@ In: a study's name and a lab. Out: a table. Validation data makes every choice; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ..data.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
-from ..data.dataset import Dataset
 from ..errors import SneError, nearest
-from ..ir.artifact import fingerprint
 from ..ir.policy import ActivationPolicy
 from ..learn.course import Recipe
-from ..learn.teacher import accuracy
-from ..learn.teacher import fingerprint as print_of
 from ..pipeline.config import TrainConfig
 from ..pipeline.presets import SHORT, shortened
 from ..quantize.calibrate import stages
 from .energy import Estimate, estimate_dense
-from .lab import COUNTED, WEIGHED, Held, Lab, Table, percent, scaled, write_table
+from .guarantee import guarantee
+from .lab import COUNTED, WEIGHED, Held, Lab, scaled
+from .noise import noise, trained
 from .pictures import Picture, Point
+from .table import Table, percent, write_table
 
 ALL = ActivationPolicy("all")
 DROPS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # points
@@ -197,75 +195,6 @@ def cost_at(accuracy: float, accuracies: np.ndarray, costs: np.ndarray) -> float
     return float(costs[-1])
 
 
-def noise(lab: Lab) -> Table:
-    """Points of accuracy lost under corruptions by the teacher, an int8 CNN, the ensemble and the cascade, and how many
-    students the cascade runs."""
-    helds = [lab.held(seed) for seed in lab.seeds]
-    found = lab.equal_cnn(_validation(helds))
-    width = list(found)[-1]
-    clean: list[list[float]] = []
-    rows: list[list[Any]] = []
-    conditions = list(_conditions(helds[0].data))
-    for number, (kind, strength) in enumerate(conditions):
-        lab.progress("study", number, len(conditions), f"{kind} {strength}".strip())
-        cells = [_under(held, width, kind, strength) for held in helds]
-        if not clean:
-            clean = cells
-            shares = [percent([c[n] for c in cells]) for n in range(4)]
-        else:
-            shares = [percent([before[n] - c[n] for before, c in zip(clean, cells, strict=True)]) for n in range(4)]
-        rows.append([kind, strength, *shares, [round(c[4], 2) for c in cells], [round(c[5]) for c in cells]])
-    columns = ("corruption", "severity", "teacher", "int8 CNN", "ensemble", "cascade", "students run", "operations")
-    reached = np.mean([c.validation for c in found[width]]) >= _validation(helds)
-    notes = [
-        "The first row is accuracy in percent, the others **points lost**; students run and operations are the "
-        "cascade's, whose margins are chosen on clean validation samples.",
-        f"The int8 CNN has {width:g} x a student's channels: "
-        + ("the narrowest with" if reached else "the widest tried, short of")
-        + f" the cascade's validation accuracy, of {', '.join(f'{w:g}' for w in found)}.",
-        "Noise is added to the recordings, before the log-mel front end, at a ratio to each one's power; babble is "
-        "eight other recordings."
-        if helds[0].data.frontend
-        else "Severities are those of `sne_edge.data.corruptions`, in the data's standard deviations.",
-    ]
-    return Table(f"Accuracy lost under noise on {lab.label}", columns, rows, notes)
-
-
-def _validation(helds: Sequence[Held]) -> float:
-    """Mean accuracy, 0..1, of the models' own policies on validation samples."""
-    return float(np.mean([held.model.provenance["integer"]["validation"][-1]["accuracy"] for held in helds]))
-
-
-def _conditions(data: Dataset) -> Iterator[tuple[str, Any]]:
-    """Nothing, then every corruption of a data set in every severity: (kind, severity)."""
-    yield "none: accuracy, %", ""
-    if data.frontend is None:
-        yield from ((kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES)
-    else:
-        yield from ((kind, f"{snr} dB") for kind in NOISES for snr in SNRS)
-
-
-def _under(held: Held, width: float, kind: str, strength: Any) -> list[float]:
-    """Accuracy, 0..1, of teacher, CNN, ensemble and cascade under a corruption; students and operations it takes."""
-    lab, data, seed = held.lab, held.data, held.config.seed
-    teacher, design = lab.teacher(seed), lab.like_student(width)
-
-    def make() -> list[float]:
-        x = data.x_test
-        if kind in CORRUPTIONS:
-            x = corrupt(kind, x, strength, seed)
-        if kind in NOISES and data.frontend is not None:
-            audio = add_noise(kind, data.audio_test, float(strength.split()[0]), seed)
-            x = data.frontend.apply(audio).astype(np.float32)
-        inputs = held.model.encoder.encode(x)
-        own, every = held.run(held.model.policy, inputs), held.run(ALL, inputs)
-        nets = [accuracy(net, x, data.y_test) for net in (teacher, lab.net(seed, design))]
-        return [*nets, every.accuracy, own.accuracy, own.students_run, own.operations]
-
-    key = ("noise", kind, str(strength), fingerprint(held.model), print_of(teacher), lab.design_key(seed, design))
-    return list(lab.remember(key, make))
-
-
 def baselines(lab: Lab) -> Table:
     """Spiking networks against one another: the ensemble, its cascade, one student, one large one of the ensemble's
     cost, and students without a partition. `make bench-cnn` holds ensembles against CNNs."""
@@ -350,13 +279,17 @@ def plan(name: str, lab: Lab) -> list[TrainConfig]:
         return [config for configs in _ways(lab).values() for config in configs]
     if name == "baselines":
         return [config for configs in _kinds(lab).values() for config in configs]
+    if name == "noise":
+        return [made.config(seed) for made in trained(lab).values() for seed in lab.seeds]
     if name == "timesteps":
         return [lab.config(s, timesteps=t, recipe=r) for _, t, r in _swept(lab) for s in lab.seeds]
     return [lab.config(seed) for seed in lab.seeds]
 
 
 Study = Callable[[Lab], Table]
-STUDIES: dict[str, Study] = {f.__name__: f for f in (ensemble, partition, cascade, noise, baselines, timesteps)}
+STUDIES: dict[str, Study] = {
+    f.__name__: f for f in (ensemble, partition, cascade, noise, baselines, timesteps, guarantee)
+}
 
 
 def check_study(name: str) -> None:

@@ -113,7 +113,7 @@ def main() -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     save(made, stem.with_suffix(".sne"))
     write_whole(stem.with_suffix(".toml"), lambda file: file.write(settings.write(config).encode()))
-    command = f"make results RESULTS_FLAGS='--config {Path(args.config).name} --seed {args.seed}'"
+    command = f"make recipe RECIPE_FLAGS='--config {Path(args.config).name} --seed {args.seed}'"
     text = table(made.provenance, clock.seconds, device.name, checked, command)
     write_whole(stem.with_suffix(".md"), lambda file: file.write(text.encode()))
     record = made.provenance | {"seconds": clock.seconds, "device": device.name, "checked": checked}

@@ -1,0 +1,62 @@
+"""The int8 CNN that ensembles are held against: taught as their students are, by the same teacher, in the same views.
+
+In: a config, its data set, a design, a teacher, a cache. Out: the network in its int8 form, trained once. All that
+decides how it learns is here or in `learn`, and so part of its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from torch import nn
+
+from ..data.dataset import Dataset
+from ..learn import baseline
+from ..learn.device import CPU, Device
+from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
+from ..learn.networks import TeacherNet
+from ..learn.teacher import extract
+from ..learn.views import views
+from .config import TrainConfig, model_key
+
+EPOCHS = 2  # times those of a student
+
+
+def cnn_key(config: TrainConfig, dataset: Dataset, design: baseline.Design, device: Device = CPU) -> str:
+    """16 hex digits over everything that a CNN's training depends on."""
+    parts = (model_key(config, dataset, device), [vars(layer) for layer in design])
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def find_cnn(
+    config: TrainConfig,
+    dataset: Dataset,
+    design: baseline.Design,
+    teacher: TeacherNet,
+    cache: Path,
+    device: Device = CPU,
+    progress: Progress = quiet,
+) -> nn.Sequential:
+    """The network of a design in its int8 form: taught in the views of a config's students, for twice their epochs, the
+    best of which is chosen on validation samples. From `cache`, or trained, and then kept there; `device` is where
+    its teacher learnt."""
+    recipe = config.recipe
+    x = views(dataset.x_train, config.views, config.seed, dataset.mirrored, config.noise)
+    net = baseline.build_cnn(dataset.shape, design, len(dataset.classes), float(x.min()), float(x.max()))
+    path = cache / f"cnn-{cnn_key(config, dataset, design, device)}.pt"
+    kept = read_checkpoint(path)
+    if kept is not None:
+        made = baseline.int8_form(net)
+        made.load_state_dict(kept)
+        return made.eval()
+    taught = extract(teacher, x, cache)
+    made = baseline.train_cnn(
+        net, x, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val,
+        epochs=EPOCHS * (recipe.alone + recipe.joint), rounded=EPOCHS * recipe.rounded, batch=recipe.batch,
+        rate=recipe.rate, seed=config.seed, checkpoint=path.with_suffix(".run.pt"), progress=progress,
+    )  # fmt: skip
+    write_checkpoint(path, made.state_dict())
+    path.with_suffix(".run.pt").unlink(missing_ok=True)
+    return made
