@@ -7,6 +7,7 @@ with a scale and a zero point; that of TensorFlow Lite).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,6 +192,7 @@ def train_cnn(
     batch: int,
     rate: float,
     seed: int = 0,
+    anew: Callable[[Tensor], Tensor] | None = None,
     checkpoint: Path | None = None,
     progress: Progress = quiet,
 ) -> nn.Sequential:
@@ -198,13 +200,15 @@ def train_cnn(
     validation accuracy.
 
     Views x [views, N, height, width, channels], the teacher's logits on them [views, N, classes], labels [N]. The loss
-    is the students' of the teacher's logits and the labels.
+    is the students' of the teacher's logits and the labels. `anew` makes a view of each sample of a batch [n, channels,
+    height, width], as the students' recipe of that name does.
     """
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         view = generator.integers(len(x), size=len(pick))
-        out, target = net(to_torch(x[view, pick])), torch.from_numpy(logits[view, pick])
-        return distillation_loss(out, target, torch.from_numpy(labels[pick]))
+        samples = to_torch(x[view, pick])
+        out = net(samples if anew is None else anew(samples))
+        return distillation_loss(out, torch.from_numpy(logits[view, pick]), torch.from_numpy(labels[pick]))
 
     def score() -> tuple[float, str]:
         share = accuracy(net, x_val, y_val)

@@ -10,7 +10,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from ..data.dataset import Dataset
 from ..learn import baseline
@@ -18,7 +19,7 @@ from ..learn.device import CPU, Device
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
 from ..learn.networks import TeacherNet
 from ..learn.teacher import extract
-from ..learn.views import views
+from ..learn.views import seen, views
 from .config import TrainConfig, model_key
 
 EPOCHS = 2  # times those of a student
@@ -52,10 +53,16 @@ def find_cnn(
         made.load_state_dict(kept)
         return made.eval()
     taught = extract(teacher, x, cache)
+    deviation = float(np.std(x[0]))
+
+    def anew(samples: Tensor) -> Tensor:  # noise is in the kept views
+        return seen(samples, deviation, dataset.mirrored, recipe.reach)
+
     made = baseline.train_cnn(
         net, x, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val,
         epochs=EPOCHS * (recipe.alone + recipe.joint), rounded=EPOCHS * recipe.rounded, batch=recipe.batch,
-        rate=recipe.rate, seed=config.seed, checkpoint=path.with_suffix(".run.pt"), progress=progress,
+        rate=recipe.rate, seed=config.seed, anew=anew if recipe.anew else None,
+        checkpoint=path.with_suffix(".run.pt"), progress=progress,
     )  # fmt: skip
     write_checkpoint(path, made.state_dict())
     path.with_suffix(".run.pt").unlink(missing_ok=True)

@@ -33,10 +33,11 @@ PRESETS = {
     "fsdd": TrainConfig(
         "fsdd",
         timesteps=1,
-        body=Body((8, 24, 32), (3, 5, 5), (2, 2, 2)),
-        recipe=Recipe(joint=60, rounded=4, batch=128, rate=6e-3, spikes=0.1, target=0.1),
+        body=Body((12, 32, 40), (5, 3, 3), (5, 2, 2)),
+        recipe=Recipe(joint=200, rounded=4, batch=128, rate=6e-3, spikes=1.0, target=0.05, anew=True),
         teacher_epochs=20,
         views=8,
+        max_drop=0.5,  # one validation sample: with none, a single one decides how many students run
     ),
     "cifar10-jpeg": TrainConfig(
         "cifar10-jpeg",
