@@ -117,10 +117,10 @@ int sne_kept_fit(sne_checked *c, const sne_blob_student *student, const sne_blob
     if (c->stream && student->window) {
         const uint64_t slots = (uint64_t)student->window * last->channels * (SNE_KIND_WIDE(last->kind) ? 32u : 16u);
         if (student->remembered < c->windows || student->window > 0xffffu ||
-            student->remembered + 1u + sne_words_of(slots) > c->stream->windows) {
+            (uint64_t)student->remembered + 1u + sne_words_of(slots) > c->stream->windows) {
             return 0;
         }
-        c->windows = student->remembered + 1u + sne_words_of(slots);
+        c->windows = (uint64_t)student->remembered + 1u + sne_words_of(slots);
     }
     return 1;
 }
