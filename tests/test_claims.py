@@ -106,7 +106,7 @@ def test_what_it_would_take_is_said_before_anything_is_trained(
     monkeypatch.setattr("sne_edge.learn.teacher.default_cache", lambda: lab.cache)
     assert run(["study", "all", "--plan", "--seeds", "0,1", "-o", str(tmp_path / "made")]) == 0
     told = capsys.readouterr().out
-    assert "cascade-waves" in told and "left out: nmnist" in told and "2 models, 0 there" in told
+    assert "cascade-waves" in told and "left out: nmnist" in told and "2 models, 0 there already" in told
     assert not (tmp_path / "made").exists()
 
 

@@ -76,7 +76,8 @@ def _stored(name: str) -> tuple[list[str], list[list[Any]], str]:
 def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str] | Callable[[], int]]:
     """Lines that print every table there is; what trains is replaced by what it left in files."""
     from sne_edge.pipeline import train
-    from sne_edge.study import search, search_journal, search_report, search_space, studies
+    from sne_edge.study import claims, jobs, search, search_journal, search_report, search_space, studies
+    from sne_edge.study.lab import Lab
 
     shipped, candidate = load("mnist1d"), []
     monkeypatch.setattr(train, "train", lambda *arguments, **options: shipped)
@@ -101,6 +102,11 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str] | Callable[[
     assert len(kept) >= 6, kept
     for name in kept:
         yield ["study", name, "-o", "studied"]
+    cost = jobs.Estimate(24, 3, 7.5, 158.0, unknown=2)
+    lab = Lab("fashion-mnist", (0,), Path("cache"))
+    due = [claims.Claim("partition", lab, cost, False), claims.Claim("ensemble", lab, cost, True)]
+    monkeypatch.setattr(claims, "planned", lambda *arguments: claims.Planned(due, {"nmnist": "not found"}, cost))
+    yield ["study", "all", "--plan", "-o", "studied"]
     yield ["train", "-o", "trained.sne", "--data", "small.npz"]
     yield ["search", "-o", "searched.sne", "--target", "cortex-m4", "--data", "small.npz", "--max-instructions", "9"]
     yield from (["targets"], ["doctor"], ["ports"], ["inspect", "fashion-mnist", "--target", "cortex-m4"])

@@ -12,7 +12,7 @@ from . import complete
 from .app import app
 from .inputs import check_finite, check_output, need_training, numbers
 from .options import DataDir, DeviceOption, Executor, Force, Precision
-from .output import bars, print_table
+from .output import bars, print_table, tell
 
 if TYPE_CHECKING:
     from ..study.lab import Lab
@@ -101,13 +101,26 @@ def study(
 def _study_all(lab: Lab, datasets: list[str], output: Path, plan: bool, force: bool) -> None:
     """Every claim: what there is to do, then, unless that is asked for alone, all tables and their summary."""
     from ..study import claims
+    from ..study.jobs import minutes
 
     found = claims.planned(lab, datasets, output)
-    rows = [[claim.name, "there" if claim.done else str(claim.estimate)] for claim in found.claims]
-    print_table(f"{len(rows)} tables of seeds {', '.join(map(str, lab.seeds))}", ["table", "models"], rows)
+    rows = [
+        [
+            claim.name,
+            "yes" if claim.done else "no",
+            str(due.models),
+            str(due.there),
+            minutes(due.each),
+            minutes(due.wall),
+        ]
+        for claim in found.claims
+        for due in [claim.estimate]
+    ]
+    columns = ("table", "there", "models", "of them there", "minutes each", "in all")
+    print_table(f"{len(rows)} tables of seeds {', '.join(map(str, lab.seeds))}", columns, rows)
     for name, why in found.skipped.items():
-        print(f"left out: {name}: {why}")
-    print(f"all together: {found.total}; CNNs and what is measured come on top")
+        tell(f"left out: {name}: {why}")
+    tell(f"all together: {found.total}; CNNs and what is measured come on top")
     if plan:
         return
     for claim in found.claims:

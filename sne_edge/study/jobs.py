@@ -77,8 +77,13 @@ class Estimate:
             return told
         if self.each is None:
             return f"{told}; how long one takes is not known before one ran"
-        told += f"; the others take about {self.each:.2g} minutes each, {self.wall:.2g} in all"
+        told += f"; the others take about {minutes(self.each)} minutes each, {minutes(self.wall)} in all"
         return told + (f", but for {self.unknown} of data of which none ran yet" if self.unknown else "")
+
+
+def minutes(value: float | None) -> str:
+    """Minutes with the digits that an estimate deserves; nothing where it is not known."""
+    return "" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def train_model(job: ModelJob, progress: Progress = quiet) -> None:
@@ -119,11 +124,11 @@ def estimate(jobs: Sequence[ModelJob], executor: str) -> Estimate:
             before = spent.get(record["dataset"], [0.0, 0.0])
             spent[record["dataset"]] = [before[0] + record["seconds"], before[1] + record["work"]]
     told = [(spent.get(job.data.name, [0.0, 0.0]), job.work) for job in missing]
-    minutes = [seconds / done * work / 60 for (seconds, done), work in told if done]
+    known = [seconds / done * work / 60 for (seconds, done), work in told if done]
     each = wall = None
-    if minutes:
-        each, wall = sum(minutes) / len(minutes), sum(minutes) / min(len(minutes), worker_count(executor))
-    return Estimate(len(paths), len(paths) - len(missing), each, wall, len(missing) - len(minutes))
+    if known:
+        each, wall = sum(known) / len(known), sum(known) / min(len(known), worker_count(executor))
+    return Estimate(len(paths), len(paths) - len(missing), each, wall, len(missing) - len(known))
 
 
 def _record(file: Path) -> dict[str, Any] | None:
