@@ -36,7 +36,7 @@ def cluster() -> Iterator[None]:
     """A Ray cluster on this machine, whose workers can import this file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+        ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False)
         yield
         ray.shutdown()
 

@@ -152,14 +152,14 @@ def test_nothing_trained_is_found_again_by_other_settings_defaults_or_code(
     changed = {
         "scheme": "random", "students": 2, "timesteps": 2, "body": Body((4, 4), (5, 3), (2, 2)), "teacher": "large",
         "teacher_epochs": 1, "views": 1, "max_drop": 0.2, "vectors": 1, "seed": 1, "minutes": 1.0, "name": "mine",
-        "recipe": Recipe(joint=66), "early": "exact", "input_scale": "per-channel",
+        "recipe": Recipe(joint=66), "early": "exact", "input_scale": "per-channel", "noise": 1.0,
     }  # fmt: skip
     of_others = {"features", "logits", "weights", "teacher_input", "teacher_mean", "teacher_deviation", "fine_tune"}
     assert changed.keys() == {f.name for f in fields(TrainConfig)} - {"dataset"} - of_others
     configs = [plain, *(replace(plain, **{key: value}) for key, value in changed.items())]
     configs += [replace(plain, recipe=recipe) for recipe in (Later(), Wider())]
     keys = [model_key(c, data) for c in configs]
-    assert len(set(keys)) == len(keys) == 18 and model_key(TrainConfig(), data) == keys[0]
+    assert len(set(keys)) == len(keys) == 19 and model_key(TrainConfig(), data) == keys[0]
     monkeypatch.setattr(fit, "digest", lambda *places: "other code")
     assert model_key(plain, data) not in keys
 

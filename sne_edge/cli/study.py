@@ -73,7 +73,7 @@ def study(
 
     check_executor(executor)
     where = find_device(device, precision)
-    whole, one = name == "all", data or "mnist1d"
+    whole, one = name == "all", "mnist1d" if data is None else data
     if not whole:
         studies.check_study(name)
     for suffix in () if whole or plan else (".md", ".json", ".png"):
@@ -87,7 +87,7 @@ def study(
     changes = {} if budget is None else {"minutes": budget}
     lab = Lab(one, drawn, default_cache(), executor, changes=changes, folder=data_dir, schemes=chosen, device=where)
     if whole:
-        _study_all(lab, data.split(",") if data else [], output, plan, force)
+        _study_all(lab, [] if data is None else data.split(","), output, plan, force)
         return
     if plan:
         print(jobs.estimate([lab.job(config) for config in studies.plan(name, lab)], executor))
