@@ -41,15 +41,19 @@ def build_program(
     includes: Sequence[Path] = (),
     definitions: Sequence[str] = (),
 ) -> Path:
-    """Compile and link `sources` for a board in the folder `work`; returns the ELF."""
+    """Compile and link `sources` for a board in the folder `work`, objects and archives among them as they are; returns
+    the ELF."""
     board = resolve_board(board_name)
     target = resolve_target(board.target)
     render_board(board, "program", work)
-    files = [*sources, HERE / "bare_metal.c", *port_sources(board), *WIRE, RUNTIME / "sne_schedule.c"]
+    linked = [path.resolve() for path in sources if path.suffix in (".o", ".a")]
+    files = [path for path in sources if path.suffix not in (".o", ".a")]
+    files += [HERE / "bare_metal.c", *port_sources(board), *WIRE, RUNTIME / "sne_schedule.c"]
     folders = (work, *includes, HERE, RUNTIME, FIRMWARE)
     flags = (*compile_flags(target), *(f"-D{name}" for name in definitions))
-    objects = map(str, compile_objects(target.cc, flags, folders, [path.resolve() for path in files], work))
-    run_tool([target.cc, *target.cflags, *link_flags(target), "-Tfirmware.ld", *objects, "-o", "program.elf"], work)
+    made = compile_objects(target.cc, flags, folders, [path.resolve() for path in files], work)
+    command = [target.cc, *target.cflags, *link_flags(target), "-Tfirmware.ld", *map(str, [*made, *linked])]
+    run_tool([*command, "-o", "program.elf"], work)
     return work / "program.elf"
 
 

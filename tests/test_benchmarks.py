@@ -161,3 +161,28 @@ def test_results_train_check_and_pack_an_ensemble_of_the_shipped_recipe_made_sma
     assert record["checked"] == 32 and set(record["seconds"]) >= {"teacher", "student 1", "ensemble", "calibration"}
     assert "agree in every number on 32 test samples" in capsys.readouterr().out
     assert settings.read(tmp_path / "made" / "crosses-0.toml").recipe.live
+
+
+def test_what_is_compiled_already_is_linked_as_it_is(require_tool: Callable[..., None], tmp_path: Path) -> None:
+    """Rivals and CNNs bring objects and archives, which are no sources."""
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    from bare_metal import build_program, emulate
+
+    from sne_edge.deploy.boards import resolve_board
+    from sne_edge.deploy.build import compile_flags
+    from sne_edge.deploy.targets import resolve_target
+    from sne_edge.deploy.tools import run_tool
+
+    target = resolve_target(resolve_board("mps2-an386").target)
+    for name, value in (("six", 6), ("seven", 7)):
+        (tmp_path / f"{name}.c").write_text(f"int {name}(void);\nint {name}(void) {{ return {value}; }}\n")
+        run_tool([target.cc, *compile_flags(target), "-c", f"{name}.c"], tmp_path)
+    run_tool([target.ar, "rcs", "libseven.a", "seven.o"], tmp_path)
+    (tmp_path / "main.c").write_text(
+        '#include "bare_metal.h"\nint six(void);\nint seven(void);\n'
+        'int program(void)\n{\n    print_line("six times seven", six() * seven());\n    return 0;\n}\n'
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    elf = build_program("mps2-an386", [tmp_path / n for n in ("main.c", "six.o", "libseven.a")], work)
+    assert emulate("mps2-an386", elf).strip() == "six times seven 42"
