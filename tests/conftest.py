@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builds import optimised
 from hypothesis import Phase, settings
@@ -157,3 +158,13 @@ def firmware(require_tool: Callable[..., None], tmp_path_factory: pytest.TempPat
         return built[key]
 
     return build
+
+
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .npz of 300 noisy waves of 16 samples, three classes told by frequency."""
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    path = tmp_path_factory.mktemp("data") / "waves.npz"
+    np.savez(path, x_train=np.sin(np.arange(16) * (y[:, None] + 1) / 3) + 0.3 * rng.normal(size=(300, 16)), y_train=y)
+    return path

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sne_edge.cli import run
@@ -26,15 +25,6 @@ SMALL = TrainConfig(
     body=Body((4, 4), (5, 3), (2, 2)), recipe=Recipe(joint=2, rounded=1, batch=64), teacher_epochs=2, views=1,
     students=2, timesteps=2,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(0)
-    y = np.arange(300) % 3
-    path = tmp_path_factory.mktemp("data") / "waves.npz"
-    np.savez(path, x_train=np.sin(np.arange(16) * (y[:, None] + 1) / 3) + 0.3 * rng.normal(size=(300, 16)), y_train=y)
-    return path
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from trained_students import as_trained
 
 from sne_edge.check.reference import run_student
 from sne_edge.check.verify import ReferenceEngine
@@ -19,13 +20,11 @@ from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import load
-from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.graph import Graph
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.learn.baseline import student_design
 from sne_edge.learn.distill import parts_of
 from sne_edge.learn.neurons import LIF, fire, unroll
-from sne_edge.learn.partition import Partition
 from sne_edge.learn.student import Body, Ensemble
 from sne_edge.pipeline import settings
 from sne_edge.pipeline.config import TrainConfig
@@ -43,24 +42,7 @@ BODIES = {
 
 
 def make_ensemble(kind: str, students: int = 2) -> Ensemble:
-    torch.manual_seed(0)
-    body, shape = BODIES[kind]
-    rng = np.random.default_rng(0)
-    partition = Partition(
-        "own", students, np.arange(6) * students // 6, np.eye(6, dtype=np.float32), np.zeros(6, np.float32),
-        rng.normal(size=(3, 6)).astype(np.float32), rng.normal(size=3).astype(np.float32),
-    )  # fmt: skip
-    made = Ensemble(partition, body, Encoder("direct", shape, 4, scale=0.03))
-    with torch.no_grad():  # as after some training
-        for module in made.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 2)
-                module.bias.uniform_(-0.2, 0.8)
-                module.running_mean.uniform_(-0.3, 0.3)
-                module.running_var.uniform_(0.3, 2)
-            if isinstance(module, LIF) and module.learn:
-                module.beta.uniform_(0.4, 0.95)
-    return made.eval()
+    return as_trained(*BODIES[kind], students)
 
 
 def samples(kind: str, count: int = 30) -> np.ndarray:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from msgspec.structs import replace
 from torch import nn
+from trained_students import as_trained
 
 from sne_edge.check.reference import run_student
 from sne_edge.check.synapses import current_of
 from sne_edge.errors import SneError
-from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.layers import Conv, SynapticLayer, rounding
 from sne_edge.ir.neuron import Decay, Neuron, nearest_decay
 from sne_edge.ir.proof import prove_layer
@@ -19,7 +19,6 @@ from sne_edge.learn.course import Course, Lessons, Recipe
 from sne_edge.learn.distill import distill, parts_of, prefix_accuracy
 from sne_edge.learn.integers import direct_unit, fold_batch_norm, membrane_unit
 from sne_edge.learn.neurons import LIF, fire, unroll
-from sne_edge.learn.partition import Partition
 from sne_edge.learn.student import Body, Ensemble
 from sne_edge.quantize.quantize import quantize_ensemble
 
@@ -38,25 +37,7 @@ BODIES = {
 
 
 def make_ensemble(kind: str = "1d", students: int = 2) -> Ensemble:
-    torch.manual_seed(0)
-    body, shape = BODIES[kind]
-    rng = np.random.default_rng(0)
-    owner = np.arange(6) * students // 6
-    partition = Partition(
-        "own", students, owner, np.eye(6, dtype=np.float32), np.zeros(6, np.float32),
-        rng.normal(size=(3, 6)).astype(np.float32), rng.normal(size=3).astype(np.float32),
-    )  # fmt: skip
-    made = Ensemble(partition, body, Encoder("direct", shape, 4, scale=0.03))
-    with torch.no_grad():  # batch norms as after some training, currents strong enough to spike
-        for module in made.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 2)
-                module.bias.uniform_(-0.2, 0.8)
-                module.running_mean.uniform_(-0.3, 0.3)
-                module.running_var.uniform_(0.3, 2)
-            if isinstance(module, LIF) and module.learn:
-                module.beta.uniform_(0.4, 0.95)
-    return made.eval()
+    return as_trained(*BODIES[kind], students)
 
 
 def samples(kind: str = "1d", count: int = 30) -> np.ndarray:

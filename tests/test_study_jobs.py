@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import ray
 from ray.cluster_utils import Cluster
@@ -26,15 +25,6 @@ from sne_edge.study.lab import Lab
 from sne_edge.study.studies import plan
 
 SEEDS = (0, 1)
-
-
-@pytest.fixture(scope="module")
-def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(0)
-    y = np.arange(300) % 3
-    path = tmp_path_factory.mktemp("data") / "waves.npz"
-    np.savez(path, x_train=np.sin(np.arange(16) * (y[:, None] + 1) / 3) + 0.3 * rng.normal(size=(300, 16)), y_train=y)
-    return path
 
 
 def jobs_in(cache: Path, waves: Path) -> list[ModelJob]:
