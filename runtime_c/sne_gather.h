@@ -32,23 +32,7 @@ SNE_INLINE uint32_t sne_gather(const sne_synapses *p, const sne_view *look, cons
     return total;
 }
 
-#if defined(SNE_MAC_SEEN)
-
-/* Add the rows of the values in view, times the values, to four sums. `weight`: theirs, of the first two inputs. */
-SNE_OUTLINE void sne_mac_four_seen(int32_t *sums, const sne_weight *weight, const int8_t *values, const sne_view *view,
-                                   size_t pitch)
-{
-    uint32_t run, i, j;
-    for (run = 0; run < view->runs; run++, values += view->from_step) {
-        for (i = 0; i < view->count; i++) {
-            const uint32_t input = view->row + run * view->row_step + i;
-            const sne_weight *const w = weight + (input >> 1) * pitch + 4u * (input & 1u);
-            for (j = 0; j < 4u; j++) {
-                sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)(sne_factor(w + j) * values[i]));
-            }
-        }
-    }
-}
+#if defined(SNE_MAC_SEEN_8)
 
 /* Add the rows of the values in view, times the values, to `v`; of `view`, rows are numbers of inputs. Returns how many
  * values are not zero. */
@@ -57,7 +41,7 @@ SNE_OUTLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view,
 {
     const int8_t *const values = x + view->from;
     const size_t pitch = 2u * stride;
-    uint32_t seen = 0, i;
+    uint32_t zeros = 0;
     int32_t few[8];
     size_t j, k;
     (void)pairs; /* nothing is listed */
@@ -67,23 +51,13 @@ SNE_OUTLINE uint32_t sne_gather_mac(const sne_synapses *p, const sne_view *view,
         for (k = 0; width == 16 && k < count; k++) {
             few[k] = sne_get(v, j + k, 16);
         }
-        if (count == 8u) {
-            seen = view->runs * view->count - SNE_MAC_SEEN(sums, p->weight + 2u * j, values, view, pitch);
-        } else {
-            sne_mac_four_seen(sums, p->weight + 2u * j, values, view, pitch);
-        }
+        zeros = count == 8u ? SNE_MAC_SEEN_8(sums, p->weight + 2u * j, values, view, pitch)
+                            : SNE_MAC_SEEN_4(sums, p->weight + 2u * j, values, view, pitch);
         for (k = 0; width == 16 && k < count; k++) {
             sne_put(v, j + k, few[k], 16);
         }
     }
-    if (stride < 8u) {
-        for (i = 0; i < view->runs; i++) {
-            for (j = 0; j < view->count; j++) {
-                seen += values[i * view->from_step + j] != 0;
-            }
-        }
-    }
-    return seen;
+    return view->runs * view->count - zeros;
 }
 
 #else

@@ -11,8 +11,9 @@
  *   sums[j] += weight[row of first, j] * first + weight[row of second, j] * second
  *
  * over all entries from `pairs` to `end`, at least one, and outputs j < count, 4 .. SNE_MAC_BLOCK in fours. The other cores
- * multiply values where they lie: SNE_MAC_SEEN adds all that a position sees (sne_list.h; rows are numbers of inputs) to
- * eight sums, `pitch` being the bytes of two inputs' weights, and returns how many of the values are 0. */
+ * multiply values where they lie: SNE_MAC_SEEN_8 adds all that a position sees (sne_list.h; rows are numbers of inputs) to
+ * eight sums, SNE_MAC_SEEN_4 to four, `pitch` being the bytes of two inputs' weights; they return how many of the values are
+ * 0. */
 #ifndef SNE_MULTIPLY_H
 #define SNE_MULTIPLY_H
 
@@ -29,22 +30,25 @@
 #define SNE_MAC_BLOCK 8u
 #elif defined(SNE_THUMB2)
 #include "sne_multiply_thumb2.h"
-#define SNE_MAC_SEEN(sums, weight, values, view, pitch) sne_mac_eight_thumb2(sums, weight, values, view, pitch)
+#define SNE_MAC_SEEN_8(sums, weight, values, view, pitch) sne_mac_eight_thumb2(sums, weight, values, view, pitch)
+#define SNE_MAC_SEEN_4(sums, weight, values, view, pitch) sne_mac_four_thumb2(sums, weight, values, view, pitch)
 #elif defined(SNE_THUMB1)
 #include "sne_multiply_thumb1.h"
-#define SNE_MAC_SEEN(sums, weight, values, view, pitch) sne_mac_eight_thumb1(sums, weight, values, view, pitch)
+#define SNE_MAC_SEEN_8(sums, weight, values, view, pitch) sne_mac_eight_thumb1(sums, weight, values, view, pitch)
+#define SNE_MAC_SEEN_4(sums, weight, values, view, pitch) sne_mac_four_thumb1(sums, weight, values, view, pitch)
 #elif defined(SNE_WORDS)
 #include "sne_multiply_words.h"
-#define SNE_MAC_SEEN(sums, weight, values, view, pitch) \
-    sne_mac_eight_words(sums, weight, values, (view)->runs, (view)->count, (view)->from_step, (view)->row, (view)->row_step, \
-                        pitch)
+#define SNE_MAC_SEEN_8(sums, weight, values, view, pitch) SNE_MAC_WORDS(sne_mac_eight_words, sums, weight, values, view, pitch)
+#define SNE_MAC_SEEN_4(sums, weight, values, view, pitch) SNE_MAC_WORDS(sne_mac_four_words, sums, weight, values, view, pitch)
+#define SNE_MAC_WORDS(mac, sums, weight, values, view, pitch) \
+    mac(sums, weight, values, (view)->runs, (view)->count, (view)->from_step, (view)->row, (view)->row_step, pitch)
 #else
 #include "sne_multiply_portable.h"
 #define SNE_MAC(sums, weight, pairs, end, count) sne_mac_portable(sums, weight, pairs, end)
 #define SNE_MAC_BLOCK 4u
 #endif
 
-#if !defined(SNE_MAC_SEEN)
+#if !defined(SNE_MAC_SEEN_8)
 
 /* Two neighbouring values as lanes. */
 SNE_INLINE uint32_t sne_two_values(const int8_t *x)

@@ -55,16 +55,6 @@ SNE_INLINE int32_t sne_weight_at(const sne_weight *row, size_t i)
     return (int32_t)row[i] - SNE_WEIGHT_OFFSET;
 }
 
-/* A weight that is multiplied, SNE_P8's. */
-SNE_INLINE int32_t sne_factor(const sne_weight *w)
-{
-#if defined(SNE_THUMB2) || defined(SNE_WORDS)
-    return (int8_t)*w;
-#else
-    return (int32_t)*w - SNE_WEIGHT_OFFSET;
-#endif
-}
-
 /* Weight `k` (0 .. 3, a constant) of the four at `w`. */
 /*@ requires 0 <= k <= 3;
     requires \valid_read(w + (0 .. 3));
