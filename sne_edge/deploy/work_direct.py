@@ -68,7 +68,7 @@ def _inside(window: Geometry) -> tuple[int, float, float]:
 
 
 def _seen(layer: Linear | Conv, sums: int, rates: Rates) -> Work:
-    """Values where they lie, eight outputs at a time; those that are 0 are passed over."""
+    """Values where they lie, eight outputs at a time, then four; those that are 0 are passed over."""
     positions, runs, values = _inside(geometry(layer))
     stride = padded(layer.channels)
     eights, key = stride // 8, f"seen.{sums}"
@@ -84,8 +84,7 @@ def _seen(layer: Linear | Conv, sums: int, rates: Rates) -> Work:
     )
     if stride % 8:
         work["seen.four.runs"], work["seen.four.values"] = runs, values
-    if stride < 8:
-        work["seen.few.values"] = values
+        work["seen.four.products"] = values * rates.incoming
     work["seen.rows"] = layer.out_shape[0]
     return work
 

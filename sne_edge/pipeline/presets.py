@@ -24,8 +24,9 @@ PRESETS = {
     ),
     "fashion-mnist": TrainConfig(
         "fashion-mnist",
-        body=Body((16, 32, 64), (3, 3, 3), (2, 2, 2)),
-        recipe=IMAGES,
+        timesteps=2,
+        body=Body((16, 48, 96), (3, 3, 3), (2, 2, 2)),
+        recipe=replace(IMAGES, alone=20, joint=8, spikes=0.3, target=0.1, half=True),
         teacher="large",
         teacher_epochs=8,
         views=3,
