@@ -122,7 +122,7 @@ def _populations(
             layer=index,
             description=f"{population.name}: {describe_population(population)}",
             neuron=cell_text(population),
-            parameters=sum(q.weight.size for q in population.projections) + np.count_nonzero(population.bias),
+            parameters=sum(q.weight.size for q in population.projections) + int(np.count_nonzero(population.bias)),
             flash_bytes=_population_flash(population, plan.plans[index]),
             ram_bytes=plan.population_bytes(index, population),
             membrane_bits=population.width,
@@ -181,7 +181,7 @@ def neuron_text(layer: Layer) -> str:
 
 
 def _parameters(layer: Layer) -> int:
-    return layer.weight.size + np.count_nonzero(layer.bias) if isinstance(layer, SynapticLayer) else 0
+    return layer.weight.size + int(np.count_nonzero(layer.bias)) if isinstance(layer, SynapticLayer) else 0
 
 
 def _flash(layer: Layer) -> int:

@@ -254,6 +254,7 @@ def _woken(
     awake, asleep = g.inner(), g.inner()
     ran = run(awake, ensemble, number, given, 1, steps, by_time=early, counted=budget)
     dims: tuple[int, ...] = (steps, 1, classes) if early else (1, classes)
+    results: list[tuple[str, str, type[np.signedinteger[Any]], tuple[int, ...]]]
     results = [("parts", ran.by_time, np.int32, dims) if early else ("part", ran.part, np.int32, dims)]
     if budget:
         work = awake("Reshape", ran.operations or g.vector(0), g.vector(1), name=f"{where} operations awake")

@@ -139,7 +139,7 @@ def run(
         inputs.append(body.value(remaining, np.int32, ()))
     looked = _looked(g, body, ensemble.students[number], steps, scans, inputs, where) if counted else ""
     made = student.step(body, came, constants, held, remaining, looked)
-    scores = {}
+    scores: dict[str, tuple[str, type[np.signedinteger[Any]], int]] = {}
     if made.counts:
         counts = body("Concat", *made.counts, axis=1, name=f"{where}counts") if len(made.counts) > 1 else made.counts[0]
         scores["spikes"] = (counts, np.int64, len(made.counts))

@@ -211,9 +211,9 @@ class Student:
 
     def _linear(self, g: Nodes, q: Projection, population: Population, x: Map, where: str, wide: bool) -> str:
         (height, width, channels), (rows, columns, many) = x.shape, population.shape
-        weight = q.weight.reshape(len(q.weight), height, width, channels).transpose(0, 3, 1, 2)
-        weight = weight.reshape(rows, columns, many, -1).transpose(2, 0, 1, 3).reshape(len(q.weight), -1)
-        shifted = g.constant(f"{where}/weight", weight.T.astype(np.int16) + ZERO, np.uint8)
+        maps = q.weight.reshape(len(q.weight), height, width, channels).transpose(0, 3, 1, 2)
+        ordered = maps.reshape(rows, columns, many, -1).transpose(2, 0, 1, 3).reshape(len(q.weight), -1)
+        shifted = g.constant(f"{where}/weight", ordered.T.astype(np.int16) + ZERO, np.uint8)
         flat = x.name if x.positions == 1 else g("Flatten", x.name, axis=1, name=f"{where}/flat")
         zero = g.number(x.zero, np.uint8), g.number(ZERO, np.uint8)
 

@@ -101,7 +101,8 @@ def _step(ensemble: QuantEnsemble, number: int, encoded: bool) -> Any:
     g, encoder, where = Nodes(), ensemble.encoder, f"student{number}/"
     student = Student(ensemble.students[number], encoder, where)
     given = encode(g, encoder, 1, encoded, None)
-    x, made, counters = map_of(encoder, given.name), Timestep(), {}
+    x, made = map_of(encoder, given.name), Timestep()
+    counters: dict[str, tuple[type[np.signedinteger[Any]], int]] = {}
     if encoder.kind == "rate":
         counters["timestep"] = (np.int64, 0)
         place = g("Mod", "timestep", g.number(encoder.timesteps, np.int64), name="timestep of the model")

@@ -156,7 +156,7 @@ def integrate(trace: Trace, start: float, end: float) -> float:
 def highs(pin: np.ndarray) -> list[tuple[int, int]]:
     """From and to which sample a pin is high, for each time that it is; one that is cut off at an end is not whole."""
     edges = np.flatnonzero(np.diff(pin.astype(np.int8)))
-    rises, falls = [e + 1 for e in edges if not pin[e]], [e + 1 for e in edges if pin[e]]
+    rises, falls = [int(e) + 1 for e in edges if not pin[e]], [int(e) + 1 for e in edges if pin[e]]
     falls = [fall for fall in falls if rises and fall > rises[0]]
     return list(zip(rises, falls, strict=False))
 
