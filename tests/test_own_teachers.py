@@ -29,6 +29,7 @@ from sne_edge.learn.student import Body
 from sne_edge.learn.teacher import accuracy, count_macs, fingerprint
 from sne_edge.learn.views import to_torch
 from sne_edge.pipeline.config import TrainConfig, model_key
+from sne_edge.pipeline.stages import teacher_of_module
 from sne_edge.pipeline.train import find_teacher, train
 
 CLASSES = 3
@@ -115,8 +116,8 @@ def test_a_teacher_of_a_users_file_sees_the_values_that_it_wants(photos: Dataset
     torch.manual_seed(1)
     found = find_teacher(config, photos)
     assert found(to_torch(photos.x_val)).shape == (len(photos.x_val), CLASSES)
-    with pytest.raises(AssertionError, match="are wanted"):
-        find_teacher(replace(config, teacher_input="standard"), photos)(to_torch(photos.x_val))
+    with pytest.raises(SneError, match=r"does not take the samples as \[4, 3, 12, 12\]: values 0..1 are wanted"):
+        find_teacher(replace(config, teacher_input="standard"), photos)
     safetensors.torch.save_file(found.teacher.backbone.owner.state_dict(), tmp_path / "w.safetensors")
     again = find_teacher(replace(config, weights=str(tmp_path / "w.safetensors")), photos)
     x = to_torch(photos.x_val)
@@ -129,6 +130,76 @@ def test_what_a_users_files_hold_decides_the_key_of_a_model(photos: Dataset, net
     assert before == model_key(config, photos)
     net.write_text(NET + "\n# changed\n")
     assert before != model_key(config, photos)
+
+
+SIGNALS = """
+import torch
+from torch import nn
+
+class Natural(nn.Module):  # as torch has signals: [N, channels, length]
+    def __init__(self, channels=2, classes=3, features=8):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv1d(channels, features, 3), nn.BatchNorm1d(features), nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+        )
+        self.classifier = nn.Linear(8, classes)
+
+class Maps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(2, 8, (1, 3)), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.classifier = nn.Linear(8, 3)
+
+def other_channels(): return Natural(channels=5)
+def other_classes(): return Natural(classes=4)
+def other_features(): return Natural(features=7)
+
+class Tuple(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.classifier = nn.Linear(32, 3)
+
+    def features(self, x):
+        return (x.flatten(1),)
+"""
+
+
+@pytest.fixture
+def signals(tmp_path: Path) -> tuple[Dataset, str]:
+    rng = np.random.default_rng(0)
+    (tmp_path / "signals.py").write_text(SIGNALS)
+    raw = Raw(rng.normal(size=(60, 2, 16)).astype(np.float32), np.arange(60) % 3, layout="NCL")
+    return divide("signals", raw, 0), f"{tmp_path}/signals.py"
+
+
+def test_a_teacher_of_signals_takes_them_as_torch_has_them(signals: tuple[Dataset, str]):
+    data, path = signals
+    x = to_torch(data.x_val)
+    assert x.shape[2] == 1
+    torch.manual_seed(0)
+    found = find_teacher(TrainConfig(teacher=f"{path}:Natural"), data)
+    own = found.teacher.backbone if hasattr(found, "teacher") else found.backbone
+    assert torch.equal(found.features(x), own.backbone(x[:, :, 0])) and not found.training
+    assert find_teacher(TrainConfig(teacher=f"{path}:Maps"), data)(x).shape == (len(x), 3)
+    network = copy.deepcopy(found)  # given to the library, statistics of its norms stay as they are
+    before = [b.clone() for b in network.buffers()]
+    teacher_of_module(data, network.train())
+    assert all(map(torch.equal, before, network.buffers())) and network.training
+
+
+def test_a_teacher_that_does_not_fit_the_samples_is_told_with_its_own_words(signals: tuple[Dataset, str]):
+    data, path = signals
+    cases = {
+        "other_channels": r"\[4, 2, 1, 16\]: .*; nor as \[4, 2, 16\]: .*5 channels",
+        "other_classes": "tells 4 classes, the data have 3",
+        "other_features": r"its features are \[4, 7\], its classifier takes \[4, 8\]",
+        "Tuple": "its features are a tuple",
+    }
+    for name, told in cases.items():
+        with pytest.raises(SneError, match=told) as caught:
+            find_teacher(TrainConfig(teacher=f"{path}:{name}"), data)
+        assert f"signals.py:{name}" in caught.value.message and "\n" not in caught.value.message
 
 
 def test_wanted_values_are_those_that_the_pixels_had(photos: Dataset):

@@ -14,7 +14,7 @@ from sne_edge.learn.student import Body
 
 
 class Teacher(nn.Module):
-    """Whatever was trained elsewhere: `features` gives float [N, d] of samples [N, channels, height, width]."""
+    """Whatever was trained elsewhere: `features` gives float [N, d] of samples [N, channels, length]."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Teacher(nn.Module):
         self.classifier = nn.Linear(640, classes)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x[:, :, 0])  # MNIST-1D: height 1
+        return self.body(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(x))
@@ -36,7 +36,7 @@ def taught(data, epochs: int = 4) -> Teacher:
     torch.manual_seed(0)
     teacher = Teacher(len(data.classes))
     optimizer = torch.optim.Adam(teacher.parameters(), lr=3e-3)
-    x, y = torch.tensor(data.x_train).movedim(-1, 1), torch.tensor(data.y_train)  # channels first
+    x, y = torch.tensor(data.x_train[:, 0]).movedim(-1, 1), torch.tensor(data.y_train)  # channels first
     for _ in range(epochs):
         for part in torch.randperm(len(x)).split(64):
             loss = nn.functional.cross_entropy(teacher(x[part]), y[part])

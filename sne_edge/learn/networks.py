@@ -244,3 +244,55 @@ def as_teacher(module: nn.Module) -> TeacherNet:
             "wrap it: ModuleTeacher(backbone, classifier)",
         )
     return ModuleTeacher(backbone if isinstance(backbone, nn.Module) else _Method(module), classifier)
+
+
+class _Flat(nn.Module):
+    """A backbone of 1-D samples, [N, channels, length], given those of height 1."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.backbone(x.squeeze(-2))
+        return out
+
+
+def fitted(teacher: TeacherNet, samples: Tensor, classes: int, name: str) -> TeacherNet:
+    """A user's teacher as it takes `samples`, float [N, channels, height, width]: so, or those of height 1 as
+    [N, channels, length]. Raises `SneError` in the name of `name` where it takes neither, and where what it makes of
+    them is no features [N, d] that its classifier takes, or no logit a class."""
+    if not isinstance(teacher, ModuleTeacher):
+        return teacher
+    if teacher.classifier.out_features != classes:
+        raise SneError(
+            f"the teacher {name} tells {teacher.classifier.out_features} classes, the data have {classes}",
+            "give its classifier an output for each class",
+        )
+    training, ways = teacher.training, [(teacher, list(samples.shape))]
+    if samples.shape[-2] == 1:
+        flat = ModuleTeacher(_Flat(teacher.backbone), teacher.classifier)
+        ways.append((flat, [*samples.shape[:-2], samples.shape[-1]]))
+    refused = []
+    for way, shape in ways:
+        try:
+            with torch.no_grad():
+                _check_features(way.eval().features(samples), way.classifier, len(samples))
+            return way
+        except Exception as error:  # whatever a user's module raises
+            refused.append(f"{shape}: {' '.join(str(error).split()) or type(error).__name__}")
+        finally:
+            teacher.train(training)
+    raise SneError(
+        f"the teacher {name} does not take the samples as {'; nor as '.join(refused)}",
+        "`features`, a method or module, takes float samples, channels first, and gives [N, d] for `classifier`",
+    )
+
+
+def _check_features(features: object, classifier: nn.Linear, samples: int) -> None:
+    """Raise `ValueError` where they are not float [samples, d], d as the classifier takes."""
+    if not isinstance(features, Tensor):
+        raise ValueError(f"its features are a {type(features).__name__}, no tensor")
+    if features.shape != (samples, classifier.in_features):
+        wanted = [samples, classifier.in_features]
+        raise ValueError(f"its features are {list(features.shape)}, its classifier takes {wanted}")

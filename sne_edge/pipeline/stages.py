@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from torch import nn
 
 from ..check.verify import ReferenceEngine
 from ..data.dataset import Dataset
@@ -26,7 +27,7 @@ from ..learn.course import Lessons, Recipe
 from ..learn.device import CPU, Device
 from ..learn.distill import distill
 from ..learn.fit import Progress, outcome_key, quiet, read_checkpoint, write_checkpoint
-from ..learn.networks import ScaledTeacher, TeacherNet, as_teacher, build_teacher
+from ..learn.networks import ScaledTeacher, TeacherNet, as_teacher, build_teacher, fitted
 from ..learn.onnx_module import learnable
 from ..learn.onnx_teacher import OnnxTeacher, onnx_teacher
 from ..learn.student import Body, Ensemble
@@ -38,6 +39,7 @@ from ..quantize.quantize import quantize_ensemble
 from ..quantize.residual import quantize_residual
 
 CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
+PROBED = 4  # samples that a teacher from elsewhere is tried on before it teaches
 GOLDEN_AUDIO = 2  # recordings among the golden vectors
 
 
@@ -90,7 +92,7 @@ def teacher_from_onnx(
         scaled = teacher if isinstance(teacher, ScaledTeacher) else None
         inner = teacher if scaled is None else scaled.teacher
         assert isinstance(inner, OnnxTeacher)
-        probe = to_torch(dataset.x_train[:4])
+        probe = to_torch(dataset.x_train[:PROBED])
         made = learnable(inner, probe if scaled is None else scaled.scaled(probe))
         teacher = made if scaling is None else ScaledTeacher(made, *scaling)
     progress("teacher", 1, 1, "from an ONNX file")
@@ -98,11 +100,21 @@ def teacher_from_onnx(
 
 
 def teacher_from_script(
-    where: str, weights: str | None, scaling: tuple[np.ndarray, np.ndarray] | None = None
+    dataset: Dataset, where: str, weights: str | None, scaling: tuple[np.ndarray, np.ndarray] | None = None
 ) -> TeacherNet:
     """Stage 1, of FILE.py:NAME and perhaps a safetensors file of weights."""
-    teacher = as_teacher(load_network(where, None if weights is None else Path(weights))).eval()
+    module = as_teacher(load_network(where, None if weights is None else Path(weights))).eval()
+    samples = to_torch(dataset.x_train[:PROBED])
+    if scaling is not None:
+        samples = ScaledTeacher(module, *scaling).scaled(samples)
+    teacher = fitted(module, samples, len(dataset.classes), where).eval()
     return teacher if scaling is None else ScaledTeacher(teacher, *scaling).eval()
+
+
+def teacher_of_module(dataset: Dataset, module: nn.Module) -> TeacherNet:
+    """Stage 1, of a module: see `learn.networks.as_teacher`."""
+    name = type(module).__name__
+    return fitted(as_teacher(module), to_torch(dataset.x_train[:PROBED]), len(dataset.classes), name)
 
 
 def tuned_further(

@@ -28,7 +28,7 @@ from ..learn import partition as partitions
 from ..learn.device import CPU, Device
 from ..learn.distill import prefix_accuracy
 from ..learn.fit import Progress, Told, quiet
-from ..learn.networks import TeacherNet, as_teacher, wanted_values
+from ..learn.networks import TeacherNet, wanted_values
 from ..learn.teacher import accuracy, count_macs, fingerprint
 from . import stages, verdict
 from .config import TrainConfig, model_key
@@ -50,8 +50,8 @@ def train(
 ) -> QuantEnsemble:
     """Train, quantise and calibrate an ensemble; `teacher` replaces the config's, `dataset` the named one.
 
-    `teacher`: any module with `features` (a module or method, float [N, channels, height, width] -> [N, d]) and a
-    linear `classifier`; see `teacher.as_teacher`.
+    `teacher`: any module with `features` (a module or method, float [N, channels, height, width] -> [N, d], of 1-D
+    samples also [N, channels, length]) and a linear `classifier`; see `learn.networks.as_teacher`.
     `cache`: a folder (`teacher.default_cache()`, say), or None. It keeps teachers, their features, and the state of a
     run until it is over: a run that was killed goes on where it was. `executor`: where students learn alone, see
     `executor.run_jobs`. `device`: where everything learns (`device.find_device`); on a GPU all students learn at once
@@ -63,7 +63,10 @@ def train(
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
     check_events(dataset)
-    original = find_teacher(config, dataset, cache, progress, device) if teacher is None else as_teacher(teacher)
+    if teacher is None:
+        original = find_teacher(config, dataset, cache, progress, device)
+    else:
+        original = stages.teacher_of_module(dataset, teacher)
     taught = stages.divide(
         original, dataset, config.scheme, config.students, config.seed, seen=config.views,
         tuning_epochs=-(-config.teacher_epochs // 3),  # a third of what the built-in one learns
@@ -115,7 +118,7 @@ def find_teacher(
             config.teacher_input, config.teacher_mean, config.teacher_deviation, dataset.standard, dataset.shape[2]
         )
         if config.script:
-            found = stages.teacher_from_script(config.teacher, config.weights, scaling)
+            found = stages.teacher_from_script(dataset, config.teacher, config.weights, scaling)
         else:
             found = stages.teacher_from_onnx(
                 dataset, config.teacher, config.features, config.logits, scaling, learns=config.fine_tune > 0,
