@@ -277,6 +277,13 @@ REFUSED = {
 }
 
 
+def test_a_network_that_does_not_spike_is_sent_to_teach():
+    for network in (chain(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)), Custom()):
+        with pytest.raises(SneError) as caught:
+            quantize_network(network, "own", LINE, timesteps=3)
+        assert "sne-edge train --teacher" in caught.value.hint
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_deployed_is_refused_by_name_with_a_hint(name: str):
     make, word = REFUSED[name]

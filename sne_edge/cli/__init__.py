@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from ..errors import SneError, printable
 from .app import app
+from .output import warned
 
 # isort: off
 from . import (  # noqa: F401  each adds its commands; the help keeps this order
@@ -44,9 +45,10 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; errors are two lines on standard error."""
+    """Run a command and return its exit code; errors are two lines on standard error, warnings of ours one."""
     try:
-        result = app(list(arguments), prog_name="sne-edge", standalone_mode=False)
+        with warned():
+            result = app(list(arguments), prog_name="sne-edge", standalone_mode=False)
         if result == INTERRUPTED:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0

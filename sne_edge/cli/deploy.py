@@ -99,7 +99,7 @@ def export(
     ensembles = [load(model) for model in models]
     ensemble = ensembles[0]
     if kind == "onnx":
-        _export_onnx(ensemble, part or "whole", output, policy, int8_input, force)
+        _export_onnx(models[0], ensemble, part or "whole", output, policy, int8_input, force)
         return
     if kind == "nir":
         _export_nir(ensemble, part, output, 1e-3 if dt is None else dt, force)
@@ -149,7 +149,13 @@ def _export_package(
 
 
 def _export_onnx(
-    ensemble: QuantEnsemble, part: str, output: Path | None, words: str | None, int8_input: bool, force: bool
+    model: str,
+    ensemble: QuantEnsemble,
+    part: str,
+    output: Path | None,
+    words: str | None,
+    int8_input: bool,
+    force: bool,
 ) -> None:
     from ..files import holding, write_all
     from ..interchange.to_onnx import parts_of, to_onnx
@@ -172,7 +178,7 @@ def _export_onnx(
         files[name] = to_onnx(ensemble, each, policy=chosen, encoded=int8_input).SerializeToString(deterministic=True)
     write_all(folder, {name: holding(content) for name, content in files.items()})
     wrote = ", ".join(str(folder / name) for name in files)
-    print(f"wrote {wrote}; `sne-edge verify {ensemble.name} --on onnx` holds it against the reference")
+    print(f"wrote {wrote}; `sne-edge verify {model} --on onnx` holds it against the reference")
 
 
 def _export_nir(ensemble: QuantEnsemble, part: str | None, output: Path | None, dt: float, force: bool) -> None:
@@ -274,8 +280,8 @@ def build(
         f"tables: weights {firmware.weight_bytes:,}, padding {firmware.padding_bytes:,}, biases and thresholds "
         f"{firmware.threshold_bytes:,}, structures {firmware.structure_bytes:,}"
     )
-    images = [".elf", ".bin", ".hex", *([".uf2"] if firmware.uf2 else [])]
-    print(f"wrote {firmware.elf.with_suffix('')}: {', '.join(images)}")
+    images = [firmware.elf.name, ".bin", ".hex", *([".uf2"] if firmware.uf2 else [])]
+    print(f"wrote {', '.join(images)} in {firmware.elf.parent}")
 
 
 @app.command(short_help="Build that firmware and put it on a board.")

@@ -12,7 +12,7 @@ from . import complete
 from .app import app
 from .inputs import check_layout, check_memory, check_name, check_output, need_training, numbers, reset_kind, scaled
 from .options import DataDir, DecodeLeak, Force, Layout, Window
-from .output import tell, warned
+from .output import tell
 
 
 @app.command(short_help="Make a model of a network of your own: torch, snnTorch, NIR.")
@@ -162,12 +162,11 @@ def quantize(
             "warn_below": warn_below, "fail_below": fail_below,
         }  # fmt: skip
         title = name or output.stem.lower()
-        with warned():
-            if own is None:
-                made = graphs.quantize_nir(network, title, channels_first(told.x), reading=reading, **asked)
-            else:
-                fitting = graphs.samples_for(own, told.x, encoder, timesteps, decode)
-                made = graphs.quantize_traced(own, title, fitting, decode=decode, **asked)
+        if own is None:
+            made = graphs.quantize_nir(network, title, channels_first(told.x), reading=reading, **asked)
+        else:
+            fitting = graphs.samples_for(own, told.x, encoder, timesteps, decode)
+            made = graphs.quantize_traced(own, title, fitting, decode=decode, **asked)
         save(made, output)
         fits, found = made.provenance["r_squared"], made.provenance
         print(f"samples: {told.understood}")
@@ -188,20 +187,19 @@ def quantize(
     title, x = name or output.stem.lower(), dataset.x_val
     if not chain and widths != (8,):
         raise SneError("a graph has weights of 8 bits", "leave --bits out")
-    with warned():
-        if own is None:
-            made = graphs.quantize_nir(
-                network, title, channels_first(x), reading=reading, encoder=encoder, **ranged, **common
-            )
-        elif chain:
-            given = make_encoder(encoder, x, timesteps, size or dataset.shape, **ranged)
-            made = quantize_network(
-                own, title, x, encoder=given, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
-                **common,
-            )  # fmt: skip
-        else:
-            fitting = graphs.samples_for(own, x, encoder, timesteps, decode)
-            made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, **ranged, **common)
+    if own is None:
+        made = graphs.quantize_nir(
+            network, title, channels_first(x), reading=reading, encoder=encoder, **ranged, **common
+        )
+    elif chain:
+        given = make_encoder(encoder, x, timesteps, size or dataset.shape, **ranged)
+        made = quantize_network(
+            own, title, x, encoder=given, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
+            **common,
+        )  # fmt: skip
+    else:
+        fitting = graphs.samples_for(own, x, encoder, timesteps, decode)
+        made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, **ranged, **common)
     if window is not None or decode_leak is not None:
         made = for_stream(made, window=window, leak=decode_leak)
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}

@@ -140,5 +140,5 @@ def search(
     )
     tell(
         f"wrote {output} ({output.stat().st_size:,} bytes), {beside['.md']} and {beside['.png']}; "
-        f"`sne-edge train --config {beside['.toml']}` makes the model again"
+        f"`sne-edge train --config {beside['.toml']} -o again.sne` makes the model again"
     )

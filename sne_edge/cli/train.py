@@ -219,5 +219,5 @@ def train(
     )
     tell(
         f"wrote {output} ({output.stat().st_size:,} bytes) and {log}, its epochs; "
-        f"`sne-edge train --config {recipe}` makes it again"
+        f"`sne-edge train --config {recipe} -o again.sne` makes it again"
     )

@@ -29,6 +29,8 @@ WEIGHTS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d)
 READ = (*WEIGHTS, *NEURONS, *POOLS, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten)
 
+CAN_TEACH = "a network that does not spike can teach students: `sne-edge train --teacher`"
+
 EXPORTERS = {  # how networks of other frameworks come in: by what they write themselves
     "norse": "norse.torch.to_nir(network, sample); NirReading(dt=1e-6), Norse's dt of 1e-3 times itself",
     "sinabs": "sinabs.nir.to_nir(network, sample), of layers ...Squeeze; NirReading(dt=1.0, reset='subtract')",
@@ -137,11 +139,13 @@ def modules(network: nn.Sequential) -> list[nn.Module]:
     Raises `SneError` for one that is not what its class says, and for neurons that are used twice.
     """
     found: list[nn.Module] = []
+    spikes = any(isinstance(module, NEURONS) for module in network.modules())
     for name, module in _chained(network, ""):
         if type(module) in IDLE:
             continue
         if type(module) not in READ:
-            raise SneError(f"{name} cannot be deployed", f"supported: {SUPPORTED}, each of that very class")
+            hint = f"supported: {SUPPORTED}, each of that very class"
+            raise SneError(f"{name} cannot be deployed", hint if spikes else f"{CAN_TEACH}; {hint}")
         if type(module) in NEURONS:
             if any(module is other for other in found):
                 raise SneError(

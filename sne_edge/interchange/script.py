@@ -40,7 +40,7 @@ def _how(where: str) -> str:
     if where.endswith((".pt", ".pth", ".safetensors", ".ckpt")):
         return f"weights alone are no network: write FILE.py:NAME --weights {where}"
     if where.endswith(".onnx"):
-        return f"an ONNX network does not spike: let students learn from it, `sne-edge train --teacher {where}`"
+        return f"an ONNX network does not spike, but teaches: `sne-edge train --teacher {where} -o students.sne`"
     if where.endswith(".py") and Path(where).is_file():
         names = [name for name, value in vars(run_file(Path(where))).items() if _is_network(value)]
         return f"write {where}:NAME, of {', '.join(names)}" if names else f"{where} defines no torch.nn.Module"

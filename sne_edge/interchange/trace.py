@@ -23,7 +23,7 @@ from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Rese
 from . import terms
 from .advice import SUPPORTED, advice
 from .follow import Follower, Raster, Record, Softened, State, Unknown, input_of, numpy_of, of_now, tensors
-from .modules import check_framework, check_step, float_copy
+from .modules import CAN_TEACH, check_framework, check_step, float_copy
 from .terms import Sum
 
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
@@ -102,7 +102,8 @@ def _check_neurons(neurons: dict[nn.Module, str]) -> None:
     if not neurons:
         raise SneError(
             "the network has no spiking neurons that are known",
-            "neurons written by hand in a forward are not read: take snntorch's (Leaky, ...), or give a NIR file",
+            f"{CAN_TEACH}; neurons written by hand in a forward are not read: take snntorch's (Leaky, ...), or give a "
+            "NIR file",
         )
     for module, name in neurons.items():
         kind = type(module)
