@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from page_commands import commands, fault, messages
 
 import sne_edge
 
@@ -57,22 +59,48 @@ def test_every_public_name_has_its_docstring_in_the_reference() -> None:
     assert text.count("\n::: ") == len(sne_edge._HOME)
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.relative_to(DOCS).as_posix())
-def test_commands_in_the_docs_parse(path: Path) -> None:
-    import typer
+@pytest.mark.examines(commands=150, whole=40)
+def test_commands_of_every_page_are_ones_that_there_are(examined: Counter[str]) -> None:
+    pages = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+    faults = []
+    for page in pages:
+        for command in commands(page.read_text(encoding="utf-8")):
+            examined["commands"] += 1
+            examined["whole"] += command.whole
+            faults += [f"{page.relative_to(ROOT)}: {command}: {told}" for told in [fault(command)] if told]
+    assert not faults, "\n".join(faults)
 
-    from sne_edge.cli import app
 
-    group = typer.main.get_command(app)
-    for line in re.findall(r"sne-edge ((?:[a-z]+)(?: [^`\n#]*)?)", path.read_text(encoding="utf-8")):
-        command, *words = line.split()
-        if command not in group.commands:  # type: ignore[attr-defined]
-            assert not re.search(rf"`sne-edge {command}", path.read_text(encoding="utf-8")), line
-            continue
-        options = {o for p in group.commands[command].params for o in p.opts}  # type: ignore[attr-defined]
-        for word in words:
-            if re.fullmatch(r"--[a-z][a-z0-9-]+", word.split("=")[0].rstrip(".,;:")):
-                assert word.split("=")[0].rstrip(".,;:") in options | {"--help"}, (line, word)
+@pytest.mark.examines(commands=30)
+def test_commands_that_messages_tell_are_ones_that_there_are(examined: Counter[str]) -> None:
+    faults = []
+    for source in sorted((ROOT / "sne_edge").rglob("*.py")):
+        for command in messages(source):
+            examined["commands"] += 1
+            faults += [f"{source.relative_to(ROOT)}: {command}: {told}" for told in [fault(command)] if told]
+    assert not faults, "\n".join(faults)
+
+
+WRONG = {
+    "sne-edge trian -o a.sne": "no command",
+    "sne-edge verify": "issing argument",
+    "sne-edge bench mnist1d --sample 3": "sample",
+    "sne-edge train --data mnist1dd -o a.sne": "'mnist1dd' is none of",
+    "sne-edge export mnist1d --target cortex-m9": "'cortex-m9' is none of",
+    "sne-edge build mnist1d --board microbitt": "'microbitt' is none of",
+    "sne-edge study partitions --data fsdd": "'partitions' is none of",
+    "sne-edge train --config a.toml": "issing option",
+    "sne-edge train --data fsdd --students 99 -o a.sne": "less than or equal to 32",
+    "make tests": "no target",
+    "pip install '.[trian]'": "no extra",
+    "python benchmarks/no.py": "there is no",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_wrong_command_on_a_page_is_found(line: str) -> None:
+    (command,) = commands(f"# A page\n\n```sh\n{line}  # to copy\n```\n")
+    assert command.whole and WRONG[line] in (fault(command) or "")
 
 
 def test_who_reports_a_fault_is_asked_for_what_finding_it_takes(require_package: Callable[..., None]) -> None:
