@@ -13,7 +13,7 @@ FAULTS = [
     ("microbit", "sne_multiply_thumb1.h", "lsls r5, r5, #7", "lsls r5, r5, #6"),
     ("microbit", "sne_multiply_thumb1.h", "ldrb r3, [r0, #15]", "ldrb r3, [r0, #14]"),
     ("mps2-an385", "sne_multiply_thumb2.h", "ldrsb r12, [r0, #7]", "ldrsb r12, [r0, #6]"),
-    ("microbit", "sne_multiply_thumb1.h", "mov r1, r8\\n mov r2, r9\\n\"", "mov r1, r8\\n mov r2, r8\\n\""),
+    ("microbit", "sne_multiply_thumb1.h", 'mov r1, r8\\n mov r2, r9\\n"', 'mov r1, r8\\n mov r2, r8\\n"'),
     ("microbit", "sne_multiply_thumb1.h", "add r0, r10\\n", "adds r0, r0, #8\\n"),
     ("mps2-an385", "sne_multiply_thumb2.h", "add r11, r11, r3", "add r11, r11, r2"),
     ("mps2-an386", "sne_multiply_dsp.h", "sxtb16 r12, r12, ror #8", "sxtb16 r12, r12"),
