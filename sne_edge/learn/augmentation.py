@@ -95,7 +95,7 @@ class Augmentation:
         base, named = (LIGHT, ["light"]) if self.mirror is None else (NONE, [])
         for name in STRENGTHS:
             if getattr(self, name) != getattr(base, name):
-                named.append(f"{name}={getattr(self, name):g}")
+                named.append(f"{name}={_number(getattr(self, name))}")
         named += [name for name in FLAGS if getattr(self, name)]
         return ",".join([*named, *([] if self.own is None else [self.own])])
 
@@ -141,7 +141,7 @@ class Augmentation:
         for name, why in wrong.items():
             strength = getattr(self, name)
             if strength and not (self.mirror is None and strength == getattr(LIGHT, name)):  # what `light` leaves out
-                told = name if strength is True else f"{name}={strength:g}"
+                told = name if strength is True else f"{name}={_number(strength)}"
                 raise SneError(
                     f"the augmentation {told} makes no sense for {dataset.name}: its samples have {why}",
                     "leave it out of the augmentation",
@@ -153,8 +153,6 @@ def parse(text: str) -> Augmentation:
     `shift=4`; a list that has `light` adds to it. Raises `SneError` for anything else."""
     if text == "none":
         return NONE
-    if _is_file(text):
-        return replace(NONE, own=text)
     parts = text.split(",")
     values: dict[str, Any] = asdict(LIGHT if "light" in parts else NONE)
     met = set[str]()
@@ -202,6 +200,11 @@ def _unknown(name: str, strength: bool) -> SneError:
     meant = ALIKE.get(name.lower().replace("_", "").replace("-", ""))
     near = f"did you mean {meant}? " if meant else nearest(name.lower(), (*NAMES, "light", "none"))
     return SneError(f"there is no augmentation {shortened(name)!r}", near + HINT)
+
+
+def _number(value: float) -> str:
+    """Its shortest form."""
+    return repr(int(value)) if float(value).is_integer() else repr(value)
 
 
 def _is_file(text: str) -> bool:
