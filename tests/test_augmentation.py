@@ -1,8 +1,7 @@
-"""Augmentation: what is chosen is done everywhere; the default is what it always was; wrong words end early."""
+"""Augmentation: what is chosen is done everywhere, and the default is what it always was."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,68 +10,24 @@ import light_views
 import numpy as np
 import pytest
 import torch
-from command_line import called
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from augmented import CONFIG, LAYOUTS, flat, images, rasters, signals
 from torch import Tensor
 
-from sne_edge.data.dataset import Dataset, split
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import dumps
 from sne_edge.learn import course, teacher, transforms
 from sne_edge.learn import views as views_module
 from sne_edge.learn.augmentation import FLAGS, LIGHT, NONE, STRENGTHS, Augmentation, parse
 from sne_edge.learn.course import Course, Lessons, Recipe
-from sne_edge.learn.student import Body
 from sne_edge.learn.views import Augmenter, check_augmentation, to_torch, views
 from sne_edge.pipeline import cnn, stages
-from sne_edge.pipeline import settings as files_of_settings
-from sne_edge.pipeline.config import TrainConfig, model_key
-from sne_edge.pipeline.presets import preset
 from sne_edge.pipeline.train import train
-from sne_edge.study.card import provenance_lines
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::sne_edge.errors.SneWarning"),  # of how little is learnt in an epoch
 ]
-CONFIG = TrainConfig(
-    body=Body((4, 4), (3, 3), (2, 2)), recipe=Recipe(joint=1, rounded=1, batch=64, anew=True), teacher_epochs=1,
-    views=3, students=2, timesteps=2, scheme="contiguous", vectors=2,
-)  # fmt: skip
 EVERY = [*(f"{name}={tried}" for name, (_, tried) in STRENGTHS.items()), *FLAGS]
-VALUES = ("scale", "noise")  # that events do without
-TORCHVISION = """
-import torch
-class Flip:
-    def __call__(self, x):
-        return x.flip(-1) if torch.rand(()) < 0.5 else x
-flip = Flip()
-"""
-
-
-def signals() -> Dataset:
-    rng = np.random.default_rng(0)
-    y = np.arange(160) % 3
-    return split("waves", np.sin(np.arange(20) * (y[:, None] + 1) / 3) + 0.3 * rng.normal(size=(160, 20)), y)
-
-
-def images() -> Dataset:
-    x = np.random.default_rng(0).normal(size=(160, 8, 10, 2))
-    return replace(split("pictures", x, np.arange(160) % 3, layout="NHWC"), mirrored=True)
-
-
-def rasters() -> Dataset:
-    x = np.random.default_rng(0).integers(0, 2, size=(160, 3, 16, 20, 2)).astype(np.float32)
-    return split("events", x, np.arange(160) % 3, layout="NTHWC")
-
-
-def flat() -> Dataset:
-    x = np.random.default_rng(0).normal(size=(160, 1, 1, 6))
-    return split("flat", x, np.arange(160) % 3, layout="NHWC")
-
-
-LAYOUTS = {"signal": signals, "image": images, "events": rasters}
 
 
 class Always:
@@ -282,87 +237,6 @@ def test_light_in_a_list_does_to_events_what_light_does():
     assert set(np.unique(Augmenter(parse("light,erase=0.2")).kept(data.x_train, np.random.default_rng(0)))) == {0, 1}
 
 
-@pytest.mark.examines(words=200)
-def test_a_word_says_the_augmentation(examined: Counter[str]):
-    strengths = {
-        name: st.one_of(
-            st.just(0),
-            st.integers(0, int(top)) if name == "shift" else st.floats(0, top),
-        )
-        for name, (top, _) in STRENGTHS.items()
-    }
-    owns = st.sampled_from([None, "own.py:f", "a folder/own.py:f"])
-
-    @settings(max_examples=300, deadline=None, database=None)
-    @given(st.builds(Augmentation, **strengths, mirror=st.sampled_from([None, True, False]), flip=st.booleans(),
-                     own=owns))  # fmt: skip
-    def says(how: Augmentation) -> None:
-        assert parse(how.word) == how
-        examined["words"] += 1
-
-    says()
-    assert [how.word for how in (LIGHT, NONE)] == ["light", "none"] and parse("light") == LIGHT
-
-
-WRONG = {
-    "mirorr": "did you mean mirror",
-    "ligth": "did you mean light",
-    "nonne": "did you mean none",
-    "hflip": "did you mean mirror",
-    "RandomErasing": "did you mean erase",
-    "jitter=0.1": "did you mean noise",
-    "": "give light",
-    "shift": "shift=4",
-    "shift=": "whole number",
-    "shift=two": "whole number",
-    "shift=1.5": "whole number",
-    f"shift={'9' * 5000}": "whole number",
-    "shift=65": "0 to 64",
-    "shift=-1": "0 to 64",
-    "scale=nan": "a number",
-    "scale=1e400": "a number",
-    "erase=2": "0 to 0.9",
-    "mirror=1": "write mirror alone",
-    "light=1": "write light alone",
-    "none,shift=2": "none alone",
-    "shift=2,shift=3": "once",
-    "shift=2,": "give light",
-    "own.py": "own.py:NAME",
-    "own.py:1x": "NAME",
-    "nowhere.py:f": "FILE.py:NAME",
-}
-
-
-@pytest.mark.parametrize("word", WRONG, ids=lambda word: word[:20] or "empty")
-def test_a_wrong_word_ends_before_any_work(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sne_edge.data.dataset.load_dataset", lambda *a, **o: pytest.fail("work began"))
-    done = called("train", "-o", "made.sne", "--augment", word, cwd=tmp_path)
-    assert done.returncode and done.stderr.startswith("error: ") and done.stderr.count("error:") == 1
-    assert WRONG[word] in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
-    assert len(done.stderr) < 700 and not list(tmp_path.iterdir())
-
-
-def test_options_of_views_that_say_nothing_are_refused(tmp_path: Path):
-    for words in (("--reach", "3"), ("--anew", "--augment", "none", "--reach", "3"), ("--views", "0")):
-        done = called("train", "-o", "made.sne", *words, cwd=tmp_path)
-        assert done.returncode and words[-2] in done.stderr and not list(tmp_path.iterdir())
-
-
-def test_settings_hold_an_augmentation_as_a_table_or_a_word(tmp_path: Path):
-    path = tmp_path / "run.toml"
-    path.write_text('augmentation = "shift=4,mirror"\n', encoding="utf-8")
-    assert files_of_settings.read(path) == preset("mnist1d", augmentation=parse("shift=4,mirror"))
-    path.write_text("[augmentation]\nerase = 0.25\n", encoding="utf-8")
-    assert files_of_settings.read(path).augmentation == replace(LIGHT, erase=0.25)
-    for word in ("light", "none", "light,crop=0.2", "shift=3,mirror", "own.py:f"):
-        config = preset("mnist1d", augmentation=parse(word))
-        path.write_text(files_of_settings.write(config), encoding="utf-8")
-        assert files_of_settings.read(path) == config
-    path.write_text('augmentation = "mirorr"\n', encoding="utf-8")
-    with pytest.raises(SneError, match=r"run.toml: there is no augmentation"):
-        files_of_settings.read(path)
-
-
 def test_the_shift_of_views_made_anew_is_the_augmentations_or_the_reach_of_its_own():
     assert Recipe().reach is None and parse("shift=4").reaching(None).shift == 4
     assert parse("shift=4").reaching(7).shift == 7 and NONE.reaching(7) == NONE
@@ -384,146 +258,3 @@ def test_students_made_views_anew_follow_the_augmentation():
         plain = to_torch(data.x_train[:32])
         same = torch.stack([(made.x == plain).all(dim=(1, 2, 3)), (made.x == plain.flip(-2)).all(dim=(1, 2, 3))])
         assert same.any(dim=0).all() and same[0].all() == (word == "none")
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.py"
-    path.write_text(
-        "import random\nimport numpy as np\nimport torch\nfrom torch import nn\n"
-        "def shake(x):\n    x += 0.1 * torch.randn(x.shape)\n    return x * (1 + random.random()) + np.random.rand()\n"
-        "chain = nn.Sequential(nn.Dropout(0.3), nn.Identity())\n"
-        "def longer(x): return x.repeat(1, 1, 1, 2)\n"
-        "def hollow(x): return x / 0 * 0\n"
-        "def whole(x): return x.long()\n"
-        "def absent(x): return None\n"
-        "def fails(x): raise RuntimeError('no such luck')\n"
-        "number = 3\n",
-        encoding="utf-8",
-    )
-    return path
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ["shake", "chain"])
-def test_a_callable_of_ones_own_is_what_views_are_made_by(own: Path, name: str, layout: str):
-    data = LAYOUTS[layout]()
-    before = data.x_train.copy()
-    how = parse(f"{own}:{name}")
-    if layout == "events" and name != "plain":
-        with pytest.raises(SneError, match="other values than 0 and 1"):
-            check_augmentation(how, data)
-        return
-    states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index]
-    one, again, other = (views(data.x_train, 3, seed, how) for seed in (0, 0, 1))
-    assert np.array_equal(one, again) and not np.array_equal(one, other) and not np.array_equal(one[1], one[2])
-    assert one.shape == (3, *before.shape) and one.dtype == np.float32
-    assert np.array_equal(one[0], before) and np.array_equal(data.x_train, before)  # whatever it does in place
-    assert states[0] == random.getstate() and torch.equal(states[2], torch.get_rng_state())
-    assert np.array_equal(states[1], np.random.get_state()[1])  # type: ignore[index]
-    torch.manual_seed(3)
-    first = Augmenter(how).anew(to_torch(before), 1.0)
-    torch.manual_seed(3)
-    assert torch.equal(first, Augmenter(how).anew(to_torch(before), 1.0))
-    assert not torch.equal(first, Augmenter(how).anew(to_torch(before), 1.0))
-
-
-def test_long_data_meet_draws_of_their_own_in_every_part(own: Path):
-    x = np.zeros((1100, 1, 8, 1), np.float32)
-    made = Augmenter(parse(f"{own}:shake")).kept(x, np.random.default_rng(0))
-    parts = [made[start : start + 76] for start in (0, 512, 1024)]
-    assert len({part.tobytes() for part in parts}) == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("longer", r"made \[4, 1, 1, 40\] of \[4, 1, 1, 20\]"),
-        ("hollow", "NaN or infinite"),
-        ("whole", "torch.int64"),
-        ("absent", "a NoneType"),
-        ("fails", "no such luck"),
-        ("number", "no callable"),
-        ("nothing", "has no 'nothing'"),
-    ],
-)
-def test_a_callable_that_breaks_its_contract_is_one_clear_error(own: Path, name: str, told: str):
-    with pytest.raises(SneError, match=told) as caught:
-        train(replace(CONFIG, augmentation=parse(f"{own}:{name}")), dataset=signals())
-    assert caught.value.hint
-
-
-@pytest.mark.examines(samples=200)
-def test_a_transform_that_draws_once_a_call_is_called_for_each_sample(tmp_path: Path, examined: Counter[str]):
-    (tmp_path / "own.py").write_text(TORCHVISION + 'Flip.__module__ = "torchvision.transforms.v2"\n', encoding="utf-8")
-    (tmp_path / "batch.py").write_text(TORCHVISION, encoding="utf-8")
-    x = torch.arange(20.0).repeat(200, 1, 1, 1)
-    for file, both in (("own.py", True), ("batch.py", False)):
-        made = transforms.Own(f"{tmp_path / file}:flip")(x)
-        flipped = (made == x.flip(-1)).all(dim=(1, 2, 3))
-        assert (0.3 < flipped.float().mean() < 0.7) == both
-        examined["samples"] += len(x) * both
-
-
-def test_what_a_callables_file_holds_decides_every_key(own: Path, tmp_path: Path):
-    data = signals()
-    how = parse(f"{own}:chain")
-    before = model_key(replace(CONFIG, augmentation=how), data), how.key
-    stages.built_in_teacher(data, "small", 1, 0, augmentation=how, cache=tmp_path)
-    own.write_text(own.read_text(encoding="utf-8").replace("0.3", "0.4"), encoding="utf-8")
-    assert model_key(replace(CONFIG, augmentation=how), data) != before[0] and how.key != before[1]
-    stages.built_in_teacher(data, "small", 1, 0, augmentation=how, cache=tmp_path)
-    stages.built_in_teacher(data, "small", 1, 0, augmentation=how, cache=tmp_path)
-    assert len(list(tmp_path.glob("teacher-*.pt"))) == 2
-
-
-def test_a_model_says_how_its_views_were_made_and_no_path_of_the_machine(own: Path):
-    config = replace(CONFIG, augmentation=replace(parse("light,crop=0.2"), own=f"{own}:chain"))
-    record = train(config, dataset=signals()).provenance
-    assert record["config"]["augmentation"]["own"] == "mine.py:chain" and str(own.parent) not in str(record)
-    assert "augmentation `light,crop=0.2,mine.py:chain`" in " ".join(provenance_lines(record))
-    assert "augmentation" not in " ".join(provenance_lines(train(CONFIG, dataset=signals()).provenance))
-
-
-def file_of(data: Dataset, folder: Path, config: TrainConfig) -> Path:
-    """A file of settings in a folder, for data of which a file is made there."""
-    x = np.concatenate([data.x_train, data.x_val])[:, 0, :, 0]
-    np.savez(folder / "waves.npz", x_train=x, y_train=np.concatenate([data.y_train, data.y_val]))
-    path = folder / "settings.toml"
-    path.write_text(files_of_settings.write(replace(config, dataset="waves.npz")), encoding="utf-8")
-    return path
-
-
-def test_train_says_what_is_not_the_default_and_its_settings_make_the_model_again(tmp_path: Path):
-    quick = file_of(signals(), tmp_path, CONFIG)
-    again = "train", "--config", "a.toml", "-o", "b.sne", "--executor", "inline"
-    done = called(
-        "train", "-o", "a.sne", "--config", quick, "--executor", "inline", "--augment", "none", "--views", "4",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0 and "augmentation: none; each sample is seen once, as it is\n" in done.stderr
-    assert called(*again, cwd=tmp_path).returncode == 0
-    assert (tmp_path / "a.sne").read_bytes() == (tmp_path / "b.sne").read_bytes()
-    settings_of = files_of_settings.read(tmp_path / "a.toml")
-    assert settings_of.augmentation == NONE and settings_of.views == 4
-
-
-def test_nothing_is_said_of_the_default_and_options_of_views_reach_the_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    met: list[TrainConfig] = []
-
-    def stop(config, *rest, **named):
-        met.append(config)
-        raise SneError("far enough", "stop")
-
-    monkeypatch.setattr("sne_edge.pipeline.train.train", stop)
-    plain = file_of(signals(), tmp_path, replace(CONFIG, recipe=Recipe()))
-    options = ("--config", plain, "--views", "5", "--anew", "--augment", "light,shift=5", "--reach", "6")
-    assert "augmentation: light,shift=5\n" in called("train", "-o", "a.sne", *options, cwd=tmp_path).stderr
-    assert (met[0].views, met[0].recipe.anew, met[0].recipe.reach) == (5, True, 6)
-    far = file_of(signals(), tmp_path, replace(CONFIG, recipe=Recipe(anew=True, reach=9)))
-    called("train", "-o", "a.sne", "--config", far, "--augment", "shift=3", cwd=tmp_path)
-    assert met[1].recipe.reach is None and met[1].augmentation.shift == 3  # the option goes before the file
-    done = called("train", "-o", "a.sne", "--config", far, "--no-anew", cwd=tmp_path)
-    assert "augmentation" not in done.stderr and met[2].recipe == replace(met[1].recipe, anew=False, reach=9)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..data.dataset import Dataset
@@ -109,10 +110,10 @@ class Augmentation:
         return asdict(self) | {"own": [hashlib.sha256(content).hexdigest(), name]}
 
     def of(self, dataset: Dataset) -> Augmentation:
-        """This one, with samples mirrored as a data set says where that is left to it."""
-        if self.mirror is not None:
-            return self
-        return replace(self, mirror=dataset.mirrored and dataset.timesteps is None)
+        """This one for a data set: mirrored as that says, where it is left open; a user's file by its whole path,
+        as other processes need it."""
+        mirror = dataset.mirrored and dataset.timesteps is None if self.mirror is None else self.mirror
+        return replace(self, mirror=mirror, own=self.own and str(Path(self.own).absolute()))
 
     def reaching(self, reach: int | None) -> Augmentation:
         """This one, of another shift where it shifts at all and there is another."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SneError
@@ -96,7 +96,8 @@ class Own:
         self.where, self.call = where, load_object(where, "transform")
         if not callable(self.call):
             raise SneError(f"{where} is a {type(self.call).__name__}, no callable", CONTRACT)
-        self.single = type(self.call).__module__.startswith("torchvision.")
+        inner = self.call.modules() if isinstance(self.call, nn.Module) else [self.call]
+        self.single = any(type(part).__module__.startswith("torchvision.") for part in inner)
 
     def __call__(self, x: Tensor, draws: torch.Generator | None = None) -> Tensor:
         """`x`, transformed, float32, on its device; the same for a state of the generator."""
