@@ -125,26 +125,26 @@ class Augmentation:
             return
         height, width, _ = dataset.shape
         long = [length for length in (height, width) if length > LONG]
-        small = f"no axis of more than {LONG} places"
+        small = f"have no axis of more than {LONG} places"
         wrong: dict[str, str] = {}
         if dataset.timesteps is not None:
-            wrong |= dict.fromkeys(("scale", "noise"), "events, which are 0 or 1")
+            wrong |= dict.fromkeys(("scale", "noise"), "are events, which are 0 or 1")
         if height == 1:
-            wrong |= dict.fromkeys(("flip", "rotate"), "signals over time, which have no up and down")
+            wrong |= dict.fromkeys(("flip", "rotate"), "are signals over time, which have no up and down")
         if width == 1:
-            wrong["mirror"] = "one place in a row"
+            wrong["mirror"] = "have one place in a row"
         if min(height, width) <= LONG:
-            wrong.setdefault("rotate", f"an axis of no more than {LONG} places")
+            wrong.setdefault("rotate", f"have an axis of no more than {LONG} places")
         if not long:
             wrong |= dict.fromkeys(("shift", "stretch", "crop", "erase"), small)
         elif self.shift >= min(long):
-            wrong["shift"] = f"{min(long)} places along an axis, out of which all are moved"
+            wrong["shift"] = f"have {min(long)} places along an axis, and would leave them"
         for name, why in wrong.items():
             strength = getattr(self, name)
             if strength and not (self.mirror is None and strength == getattr(LIGHT, name)):  # what `light` leaves out
                 told = name if strength is True else f"{name}={_number(strength)}"
                 raise SneError(
-                    f"the augmentation {told} makes no sense for {dataset.name}: its samples have {why}",
+                    f"the augmentation {told} makes no sense for {dataset.name}: its samples {why}",
                     "leave it out of the augmentation",
                 )
 
