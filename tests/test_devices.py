@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sne_edge.data.dataset import Dataset, split
 from sne_edge.errors import SneError
 from sne_edge.ir.encoder import Encoder
+from sne_edge.learn.augmentation import Augmentation
 from sne_edge.learn.course import Course, Lessons, Recipe
 from sne_edge.learn.device import CPU, Device, find_device
 from sne_edge.learn.distill import Job, distill, teach, teach_all
@@ -21,10 +22,11 @@ from sne_edge.learn.networks import ResidualTeacher, TeacherNet
 from sne_edge.learn.partition import Source, make_partition
 from sne_edge.learn.student import Body, Ensemble
 from sne_edge.learn.teacher import accuracy, extract, train_teacher
-from sne_edge.learn.views import augment, seen, to_torch
+from sne_edge.learn.views import Augmenter, to_torch
 
 SHAPE, CLASSES, COUNT = (12, 12, 2), 3, 48
 RECIPE = Recipe(alone=1, joint=1, rounded=1, batch=16, each=0.5, anew=True, half=True)
+EVERYTHING = Augmentation(mirror=True, flip=True, stretch=0.1, crop=0.1, rotate=9.0, erase=0.2)
 BODY = Body((4, 6), (3, 3), (2, 2), pool=True)
 
 
@@ -77,7 +79,7 @@ def test_lessons_views_live_teacher_and_losses_lie_on_the_device_alone(
     device = Nowhere("meta")
     for recipe in (RECIPE, replace(RECIPE, live=True, each=0.0), replace(RECIPE, anew=False, each=1.0)):
         ensemble = Ensemble(given.partition, BODY, given.encoder).to("meta")
-        course = Course(ensemble, taught, recipe, device, teacher, mirrored=True)
+        course = Course(ensemble, taught, recipe, device, teacher, EVERYTHING)
         batch = course.draw(np.arange(16), np.random.default_rng(0))
         assert batch.x.shape == (16, 2, 12, 12) and batch.targets.shape == (16, 16)
         for loss in (course.alone(1, batch), course.together(batch)):
@@ -166,10 +168,11 @@ def test_an_ensemble_comes_back_to_the_processor_in_float_form(lessons: tuple[En
 def test_views_made_where_samples_are_have_the_spread_of_those_that_are_kept(data: Dataset):
     torch.manual_seed(0)
     x = np.repeat(data.x_train[:1], 4000, axis=0)
-    kept = to_torch(augment(x, np.random.default_rng(0), True))
-    anew = seen(to_torch(x), float(x.std()), True)
+    both = Augmenter(Augmentation(mirror=True))
+    kept = to_torch(both.kept(x, np.random.default_rng(0)))
+    anew = both.anew(to_torch(x), float(x.std()))
     assert torch.allclose(kept.mean(0), anew.mean(0), atol=0.1) and torch.allclose(kept.std(0), anew.std(0), atol=0.1)
-    far = seen(to_torch(x[:64]), 0.0, reach=0)
+    far = Augmenter(Augmentation(shift=0)).anew(to_torch(x[:64]), 0.0)
     assert torch.allclose(far / far.abs().amax((1, 2, 3), keepdim=True), far[:1] / far[:1].abs().max(), atol=1e-5)
 
 

@@ -18,7 +18,7 @@ from sne_edge.errors import SneError
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.learn.course import Recipe
 from sne_edge.learn.student import Body
-from sne_edge.learn.views import augment
+from sne_edge.learn.views import Augmenter
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.train import train
 
@@ -114,7 +114,7 @@ def moving() -> Dataset:
 
 
 def test_views_of_rasters_are_rasters_shifted_alike_in_all_timesteps(moving: Dataset):
-    made = augment(moving.x_train, np.random.default_rng(0))
+    made = Augmenter().kept(moving.x_train, np.random.default_rng(0))
     assert set(np.unique(made)) == {0, 1} and made.shape == moving.x_train.shape and (made != moving.x_train).any()
     for before, after in zip(moving.x_train[:50], made[:50], strict=True):
         padded = np.pad(before[:, 0, :, 0], ((0, 0), (2, 2)))

@@ -13,10 +13,11 @@ from sne_edge.data.corruptions import HIT, WHITE
 from sne_edge.data.dataset import Dataset, split
 from sne_edge.errors import SneError
 from sne_edge.learn import teacher
+from sne_edge.learn.augmentation import LIGHT
 from sne_edge.learn.course import Recipe
 from sne_edge.learn.distill import distill
 from sne_edge.learn.student import Body
-from sne_edge.learn.views import augment, noisy, noisy_there, seen, to_torch, views
+from sne_edge.learn.views import Augmenter, noisy, noisy_there, to_torch, views
 from sne_edge.pipeline import cnn, stages
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.train import train
@@ -65,20 +66,20 @@ def test_impulses_take_the_lowest_and_the_highest_value_and_spare_most():
 
 def test_without_noise_views_are_what_they_were():
     x = np.random.default_rng(1).normal(size=(8, 1, 16, 1)).astype(np.float32)
-    plain = augment(x, np.random.default_rng(3))
-    assert np.array_equal(plain, augment(x, np.random.default_rng(3), noise=0.0))
-    assert not np.array_equal(plain, augment(x, np.random.default_rng(3), noise=1.0))
+    plain = Augmenter().kept(x, np.random.default_rng(3))
+    assert np.array_equal(plain, Augmenter(noise=0.0).kept(x, np.random.default_rng(3)))
+    assert not np.array_equal(plain, Augmenter(noise=1.0).kept(x, np.random.default_rng(3)))
     assert np.array_equal(views(x, 3, 0, noise=2.0)[0], x)  # the sample itself is among them
 
 
 def test_teacher_cnn_and_students_meet_the_same_noise(data: Dataset, tmp_path, monkeypatch: pytest.MonkeyPatch):
     met: list[tuple[str, float]] = []
-    monkeypatch.setattr(teacher, "augment", lambda x, g, m, n: met.append(("teacher", n)) or augment(x, g, m, n))
+    monkeypatch.setattr(teacher, "Augmenter", lambda how, n: met.append(("teacher", n)) or Augmenter(how, n))
     for who, module in (("students", stages), ("CNN", cnn)):
 
-        def viewed(x, count, seed, mirrored, noise=0.0, who=who):
+        def viewed(x, count, seed, how, noise=0.0, who=who):
             met.append((who if len(x) == len(data.x_train) else "calibration", noise))
-            return views(x, count, seed, mirrored, noise)
+            return views(x, count, seed, how, noise)
 
         monkeypatch.setattr(module, "views", viewed)
     monkeypatch.setattr(stages, "distill", lambda *a, noise, **o: met.append(("live", noise)) or distill(*a, **o))
@@ -102,7 +103,7 @@ def test_views_that_a_live_teacher_answers_to_are_noisy_and_kept_ones_get_no_mor
         recipe = Recipe(live=live, anew=not live)
         net = teacher.build_teacher("small", data.shape, 3)
         course = Course(Chunks(), lessons, recipe, teacher=net, noise=SEVERITY)  # type: ignore[arg-type]
-        assert course.noise == (SEVERITY if live else 0.0)
+        assert course.augmenter.noise == (SEVERITY if live else 0.0) and course.augmenter.how == LIGHT
 
 
 def test_a_noise_that_is_none_is_refused():
@@ -114,7 +115,8 @@ def test_a_noise_that_is_none_is_refused():
 def test_torch_and_numpy_make_the_same_noise():
     torch.manual_seed(0)
     x = np.random.default_rng(1).normal(size=(1, 1, 16, 1)).astype(np.float32).repeat(6000, axis=0)
-    kept, anew = augment(x, np.random.default_rng(0), noise=SEVERITY), seen(to_torch(x), float(x.std()), noise=SEVERITY)
+    both = Augmenter(noise=SEVERITY)
+    kept, anew = both.kept(x, np.random.default_rng(0)), both.anew(to_torch(x), float(x.std()))
     a, b = kept.transpose(0, 3, 1, 2), anew.numpy()
     assert np.allclose(a.mean(0), b.mean(0), atol=0.08) and np.allclose(a.std(0), b.std(0), atol=0.08)
 

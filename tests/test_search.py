@@ -15,6 +15,7 @@ from sne_edge.cli import run
 from sne_edge.data.dataset import Dataset, load_dataset
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import fingerprint, load
+from sne_edge.learn.augmentation import parse
 from sne_edge.learn.course import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import settings
@@ -53,6 +54,29 @@ def data(base: TrainConfig) -> Dataset:
 @pytest.fixture(scope="module")
 def found(base: TrainConfig, data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Found:
     return search(base, data, LIMITS, tmp_path_factory.mktemp("search") / "found.journal", minutes=10, trials=4)
+
+
+def test_candidates_are_taught_in_the_views_of_the_settings(
+    base: TrainConfig, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: dict[str, tuple[object, object]] = {}
+
+    def divide(*given: object, **named: object) -> None:
+        met["divide"] = named["augmentation"], named["noise"]
+
+    def teach(*given: object, **named: object) -> None:
+        met["teach"] = named["augmentation"], named["noise"]
+        raise SneError("far enough", "stop")
+
+    monkeypatch.setattr(searching, "find_teacher", lambda *given: None)
+    monkeypatch.setattr(searching.stages, "divide", divide)
+    monkeypatch.setattr(searching.stages, "teach", teach)
+    config = replace(base, augmentation=parse("shift=1,mirror"), noise=2.0)
+    with pytest.raises(SneError, match="far enough"):
+        search(config, data, LIMITS, tmp_path / "views.journal", minutes=1, trials=1)
+    assert met == dict.fromkeys(("divide", "teach"), (config.augmentation, 2.0))
+    with pytest.raises(SneError, match="no up and down"):
+        search(replace(base, augmentation=parse("flip")), data, LIMITS, tmp_path / "flip.journal", minutes=1, trials=1)
 
 
 def test_a_search_ends_in_a_calibrated_model_within_its_limits(found: Found) -> None:

@@ -11,9 +11,10 @@ from torch import nn
 
 from sne_edge.data.dataset import Dataset, load_dataset, split
 from sne_edge.errors import SneError
+from sne_edge.learn.augmentation import Augmentation
 from sne_edge.learn.networks import ConvTeacher, ModuleTeacher, as_teacher, build_teacher
 from sne_edge.learn.teacher import PROBES, accuracy, count_macs, extract, fingerprint, train_teacher
-from sne_edge.learn.views import augment, to_torch, views
+from sne_edge.learn.views import Augmenter, to_torch, views
 
 SHAPE = (1, 16, 1)
 
@@ -88,15 +89,15 @@ def test_views_are_deterministic_and_the_first_is_the_sample_itself(small: Datas
 
 def test_every_other_view_is_mirrored_where_that_keeps_the_class():
     ramp = np.broadcast_to(np.arange(16.0), (200, 1, 16))[..., None].astype(np.float32)
-    made = augment(ramp, np.random.default_rng(0), mirrored=True)
+    made = Augmenter(Augmentation(mirror=True)).kept(ramp, np.random.default_rng(0))
     falling = int((made[:, 0, 12, 0] < made[:, 0, 3, 0]).sum())
     assert 70 < falling < 130
-    assert (augment(ramp, np.random.default_rng(0))[:, 0, 12, 0] > 5).all()
+    assert (Augmenter().kept(ramp, np.random.default_rng(0))[:, 0, 12, 0] > 5).all()
 
 
 def test_augmentation_keeps_the_shape_of_images(small: Dataset):
     image = np.random.default_rng(0).normal(size=(4, 6, 7, 2)).astype(np.float32)
-    assert augment(image, np.random.default_rng(0)).shape == image.shape
+    assert Augmenter().kept(image, np.random.default_rng(0)).shape == image.shape
 
 
 def test_features_and_logits_are_the_teachers(small: Dataset, teacher: ConvTeacher):
@@ -178,5 +179,5 @@ def test_digits_are_not_mirrored_and_views_of_mirrored_data_have_a_cache_of_thei
 ):
     assert not small.mirrored and not load_dataset("mnist1d").mirrored
     for mirrored in (False, True):
-        extract(teacher, views(small.x_val, 2, 0, mirrored), tmp_path)
+        extract(teacher, views(small.x_val, 2, 0, Augmentation(mirror=mirrored)), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2

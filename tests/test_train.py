@@ -21,6 +21,7 @@ from sne_edge.ir.artifact import ZOO, dumps, load, loads
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import format_policy
 from sne_edge.learn import fit
+from sne_edge.learn.augmentation import NONE
 from sne_edge.learn.course import Recipe
 from sne_edge.learn.networks import as_teacher
 from sne_edge.learn.student import Body
@@ -152,14 +153,14 @@ def test_nothing_trained_is_found_again_by_other_settings_defaults_or_code(
     changed = {
         "scheme": "random", "students": 2, "timesteps": 2, "body": Body((4, 4), (5, 3), (2, 2)), "teacher": "large",
         "teacher_epochs": 1, "views": 1, "max_drop": 0.2, "vectors": 1, "seed": 1, "minutes": 1.0, "name": "mine",
-        "recipe": Recipe(joint=66), "early": "exact", "input_scale": "per-channel", "noise": 1.0,
+        "recipe": Recipe(joint=66), "early": "exact", "input_scale": "per-channel", "noise": 1.0, "augmentation": NONE,
     }  # fmt: skip
     of_others = {"features", "logits", "weights", "teacher_input", "teacher_mean", "teacher_deviation", "fine_tune"}
     assert changed.keys() == {f.name for f in fields(TrainConfig)} - {"dataset"} - of_others
     configs = [plain, *(replace(plain, **{key: value}) for key, value in changed.items())]
     configs += [replace(plain, recipe=recipe) for recipe in (Later(), Wider())]
     keys = [model_key(c, data) for c in configs]
-    assert len(set(keys)) == len(keys) == 19 and model_key(TrainConfig(), data) == keys[0]
+    assert len(set(keys)) == len(keys) == 20 and model_key(TrainConfig(), data) == keys[0]
     monkeypatch.setattr(fit, "digest", lambda *places: "other code")
     assert model_key(plain, data) not in keys
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import SneError
 from . import complete
 from .app import app
 from .inputs import check_finite, check_layout, check_name, check_output, need_training, numbers, reals
@@ -106,6 +107,28 @@ def train(
     spike_rate: Annotated[
         float | None, typer.Option(help="Spikes per neuron and timestep that cost a student nothing.", min=0)
     ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="How views of samples are made, the teacher's, the students' and those that margins are chosen on: "
+            "light (the default), none, or a list such as shift=4,mirror,scale=0.2: shift (places), scale, noise "
+            "(deviations), stretch, crop, erase (shares), rotate (degrees), mirror (left to right, or backwards in "
+            "time), flip (upside down); light in a list keeps what is light. Or FILE.py:NAME, any callable on a float "
+            "tensor [N, channels, height, width], such as a torchvision.transforms.v2.Compose, which is run.",
+            autocompletion=complete.words("light", "none"),
+        ),
+    ] = None,
+    views: Annotated[
+        int | None, typer.Option(help="Views of each sample that are kept, itself being one; usually 16.", min=1)
+    ] = None,
+    anew: Annotated[
+        bool | None,
+        typer.Option("--anew/--no-anew", help="Whether students see views made anew in every batch, of kept ones."),
+    ] = None,
+    reach: Annotated[
+        int | None,
+        typer.Option(help="Places that a view made anew is shifted by, at most; by default as others.", min=0, max=64),
+    ] = None,
     noise: Annotated[
         float | None,
         typer.Option(
@@ -143,16 +166,19 @@ def train(
     from ..data.dataset import load_dataset
     from ..files import open_file, write_whole
     from ..ir.artifact import save
+    from ..learn.augmentation import LIGHT, parse
 
     need_training()
     check_output(output, force)
     check_finite(budget=budget, spike_rate=spike_rate, noise=noise, max_drop=max_drop)
     check_layout(layout)
+    how = None if augment is None else parse(augment)
     if name is not None:
         check_name(name)
     from ..learn.device import find_device
     from ..learn.executor import check_executor
     from ..learn.teacher import default_cache
+    from ..learn.transforms import Own
     from ..pipeline import settings, track
     from ..pipeline.presets import preset
     from ..pipeline.train import train as run
@@ -163,7 +189,8 @@ def train(
         features=features, logits=logits, weights=None if weights is None else str(weights),
         teacher_input=teacher_input, teacher_mean=reals("--teacher-mean", teacher_mean),
         teacher_deviation=reals("--teacher-deviation", teacher_deviation), fine_tune=fine_tune,
-        minutes=budget, noise=noise, max_drop=max_drop, early=early, seed=seed, name=name, input_scale=input_scale,
+        views=views, augmentation=how, minutes=budget, noise=noise, max_drop=max_drop, early=early, seed=seed,
+        name=name, input_scale=input_scale,
     )  # fmt: skip
     if channels is not None:
         chosen = replace(chosen, body=replace(chosen.body, channels=numbers("--channels", channels)))
@@ -177,6 +204,13 @@ def train(
         chosen = settings.with_epochs(chosen, epochs)
     if spike_rate is not None:
         chosen = replace(chosen, recipe=replace(chosen.recipe, target=spike_rate))
+    if how is not None or reach is not None:  # what is said of all views goes before a file's reach
+        chosen = replace(chosen, recipe=replace(chosen.recipe, reach=reach))
+    if anew is not None:
+        chosen = replace(chosen, recipe=replace(chosen.recipe, anew=anew))
+    if reach is not None and not (chosen.augmentation.shift and (chosen.recipe.anew or chosen.recipe.live)):
+        why = "no views are made anew" if chosen.augmentation.shift else "the augmentation shifts nothing"
+        raise SneError(f"--reach is {reach}, and {why}", "give --anew, or --augment shift=PLACES, as well")
     check_executor(executor)
     where = find_device(device, precision)
     recipe = output.with_suffix(".toml")
@@ -191,9 +225,15 @@ def train(
         open_file(chosen.teacher, 2**31, hint="give the path of an ONNX file").close()
     if chosen.script:
         open_file(chosen.teacher.rpartition(":")[0], 2**31, hint="write FILE.py:NAME").close()
+    if chosen.augmentation.own is not None:
+        Own(chosen.augmentation.own)
     with bars() as shown, track.tracked(log, run_name, log_dir, shown) as progress:
         found = load_dataset(chosen.dataset, chosen.seed, data_dir, layout=layout)
         print(f"samples: {found.understood}", file=sys.stderr)
+        if chosen.augmentation != LIGHT:
+            once = chosen.augmentation.of(found).nothing and not chosen.noise
+            told = "; each sample is seen once, as it is" if once else ""
+            print(f"augmentation: {chosen.augmentation.word}{told}", file=sys.stderr)
         ensemble = run(chosen, progress, dataset=found, cache=default_cache(), executor=executor, device=where)
     save(ensemble, output)
     if not given:

@@ -16,11 +16,12 @@ from torch.nn import functional
 
 from ..errors import SneError
 from ..files import write_whole
+from .augmentation import LIGHT, Augmentation
 from .device import CPU, Device
 from .fit import distillation_loss
 from .networks import TeacherNet
 from .student import Ensemble
-from .views import seen, to_torch
+from .views import Augmenter, to_torch
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Recipe:
     anew         views are made anew for every batch, of a kept one, whose features and logits stay what is taught
     live         views are made anew of the sample itself, and the teacher answers to that very view (Beyer et al. 2022,
                  arXiv 2106.05237): it runs in the loop
-    reach        places by which a view made anew is shifted, at most
+    reach        places by which a view made anew is shifted, at most; None: as kept ones are, see `Augmentation`
     """
 
     alone: int = 0
@@ -63,14 +64,14 @@ class Recipe:
     each: float = 0.0
     anew: bool = False
     live: bool = False
-    reach: int = 2
+    reach: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.alone, self.joint, self.rounded) < 0 or self.batch < 2 or self.rate <= 0:
             raise SneError(
                 "a training recipe is out of range", "epochs are at least 0, batch at least 2, rate positive"
             )
-        if not 0 <= self.each <= 1 or not 0 <= self.reach <= 64:
+        if not 0 <= self.each <= 1 or not 0 <= (self.reach or 0) <= 64:
             raise SneError("a training recipe is out of range", "each is in 0..1, reach in 0..64")
 
 
@@ -121,8 +122,8 @@ class Course:
     """The losses of one ensemble on one set of lessons, wherever the ensemble is.
 
     On the processor lessons stay as they are, mapped from files, perhaps; on any other device they are copied there
-    once. `teacher`: who answers where the recipe wants that live. `noise`: the severity of what is added, at most, to
-    views made anew of the samples themselves.
+    once. `teacher`: who answers where the recipe wants that live. `augmentation`: by what views are made anew, and
+    `noise`, the severity of what is added to them, at most, where they are of the samples themselves.
     """
 
     def __init__(
@@ -132,12 +133,13 @@ class Course:
         recipe: Recipe,
         device: Device = CPU,
         teacher: TeacherNet | None = None,
-        mirrored: bool = False,
+        augmentation: Augmentation = LIGHT,
         noise: float = 0.0,
     ) -> None:
         self.ensemble, self.lessons, self.recipe = ensemble, lessons, recipe
-        self.device, self.mirrored = device, mirrored
-        self.noise = noise if recipe.live else 0.0  # kept views have theirs
+        self.device = device
+        # kept views have their noise
+        self.augmenter = Augmenter(augmentation.reaching(recipe.reach), noise if recipe.live else 0.0)
         self.chunks = [device.put(ensemble.partition.chunk(k)) for k in range(ensemble.partition.students)]
         if recipe.live and teacher is None:
             raise SneError("the teacher is to answer live, and there is none", "leave `live` out of the recipe")
@@ -166,7 +168,7 @@ class Course:
             x, targets, logits = self.x[drawn, rows], self.targets[drawn, rows], self.logits[drawn, rows]
             labels = self.labels[rows]
         if recipe.anew or recipe.live:
-            x = seen(x, self.deviation, self.mirrored, recipe.reach, self.noise)
+            x = self.augmenter.anew(x, self.deviation)
         if self.teacher is not None:
             with torch.no_grad(), self.device.autocast(self.teacher.images):
                 features, logits = self.teacher.answers(x)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import SneError
 from ..ir.encoder import Encoder
+from .augmentation import LIGHT, Augmentation
 from .course import Course, Lessons, Recipe
 from .device import CPU, Device
 from .executor import run_jobs, worker_count
@@ -42,14 +43,15 @@ class Job:
     checkpoint: Path | None
     device: Device = CPU
     teacher: TeacherNet | None = None
-    mirrored: bool = False
+    augmentation: Augmentation = LIGHT
     noise: float = 0.0
 
     def course(self, ensemble: Ensemble, lessons: Lessons) -> Course:
         """The losses of an ensemble, which is moved to the device."""
         return Course(
-            ensemble.to(self.device.name), lessons, self.recipe, self.device, self.teacher, self.mirrored, self.noise
-        )
+            ensemble.to(self.device.name), lessons, self.recipe, self.device, self.teacher, self.augmentation,
+            self.noise,
+        )  # fmt: skip
 
 
 def distill(
@@ -63,7 +65,7 @@ def distill(
     folder: Path | None = None,
     device: Device = CPU,
     teacher: TeacherNet | None = None,
-    mirrored: bool = False,
+    augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
     progress: Progress = quiet,
 ) -> Ensemble:
@@ -73,7 +75,7 @@ def distill(
     `folder` keeps the state of the run: the same call goes on from there. Executors other than inline need one. Of the
     last phase's epochs, the one best on the validation samples is kept. On a `device` other than the processor all
     students learn at once, in this process, from the same batches. `teacher`, who answers a recipe that is `live`,
-    which runs inline; `mirrored`: views made anew may be; `noise`: of theirs, as `Course` has it. The ensemble is on
+    which runs inline; `augmentation`, `noise`: of views made anew, as `Course` has them. The ensemble is on
     the processor before and after.
     """
     torch.manual_seed(seed)
@@ -99,7 +101,7 @@ def distill(
             Job(
                 ensemble.partition, ensemble.sizes, ensemble.encoder, recipe, k, where, seed,
                 None if each is None else each * workers / len(ensemble.students), file(f"student-{k}.pt"),
-                device, teacher if recipe.live else None, mirrored, noise,
+                device, teacher if recipe.live else None, augmentation, noise,
             )
             for k in range(len(ensemble.students))
         ]  # fmt: skip
@@ -109,7 +111,7 @@ def distill(
         for k, state in enumerate(taught):
             ensemble.students[k].load_state_dict(state["student"])
             ensemble.heads[k].load_state_dict(state["head"])
-    course = Course(ensemble.to(device.name), lessons, recipe, device, teacher, mirrored, noise)
+    course = Course(ensemble.to(device.name), lessons, recipe, device, teacher, augmentation, noise)
 
     def together(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         return course.together(course.draw(pick, generator))

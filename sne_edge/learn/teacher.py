@@ -19,10 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..data.dataset import Dataset
 from ..errors import SneError
 from ..files import write_whole
+from .augmentation import LIGHT, Augmentation
 from .device import CPU, Device
 from .fit import Plan, Progress, fit, infer, quiet
 from .networks import ResidualTeacher, TeacherNet, build_teacher
-from .views import augment, batches, seen, to_torch
+from .views import Augmenter, batches, to_torch
 
 PROBES = 16  # samples by whose answers a teacher's code is told from another's
 
@@ -34,6 +35,7 @@ def train_teacher(
     size: str = "small",
     seed: int = 0,
     minutes: float | None = None,
+    augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
     checkpoint: Path | None = None,
     device: Device = CPU,
@@ -41,8 +43,8 @@ def train_teacher(
 ) -> TeacherNet:
     """Train a built-in network on the training samples; deterministic for a seed on one machine, but for `minutes`.
 
-    It sees samples in views with `noise` of up to that severity (`views.noisy`). A `checkpoint` file lets a killed run
-    go on. It learns on `device`, and is handed back on the processor.
+    It sees samples in views of an `augmentation`, with `noise` of up to that severity (`views.noisy`). A `checkpoint`
+    file lets a killed run go on. It learns on `device`, and is handed back on the processor.
     """
     torch.manual_seed(seed)
     net = build_teacher(size, dataset.shape, len(dataset.classes), dataset.timesteps)
@@ -50,7 +52,7 @@ def train_teacher(
         plan = Plan(epochs, batch=128, rate=0.15, decay=5e-4, sgd=True, minutes=minutes)
     else:
         plan = Plan(epochs, batch=128, rate=4e-3, decay=1e-2, minutes=minutes)
-    return _taught(net, dataset, plan, "teacher", seed, noise, checkpoint, device, progress)
+    return _taught(net, dataset, plan, "teacher", seed, augmentation, noise, checkpoint, device, progress)
 
 
 def fine_tune(
@@ -60,18 +62,21 @@ def fine_tune(
     epochs: int,
     rate: float = 0.01,
     seed: int = 0,
+    augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
     checkpoint: Path | None = None,
     device: Device = CPU,
     progress: Progress = quiet,
 ) -> TeacherNet:
     """A teacher from elsewhere, trained on in place for a few `epochs` of the training samples in views made anew, by
-    SGD from a highest `rate` down, under `noise` as `train_teacher` has it. Raises `SneError` where it has nothing to
-    train."""
+    SGD from a highest `rate` down, under `augmentation` and `noise` as `train_teacher` has them. Raises `SneError`
+    where it has nothing to train."""
     check_trainable(net)
     torch.manual_seed(seed)
     plan = Plan(epochs, batch=128, rate=rate, decay=5e-4, sgd=True)
-    return _taught(net, dataset, plan, "fine-tuning the teacher", seed, noise, checkpoint, device, progress)
+    return _taught(
+        net, dataset, plan, "fine-tuning the teacher", seed, augmentation, noise, checkpoint, device, progress
+    )
 
 
 def check_trainable(teacher: TeacherNet) -> None:
@@ -90,6 +95,7 @@ def _taught(
     plan: Plan,
     stage: str,
     seed: int,
+    augmentation: Augmentation,
     noise: float,
     checkpoint: Path | None,
     device: Device,
@@ -103,14 +109,15 @@ def _taught(
     labels = device.put(dataset.y_train)
     samples = None if device.host else device.put(to_torch(dataset.x_train).numpy())
     spread = 0.0 if device.host else float(dataset.x_train.std())
+    augmenter = Augmenter(augmentation.of(dataset), noise)
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         if samples is None:
-            x = to_torch(augment(dataset.x_train[pick], generator, dataset.mirrored, noise))
+            x = to_torch(augmenter.kept(dataset.x_train[pick], generator))
             rows = torch.from_numpy(pick)
         else:
             rows = device.put(pick)
-            x = seen(samples[rows], spread, dataset.mirrored, noise=noise)
+            x = augmenter.anew(samples[rows], spread)
         with device.autocast(images):
             logits = net(x.contiguous(memory_format=torch.channels_last) if images else x)
         return functional.cross_entropy(logits.float(), labels[rows], label_smoothing=0.05)

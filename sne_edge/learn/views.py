@@ -1,4 +1,4 @@
-"""Samples as networks take them, and views of them: shifted, scaled, mirrored, noisy.
+"""Samples as networks take them, and views of them, as an augmentation has them.
 
 In: samples, channel last. Out: batches in torch's order, channels first; views by numpy, kept, or by torch, made anew
 wherever the samples are.
@@ -6,13 +6,18 @@ wherever the samples are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.corruptions import HIT, WHITE
+from ..data.dataset import Dataset
+from .augmentation import LIGHT, LONG, Augmentation
+from .transforms import SEEDS, Own, erased, moved
+
+PROBES = 4  # samples that a user's transform is tried on
 
 
 def to_torch(x: np.ndarray) -> Tensor:
@@ -26,24 +31,89 @@ def batches(x: np.ndarray, count: int = 512) -> Iterator[Tensor]:
         yield to_torch(x[start : start + count])
 
 
-def augment(x: np.ndarray, generator: np.random.Generator, mirrored: bool = False, noise: float = 0.0) -> np.ndarray:
-    """One light random view of each sample [N, height, width, channels]: shifted by up to 2 (edges repeat), scaled by
-    10 %, with noise of 3 % of the data's standard deviation; every other one `mirrored` left to right. Rasters of
-    events, [N, timesteps, ...], are shifted alone, all timesteps alike. Then, up to a severity `noise`, white noise and
-    impulses, see `noisy`."""
-    if x.ndim == 5:
-        return noisy(_shifted_events(x, generator), noise, generator)
-    count, height, width, _ = x.shape
-    if mirrored:
-        x = np.where(generator.integers(2, size=(count, 1, 1, 1)) == 1, x[:, :, ::-1], x)
-    for axis, length in ((1, height), (2, width)):
-        if length > 4:
-            shift = generator.integers(-2, 3, size=(count, 1))
-            index = np.clip(np.arange(length)[None, :] + shift, 0, length - 1)
-            x = np.take_along_axis(x, index[:, :, None, None] if axis == 1 else index[:, None, :, None], axis=axis)
-    scale = 1 + 0.1 * generator.standard_normal((count, 1, 1, 1))
-    fine = 0.03 * x.std() * generator.standard_normal(x.shape)
-    return noisy((x * scale + fine).astype(np.float32), noise, generator)
+class Augmenter:
+    """An augmentation at work: one random view of each sample, kept or made anew. A user's transform is loaded here.
+
+    `noise`: up to that severity white noise and impulses are added, see `noisy`. `how` says whether samples are
+    mirrored; what it leaves to a data set is not done: see `Augmentation.of`.
+    """
+
+    def __init__(self, how: Augmentation = LIGHT, noise: float = 0.0) -> None:
+        self.how, self.noise = how, noise
+        self.own = None if how.own is None else Own(how.own)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether samples stay as they are."""
+        return self.how.nothing and not self.noise
+
+    def kept(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """A view float32 of each sample [N, height, width, channels] or raster [N, timesteps, ...], which meets the
+        same in all timesteps and keeps its values."""
+        how, count, events = self.how, len(x), x.ndim == 5
+        one = (count, *[1] * (x.ndim - 1))
+        if how.mirror:
+            x = np.where(generator.integers(2, size=one) == 1, x[..., ::-1, :], x)
+        if how.moves:
+            x = _in_torch(x, generator, lambda part, draws: moved(part, how, draws))
+        for axis in (x.ndim - 3, x.ndim - 2):
+            length = x.shape[axis]
+            if how.shift and length > LONG:
+                place = np.arange(length)[None, :] + generator.integers(-how.shift, how.shift + 1, size=(count, 1))
+                wide = (count, *(length if a == axis else 1 for a in range(1, x.ndim)))
+                x = np.take_along_axis(x, place.clip(0, length - 1).reshape(wide), axis=axis)
+                if events:
+                    x = x * ((place >= 0) & (place < length)).reshape(wide)
+        spread = x.std()
+        if how.scale and not events:
+            x = x * (1 + how.scale * generator.standard_normal(one))
+        if how.noise and not events:
+            x = x + how.noise * spread * generator.standard_normal(x.shape)
+        if how.erase:
+            x = _in_torch(x, generator, lambda part, draws: erased(part, how, draws))
+        if self.own is not None:
+            x = _in_torch(x, generator, self.own)
+        return noisy(x.astype(np.float32, copy=False), self.noise, generator)
+
+    def anew(self, x: Tensor, deviation: float) -> Tensor:
+        """A view of each sample [N, channels, height, width] or raster [N, timesteps, ...], made where they are, by
+        torch's own generator there, as `kept` has it; `deviation`: the data's standard deviation."""
+        how, count, where, events = self.how, len(x), x.device, x.dim() == 5
+        one = (count, *[1] * (x.dim() - 1))
+        if how.mirror:
+            x = torch.where(torch.randint(2, one, device=where).bool(), x.flip(-1), x)
+        if how.moves:
+            x = moved(x, how)
+        for axis in (-2, -1):
+            length = x.shape[axis]
+            if how.shift and length > LONG:
+                shift = torch.randint(-how.shift, how.shift + 1, (count, 1), device=where)
+                place = torch.arange(length, device=where)[None, :] + shift
+                wide = list(one)
+                wide[axis] = length
+                index = place.clamp(0, length - 1).reshape(wide)
+                x = x.gather(axis, index.expand(*(n if a != x.dim() + axis else length for a, n in enumerate(x.shape))))
+                if events:
+                    x = x * ((place >= 0) & (place < length)).reshape(wide)
+        if how.scale and not events:
+            x = x * (1 + how.scale * torch.randn(one, device=where))
+        if how.noise and not events:
+            x = x + how.noise * deviation * torch.randn(x.shape, device=where)
+        if how.erase:
+            x = erased(x, how)
+        if self.own is not None:
+            x = self.own(x)
+        return noisy_there(x, deviation, self.noise) if self.noise else x
+
+
+def _in_torch(
+    x: np.ndarray, generator: np.random.Generator, transform: Callable[[Tensor, torch.Generator], Tensor]
+) -> np.ndarray:
+    """Samples, channel last, by a transform of torch's, part by part; its draws follow from a generator of numpy's."""
+    draws = torch.Generator().manual_seed(int(generator.integers(SEEDS)))
+    parts = [np.moveaxis(transform(part, draws).numpy(), -3, -1) for part in batches(x)]
+    made: np.ndarray = np.ascontiguousarray(np.concatenate(parts))
+    return made
 
 
 def noisy(x: np.ndarray, severity: float, generator: np.random.Generator) -> np.ndarray:
@@ -60,45 +130,6 @@ def noisy(x: np.ndarray, severity: float, generator: np.random.Generator) -> np.
     return made
 
 
-def _shifted_events(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Rasters moved by up to 2 places along each axis of more than 4; what leaves the map is lost."""
-    made = x.astype(np.float32)
-    for axis in (2, 3):
-        length = x.shape[axis]
-        if length > 4:
-            place = np.arange(length)[None, :] + generator.integers(-2, 3, size=(len(x), 1))
-            index, inside = np.clip(place, 0, length - 1), (place >= 0) & (place < length)
-            wide = (len(x), *(length if a == axis else 1 for a in range(1, 5)))
-            made = np.take_along_axis(made, index.reshape(wide), axis=axis) * inside.reshape(wide)
-    return made.astype(np.float32)
-
-
-def seen(x: Tensor, deviation: float, mirrored: bool = False, reach: int = 2, noise: float = 0.0) -> Tensor:
-    """One light random view of each sample [N, channels, height, width], made where the samples are, by torch's own
-    generator there: the distribution of `augment`, shifted by up to `reach`; `deviation` is the data's standard
-    deviation. Rasters of events, [N, timesteps, ...], are shifted alone. `noise` as there."""
-    count, where = len(x), x.device
-    events = x.dim() == 5
-    if mirrored and not events:
-        flip = torch.randint(2, (count, 1, 1, 1), device=where).bool()
-        x = torch.where(flip, x.flip(-1), x)
-    for axis in (-2, -1):
-        length = x.shape[axis]
-        if length > 4:
-            shift = torch.randint(-reach, reach + 1, (count, 1), device=where)
-            place = torch.arange(length, device=where)[None, :] + shift
-            wide = [count, *[1] * (x.dim() - 1)]
-            wide[axis] = length
-            index = place.clamp(0, length - 1).reshape(wide)
-            x = x.gather(axis, index.expand(*(n if a != x.dim() + axis else length for a, n in enumerate(x.shape))))
-            if events:
-                x = x * ((place >= 0) & (place < length)).reshape(wide)
-    if not events:
-        scale = 1 + 0.1 * torch.randn(count, 1, 1, 1, device=where)
-        x = x * scale + 0.03 * deviation * torch.randn(x.shape, device=where)
-    return noisy_there(x, deviation, noise) if noise else x
-
-
 def noisy_there(x: Tensor, deviation: float, severity: float) -> Tensor:
     """`noisy`, where the samples are."""
     where, low, high = x.device, x.amin(), x.amax()
@@ -109,7 +140,16 @@ def noisy_there(x: Tensor, deviation: float, severity: float) -> Tensor:
     return torch.where(hit, torch.where(torch.rand(x.shape, device=where) < 0.5, low, high), x)
 
 
-def views(x: np.ndarray, count: int, seed: int, mirrored: bool = False, noise: float = 0.0) -> np.ndarray:
-    """`count` views of each sample, float32 [count, N, height, width, channels]; the first is the sample itself."""
-    generator = np.random.default_rng([seed, 1])
-    return np.stack([x, *(augment(x, generator, mirrored, noise) for _ in range(count - 1))]).astype(np.float32)
+def check_augmentation(how: Augmentation, dataset: Dataset) -> None:
+    """Raise `SneError` where an augmentation does not go with a data set: by its layout, or, of a user's transform, by
+    what becomes of a few samples."""
+    how.check(dataset)
+    Augmenter(how.of(dataset)).kept(dataset.x_train[:PROBES], np.random.default_rng(0))
+
+
+def views(x: np.ndarray, count: int, seed: int, how: Augmentation = LIGHT, noise: float = 0.0) -> np.ndarray:
+    """`count` views of each sample, float32 [count, N, height, width, channels]; the first is the sample itself, the
+    only one where nothing is done to it."""
+    augmenter, generator = Augmenter(how, noise), np.random.default_rng([seed, 1])
+    more = 0 if augmenter.nothing else count - 1
+    return np.stack([x, *(augmenter.kept(x, generator) for _ in range(more))]).astype(np.float32)

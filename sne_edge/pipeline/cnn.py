@@ -19,7 +19,7 @@ from ..learn.device import CPU, Device
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
 from ..learn.networks import TeacherNet
 from ..learn.teacher import extract
-from ..learn.views import seen, views
+from ..learn.views import Augmenter, views
 from .config import TrainConfig, model_key
 
 EPOCHS = 2  # times those of a student
@@ -43,8 +43,8 @@ def find_cnn(
     """The network of a design in its int8 form: taught in the views of a config's students, for twice their epochs, the
     best of which is chosen on validation samples. From `cache`, or trained, and then kept there; `device` is where
     its teacher learnt."""
-    recipe = config.recipe
-    x = views(dataset.x_train, config.views, config.seed, dataset.mirrored, config.noise)
+    recipe, how = config.recipe, config.augmentation.of(dataset)
+    x = views(dataset.x_train, config.views, config.seed, how, config.noise)
     net = baseline.build_cnn(dataset.shape, design, len(dataset.classes), float(x.min()), float(x.max()))
     path = cache / f"cnn-{cnn_key(config, dataset, design, device)}.pt"
     kept = read_checkpoint(path)
@@ -54,9 +54,10 @@ def find_cnn(
         return made.eval()
     taught = extract(teacher, x, cache)
     deviation = float(np.std(x[0]))
+    augmenter = Augmenter(how.reaching(recipe.reach))  # noise is in the kept views
 
-    def anew(samples: Tensor) -> Tensor:  # noise is in the kept views
-        return seen(samples, deviation, dataset.mirrored, recipe.reach)
+    def anew(samples: Tensor) -> Tensor:
+        return augmenter.anew(samples, deviation)
 
     made = baseline.train_cnn(
         net, x, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val,

@@ -11,6 +11,7 @@ from ..data.dataset import Dataset
 from ..errors import SneError
 from ..files import read_file
 from ..learn import partition as partitions
+from ..learn.augmentation import Augmentation
 from ..learn.course import Recipe
 from ..learn.device import CPU, Device
 from ..learn.fit import outcome_key
@@ -24,7 +25,9 @@ from ..quantize.early import check_rule
 class TrainConfig:
     """Everything that decides the outcome, but for the machine's floating point.
 
-    dataset   what `load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in
+    dataset   what `load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in, the
+              sample itself being one; where neither augmentation nor noise change it, it is the only one
+    augmentation   by which views are made, kept or anew: the teacher's, students', and those that margins are chosen on
     noise     severity 0..5, at most, of the white noise and impulses in these views (`data.corruptions`): the teacher
               and the students learn under it; the first view is the sample itself, and choices are made without it
     teacher   size of the built-in one; an ONNX file (*.onnx), whose outputs features and logits name, as
@@ -47,6 +50,7 @@ class TrainConfig:
     timesteps: int = 4
     body: Body = field(default_factory=Body)
     recipe: Recipe = field(default_factory=Recipe)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     teacher: str = "small"
     teacher_epochs: int = 40
     features: str | None = None
@@ -114,7 +118,7 @@ class TrainConfig:
 def model_key(config: TrainConfig, dataset: Dataset, device: Device = CPU) -> str:
     """16 hex digits over a config, every setting of it and what the files hold that it names, its data, the kind of
     device, and the code that trains."""
-    named = asdict(config) | {"dataset": dataset.name}
+    named = asdict(config) | {"dataset": dataset.name, "augmentation": config.augmentation.key}
     if config.onnx:
         named["teacher"] = read_onnx(Path(config.teacher))[1]
     files = [config.teacher.rpartition(":")[0]] if config.script else []

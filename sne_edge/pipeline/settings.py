@@ -15,6 +15,7 @@ import msgspec
 
 from ..errors import SneError, nearest, shortened
 from ..files import read_file
+from ..learn.augmentation import parse
 from ..resources import PACKAGE
 from .config import TrainConfig
 from .presets import preset
@@ -27,7 +28,7 @@ else:
 LIMIT = 2**20  # bytes: settings are short
 RECIPES = PACKAGE / "recipes"
 HINT = "give a TOML file as `sne-edge train` writes one beside each model, or the name of one that ships: cifar10"
-TABLES = ("body", "recipe")
+TABLES = ("body", "recipe", "augmentation")
 
 
 def shipped() -> dict[str, Path]:
@@ -48,6 +49,11 @@ def read(path: Path | str) -> TrainConfig:
     dataset = given.get("dataset", TrainConfig.dataset)
     base = preset(dataset if isinstance(dataset, str) else TrainConfig.dataset)
     merged = asdict(base)
+    if isinstance(word := given.get("augmentation"), str):
+        try:
+            given["augmentation"] = asdict(parse(word))
+        except SneError as error:
+            raise SneError(f"{shortened(path)}: {error.message}", error.hint) from None
     _merge(merged, given, str(shortened(path)), "")
     try:
         return msgspec.convert(merged, TrainConfig)
@@ -58,9 +64,9 @@ def read(path: Path | str) -> TrainConfig:
 def write(config: TrainConfig) -> str:
     """The TOML text of all settings; what is None is left out."""
     values = asdict(config)
-    lines = [f"{name} = {_value(value)}" for name, value in values.items() if name not in TABLES and value is not None]
+    lines = _lines({name: value for name, value in values.items() if name not in TABLES})
     for table in TABLES:
-        lines += ["", f"[{table}]", *(f"{name} = {_value(value)}" for name, value in values[table].items())]
+        lines += ["", f"[{table}]", *_lines(values[table])]
     return "\n".join(lines) + "\n"
 
 
@@ -92,6 +98,10 @@ def _merge(into: dict[str, Any], given: dict[str, Any], path: str, table: str) -
             _merge(into[name], value, path, name)
         else:
             into[name] = value
+
+
+def _lines(settings: dict[str, Any]) -> list[str]:
+    return [f"{name} = {_value(value)}" for name, value in settings.items() if value is not None]
 
 
 def _value(value: Any) -> str:

@@ -23,6 +23,7 @@ from ..interchange.script import load_network
 from ..ir.encoder import Encoder, input_channels
 from ..ir.ensemble import QuantEnsemble, with_frontend
 from ..learn import partition as partitions
+from ..learn.augmentation import LIGHT, Augmentation
 from ..learn.course import Lessons, Recipe
 from ..learn.device import CPU, Device
 from ..learn.distill import distill
@@ -50,14 +51,16 @@ def built_in_teacher(
     seed: int,
     *,
     minutes: float | None = None,
+    augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
     cache: Path | None = None,
     device: Device = CPU,
     progress: Progress = quiet,
 ) -> TeacherNet:
     """Stage 1: the built-in teacher of a `size` in `teacher.SIZES`: from `cache`, or trained, and then kept there.
-    `noise`: the severity of what its samples meet, at most."""
-    key = outcome_key(size, epochs, seed, minutes, noise, dataset.mirrored, dataset.fingerprint, *device.key)
+    `augmentation`: of the views that it sees; `noise`: the severity of what they meet, at most."""
+    how = augmentation.of(dataset).key
+    key = outcome_key(size, epochs, seed, minutes, how, noise, dataset.fingerprint, *device.key)
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
     if kept is not None:
@@ -66,8 +69,8 @@ def built_in_teacher(
         return teacher
     state = None if path is None else path.with_suffix(".run.pt")
     teacher = train_teacher(
-        dataset, epochs=epochs, size=size, seed=seed, minutes=minutes, noise=noise, checkpoint=state, device=device,
-        progress=progress,
+        dataset, epochs=epochs, size=size, seed=seed, minutes=minutes, augmentation=augmentation, noise=noise,
+        checkpoint=state, device=device, progress=progress,
     )  # fmt: skip
     if path is not None and state is not None:
         write_checkpoint(path, teacher.state_dict())
@@ -123,6 +126,7 @@ def tuned_further(
     epochs: int,
     seed: int,
     *,
+    augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
     cache: Path | None = None,
     device: Device = CPU,
@@ -130,9 +134,8 @@ def tuned_further(
 ) -> TeacherNet:
     """Stage 1, of a teacher from elsewhere that is trained on: from `cache`, or trained, and then kept there."""
     check_trainable(teacher)
-    key = outcome_key(
-        "fine-tuned", fingerprint(teacher), epochs, seed, noise, dataset.mirrored, dataset.fingerprint, *device.key
-    )
+    how = augmentation.of(dataset).key
+    key = outcome_key("fine-tuned", fingerprint(teacher), epochs, seed, how, noise, dataset.fingerprint, *device.key)
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
     if kept is not None:
@@ -140,8 +143,9 @@ def tuned_further(
         return teacher.eval()
     state = None if path is None else path.with_suffix(".run.pt")
     teacher = fine_tune(
-        teacher, dataset, epochs=epochs, seed=seed, noise=noise, checkpoint=state, device=device, progress=progress
-    )
+        teacher, dataset, epochs=epochs, seed=seed, augmentation=augmentation, noise=noise, checkpoint=state,
+        device=device, progress=progress,
+    )  # fmt: skip
     if path is not None and state is not None:
         write_checkpoint(path, teacher.state_dict())
         state.unlink(missing_ok=True)
@@ -178,13 +182,14 @@ def divide(
     seen: int,
     tuning_epochs: int,
     tuning_minutes: float | None = None,
+    augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
     cache: Path | None = None,
     device: Device = CPU,
     progress: Progress = quiet,
 ) -> Taught:
-    """Stage 2: the teacher's features on training samples in `seen` views, with `noise` of up to that severity, and
-    their partition by a scheme.
+    """Stage 2: the teacher's features on training samples in `seen` views of an `augmentation`, with `noise` of up to
+    that severity, and their partition by a scheme.
 
     Raises `SneError` where the teacher is not the data's, or cannot be tuned and the scheme does that.
     """
@@ -195,7 +200,7 @@ def divide(
         )
     if scheme in partitions.TUNING:
         check_trainable(teacher)
-    x = views(dataset.x_train, seen, seed, dataset.mirrored, noise)
+    x = views(dataset.x_train, seen, seed, augmentation.of(dataset), noise)
     progress("features", 0, 1, "")
     taught = extract(teacher, x, cache, device)
     bias = teacher.classifier.bias
@@ -225,6 +230,7 @@ def teach(
     *,
     input_scale: str = "network",
     minutes: float | None = None,
+    augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
     run: Path | None = None,
     executor: str = "inline",
@@ -245,7 +251,7 @@ def teach(
     lessons = Lessons(taught.samples, taught.targets, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val)
     distill(
         ensemble, lessons, recipe, seed=seed, executor=executor, folder=run, progress=progress, minutes=minutes,
-        device=device, teacher=taught.teacher, mirrored=dataset.mirrored, noise=noise,
+        device=device, teacher=taught.teacher, augmentation=augmentation.of(dataset), noise=noise,
     )  # fmt: skip
     return ensemble
 
@@ -278,11 +284,18 @@ def integers(ensemble: Ensemble, name: str, classes: tuple[str, ...]) -> QuantEn
 
 
 def calibrated(
-    ensemble: QuantEnsemble, dataset: Dataset, max_drop: float, vectors: int, seed: int, progress: Progress = quiet
+    ensemble: QuantEnsemble,
+    dataset: Dataset,
+    max_drop: float,
+    vectors: int,
+    seed: int,
+    *,
+    augmentation: Augmentation = LIGHT,
+    progress: Progress = quiet,
 ) -> QuantEnsemble:
     """Stage 5: costs, order and margins from validation samples; golden vectors are test samples."""
     progress("calibration", 0, 1, "")
-    made = calibrate(ensemble, *calibration_samples(ensemble.encoder, dataset, seed), max_drop)
+    made = calibrate(ensemble, *calibration_samples(ensemble.encoder, dataset, seed, augmentation), max_drop)
     golden = ensemble.encoder.encode(dataset.x_test[:vectors])
     found = golden_vectors(ReferenceEngine(made), golden, dataset.y_test[:vectors])
     made = msgspec.structs.replace(made, vectors=found)
@@ -291,9 +304,11 @@ def calibrated(
     )
 
 
-def calibration_samples(encoder: Encoder, dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Validation samples in augmented views, up to about `CALIBRATION_SAMPLES`, encoded, and their labels: more to
-    choose margins by."""
+def calibration_samples(
+    encoder: Encoder, dataset: Dataset, seed: int, augmentation: Augmentation = LIGHT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Validation samples in views of an augmentation, up to about `CALIBRATION_SAMPLES`, encoded, and their labels:
+    more to choose margins by."""
     count = min(5, max(1, CALIBRATION_SAMPLES // len(dataset.x_val)))
-    seen = views(dataset.x_val, count, seed, dataset.mirrored)
+    seen = views(dataset.x_val, count, seed, augmentation.of(dataset))
     return encoder.encode(seen.reshape(-1, *seen.shape[2:])), np.tile(dataset.y_val, len(seen))

@@ -30,6 +30,7 @@ from ..learn.distill import prefix_accuracy
 from ..learn.fit import Progress, Told, quiet
 from ..learn.networks import TeacherNet, wanted_values
 from ..learn.teacher import accuracy, count_macs, fingerprint
+from ..learn.views import check_augmentation
 from . import stages, verdict
 from .config import TrainConfig, model_key
 from .recalibrate import recalibrate
@@ -63,6 +64,7 @@ def train(
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
     check_events(dataset)
+    check_augmentation(config.augmentation, dataset)
     if teacher is None:
         original = find_teacher(config, dataset, cache, progress, device)
     else:
@@ -70,17 +72,22 @@ def train(
     taught = stages.divide(
         original, dataset, config.scheme, config.students, config.seed, seen=config.views,
         tuning_epochs=-(-config.teacher_epochs // 3),  # a third of what the built-in one learns
-        tuning_minutes=_share(config, TUNING_SHARE), noise=config.noise, cache=cache, device=device, progress=progress,
+        tuning_minutes=_share(config, TUNING_SHARE), augmentation=config.augmentation, noise=config.noise, cache=cache,
+        device=device, progress=progress,
     )  # fmt: skip
     tuned = taught.teacher is not original
     run = None if cache is None else cache / f"run-{model_key(config, dataset, device)}-{taught.digest}"
     ensemble = stages.teach(
         taught, dataset, config.body, config.timesteps, config.recipe, config.seed,
         input_scale=config.input_scale, minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned),
-        noise=config.noise, run=run, executor=executor, device=device, progress=progress,
+        augmentation=config.augmentation, noise=config.noise, run=run, executor=executor, device=device,
+        progress=progress,
     )  # fmt: skip
     integers = stages.integers(ensemble, config.name or _identifier(dataset.name), dataset.classes)
-    made = stages.calibrated(integers, dataset, config.max_drop, config.vectors, config.seed, progress)
+    made = stages.calibrated(
+        integers, dataset, config.max_drop, config.vectors, config.seed, augmentation=config.augmentation,
+        progress=progress,
+    )  # fmt: skip
 
     if tuned:
         taught.chunks.provenance["teacher"] = _scores(taught.teacher, dataset)
@@ -127,12 +134,12 @@ def find_teacher(
         if not config.fine_tune:
             return found
         return stages.tuned_further(
-            found, dataset, config.fine_tune, config.seed, noise=config.noise, cache=cache, device=device,
-            progress=progress,
+            found, dataset, config.fine_tune, config.seed, augmentation=config.augmentation, noise=config.noise,
+            cache=cache, device=device, progress=progress,
         )  # fmt: skip
     return stages.built_in_teacher(
         dataset, config.teacher, config.teacher_epochs, config.seed, minutes=_share(config, TEACHER_SHARE),
-        noise=config.noise, cache=cache, device=device, progress=progress,
+        augmentation=config.augmentation, noise=config.noise, cache=cache, device=device, progress=progress,
     )  # fmt: skip
 
 
@@ -153,11 +160,12 @@ def _share(config: TrainConfig, share: float) -> float | None:
 def _provenance(
     config: TrainConfig, dataset: Dataset, teacher: TeacherNet, chunks: partitions.Partition
 ) -> dict[str, Any]:
+    named = json.loads(json.dumps(asdict(config))) | {"dataset": dataset.name}
+    for settings, name in ((named, "teacher"), (named, "scheme"), (named, "weights"), (named["augmentation"], "own")):
+        settings[name] = settings[name] and Path(settings[name]).name  # a path differs by machine
     return {
         "source": "train",
-        # a path differs by machine
-        "config": json.loads(json.dumps(asdict(config)))
-        | {"dataset": dataset.name, "teacher": Path(config.teacher).name},
+        "config": named,
         "dataset": origin.record(dataset),
         "teacher": {
             "fingerprint": fingerprint(teacher),

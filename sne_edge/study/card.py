@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..check import verify
@@ -22,6 +23,7 @@ from ..errors import SneError
 from ..ir.artifact import dumps, fingerprint
 from ..ir.ensemble import QuantEnsemble
 from ..ir.policy import ActivationPolicy
+from ..learn.augmentation import LIGHT, Augmentation
 from ..link.bench import bench
 from ..link.connect import connect
 from ..link.engine import DeviceEngine
@@ -174,10 +176,16 @@ def provenance_lines(provenance: dict[str, Any]) -> list[str]:
         body = config["body"]
         lines.append(
             f"Students: channels {_list(body['channels'])}, kernels {_list(body['kernels'])}, strides "
-            f"{_list(body['strides'])}; partition `{config['scheme']}`, seed {config['seed']}, torch "
+            f"{_list(body['strides'])}; partition `{config['scheme']}`{_views(config)}, seed {config['seed']}, torch "
             f"{provenance.get('torch', 'unknown')}."
         )
     return lines
+
+
+def _views(config: dict[str, Any]) -> str:
+    """By what views of samples were made, where not by the light augmentation that every training is by."""
+    how = msgspec.convert(config.get("augmentation", {}), Augmentation)
+    return "" if how == LIGHT else f", augmentation `{how.word}`"
 
 
 def _teacher(size: str) -> str:

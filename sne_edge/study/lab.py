@@ -222,7 +222,7 @@ class Held:
     @cached_property
     def validation(self) -> tuple[Work, np.ndarray]:
         """Of the validation samples, in as many views as training calibrates with, and their labels."""
-        inputs, labels = calibration_samples(self.model.encoder, self.data, self.config.seed)
+        inputs, labels = calibration_samples(self.model.encoder, self.data, self.config.seed, self.config.augmentation)
         return measure(self.model, self.engine, inputs), labels
 
     @cached_property

@@ -30,6 +30,7 @@ from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
 from ..learn.fit import Progress, outcome_key, quiet
 from ..learn.networks import TeacherNet
+from ..learn.views import check_augmentation
 from ..pipeline import stages
 from ..pipeline.config import TrainConfig
 from ..pipeline.train import find_teacher, train
@@ -78,6 +79,7 @@ def search(
     """
     if dataset.x_train.ndim != 4:
         raise SneError(f"{dataset.name} holds rasters of events", "training takes values; see sne-edge quantize")
+    check_augmentation(base.augmentation, dataset)
     hunt = _Hunt(base, dataset, limits, journal, minutes, cache, progress)
     hunt.run(trials)
     return hunt.finish()
@@ -100,7 +102,8 @@ class _Hunt:
 
     def _key(self) -> str:
         """What two calls share that go on with one search."""
-        return outcome_key(asdict(self.base), asdict(self.limits), list(RUNGS), self.dataset.fingerprint)
+        base = asdict(self.base) | {"augmentation": self.base.augmentation.key}
+        return outcome_key(base, asdict(self.limits), list(RUNGS), self.dataset.fingerprint)
 
     def run(self, trials: int | None) -> None:
         """Try candidates until time or their number is up."""
@@ -178,14 +181,18 @@ class _Hunt:
         if students not in self.taught:
             self.taught[students] = stages.divide(
                 self._teacher(), self.blind, config.scheme, students, config.seed, seen=config.views,
-                tuning_epochs=-(-config.teacher_epochs // 3), cache=self.cache,
+                tuning_epochs=-(-config.teacher_epochs // 3), augmentation=config.augmentation, noise=config.noise,
+                cache=self.cache,
             )  # fmt: skip
         return self.taught[students]
 
     def _short(self, taught: stages.Taught, config: TrainConfig, share: float) -> QuantEnsemble:
         """A candidate after a share of its epochs, in integers and calibrated; no test sample is in reach."""
         recipe = shortened(config.recipe, share)
-        learnt = stages.teach(taught, self.blind, config.body, config.timesteps, recipe, config.seed)
+        learnt = stages.teach(
+            taught, self.blind, config.body, config.timesteps, recipe, config.seed, augmentation=config.augmentation,
+            noise=config.noise,
+        )  # fmt: skip
         integers = stages.integers(learnt, "candidate", self.dataset.classes)
         inputs = integers.encoder.encode(self.blind.x_val)
         return calibrate(integers, inputs, self.blind.y_val, config.max_drop)
