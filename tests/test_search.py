@@ -5,25 +5,30 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sne_edge.cli import run
-from sne_edge.data.dataset import Dataset, load_dataset
 from sne_edge.errors import SneError
-from sne_edge.ir.artifact import fingerprint, load
+from sne_edge.ir.artifact import fingerprint, load, save
 from sne_edge.learn.augmentation import parse
 from sne_edge.learn.course import Recipe
+from sne_edge.learn.fit import Progress, quiet
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import settings
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.study import search as searching
-from sne_edge.study import search_journal
-from sne_edge.study.search import Found, search
-from sne_edge.study.search_space import Limits, pareto, shortened
+from sne_edge.study import search_journal, search_plan, search_trial
+from sne_edge.study.search import Found, Search, plan, search
+from sne_edge.study.search_journal import Journal
+from sne_edge.study.search_plan import RUNGS, Plan
+from sne_edge.study.search_space import Limits, pareto, refusal, shortened
+from sne_edge.study.search_trial import TrialJob, run_trial
 
 LIMITS = Limits("cortex-m4", instructions=60_000, flash=48 * 1024, ram=8 * 1024)
 
@@ -31,10 +36,10 @@ LIMITS = Limits("cortex-m4", instructions=60_000, flash=48 * 1024, ram=8 * 1024)
 @pytest.fixture(scope="module")
 def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
-    y = np.arange(400) % 3
-    x = np.sin(np.arange(16) * (y[:, None] + 1) / 3) + 0.3 * rng.normal(size=(400, 16))
+    y = np.arange(320) % 3
+    x = np.sin(np.arange(16) * (y[:, None] + 1) / 3) + 0.3 * rng.normal(size=(320, 16))
     path = tmp_path_factory.mktemp("data") / "waves.npz"
-    np.savez(path, x_train=x, y_train=y)
+    np.savez(path, x_train=x[:260], y_train=y[:260], x_test=x[260:], y_test=y[260:])
     return path
 
 
@@ -47,17 +52,18 @@ def base(waves: Path) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def data(base: TrainConfig) -> Dataset:
-    return load_dataset(base.dataset)
+def wanted(base: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    folder = tmp_path_factory.mktemp("search")
+    return Search(base, LIMITS, folder / "found.journal", folder, minutes=10, trials=4, size=3)
 
 
 @pytest.fixture(scope="module")
-def found(base: TrainConfig, data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    return search(base, data, LIMITS, tmp_path_factory.mktemp("search") / "found.journal", minutes=10, trials=4)
+def found(wanted: Search) -> Found:
+    return search(wanted)
 
 
 def test_candidates_are_taught_in_the_views_of_the_settings(
-    base: TrainConfig, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met: dict[str, tuple[object, object]] = {}
 
@@ -68,15 +74,15 @@ def test_candidates_are_taught_in_the_views_of_the_settings(
         met["teach"] = named["augmentation"], named["noise"]
         raise SneError("far enough", "stop")
 
-    monkeypatch.setattr(searching, "find_teacher", lambda *given: None)
-    monkeypatch.setattr(searching.stages, "divide", divide)
-    monkeypatch.setattr(searching.stages, "teach", teach)
-    config = replace(base, augmentation=parse("shift=1,mirror"), noise=2.0)
-    with pytest.raises(SneError, match="far enough"):
-        search(config, data, LIMITS, tmp_path / "views.journal", minutes=1, trials=1)
+    monkeypatch.setattr(search_trial, "find_teacher", lambda *given: None)
+    monkeypatch.setattr(search_trial.stages, "divide", divide)
+    monkeypatch.setattr(search_trial.stages, "teach", teach)
+    config = replace(wanted.base, augmentation=parse("shift=1,mirror"), noise=2.0)
+    with pytest.raises(SneError, match="all candidates of a round failed: far enough"):
+        search(elsewhere(wanted, tmp_path, base=config))
     assert met == dict.fromkeys(("divide", "teach"), (config.augmentation, 2.0))
     with pytest.raises(SneError, match="no up and down"):
-        search(replace(base, augmentation=parse("flip")), data, LIMITS, tmp_path / "flip.journal", minutes=1, trials=1)
+        search(replace(wanted, base=replace(wanted.base, augmentation=parse("flip"))))
 
 
 def test_a_search_ends_in_a_calibrated_model_within_its_limits(found: Found) -> None:
@@ -94,42 +100,107 @@ def test_better_candidates_train_for_longer(found: Found) -> None:
     assert found.chosen.accuracy == max(one.accuracy for one in longer if one.instructions <= 60_000)
 
 
-def test_the_same_seed_tries_the_same_candidates_however_often_it_was_stopped(
-    found: Found, base: TrainConfig, data: Dataset, tmp_path: Path
+def elsewhere(wanted: Search, folder: Path, **changes: Any) -> Search:
+    """The same search with a journal and a cache of its own."""
+    return replace(wanted, journal=folder / "own.journal", cache=folder, **changes)
+
+
+def journalled(path: Path) -> list[dict[str, Any]]:
+    """What a journal holds, but for times and for which process wrote it."""
+    kept = []
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        if "seconds" in record.get("user_attr", {}):
+            record["user_attr"]["seconds"] = 0
+        kept.append({k: v for k, v in record.items() if k != "worker_id" and not k.startswith("datetime")})
+    return kept
+
+
+def test_several_processes_find_what_one_finds_byte_for_byte(found: Found, wanted: Search, tmp_path: Path) -> None:
+    told: list[str] = []
+    other = search(elsewhere(wanted, tmp_path, executor="processes:2"), lambda *news: told.append(news[3]))
+    assert journalled(tmp_path / "own.journal") == journalled(wanted.journal)
+    save(found.model, tmp_path / "a.sne")
+    save(other.model, tmp_path / "b.sne")
+    assert (tmp_path / "a.sne").read_bytes() == (tmp_path / "b.sne").read_bytes()
+    assert sum(" instructions; " in text for text in told) > len(found.candidates)  # each, some of them twice
+
+
+def test_a_search_that_was_killed_goes_on_with_the_rest_of_its_round(
+    found: Found, wanted: Search, tmp_path: Path
 ) -> None:
-    journal = tmp_path / "stopped.journal"
+    ran: list[Path] = []
+
+    def counted(job: TrialJob, progress: Progress = quiet) -> str:
+        if len(ran) == die_at:
+            raise KeyboardInterrupt
+        ran.append(job.path)
+        return run_trial(job, progress)
+
     with pytest.MonkeyPatch.context() as patch:
-        calls = 0
+        patch.setattr(searching, "run_trial", counted)
+        for die_at in (4, 5):  # in the second round
+            with pytest.raises(KeyboardInterrupt):
+                search(elsewhere(wanted, tmp_path))
+        die_at = -1
+        resumed = search(elsewhere(wanted, tmp_path))
+    assert len(ran) == len(set(ran)) == len(list(wanted.cache.glob("trial-*.json")))
+    assert resumed.candidates == found.candidates and fingerprint(resumed.model) == fingerprint(found.model)
 
-        def killed(*_: object) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == 3:  # in the middle of a candidate
-                raise KeyboardInterrupt
 
-        patch.setattr(searching._Hunt, "_judged", _before(searching._Hunt._judged, killed))
+def test_a_search_that_was_killed_while_it_drew_draws_the_same_candidates(
+    found: Found, wanted: Search, tmp_path: Path
+) -> None:
+    calls = 0
+
+    def killed(*given: Any) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # in the second round
+            raise KeyboardInterrupt
+        return refusal(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "refusal", killed)
         with pytest.raises(KeyboardInterrupt):
-            search(base, data, LIMITS, journal, minutes=10, trials=4)
-    resumed = search(base, data, LIMITS, journal, minutes=10, trials=4)
+            search(elsewhere(wanted, tmp_path))
+    shutil.copytree(
+        wanted.cache, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.journal*")
+    )  # what is trained already is the same
+    resumed = search(elsewhere(wanted, tmp_path))
     plain = [replace(one, trial=0) for one in found.candidates]
     assert [replace(one, trial=0) for one in resumed.candidates] == plain
-    assert fingerprint(resumed.model) == fingerprint(found.model)
 
 
-def _before(method: object, first: object) -> object:
-    def both(self: object, *arguments: object) -> object:
-        first()  # type: ignore[operator]
-        return method(self, *arguments)  # type: ignore[operator]
+def test_a_candidate_that_fails_is_recorded_and_the_search_goes_on(wanted: Search, tmp_path: Path) -> None:
+    shutil.copytree(wanted.cache, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.journal*"))
+    began = 0
 
-    return both
+    def failing(job: TrialJob, progress: Progress = quiet) -> str:
+        nonlocal began
+        began += 1
+        with pytest.MonkeyPatch.context() as patch:
+            if began == 3:  # the first of the second round
+                patch.setattr(search_trial, "_made", lambda *_: np.zeros(1) @ np.zeros(2))
+            return run_trial(job, progress)
+
+    for path in tmp_path.glob("trial-*.json"):
+        path.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "run_trial", failing)
+        made = search(elsewhere(wanted, tmp_path))
+    (why,) = made.failed.values()
+    assert why.startswith("ValueError: matmul") and len(made.candidates) == 3
 
 
-def test_poisoned_test_samples_change_no_choice(found: Found, base: TrainConfig, data: Dataset, tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    poisoned = replace(
-        data, x_test=rng.normal(0, 1e6, data.x_test.shape).astype(np.float32), y_test=(data.y_test + 1) % 3
-    )
-    other = search(base, poisoned, LIMITS, tmp_path / "poisoned.journal", minutes=10, trials=4)
+def test_poisoned_test_samples_change_no_choice(found: Found, wanted: Search, waves: Path, tmp_path: Path) -> None:
+    with np.load(waves) as arrays:
+        kept = dict(arrays)
+    shape = kept["x_test"].shape
+    kept |= {"x_test": np.random.default_rng(1).normal(0, 1e3, shape), "y_test": (kept["y_test"] + 1) % 3}
+    np.savez(tmp_path / "waves.npz", **kept)
+    base = replace(wanted.base, dataset=str(tmp_path / "waves.npz"))
+    other = search(elsewhere(wanted, tmp_path, base=base))
     assert other.candidates == found.candidates and other.chosen == found.chosen
     for mine, theirs in zip(found.model.students, other.model.students, strict=True):
         assert all(
@@ -139,27 +210,52 @@ def test_poisoned_test_samples_change_no_choice(found: Found, base: TrainConfig,
     assert other.model.policy == found.model.policy and other.model.order == found.model.order
 
 
-def test_what_does_not_fit_is_never_trained(base: TrainConfig, data: Dataset, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_never_trained(wanted: Search, tmp_path: Path) -> None:
     tight = Limits("cortex-m4", instructions=12_000)
-    made = search(base, data, tight, tmp_path / "tight.journal", minutes=10, trials=2)
+    made = search(elsewhere(wanted, tmp_path, limits=tight, trials=2))
     assert made.refused > 0 and made.needed.estimates[0].mean is not None
     assert made.needed.estimates[0].mean <= 12_000
+    none = replace(wanted, limits=Limits("cortex-m4", instructions=500), journal=tmp_path / "none.journal")
     with (
         pytest.raises(SneError, match="no candidate fits cortex-m4: the last one takes"),
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(searching, "REFUSED_AT_MOST", 20)
-        search(base, data, Limits("cortex-m4", instructions=500), tmp_path / "none.journal", minutes=10)
+        search(none)
 
 
-def test_a_journal_serves_one_search_alone(found: Found, base: TrainConfig, data: Dataset, tmp_path: Path) -> None:
+def test_what_a_search_takes_is_said_before_it_starts(found: Found, wanted: Search, tmp_path: Path) -> None:
+    assert "not known" in str(plan(elsewhere(wanted, tmp_path))) and not list(tmp_path.iterdir())
+    other = plan(replace(wanted, journal=tmp_path / "own.journal", trials=None))  # by what is in the cache
+    assert other.tried == 0 and other.candidates is not None and other.candidates > 1
+    assert (due := plan(wanted)).tried == 4 and due.candidates == 0
+    assert str(due).startswith("4 candidates tried; about 0 more fit in 10 minutes")
+
+
+def test_no_round_begins_that_does_not_end_in_time() -> None:
+    def due(budget: float, tried: int = 4, workers: int = 1) -> Plan:
+        return search_plan.plan(dict.fromkeys(range(tried), 100.0), 0, tried, 4, workers, budget, None)
+
+    whole = 4 * sum(RUNGS) * 100 + 110  # of one worker, and the last training
+    assert due(whole).fits and due(whole).candidates == 4 and not due(whole - 1).fits
+    assert due(whole - 1, workers=2).fits and due(1, tried=0).fits
+
+
+def test_a_search_keeps_the_rounds_that_it_began_with(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "a.journal", "one").size == 4
+    assert Journal(tmp_path / "a.journal", "one").size == 4
+    with pytest.raises(SneError, match="in rounds of 4, not 2"):
+        Journal(tmp_path / "a.journal", "one", 2)
+
+
+def test_a_journal_serves_one_search_alone(tmp_path: Path) -> None:
     journal = tmp_path / "a.journal"
-    search_journal.open_journal(journal, "one")
+    Journal(journal, "one")
     with pytest.raises(SneError, match="journal of another search"):
-        search_journal.open_journal(journal, "other")
+        Journal(journal, "other")
     (tmp_path / "b.journal").write_text("no journal\n")
     with pytest.raises(SneError, match="is no journal"):
-        search_journal.open_journal(tmp_path / "b.journal", "one")
+        Journal(tmp_path / "b.journal", "one")
 
 
 def test_nothing_on_the_front_is_beaten(found: Found) -> None:
@@ -182,7 +278,7 @@ def test_the_command_writes_a_model_a_table_and_a_picture(
     output = tmp_path / "best.sne"
     command = [
         "search", "--data", str(waves), "--target", "m4", "--max-instructions", "300000", "--max-flash", "64K",
-        "--max-ram", "8K", "--budget", "5", "--trials", "1", "--epochs", "2", "-o", str(output),
+        "--max-ram", "8K", "--budget", "5", "--trials", "1", "--epochs", "2", "--executor", "inline", "-o", str(output),
     ]  # fmt: skip
     assert run([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

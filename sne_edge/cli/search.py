@@ -43,6 +43,26 @@ def search(
         float, typer.Option(help="Minutes that the search may take, the last training among them.", min=0.01)
     ] = 60,
     trials: Annotated[int | None, typer.Option(help="Candidates to train, at most.", min=1)] = None,
+    round_size: Annotated[
+        int | None,
+        typer.Option(
+            "--round",
+            help="Candidates that are drawn together and may train at once; by default 4, or as the journal has it.",
+            min=1,
+            max=1000,
+        ),
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="Where candidates train: inline, processes, processes:N, ray or ray://ADDRESS.",
+            autocompletion=complete.words(*complete.EXECUTORS),
+        ),
+    ] = "processes",
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Say how many candidates would fit in the budget and what they take, and stop."),
+    ] = False,
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of the last training; by default as the data set needs.", min=1)
     ] = None,
@@ -71,10 +91,13 @@ def search(
     A cost model refuses what does not fit before it is trained; the rest train briefly, the better ones for longer, and
     the best one in full. Beside the .sne lie a table (.md), a picture (.png), the settings (.toml) and a journal, with
     which the same command goes on where it was. Validation samples choose.
+
+    Candidates are jobs of the executor, on a Ray cluster on all its machines, which must see the same cache
+    (XDG_CACHE_HOME) and data; what is found does not depend on how many they are. A lost machine's jobs run again on
+    others; one that fails is recorded, and the search goes on.
     """
     from dataclasses import asdict
 
-    from ..data.dataset import load_dataset
     from ..files import check_writable, open_file, write_whole
     from ..ir.artifact import save
 
@@ -84,15 +107,19 @@ def search(
     check_layout(layout)
     if name is not None:
         check_name(name)
+    from ..learn.executor import check_executor
     from ..learn.teacher import default_cache
     from ..pipeline import settings
     from ..pipeline.presets import preset
+    from ..study.search import Search
+    from ..study.search import plan as foreseen
     from ..study.search import search as run
     from ..study.search_journal import check_optuna
     from ..study.search_report import COLUMNS, draw, rows, write_report
     from ..study.search_space import Limits
 
     check_optuna()
+    check_executor(executor)
     limits = Limits(target, max_instructions, byte_size("--max-flash", max_flash), byte_size("--max-ram", max_ram))
     base = preset(data or "mnist1d") if config is None else settings.read(config)
     base = settings.changed(
@@ -110,11 +137,14 @@ def search(
     check_writable(beside[".journal"])  # which a search goes on with
     for suffix in (".md", ".png", ".toml"):
         check_output(beside[suffix], force)
+    wanted = Search(
+        base, limits, beside[".journal"], default_cache(), budget, trials, executor, round_size, data_dir, layout
+    )  # fmt: skip
+    if plan:
+        print(foreseen(wanted))
+        return
     with bars() as progress:
-        found = run(
-            base, load_dataset(base.dataset, base.seed, data_dir, layout=layout), limits, beside[".journal"],
-            minutes=budget, trials=trials, cache=default_cache(), progress=progress,
-        )  # fmt: skip
+        found = run(wanted, progress)
     limited = [("instructions", max_instructions), ("flash", max_flash), ("ram", max_ram)]
     command = f"sne-edge search --data {Path(base.dataset).name} --target {target}"
     command += "".join(f" --max-{what} {value}" for what, value in limited if value is not None)
@@ -125,10 +155,12 @@ def search(
     draw(found, limits, beside[".png"])
     if as_json:
         print_json({"chosen": asdict(found.chosen), "need": asdict(found.needed), "refused": found.refused,
+                    "failed": found.failed,
                     "candidates": [asdict(one) for one in found.candidates]})  # fmt: skip
         return
     print_table(
-        f"{found.model.name} for {target}: {len(found.candidates)} candidates trained, {found.refused} refused",
+        f"{found.model.name} for {target}: {len(found.candidates)} candidates trained, {found.refused} refused"
+        + (f", {len(found.failed)} failed" if found.failed else ""),
         COLUMNS, list(rows(found)), left=0, spare=("kernels", "strides", "decay", "bits", "flash B", "timesteps"),
     )  # fmt: skip
     told = found.model.provenance["integer"]

@@ -1,6 +1,7 @@
-"""A study's models as jobs of an executor: teachers first, then the models that are not there yet, each at most once.
+"""What trains models as jobs of an executor: those whose outcome is not there yet, each at most once, teachers first.
 
-In: configs, a cache that all machines see, an executor. Out: models in the cache. A job trains one model in one thread,
+In: configs, a cache that all machines see, an executor. Out: a study's models in the cache, or what trials of a search
+leave there (`search_trial`), and how long it took. A job trains one model in one thread,
 so the outcome is the same, byte for byte, wherever it ran and however many machines there were. What is done is kept as
 soon as it is done; a job whose machine went away runs again elsewhere, and goes on from its last epoch.
 """
@@ -9,11 +10,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..data.dataset import Dataset, load_dataset
 from ..files import write_whole
@@ -25,22 +26,25 @@ from ..pipeline.config import TrainConfig, model_key
 from ..pipeline.train import find_teacher, train
 
 RETRIES = 2  # of a job whose process or machine was lost
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class ModelJob:
-    """One model to train: its config, the folder of data files, the cache, who trains its students, and where."""
+    """One model to train: its config, the folder of data files, the cache, who trains its students, and where; the
+    layout of a file's samples, or None where that says it."""
 
     config: TrainConfig
     folder: Path | None
     cache: Path
     executor: str = "inline"
     device: Device = CPU
+    layout: str | None = None
 
     @property
     def data(self) -> Dataset:
         """Its data set."""
-        return load(self.config.dataset, self.config.seed, self.folder)
+        return load(self.config.dataset, self.config.seed, self.folder, self.layout)
 
     @property
     def path(self) -> Path:
@@ -57,6 +61,9 @@ class ModelJob:
         blocks = sum(c * c * k for c, k in zip(config.body.channels, config.body.kernels, strict=True))
         layers += config.body.residual * blocks
         return float(config.students * epochs * config.timesteps * max(1, layers))
+
+
+Kept = TypeVar("Kept", bound=ModelJob)
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,7 @@ def train_model(job: ModelJob, progress: Progress = quiet) -> None:
     start = time.monotonic()
     made = train(job.config, progress, dataset=job.data, cache=job.cache, executor=job.executor, device=job.device)
     save(made, path)
-    record = {"dataset": job.data.name, "seconds": time.monotonic() - start, "work": job.work}
-    write_whole(path.with_suffix(".json"), lambda file: file.write(json.dumps(record).encode()))
+    keep(path.with_suffix(".json"), job, time.monotonic() - start)
 
 
 def train_teacher(job: ModelJob, progress: Progress = quiet) -> None:
@@ -105,38 +111,75 @@ def train_teacher(job: ModelJob, progress: Progress = quiet) -> None:
 
 def train_all(jobs: Sequence[ModelJob], executor: str, progress: Progress = quiet) -> None:
     """Train the models that are not there yet, each of them once; those that one teacher teaches wait for it."""
-    missing = list({job.path: job for job in jobs if not job.path.exists()}.values())
-    if len(missing) == 1:  # whose students can share the executor
-        run_jobs(train_model, [replace(missing[0], executor=executor)], "inline", progress)
-        return
-    teachers = list({_taught_by(job.config): job for job in missing}.values())
-    run_jobs(train_teacher, teachers, executor, progress, stage="teachers", retries=RETRIES)
-    run_jobs(train_model, missing, executor, progress, stage="models", retries=RETRIES)
+    left = missing(jobs)
+    if len(left) > 1:
+        teachers = list({_taught_by(job.config): job for job in left}.values())
+        run_jobs(train_teacher, teachers, executor, progress, stage="teachers", retries=RETRIES)
+    run_missing(train_model, left, executor, progress, stage="models")
+
+
+def missing(jobs: Sequence[Kept]) -> list[Kept]:
+    """The jobs whose outcome is not there yet, each once."""
+    return list({job.path: job for job in jobs if not job.path.exists()}.values())
+
+
+def run_missing(
+    work: Callable[[Kept, Progress], Result],
+    jobs: Sequence[Kept],
+    executor: str,
+    progress: Progress = quiet,
+    *,
+    stage: str,
+    ended: Callable[[Kept, Result], None] | None = None,
+    lost: Callable[[Kept], Result] | None = None,
+) -> dict[Path, Result]:
+    """Run the jobs whose outcome is not there yet, each once, and what is lost again (`run_jobs`); what `work` returned
+    by a job's path. Of one job alone the students share the executor."""
+    left = missing(jobs)
+    if len(left) == 1:
+        results = run_jobs(work, [replace(left[0], executor=executor)], "inline", progress, ended=ended)
+    else:
+        results = run_jobs(
+            work, left, executor, progress, stage=stage, retries=RETRIES, ended=ended, lost=lost
+        )  # fmt: skip
+    return {job.path: result for job, result in zip(left, results, strict=True)}
 
 
 def estimate(jobs: Sequence[ModelJob], executor: str) -> Estimate:
     """What `train_all` would cost."""
-    paths = {job.path: job for job in jobs}
-    missing = [job for path, job in paths.items() if not path.exists()]
-    spent: dict[str, list[float]] = {}  # seconds and work by data set
-    for file in jobs[0].cache.glob("model-*.json") if missing else ():
-        if (record := _record(file)) is not None:
-            before = spent.get(record["dataset"], [0.0, 0.0])
-            spent[record["dataset"]] = [before[0] + record["seconds"], before[1] + record["work"]]
-    told = [(spent.get(job.data.name, [0.0, 0.0]), job.work) for job in missing]
-    known = [seconds / done * work / 60 for (seconds, done), work in told if done]
+    left = missing(jobs)
+    rates = seconds_of_work(jobs[0].cache.glob("model-*.json") if left else ())
+    known = [rates[job.data.name] * job.work / 60 for job in left if job.data.name in rates]
     each = wall = None
     if known:
         each, wall = sum(known) / len(known), sum(known) / min(len(known), worker_count(executor))
-    return Estimate(len(paths), len(paths) - len(missing), each, wall, len(missing) - len(known))
+    total = len({job.path for job in jobs})
+    return Estimate(total, total - len(left), each, wall, len(left) - len(known))
 
 
-def _record(file: Path) -> dict[str, Any] | None:
+def keep(path: Path, job: ModelJob, seconds: float, **found: Any) -> None:
+    """Write what a job found, and how many seconds it took for how much work on which data."""
+    record = found | {"dataset": job.data.name, "seconds": seconds, "work": job.work}
+    write_whole(path, lambda file: file.write(json.dumps(record).encode()))
+
+
+def kept(path: Path) -> dict[str, Any] | None:
+    """What `keep` wrote there; None where there is nothing or a damaged file."""
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found if {"dataset", "seconds", "work"} <= found.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def seconds_of_work(files: Iterable[Path]) -> dict[str, float]:
+    """By data set, the seconds that one unit of `ModelJob.work` took in the mean of what was kept in files."""
+    spent: dict[str, list[float]] = {}
+    for file in files:
+        if (record := kept(file)) is not None:
+            before = spent.get(record["dataset"], [0.0, 0.0])
+            spent[record["dataset"]] = [before[0] + record["seconds"], before[1] + record["work"]]
+    return {name: seconds / work for name, (seconds, work) in spent.items() if work}
 
 
 def _taught_by(config: TrainConfig) -> TrainConfig:
@@ -147,6 +190,6 @@ def _taught_by(config: TrainConfig) -> TrainConfig:
 
 
 @lru_cache(maxsize=4)
-def load(dataset: str, seed: int, folder: Path | None) -> Dataset:
+def load(dataset: str, seed: int, folder: Path | None, layout: str | None = None) -> Dataset:
     """A data set, split by a seed."""
-    return load_dataset(dataset, seed, folder)
+    return load_dataset(dataset, seed, folder, layout=layout)

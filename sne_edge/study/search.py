@@ -3,24 +3,20 @@
 In: a data set, limits of instructions, flash and RAM on a target, and how long it may take. Out: a model, every
 candidate that was tried, and which of them nothing else beats.
 
-Candidates come from Optuna's TPE. The cost model refuses those that do not fit before anything is trained; the others
-train for a fraction of their epochs, and those of the upper half for more (successive halving). Validation samples
-choose; test samples are seen once, for the chosen model's figures. Every trial is in a journal beside the output: the
-same command goes on where it was, and the same seed tries the same candidates.
+Candidates come from Optuna's TPE, in rounds. The cost model refuses those that do not fit before anything is trained;
+the others are jobs of an executor that train for a fraction of their epochs, and those of the better half for more
+(successive halving). Validation samples choose; test samples are seen once, for the chosen model's figures. Every trial
+is in a journal beside the output: the same command goes on where it was, and the same seed tries the same candidates,
+however many are trained at once.
 """
 
 from __future__ import annotations
 
 import time
-import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-import numpy as np
-
-from ..check.evaluation import evaluate
 from ..check.verify import ReferenceEngine, verify
 from ..data.dataset import Dataset
 from ..deploy.cost import Need, need
@@ -28,29 +24,69 @@ from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
 from ..errors import SneError
 from ..ir.ensemble import QuantEnsemble
+from ..learn.executor import connected, worker_count
 from ..learn.fit import Progress, outcome_key, quiet
-from ..learn.networks import TeacherNet
+from ..learn.partition import TUNING
 from ..learn.views import check_augmentation
-from ..pipeline import stages
 from ..pipeline.config import TrainConfig
 from ..pipeline.train import find_teacher, train
-from ..quantize.calibrate import calibrate
-from .search_journal import REDUCTION, open_journal
-from .search_space import Candidate, Limits, drawn, first_values, refusal, shortened, sizes_text
+from . import jobs, search_plan
+from .lab import code_of_now
+from .search_journal import ROUND, Journal
+from .search_plan import RUNGS, Plan
+from .search_space import Candidate, Limits, drawn, refusal, shortened, sizes_text
+from .search_trial import Outcome, TrialJob, blind, divide, outcome, run_trial
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.trial import FrozenTrial
 
-RUNGS = (0.08, 0.25)  # shares of a recipe's epochs that a candidate trains for, one after the other
 REFUSED_AT_MOST = 2000  # candidates in a row that do not fit: nothing does, then
 VERIFIED = 64  # validation samples
 FINALISTS = 3  # that are trained in full, until one fits
 
 
 @dataclass(frozen=True)
+class Search:
+    """What a search is asked for. `base`: the config whose recipe, scheme, teacher and seed every candidate shares.
+
+    `journal`: a file of every trial, made where it is missing; `cache`: a folder that all machines of the executor see,
+    as they do the data, for teachers and what trials find. `minutes`: of wall time, this call's, the last training
+    among them as far as can be foreseen; `trials`: at most so many candidates, all told; `size`: candidates of a round,
+    by default as the journal has it. `folder`, `layout`: of the data, as `load_dataset` has them.
+    """
+
+    base: TrainConfig
+    limits: Limits
+    journal: Path
+    cache: Path
+    minutes: float
+    trials: int | None = None
+    executor: str = "inline"
+    size: int | None = None
+    folder: Path | None = None
+    layout: str | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """The data set, whole."""
+        return jobs.load(self.base.dataset, self.base.seed, self.folder, self.layout)
+
+    @property
+    def blind(self) -> Dataset:
+        """The data set without test samples."""
+        return blind(self.base.dataset, self.base.seed, self.folder, self.layout)
+
+    def open(self) -> Journal:
+        """The journal. Raises `SneError` where Optuna is missing, or it belongs to another search."""
+        base = asdict(self.base) | {"augmentation": self.base.augmentation.key}
+        parts = base, asdict(self.limits), list(RUNGS), "in rounds"
+        return Journal(self.journal, outcome_key(*parts, self.data.fingerprint, code_of_now()), self.size)
+
+
+@dataclass(frozen=True)
 class Found:
     """What a search ends in: the model, the config that made it, which candidate it was, what it needs, and all that
-    were trained; `refused`: how many the cost model ruled out."""
+    were trained; `refused`: how many the cost model ruled out; `failed`: by trial, why its training failed."""
 
     model: QuantEnsemble
     config: TrainConfig
@@ -58,116 +94,148 @@ class Found:
     needed: Need
     candidates: list[Candidate]
     refused: int
+    failed: dict[int, str] = field(default_factory=dict)
 
 
-def search(
-    base: TrainConfig,
-    dataset: Dataset,
-    limits: Limits,
-    journal: Path,
-    *,
-    minutes: float,
-    trials: int | None = None,
-    cache: Path | None = None,
-    progress: Progress = quiet,
-) -> Found:
-    """Search from a config, whose recipe, scheme, teacher and seed every candidate shares.
+def search(wanted: Search, progress: Progress = quiet) -> Found:
+    """Search. Raises `SneError` where Optuna is missing, the journal belongs to another search, all candidates of a
+    round failed, or nothing fits."""
+    _check(wanted)
+    with connected(wanted.executor):
+        hunt = _Hunt(wanted, progress)
+        hunt.run()
+        return hunt.finish()
 
-    `journal`: a file of every trial, made where it is missing. `minutes`: of wall time, this call's, the last training
-    among them as far as can be foreseen; `trials`: at most so many candidates, all told. Raises `SneError` where Optuna
-    is missing, the journal belongs to another search, or nothing fits.
-    """
-    if dataset.x_train.ndim != 4:
-        raise SneError(f"{dataset.name} holds rasters of events", "training takes values; see sne-edge quantize")
-    check_augmentation(base.augmentation, dataset)
-    hunt = _Hunt(base, dataset, limits, journal, minutes, cache, progress)
-    hunt.run(trials)
-    return hunt.finish()
+
+def plan(wanted: Search) -> Plan:
+    """What a search would take, by the trials in its journal, else by others of this data; nothing is written but what
+    opens a journal that is there."""
+    _check(wanted)
+    with connected(wanted.executor):
+        if wanted.journal.exists():
+            return _Hunt(wanted, quiet).plan()
+        return search_plan.plan({}, None, 0, wanted.size or ROUND, worker_count(wanted.executor),
+                                60 * wanted.minutes, wanted.trials, _expected(wanted))  # fmt: skip
+
+
+def _check(wanted: Search) -> None:
+    data = wanted.data
+    if data.x_train.ndim != 4:
+        raise SneError(f"{data.name} holds rasters of events", "training takes values; see sne-edge quantize")
+    check_augmentation(wanted.base.augmentation, data)
+
+
+def _expected(wanted: Search) -> float | None:
+    """Seconds that all epochs of the base's body take, by what other trials on this data took."""
+    rates = jobs.seconds_of_work(wanted.cache.glob("trial-*.json"))
+    rate = rates.get(wanted.data.name)
+    return None if rate is None else rate * jobs.ModelJob(
+        wanted.base, wanted.folder, wanted.cache, layout=wanted.layout
+    ).work  # fmt: skip
 
 
 class _Hunt:
     """A search on its way."""
 
-    def __init__(
-        self, base: TrainConfig, dataset: Dataset, limits: Limits, journal: Path, minutes: float, cache: Path | None,
-        progress: Progress,
-    ) -> None:  # fmt: skip
-        self.base, self.dataset, self.limits, self.cache, self.progress = base, dataset, limits, cache, progress
-        self.end = time.monotonic() + 60 * minutes
-        self.minutes = minutes
-        self.blind = _without_test(dataset)
-        self.study = open_journal(journal, self._key())
-        self.teacher: TeacherNet | None = None
-        self.taught: dict[int, stages.Taught] = {}
+    def __init__(self, wanted: Search, progress: Progress) -> None:
+        self.wanted, self.progress = wanted, progress
+        self.base, self.limits = wanted.base, wanted.limits
+        self.end = time.monotonic() + 60 * wanted.minutes
+        self.journal = wanted.open()
+        self.workers = worker_count(wanted.executor)
+        self.refused_in_a_row = 0
+        self.divided: set[int] = set()  # numbers of students whose teacher the cache has
 
-    def _key(self) -> str:
-        """What two calls share that go on with one search."""
-        base = asdict(self.base) | {"augmentation": self.base.augmentation.key}
-        return outcome_key(base, asdict(self.limits), list(RUNGS), self.dataset.fingerprint)
+    def plan(self) -> Plan:
+        """What is to come, as far as can be foreseen."""
+        seconds, ranked = self.journal.seconds(), self._ranked()
+        return search_plan.plan(
+            seconds, ranked[0].trial if ranked else None, self.journal.tried(), self.journal.size, self.workers,
+            self.end - time.monotonic(), self.wanted.trials, None if seconds else _expected(self.wanted),
+        )  # fmt: skip
 
-    def run(self, trials: int | None) -> None:
-        """Try candidates until time or their number is up."""
-        import optuna
-
-        states = optuna.trial.TrialState
-        for stale in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-            self.study.tell(stale.number, state=states.FAIL)  # what was killed is tried again
-        refused = 0
-        while trials is None or self._trained() < trials:
-            if self._trained() and time.monotonic() + self._reserve() > self.end:
-                break
-            trial = self._ask()
-            config = drawn(trial, self.base)
-            beyond = refusal(config, self.dataset.shape, len(self.dataset.classes), self.limits)
-            if beyond:
-                refused += 1
-                trial.set_user_attr("refused", beyond)
-                self.study.tell(trial, state=states.PRUNED)
-                if refused >= REFUSED_AT_MOST:
-                    raise SneError(f"no candidate fits {self.limits.target}: the last one takes {beyond}", LIMITS_HINT)
-                continue
-            refused = 0
-            self._try(trial, config)
-
-    def _trained(self) -> int:
-        return len(self.candidates())
-
-    def _ask(self) -> optuna.Trial:
-        """The next candidate: it follows from the seed and from those that are over, however often that was resumed."""
-        import optuna
-
-        over = [t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
-        lived = [t for t in over if t.state != optuna.trial.TrialState.FAIL]
-        seed = int(np.random.default_rng([self.base.seed, len(lived)]).integers(2**31))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=8)
-        first = first_values(self.base) if not lived else None
-        if first is not None:
-            self.study.enqueue_trial(first, skip_if_exists=False)
-        return self.study.ask()
-
-    def _try(self, trial: optuna.Trial, config: TrainConfig) -> None:
-        """Train a candidate rung by rung, as long as it is among the better ones."""
-        import optuna
-
-        number = self._trained() + 1
-        for rung, share in enumerate(RUNGS):
-            left = max(0.0, self.end - time.monotonic()) / 60
-            self._tell(f"candidate {number}, {sizes_text(config)}, {left:.0f} min left")
-            taught = self._taught(config)
-            started = time.monotonic()
-            made = self._short(taught, config, share)
-            spent = time.monotonic() - started
-            candidate = self._judged(made, config, trial.number, rung)
-            trial.set_user_attr("candidate", msgspec.to_builtins(asdict(candidate)))
-            trial.set_user_attr("seconds", round(spent / share, 1))  # of all epochs
-            value = self._value(candidate)
-            trial.report(value, REDUCTION**rung)
-            if rung + 1 < len(RUNGS) and trial.should_prune():
-                self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    def run(self) -> None:
+        """Try candidates, round by round, until time or their number is up."""
+        self._tell(str(self.plan()))
+        while self.plan().fits:
+            trials = self.journal.round(self.base, self._refusal, self.wanted.trials)
+            if not trials:
                 return
-        self.study.tell(trial, value)
+            self._round(trials)
+
+    def _refusal(self, config: TrainConfig) -> str:
+        data = self.wanted.blind
+        beyond = refusal(config, data.shape, len(data.classes), self.limits)
+        self.refused_in_a_row = self.refused_in_a_row + 1 if beyond else 0
+        if self.refused_in_a_row >= REFUSED_AT_MOST:
+            raise SneError(f"no candidate fits {self.limits.target}: the last one takes {beyond}", LIMITS_HINT)
+        return beyond
+
+    def _round(self, trials: list[FrozenTrial]) -> None:
+        """Train candidates rung by rung, each as long as it is among the better ones; tell what came of them in their
+        order. What was trained before the search was killed is not trained again."""
+        live = {trial.number: drawn(trial, self.base) for trial in trials}
+        failures = []
+        for rung, share in enumerate(RUNGS):
+            found = self._trained(live, share)
+            for number, result in found.items():
+                if isinstance(result, str):
+                    failures.append(result)
+                    self.journal.fail(number, result)
+                    self._tell(f"{sizes_text(live[number])} failed: {result}")
+                    continue
+                candidate = self._candidate(number, rung, live[number], result)
+                seconds = round(result.seconds / share, 1)
+                self.journal.report(number, rung + 1, candidate, self._value(candidate), seconds)
+            values = {n: r for n, r in found.items() if not isinstance(r, str)}
+            last = rung + 1 == len(RUNGS)
+            better = [n for n in values if not last and self.journal.among_the_better(n, rung + 1)]
+            for number, result in values.items():
+                if last:
+                    self.journal.end(number, self._value(self._candidate(number, rung, live[number], result)))
+                elif number not in better:
+                    self.journal.end(number)
+            live = {number: live[number] for number in better}
+        if len(failures) == len(trials):
+            raise SneError(f"all candidates of a round failed: {failures[0]}", "the journal has them")
+
+    def _trained(self, live: dict[int, TrainConfig], share: float) -> dict[int, Outcome | str]:
+        """What a share of the epochs makes of candidates, by trial; or why it failed."""
+        for config in live.values():
+            self._divide(config)
+        due = {number: self._job(config, share) for number, config in live.items()}
+        for job in due.values():
+            outcome(job)  # a damaged file goes
+        self._tell(f"{len(due)} candidates in {share:.0%} of their epochs")
+        failed = jobs.run_missing(
+            run_trial, list(due.values()), self.wanted.executor, self.progress, stage="candidates", ended=self._ended,
+            lost=lambda job: f"its process or machine was lost, {jobs.RETRIES + 1} times",
+        )  # fmt: skip
+        return {number: outcome(job) or failed.get(job.path) or "its outcome is gone" for number, job in due.items()}
+
+    def _job(self, config: TrainConfig, share: float) -> TrialJob:
+        short = replace(config, recipe=shortened(config.recipe, share))
+        wanted = self.wanted
+        return TrialJob(short, wanted.folder, wanted.cache, layout=wanted.layout, target=self.limits.target)
+
+    def _ended(self, job: TrialJob, failure: str) -> None:
+        found = None if failure else outcome(job)
+        if found is not None:
+            self._tell(f"{sizes_text(job.config)}: {found.accuracy:.1%}, {found.instructions:,} instructions")
+
+    def _divide(self, config: TrainConfig) -> None:
+        """See that the cache has the teacher of candidates, before jobs look for it: it learns here, on all cores, as
+        the one of `train` does."""
+        students = config.students if config.scheme in TUNING else 0
+        if students not in self.divided:
+            divide(config, self.wanted.blind, self.wanted.cache, self.progress)
+            self.divided.add(students)
+
+    def _candidate(self, trial: int, rung: int, config: TrainConfig, found: Outcome) -> Candidate:
+        return Candidate(
+            trial, rung, config.students, config.timesteps, config.body, found.accuracy, found.instructions,
+            found.flash, found.ram,
+        )  # fmt: skip
 
     def _value(self, candidate: Candidate) -> float:
         """Accuracy, less what it takes beyond the limit of instructions."""
@@ -175,92 +243,39 @@ class _Hunt:
         excess = 0.0 if most is None else max(0.0, candidate.instructions / most - 1)
         return candidate.accuracy - excess
 
-    def _taught(self, config: TrainConfig) -> stages.Taught:
-        """What so many students are taught, made once."""
-        students = config.students
-        if students not in self.taught:
-            self.taught[students] = stages.divide(
-                self._teacher(), self.blind, config.scheme, students, config.seed, seen=config.views,
-                tuning_epochs=-(-config.teacher_epochs // 3), augmentation=config.augmentation, noise=config.noise,
-                cache=self.cache,
-            )  # fmt: skip
-        return self.taught[students]
-
-    def _short(self, taught: stages.Taught, config: TrainConfig, share: float) -> QuantEnsemble:
-        """A candidate after a share of its epochs, in integers and calibrated; no test sample is in reach."""
-        recipe = shortened(config.recipe, share)
-        learnt = stages.teach(
-            taught, self.blind, config.body, config.timesteps, recipe, config.seed, augmentation=config.augmentation,
-            noise=config.noise,
-        )  # fmt: skip
-        integers = stages.integers(learnt, "candidate", self.dataset.classes)
-        inputs = integers.encoder.encode(self.blind.x_val)
-        return calibrate(integers, inputs, self.blind.y_val, config.max_drop)
-
-    def _teacher(self) -> TeacherNet:
-        if self.teacher is None:
-            self.teacher = find_teacher(self.base, self.blind, self.cache, self.progress)
-        return self.teacher
-
-    def _judged(self, made: QuantEnsemble, config: TrainConfig, trial: int, rung: int) -> Candidate:
-        inputs = made.encoder.encode(self.blind.x_val)
-        row = evaluate(ReferenceEngine(made), inputs, self.blind.y_val, [made.policy])[0]
-        needed = need(made, self.limits.target, [made.policy], students_run=row.students_run)
-        return Candidate(
-            trial, rung, config.students, config.timesteps, config.body, float(row.accuracy or 0.0),
-            needed.estimates[0].mean or 0, needed.flash_bytes, needed.ram_bytes + needed.stack_bytes,
-        )  # fmt: skip
-
-    def candidates(self) -> list[Candidate]:
-        """All that were trained, in the order of their trials."""
-        made = []
-        for trial in self.study.get_trials(deepcopy=False):
-            kept = trial.user_attrs.get("candidate")
-            if kept is not None and trial.state.is_finished() and trial.state.name != "FAIL":
-                made.append(msgspec.convert(kept, Candidate))
-        return made
-
-    def _reserve(self) -> float:
-        """Seconds that one more candidate and the last training take, as far as can be foreseen."""
-        seconds = [t.user_attrs["seconds"] for t in self.study.get_trials(deepcopy=False) if "seconds" in t.user_attrs]
-        ranked = self._ranked()
-        chosen = self.study.trials[ranked[0].trial].user_attrs["seconds"] if ranked else max(seconds)
-        return float(sum(RUNGS) * np.mean(seconds) + 1.1 * chosen)
-
     def _ranked(self) -> list[Candidate]:
         """Candidates that fit, those of the last rung first, the best first."""
-        fitting = [c for c in self.candidates() if self.limits.allows(c)]
+        fitting = [c for c in self.journal.candidates() if self.limits.allows(c)]
         return sorted(fitting, key=lambda c: (-c.rung, -c.accuracy, c.instructions, c.trial))
 
     def finish(self) -> Found:
         """The best candidate that fits, trained in full; the next one where it then does not fit."""
-        ranked = self._ranked()
+        ranked, tried = self._ranked(), self.journal.candidates()
         beyond = "nothing was trained"
-        if not ranked and self.candidates():
-            least = min(self.candidates(), key=lambda c: c.instructions)
+        if not ranked and tried:
+            least = min(tried, key=lambda c: c.instructions)
             beyond = f"the cheapest one takes {least.instructions:,} instructions"
+        wanted = self.wanted
         for chosen in ranked[:FINALISTS]:
             self._tell(f"training {sizes_text(chosen)} in full")
-            config = replace(
-                self.base, body=chosen.body, students=chosen.students, timesteps=chosen.timesteps,
-            )  # fmt: skip
+            config = replace(self.base, body=chosen.body, students=chosen.students, timesteps=chosen.timesteps)
+            teacher = find_teacher(self.base, wanted.blind, wanted.cache, self.progress)
             model = train(
-                config, self.progress, dataset=self.dataset, teacher=self._teacher(), cache=self.cache
+                config, self.progress, dataset=wanted.data, teacher=teacher, cache=wanted.cache,
+                executor=wanted.executor,
             )  # fmt: skip
             needed = need(model, self.limits.target, [model.policy])
             beyond = self.limits.over(needed)
             if not beyond:
-                _verify(model, self.dataset)
-                return Found(model, config, chosen, needed, self.candidates(), self._refused())
+                _verify(model, wanted.data)
+                failed = self.journal.failed()
+                return Found(model, config, chosen, needed, tried, self.journal.refused(), failed)
         raise SneError(f"no candidate fits {self.limits.target}: {beyond}", LIMITS_HINT)
 
-    def _refused(self) -> int:
-        return sum("refused" in trial.user_attrs for trial in self.study.get_trials(deepcopy=False))
-
     def _tell(self, text: str) -> None:
-        total = max(1, round(60 * self.minutes))
-        done = min(total, max(0, round(total - (self.end - time.monotonic()))))
-        self.progress("search", done, total, text)
+        total = max(1, round(60 * self.wanted.minutes))
+        left = max(0.0, self.end - time.monotonic())
+        self.progress("search", min(total, max(0, round(total - left))), total, f"{text}; {left / 60:.0f} min left")
 
 
 LIMITS_HINT = "raise the limits, or give the search more minutes"
@@ -272,10 +287,3 @@ def _verify(model: QuantEnsemble, dataset: Dataset) -> None:
     for check in verify(model, inputs, ReferenceEngine(model), [HostEngine(HostModel(model))]):
         if check.difference:
             raise SneError(f"{model.name}: {check.engine} differs: {check.difference}", "please report this fault")
-
-
-def _without_test(dataset: Dataset) -> Dataset:
-    """The data set with its validation samples in the test samples' place: nothing that chooses can see those."""
-    return replace(
-        dataset, x_test=dataset.x_val, y_test=dataset.y_val, audio_test=np.zeros((0, 0), np.int16)
-    )  # fmt: skip

@@ -66,6 +66,7 @@ def write_report(found: Found, limits: Limits, command: str, path: Path) -> None
         f"{found.needed.flash_bytes:,} bytes of flash and {found.needed.ram_bytes + found.needed.stack_bytes:,} of RAM "
         "with its stack.", "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|",
     ]  # fmt: skip
+    lines[4:4] = [line for trial, why in found.failed.items() for line in (f"Trial {trial} failed: {why}", "")]
     order = sorted(found.candidates, key=lambda c: (-c.rung, -c.accuracy, c.instructions, c.trial))
     lines += ["| " + " | ".join(row(one, "chosen" if one == found.chosen else "")) + " |" for one in order]
     lines += [

@@ -17,7 +17,7 @@ from ..learn.student import Body
 from ..pipeline.config import TrainConfig
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.trial import BaseTrial
 
 SPACE_CHANNELS = ((4, 32), (8, 48), (8, 64))
 CASCADED = 1.35  # students that a cascade runs in the mean, until a model says how many
@@ -100,8 +100,8 @@ def first_values(base: TrainConfig) -> dict[str, Any] | None:
     return values
 
 
-def drawn(trial: optuna.Trial, base: TrainConfig) -> TrainConfig:
-    """A candidate's config. Sizes of 1-D and 2-D data have the same space."""
+def drawn(trial: BaseTrial, base: TrainConfig) -> TrainConfig:
+    """The config of a trial that is drawn by this, or was. Sizes of 1-D and 2-D data have the same space."""
     layers = trial.suggest_int("layers", 2, 3)
     channels = tuple(trial.suggest_int(f"channels{k}", *SPACE_CHANNELS[k], step=4) for k in range(layers))
     kernels = tuple(trial.suggest_int(f"kernel{k}", 3, 9 if k == 0 else 5, step=2) for k in range(layers))
