@@ -104,6 +104,20 @@ def test_a_job_whose_process_was_killed_runs_again_and_the_others_results_stay(t
     assert run_jobs(work, given, "processes:1", retries=1) == [0, 10, 20]
 
 
+def die(number: int, progress: Progress = quiet) -> int:
+    """Ends its process by force, every time, where it is job 1."""
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 10 * number
+
+
+def test_a_job_that_always_ends_its_process_ends_no_other_where_that_is_asked_for():
+    told: list[tuple[int, int]] = []
+    found = run_jobs(die, [0, 1, 2], "processes:1", ended=lambda *news: told.append(news), lost=lambda job: -job)
+    assert found == [0, -1, 20]
+    assert sorted(told) == [(0, 0), (2, 20)]
+
+
 def test_a_study_trains_nothing_that_is_there_and_says_what_it_will_cost(
     waves: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
