@@ -101,19 +101,13 @@ def test_modelled_instructions_are_within_a_twentieth_of_the_emulators(
 
 
 @pytest.mark.parametrize("board", CORES)
-@pytest.mark.examines(pairs=2)
-def test_outputs_left_over_cost_no_more_than_a_whole_group(
-    board: str, need_board: None, heldout: ModuleType, examined: Counter[str]
-) -> None:
-    """Kernels take outputs in groups of 8, 16 or 24; a channel of which there are fewer is not dearer than one more."""
-    for fewer in (4, 12):
-        counts = []
-        for channels in (fewer, fewer + 4):
-            model = sketch((1, 24, 16), 10, 1, 1, Sizes((channels,), (5,), (3,)))
-            inputs = heldout.inputs_of(model, 1)
-            counts.append(heldout.counted(model, board, inputs, [ALL])[0].item())
-        assert counts[0] <= counts[1], f"{fewer} channels"
-        examined["pairs"] += 1
+def test_outputs_left_over_cost_no_more_than_a_whole_group(board: str, need_board: None, heldout: ModuleType) -> None:
+    """Kernels take outputs in groups of 8, 16 or 24; where fewer are left, they are not dearer than a whole one."""
+    counts = []
+    for channels in (12, 16):
+        model = sketch((1, 24, 16), 10, 1, 1, Sizes((channels,), (5,), (3,)))
+        counts.append(heldout.counted(model, board, heldout.inputs_of(model, 1), [ALL])[0].item())
+    assert 0 < counts[0] <= counts[1]
 
 
 def test_what_a_searchs_bodies_do_was_measured_on_every_core(bodies: list[QuantEnsemble]) -> None:
