@@ -5,13 +5,19 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import os
 import shutil
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import ray
+from ray.cluster_utils import Cluster
 
 from sne_edge.cli import run
 from sne_edge.errors import SneError
@@ -124,6 +130,46 @@ def test_several_processes_find_what_one_finds_byte_for_byte(found: Found, wante
     save(other.model, tmp_path / "b.sne")
     assert (tmp_path / "a.sne").read_bytes() == (tmp_path / "b.sne").read_bytes()
     assert sum(" instructions; " in text for text in told) > len(found.candidates)  # each, some of them twice
+
+
+def slow_trial(job: TrialJob, progress: Progress = quiet) -> str:
+    """`run_trial` that is under way for long enough to be met."""
+    (job.cache / f"began-{job.path.stem}-{os.getpid()}").touch()
+    time.sleep(1.0)
+    return run_trial(job, progress)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are ended by a signal")
+def test_two_machines_find_what_one_finds_though_one_is_lost_in_mid_round(
+    found: Found, wanted: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(searching, "run_trial", slow_trial)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    lost = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False)
+    told: list[str] = []
+
+    def lose() -> None:
+        while sum(not path.name.endswith(f"-{os.getpid()}") for path in tmp_path.glob("began-*")) < 2:
+            time.sleep(0.05)
+        cluster.remove_node(lost, allow_graceful=False)
+
+    try:
+        cluster.wait_for_nodes()
+        thread = threading.Thread(target=lose, daemon=True)
+        thread.start()
+        other = search(elsewhere(wanted, tmp_path, executor="ray"), lambda *news: told.append(news[3]))
+        thread.join(timeout=30)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert journalled(tmp_path / "own.journal") == journalled(wanted.journal)
+    assert fingerprint(other.model) == fingerprint(found.model)
+    began = [path.name.rsplit("-", 1)[0] for path in tmp_path.glob("began-*")]
+    assert len(began) > len(set(began))  # what the lost machine was at began again
+    assert sum(" instructions; " in text for text in told) == len(set(began))  # seen where it was started
 
 
 def test_a_search_that_was_killed_goes_on_with_the_rest_of_its_round(
