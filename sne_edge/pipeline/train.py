@@ -29,6 +29,7 @@ from ..learn.device import CPU, Device
 from ..learn.distill import prefix_accuracy
 from ..learn.fit import Progress, Told, quiet
 from ..learn.networks import TeacherNet, wanted_values
+from ..learn.student import Ensemble
 from ..learn.teacher import accuracy, count_macs, fingerprint
 from ..learn.views import check_augmentation
 from . import stages, verdict
@@ -69,19 +70,14 @@ def train(
         original = find_teacher(config, dataset, cache, progress, device)
     else:
         original = stages.teacher_of_module(dataset, teacher)
-    taught = stages.divide(
-        original, dataset, config.scheme, config.students, config.seed, seen=config.views,
-        tuning_epochs=-(-config.teacher_epochs // 3),  # a third of what the built-in one learns
-        tuning_minutes=_share(config, TUNING_SHARE), augmentation=config.augmentation, noise=config.noise, cache=cache,
-        device=device, progress=progress,
-    )  # fmt: skip
+    taught = divide_features(
+        config, original, dataset, minutes=_share(config, TUNING_SHARE), cache=cache, device=device, progress=progress
+    )
     tuned = taught.teacher is not original
     run = None if cache is None else cache / f"run-{model_key(config, dataset, device)}-{taught.digest}"
-    ensemble = stages.teach(
-        taught, dataset, config.body, config.timesteps, config.recipe, config.seed,
-        input_scale=config.input_scale, minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned),
-        augmentation=config.augmentation, noise=config.noise, run=run, executor=executor, device=device,
-        progress=progress,
+    ensemble = teach_students(
+        config, taught, dataset, minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned), run=run,
+        executor=executor, device=device, progress=progress,
     )  # fmt: skip
     integers = stages.integers(ensemble, config.name or _identifier(dataset.name), dataset.classes)
     made = stages.calibrated(
@@ -110,6 +106,44 @@ def train(
     if run is not None:
         shutil.rmtree(run, ignore_errors=True)
     return made
+
+
+def divide_features(
+    config: TrainConfig,
+    teacher: TeacherNet,
+    dataset: Dataset,
+    *,
+    minutes: float | None = None,
+    cache: Path | None = None,
+    device: Device = CPU,
+    progress: Progress = quiet,
+) -> stages.Taught:
+    """Stage 2, `stages.divide`, as a config has it; `minutes` that the teacher may be tuned for."""
+    return stages.divide(
+        teacher, dataset, config.scheme, config.students, config.seed, seen=config.views,
+        tuning_epochs=-(-config.teacher_epochs // 3),  # a third of what the built-in one learns
+        tuning_minutes=minutes, augmentation=config.augmentation, noise=config.noise, cache=cache, device=device,
+        progress=progress,
+    )  # fmt: skip
+
+
+def teach_students(
+    config: TrainConfig,
+    taught: stages.Taught,
+    dataset: Dataset,
+    *,
+    minutes: float | None = None,
+    run: Path | None = None,
+    executor: str = "inline",
+    device: Device = CPU,
+    progress: Progress = quiet,
+) -> Ensemble:
+    """Stage 3, `stages.teach`, as a config has it, in so many `minutes`."""
+    return stages.teach(
+        taught, dataset, config.body, config.timesteps, config.recipe, config.seed, input_scale=config.input_scale,
+        minutes=minutes, augmentation=config.augmentation, noise=config.noise, run=run, executor=executor,
+        device=device, progress=progress,
+    )  # fmt: skip
 
 
 def find_teacher(

@@ -177,22 +177,21 @@ class _Hunt:
         live = {trial.number: drawn(trial, self.base) for trial in trials}
         failures = []
         for rung, share in enumerate(RUNGS):
-            found = self._trained(live, share)
-            for number, result in found.items():
+            values: dict[int, float] = {}
+            for number, result in self._trained(live, share).items():
                 if isinstance(result, str):
                     failures.append(result)
                     self.journal.fail(number, result)
                     self._tell(f"{sizes_text(live[number])} failed: {result}")
                     continue
                 candidate = self._candidate(number, rung, live[number], result)
-                seconds = round(result.seconds / share, 1)
-                self.journal.report(number, rung + 1, candidate, self._value(candidate), seconds)
-            values = {n: r for n, r in found.items() if not isinstance(r, str)}
+                values[number] = self._value(candidate)
+                self.journal.report(number, rung + 1, candidate, values[number], round(result.seconds / share, 1))
             last = rung + 1 == len(RUNGS)
             better = [n for n in values if not last and self.journal.among_the_better(n, rung + 1)]
-            for number, result in values.items():
+            for number, value in values.items():
                 if last:
-                    self.journal.end(number, self._value(self._candidate(number, rung, live[number], result)))
+                    self.journal.end(number, value)
                 elif number not in better:
                     self.journal.end(number)
             live = {number: live[number] for number in better}

@@ -24,7 +24,7 @@ from ..ir.ensemble import QuantEnsemble
 from ..learn.fit import Progress, quiet
 from ..pipeline import stages
 from ..pipeline.config import TrainConfig, model_key
-from ..pipeline.train import find_teacher
+from ..pipeline.train import divide_features, find_teacher, teach_students
 from ..quantize.calibrate import calibrate
 from . import jobs
 from .lab import code_of_now
@@ -77,24 +77,18 @@ def run_trial(job: TrialJob, progress: Progress = quiet) -> str:
 
 def outcome(job: TrialJob) -> Outcome | None:
     """What a trial found; None where it is not over. A file that is damaged goes: the trial runs again."""
-    record = jobs.kept(job.path)
-    try:
-        return None if record is None else Outcome(**{name: record[name] for name in Outcome.__dataclass_fields__})
-    except KeyError:
+    record, names = jobs.kept(job.path), Outcome.__dataclass_fields__
+    if record is None or not names.keys() <= record.keys():
+        job.path.unlink(missing_ok=True)
         return None
-    finally:
-        if record is None:
-            job.path.unlink(missing_ok=True)
+    return Outcome(**{name: record[name] for name in names})
 
 
 def divide(config: TrainConfig, data: Dataset, cache: Path, progress: Progress = quiet) -> stages.Taught:
     """What the students of a config are taught; the cache keeps the teacher, tuned where the scheme does that, and its
     features."""
-    return stages.divide(
-        find_teacher(config, data, cache, progress), data, config.scheme, config.students, config.seed,
-        seen=config.views, tuning_epochs=-(-config.teacher_epochs // 3), augmentation=config.augmentation,
-        noise=config.noise, cache=cache, progress=progress,
-    )  # fmt: skip
+    teacher = find_teacher(config, data, cache, progress)
+    return divide_features(config, teacher, data, cache=cache, progress=progress)
 
 
 @lru_cache(maxsize=2)
@@ -118,13 +112,10 @@ def _divided_by(config: TrainConfig) -> TrainConfig:
 
 def _made(job: TrialJob, taught: stages.Taught) -> QuantEnsemble:
     """The candidate in integers and calibrated; a training that was killed goes on from its last epoch."""
-    config, run = job.config, job.path.with_suffix(".run")
-    learnt = stages.teach(
-        taught, job.data, config.body, config.timesteps, config.recipe, config.seed, input_scale=config.input_scale,
-        augmentation=config.augmentation, noise=config.noise, run=run, executor=job.executor,
-    )  # fmt: skip
+    run = job.path.with_suffix(".run")
+    learnt = teach_students(job.config, taught, job.data, run=run, executor=job.executor)
     integers = stages.integers(learnt, "candidate", job.data.classes)
-    made = calibrate(integers, integers.encoder.encode(job.data.x_val), job.data.y_val, config.max_drop)
+    made = calibrate(integers, integers.encoder.encode(job.data.x_val), job.data.y_val, job.config.max_drop)
     shutil.rmtree(run, ignore_errors=True)
     return made
 
