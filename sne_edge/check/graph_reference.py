@@ -1,4 +1,5 @@
-"""The integer reference of a graph, in PyTorch: what its numbers must be, timestep by timestep. All is int64."""
+"""The integer reference of a graph, in PyTorch: what its numbers must be, timestep by timestep. All is int64, and wherever it is
+told to compute."""
 
 from __future__ import annotations
 
@@ -28,12 +29,13 @@ def run_graph(
     *,
     encoder: Encoder,
     read: Read | None = None,
+    where: str = "cpu",
 ) -> StudentTrace:
     """Run a student that is a graph on `inputs`, uint8 [N, input_bytes].
 
     Of the trace, `readout` are the decoder's totals, and `membranes` every population's membranes, then its currents
     where it has some, both charged. `watch` is shown no input, since a population has several; `shown`, spikes.
-    `encoder`: how the inputs are to be read.
+    `encoder`: how the inputs are to be read; `where`: a torch device's name.
     """
     student, count = ensemble.students[number], len(inputs)
     graph = student.graph
@@ -41,15 +43,15 @@ def run_graph(
     direct = encoder.kind == "direct"
     raster = values = None  # [T, N, ...], a direct input's [N, ...]
     if encoder.multiplies:
-        values = torch.from_numpy(encoder.analog(inputs).astype(np.int64))
+        values = torch.from_numpy(encoder.analog(inputs).astype(np.int64)).to(where)
         values = values if direct else values.transpose(0, 1)
     else:
-        raster = torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
-    ops = torch.zeros((count, len(graph.populations)), dtype=torch.int64)
-    macs = torch.zeros(count, dtype=torch.int64)
+        raster = torch.from_numpy(encoder.spikes(inputs).astype(np.int64)).to(where)
+    ops = torch.zeros((count, len(graph.populations)), dtype=torch.int64, device=where)
+    macs = torch.zeros(count, dtype=torch.int64, device=where)
     cells = []
     for n, population in enumerate(graph.populations):
-        constant = torch.zeros((count, *population.shape), dtype=torch.int64)
+        constant = torch.zeros((count, *population.shape), dtype=torch.int64, device=where)
         for projection in population.projections:
             if direct and analog(projection, encoder):
                 assert values is not None
@@ -59,13 +61,13 @@ def run_graph(
                 macs += work
         cells.append(_Cells(population, constant))
     history: list[deque[Tensor]] = [deque(maxlen=depth) for depth in _memory(graph)]
-    output = _Output(graph, count)
-    spikes = torch.zeros((count, len(graph.populations)), dtype=torch.int64)
+    output = _Output(graph, count, where)
+    spikes = torch.zeros((count, len(graph.populations)), dtype=torch.int64, device=where)
     for t in range(timesteps):
         if raster is not None:
             history[0].appendleft(raster[t])
         for n, population in enumerate(graph.populations):
-            current = torch.zeros((count, *population.shape), dtype=torch.int64)
+            current = torch.zeros((count, *population.shape), dtype=torch.int64, device=where)
             for projection in population.projections:
                 if values is not None and not direct and analog(projection, encoder):
                     brought, work = _bring(projection, values[t], values[t] != 0)
@@ -90,15 +92,15 @@ def run_graph(
         if read is not None:
             read(t, output.totals)
     firing = [n for n, population in enumerate(graph.populations) if population.neuron.spikes]
-    readout = output.totals.numpy()
+    readout = output.totals.cpu().numpy()
     return StudentTrace(
         readout=readout,
         part=student.bias.astype(np.int64) + student.gain.astype(np.int64) * readout,
-        spikes=spikes[:, firing].numpy(),
-        membranes=tuple(state.flatten(1).numpy() for cell in cells for state in cell.states),
-        layer_ops=ops.numpy(),
-        synaptic_ops=(ops.sum(dim=1) - macs).numpy(),
-        macs=macs.numpy(),
+        spikes=spikes[:, firing].cpu().numpy(),
+        membranes=tuple(state.flatten(1).cpu().numpy() for cell in cells for state in cell.states),
+        layer_ops=ops.cpu().numpy(),
+        synaptic_ops=(ops.sum(dim=1) - macs).cpu().numpy(),
+        macs=macs.cpu().numpy(),
         neuron_updates=timesteps * student.neurons,
     )
 
@@ -106,9 +108,9 @@ def run_graph(
 class _Output:
     """A decoder's totals, int64 [N, classes]; `Decoder` has the equations."""
 
-    def __init__(self, graph: Graph, count: int) -> None:
+    def __init__(self, graph: Graph, count: int, where: str) -> None:
         self.decoder = graph.decoder
-        self.totals = torch.zeros((count, graph.classes), dtype=torch.int64)
+        self.totals = torch.zeros((count, graph.classes), dtype=torch.int64, device=where)
         window = graph.decoder.window
         self.recent = deque[Tensor](maxlen=window) if isinstance(window, int) else None
 
@@ -181,7 +183,7 @@ def _faded(leak: Leak, i: Tensor) -> Tensor:
 
 def _spread(values: np.ndarray, like: Tensor) -> Tensor:
     """Parameters as they meet states [N, height, width, channels]."""
-    wide = torch.from_numpy(grid(values, like.shape[-1]))
+    wide = torch.from_numpy(grid(values, like.shape[-1])).to(like.device)
     return wide.reshape(like.shape[1:]) if wide.numel() == like[0].numel() and wide.numel() > 1 else wide.reshape(-1)
 
 

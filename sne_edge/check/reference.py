@@ -1,7 +1,8 @@
 """The integer reference in PyTorch: what the numbers must be.
 
 In: a `QuantEnsemble` and device bytes. Out: every spike, membrane, logit, decision and cost. Sums of products are
-taken in float64, whose integers are exact up to 2^53; proven bounds stay far below. All else is int64.
+taken in float64, whose integers are exact up to 2^53; proven bounds stay far below. All else is int64. A student runs
+where torch can compute, by a torch device's name: the numbers are the same everywhere.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def run_stream(ensemble: QuantEnsemble, steps: np.ndarray) -> np.ndarray:
     for number, student in enumerate(ensemble.students):
 
         def read(t: int, readout: Tensor, student: QuantStudent = student) -> None:
-            logits[:, t] += student.bias + student.gain.astype(np.int64) * readout.numpy()
+            logits[:, t] += student.bias + student.gain.astype(np.int64) * readout.cpu().numpy()
 
         _run_batch(ensemble, number, steps.reshape(len(steps), -1), whole.timesteps, encoder=whole, read=read)
     found: np.ndarray = logits
@@ -81,10 +82,15 @@ def run_stream(ensemble: QuantEnsemble, steps: np.ndarray) -> np.ndarray:
 
 
 def run_early(
-    ensemble: QuantEnsemble, student: int, inputs: np.ndarray, whole: StudentTrace, timesteps: int
+    ensemble: QuantEnsemble,
+    student: int,
+    inputs: np.ndarray,
+    whole: StudentTrace,
+    timesteps: int,
+    where: str = "cpu",
 ) -> list[StudentTrace]:
     """A student's traces where it ends after 1, 2, ... of `timesteps`, but for the last; `whole` is that one's."""
-    traces = [run_student(ensemble, student, inputs, t) for t in range(1, timesteps)]
+    traces = [run_student(ensemble, student, inputs, t, where=where) for t in range(1, timesteps)]
     if ensemble.encoder.kind != "direct" or isinstance(ensemble.students[student].graph, Graph):
         return traces
     first = ensemble.students[student].layers[0]  # it has run through all timesteps
@@ -154,10 +160,12 @@ def run_student(
     timesteps: int | None = None,
     watch: Watch | None = None,
     fired: Fired | None = None,
+    *,
+    where: str = "cpu",
 ) -> StudentTrace:
     """Run one student alone on `inputs`, uint8 [N, input_bytes], for `timesteps` (the encoder's by default).
 
-    `watch` and `fired` see every timestep of each batch of up to `BATCH` inputs.
+    `watch` and `fired` see every timestep of each batch of up to `BATCH` inputs. `where`: a torch device's name.
     """
     inputs = np.asarray(inputs)
     if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != ensemble.encoder.input_bytes:
@@ -167,7 +175,7 @@ def run_student(
         )
     steps = ensemble.encoder.timesteps if timesteps is None else timesteps
     parts = [inputs[i : i + BATCH] for i in range(0, len(inputs), BATCH)]
-    batches = [_run_batch(ensemble, student, part, steps, watch, fired) for part in parts]
+    batches = [_run_batch(ensemble, student, part, steps, watch, fired, where=where) for part in parts]
     if len(batches) == 1:
         return batches[0]
     return StudentTrace(
@@ -185,10 +193,10 @@ def run_student(
 class _Neurons:
     """The neurons of one layer, over a batch; see `neuron.Neuron` for the equations."""
 
-    def __init__(self, layer: SynapticLayer, count: int, current: Tensor | None) -> None:
+    def __init__(self, layer: SynapticLayer, count: int, current: Tensor | None, where: str) -> None:
         self.neuron = layer.neuron
-        self.threshold = torch.from_numpy(layer.threshold.astype(np.int64))
-        bias = torch.from_numpy(layer.bias.astype(np.int64))
+        self.threshold = torch.from_numpy(layer.threshold.astype(np.int64)).to(where)
+        bias = torch.from_numpy(layer.bias.astype(np.int64)).to(where)
         whole = bias if current is None else bias + current
         self.constant = (whole + rounding(layer.current_shift)) >> layer.current_shift
         self.v = self.constant.expand(count, *layer.out_shape).clone()  # charged from v = 0
@@ -241,25 +249,26 @@ def _run_batch(
     *,
     encoder: Encoder | None = None,
     read: Read | None = None,
+    where: str = "cpu",
 ) -> StudentTrace:
     """`encoder`: how inputs are to be read, where that is not the ensemble's own way."""
     encoder, student, count = encoder or ensemble.encoder, ensemble.students[number], len(inputs)
     if isinstance(student.graph, Graph):
-        return run_graph(ensemble, number, inputs, timesteps, watch, fired, encoder=encoder, read=read)
+        return run_graph(ensemble, number, inputs, timesteps, watch, fired, encoder=encoder, read=read, where=where)
     direct = encoder.kind == "direct"
-    raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64))
+    raster = None if direct else torch.from_numpy(encoder.spikes(inputs).astype(np.int64)).to(where)
     neurons: dict[int, _Neurons] = {}
-    ops = torch.zeros((count, len(student.layers)), dtype=torch.int64)
+    ops = torch.zeros((count, len(student.layers)), dtype=torch.int64, device=where)
     totals = {}
     for index, layer in enumerate(student.layers):
         if isinstance(layer, SynapticLayer):
             current = None
             if direct and index == 0:
-                analog = torch.from_numpy(encoder.analog(inputs).astype(np.int64))
+                analog = torch.from_numpy(encoder.analog(inputs).astype(np.int64)).to(where)
                 current = current_of(layer, analog)
                 ops[:, 0] = work_of(layer, analog != 0)
-            neurons[index] = _Neurons(layer, count, current)
-            totals[index] = torch.zeros(count, dtype=torch.int64)
+            neurons[index] = _Neurons(layer, count, current, where)
+            totals[index] = torch.zeros(count, dtype=torch.int64, device=where)
     for t in range(timesteps):
         x = None if raster is None else raster[t]
         for index, layer in enumerate(student.layers):
@@ -284,15 +293,15 @@ def _run_batch(
                 watch(t, index, came, neurons[index].settled)
         if read is not None:
             read(t, neurons[len(student.layers) - 1].v.reshape(count, -1))
-    readout = neurons[len(student.layers) - 1].v.reshape(count, -1).numpy()
+    readout = neurons[len(student.layers) - 1].v.reshape(count, -1).cpu().numpy()
     spiking = [totals[i] for i, layer in enumerate(student.layers) if i in totals and layer is not student.readout]
     return StudentTrace(
         readout=readout,
         part=student.bias.astype(np.int64) + student.gain.astype(np.int64) * readout,
-        spikes=torch.stack(spiking, dim=1).numpy() if spiking else np.zeros((count, 0), dtype=np.int64),
-        membranes=tuple(n.v.reshape(count, -1).numpy() for n in neurons.values()),
-        layer_ops=ops.numpy(),
-        synaptic_ops=ops[:, int(direct) :].sum(dim=1).numpy(),
-        macs=ops[:, : int(direct)].sum(dim=1).numpy(),
+        spikes=torch.stack(spiking, dim=1).cpu().numpy() if spiking else np.zeros((count, 0), dtype=np.int64),
+        membranes=tuple(n.v.reshape(count, -1).cpu().numpy() for n in neurons.values()),
+        layer_ops=ops.cpu().numpy(),
+        synaptic_ops=ops[:, int(direct) :].sum(dim=1).cpu().numpy(),
+        macs=ops[:, : int(direct)].sum(dim=1).cpu().numpy(),
         neuron_updates=timesteps * sum(layer.neurons for layer in student.layers if isinstance(layer, SynapticLayer)),
     )

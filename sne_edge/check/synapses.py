@@ -1,6 +1,7 @@
 """What layers make of integer spikes or values, exactly: weighted sums, their cost, poolings.
 
-Sums of products are taken in float64, whose integers are exact up to 2^53; proven bounds stay far below.
+Sums of products are taken in float64, whose integers are exact up to 2^53; proven bounds stay far below. All is
+computed where the inputs are.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ def _nchw(x: Tensor, shape: Shape) -> Tensor:
 def current_of(layer: Layer, x: Tensor) -> Tensor:
     """Weighted sums of integer inputs, int64 [N, *out_shape]."""
     if isinstance(layer, Linear):
-        weight = torch.from_numpy(layer.weight.astype(np.float64))
+        weight = torch.from_numpy(layer.weight.astype(np.float64)).to(x.device)
         total = x.reshape(len(x), -1).to(torch.float64) @ weight.T
         return total.to(torch.int64).reshape(len(x), *layer.out_shape)
     assert isinstance(layer, Conv)
-    weight = torch.from_numpy(layer.weight.astype(np.float64))
+    weight = torch.from_numpy(layer.weight.astype(np.float64)).to(x.device)
     groups = layer.in_shape[2] // layer.depth
     image = _nchw(x, layer.in_shape)
     total = functional.conv2d(image, weight, stride=layer.stride, padding=layer.padding, groups=groups)
@@ -34,14 +35,14 @@ def current_of(layer: Layer, x: Tensor) -> Tensor:
 
 def work_of(layer: SynapticLayer, x: Tensor) -> Tensor:
     """Weights that meet a spike (or a non-zero value), int64 [N]."""
-    fan_out = torch.from_numpy(layer.fan_out().reshape(-1).copy())
+    fan_out = torch.from_numpy(layer.fan_out().reshape(-1).copy()).to(x.device)
     return (x.reshape(len(x), -1).to(torch.int64) * fan_out).sum(dim=1)
 
 
 def pooled(layer: AvgPool | MaxPool, x: Tensor) -> Tensor:
     """Spikes in each window, counted (average) or any (max), int64 [N, *out_shape]."""
     channels = layer.in_shape[2]
-    ones = torch.ones(channels, 1, *layer.kernel, dtype=torch.float64)
+    ones = torch.ones(channels, 1, *layer.kernel, dtype=torch.float64, device=x.device)
     counts = functional.conv2d(
         _nchw(x, layer.in_shape), ones, stride=layer.stride, padding=layer.padding, groups=channels
     )

@@ -52,27 +52,27 @@ class Engine(Protocol):
 
 
 class ReferenceEngine:
-    """The integer reference in PyTorch."""
+    """The integer reference in PyTorch, which computes `where`: a torch device's name."""
 
     name = "reference"
 
-    def __init__(self, ensemble: QuantEnsemble) -> None:
-        self._ensemble = ensemble
+    def __init__(self, ensemble: QuantEnsemble, where: str = "cpu") -> None:
+        self._ensemble, self._where = ensemble, where
         self._traces: dict[tuple[int, int, bytes], Any] = {}
 
     def run(self, inputs: np.ndarray, policy: ActivationPolicy | None, student: int | None) -> Outcome:
         from . import reference
 
         policy = policy or self._ensemble.policy
-        steps = policy.timesteps or self._ensemble.encoder.timesteps
+        steps, where = policy.timesteps or self._ensemble.encoder.timesteps, self._where
         key = inputs.tobytes()
         traces, early = [], []
         for k in range(len(self._ensemble.students)):  # policies share the students' traces
             if (k, steps, key) not in self._traces:
-                self._traces[k, steps, key] = reference.run_student(self._ensemble, k, inputs, steps)
+                self._traces[k, steps, key] = reference.run_student(self._ensemble, k, inputs, steps, where=where)
             traces.append(self._traces[k, steps, key])
             if policy.early:
-                early.append(reference.run_early(self._ensemble, k, inputs, traces[k], steps))
+                early.append(reference.run_early(self._ensemble, k, inputs, traces[k], steps, where))
         result = reference.combine(self._ensemble, traces, policy, early)
         values = {name: getattr(result.decisions, name) for name in FIELDS if hasattr(result.decisions, name)}
         values |= {name: getattr(result, name) for name in FIELDS if name not in values}

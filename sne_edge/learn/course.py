@@ -143,7 +143,7 @@ class Course:
         self.chunks = [device.put(ensemble.partition.chunk(k)) for k in range(ensemble.partition.students)]
         if recipe.live and teacher is None:
             raise SneError("the teacher is to answer live, and there is none", "leave `live` out of the recipe")
-        self.teacher = None if teacher is None or not recipe.live else copy.deepcopy(teacher).eval().to(device.name)
+        self.teacher = None if teacher is None or not recipe.live else device.place(copy.deepcopy(teacher).eval())
         self.deviation = lessons.deviation if recipe.anew or recipe.live else 0.0
         if not device.host:
             self.x = device.put(np.stack([to_torch(view).numpy() for view in lessons.x]))

@@ -19,7 +19,7 @@ from ..errors import SneError
 from ..ir.encoder import Encoder
 from .augmentation import LIGHT, Augmentation
 from .course import Course, Lessons, Recipe
-from .device import CPU, Device
+from .device import CPU, Device, back
 from .executor import run_jobs, worker_count
 from .fit import Plan, Progress, Told, fit, infer, quiet
 from .networks import TeacherNet
@@ -49,7 +49,7 @@ class Job:
     def course(self, ensemble: Ensemble, lessons: Lessons) -> Course:
         """The losses of an ensemble, which is moved to the device."""
         return Course(
-            ensemble.to(self.device.name), lessons, self.recipe, self.device, self.teacher, self.augmentation,
+            self.device.place(ensemble), lessons, self.recipe, self.device, self.teacher, self.augmentation,
             self.noise,
         )  # fmt: skip
 
@@ -111,7 +111,7 @@ def distill(
         for k, state in enumerate(taught):
             ensemble.students[k].load_state_dict(state["student"])
             ensemble.heads[k].load_state_dict(state["head"])
-    course = Course(ensemble.to(device.name), lessons, recipe, device, teacher, augmentation, noise)
+    course = Course(device.place(ensemble), lessons, recipe, device, teacher, augmentation, noise)
 
     def together(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         return course.together(course.draw(pick, generator))
@@ -137,7 +137,7 @@ def distill(
         ensemble, together, len(lessons.labels), plan, stage=f"fine-tuning in int{ensemble.sizes.bits}",
         seed=seed, score=score, checkpoint=file("int8.pt"), progress=progress,
     )  # fmt: skip
-    return ensemble.float_form().to("cpu")
+    return back(ensemble.float_form())
 
 
 def teach(job: Job, progress: Progress = quiet) -> dict[str, dict[str, Tensor]]:
@@ -160,7 +160,7 @@ def teach(job: Job, progress: Progress = quiet) -> dict[str, dict[str, Tensor]]:
         stage=f"student {k + 1}", seed=job.seed + 1000 * (k + 1), score=score, checkpoint=job.checkpoint,
         progress=progress,
     )  # fmt: skip
-    return {name: module.to("cpu").state_dict() for name, module in pair.items()}
+    return {name: back(module).state_dict() for name, module in pair.items()}
 
 
 def teach_all(
@@ -186,7 +186,8 @@ def teach_all(
 
     def score() -> tuple[float, str]:
         ensemble.eval()
-        found[:] = [alone_accuracy(ensemble, k, lessons) for k in range(len(jobs))]
+        parts = parts_of(ensemble, lessons.x_val) + ensemble.bias.detach().cpu().numpy()
+        found[:] = [float((part.argmax(axis=1) == lessons.y_val).mean()) for part in parts]
         return float(np.mean(found)), f"validation {min(found):.1%} to {max(found):.1%}"
 
     def told(stage: str, done: int, total: int, note: str) -> None:
@@ -201,7 +202,7 @@ def teach_all(
         learning, loss, len(lessons.labels), plan, stage="students", seed=job.seed, score=score, checkpoint=checkpoint,
         progress=told,
     )  # fmt: skip
-    learning.to("cpu")
+    back(learning)
     pairs = zip(ensemble.students, ensemble.heads, strict=True)
     return [{"student": student.state_dict(), "head": head.state_dict()} for student, head in pairs]
 

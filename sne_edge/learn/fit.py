@@ -25,6 +25,7 @@ from ..errors import SneError
 from ..files import write_whole
 from ..resources import PACKAGE, digest
 
+SPARED = 20  # times as long as writing a checkpoint took, nothing is written, epochs being short
 Progress = Callable[[str, int, int, str], None]  # (stage, steps done, steps in all, a word: `Told`)
 
 
@@ -106,6 +107,7 @@ def fit(
         begun, spent, best, since, state = (kept[k] for k in ("epoch", "spent", "best", "since", "state"))
     batches = max(1, samples // plan.batch)
     start = time.monotonic() - spent
+    written, writing = time.monotonic(), 0.0  # when the checkpoint was, and how long that took
 
     def done(epoch: int, part: float) -> float:
         share = (epoch + part) / max(1, plan.epochs)
@@ -143,7 +145,8 @@ def fit(
             since += 1
             if value_now >= best:
                 best, since, state = value_now, 0, _snapshot(module)
-        if checkpoint is not None:
+        if checkpoint is not None and time.monotonic() - written >= SPARED * writing:
+            began = time.monotonic()
             write_checkpoint(
                 checkpoint,
                 {
@@ -156,6 +159,8 @@ def fit(
                     "state": state,
                 },
             )
+            written = time.monotonic()
+            writing = written - began
         progress(stage, epoch + 1, plan.epochs, note)
     if state is not None:
         module.load_state_dict(state)

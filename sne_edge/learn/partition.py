@@ -16,6 +16,7 @@ from ..errors import SneError, nearest, shortened
 from .own import load_object
 
 if TYPE_CHECKING:
+    from .device import Device
     from .networks import TeacherNet
     from .tuning import Tuning
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Source:
     """What a scheme may look at: features float32 [N, d] and logits [N, classes] of the teacher on training samples,
     labels int64 [N], and the teacher's classifier, weight [classes, d] and bias [classes]; for schemes that tune the
-    teacher, what that takes."""
+    teacher, what that takes; where those that learn may do so, None being the processor."""
 
     features: np.ndarray
     logits: np.ndarray
@@ -32,6 +33,7 @@ class Source:
     weight: np.ndarray
     bias: np.ndarray
     tuning: Tuning | None = None
+    device: Device | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,33 +306,34 @@ def disentangled(source: Source, students: int, generator: np.random.Generator) 
     """
     import torch
 
+    from .device import CPU
     from .fit import distillation_loss
 
     start = deal("disentangled", source, balanced(source.features.shape[1], students), students)
     torch.manual_seed(int(generator.integers(2**31)))
-    f, owner = torch.from_numpy(start.targets(source.features)), start.owner
-    labels, teacher = torch.from_numpy(source.labels), torch.from_numpy(source.logits)
+    put, owner = (source.device or CPU).put, start.owner
+    f, labels, teacher = put(start.targets(source.features)), put(source.labels), put(source.logits)
     d = f.shape[1]
-    projection = torch.nn.Parameter(torch.linalg.qr(torch.randn(d, d))[0])
-    weight = torch.nn.Parameter(torch.from_numpy(start.weight) @ projection.detach().T)
-    bias = torch.nn.Parameter(torch.from_numpy(start.bias))
+    projection = torch.nn.Parameter(put(torch.linalg.qr(torch.randn(d, d))[0].numpy()))
+    weight = torch.nn.Parameter(put(start.weight) @ projection.detach().T)
+    bias = torch.nn.Parameter(put(start.bias))
     steps, batch = 1500, min(512, len(f))
     optimizer = torch.optim.Adam([projection, weight, bias], lr=3e-3)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
-        pick = torch.from_numpy(generator.integers(len(f), size=batch))
+        pick = put(generator.integers(len(f), size=batch))
         active = np.arange(students) <= generator.integers(students)
         if step % 2:
             active = generator.permutation(active)
-        mask = torch.from_numpy(active[owner].astype(np.float32))
+        mask = put(active[owner].astype(np.float32))
         logits = (f[pick] @ projection.T * mask) @ weight.T + bias
         loss = distillation_loss(logits, teacher[pick], labels[pick], teacher_weight=4.0, label_weight=1.0)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         rate.step()
-    p, w, b = (t.detach().numpy() for t in (projection, weight, bias))
-    sd = (f.numpy() @ p.T).std(axis=0) + 1e-6
+    p, w, b = (t.detach().cpu().numpy() for t in (projection, weight, bias))
+    sd = (f.cpu().numpy() @ p.T).std(axis=0) + 1e-6
     rotated = (p / sd[:, None]) @ start.projection
     return Partition(
         scheme="disentangled",

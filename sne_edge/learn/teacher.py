@@ -126,10 +126,14 @@ def _taught(
     return net.to("cpu")
 
 
-def accuracy(net: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
-    """Share of samples [N, height, width, channels] that a classifier labels as `y`, 0..1."""
-    label = infer(net.eval(), batches(x)).argmax(dim=1)
-    return float((label.numpy() == y).mean())
+def accuracy(net: nn.Module, x: np.ndarray, y: np.ndarray, device: Device = CPU) -> float:
+    """Share of samples [N, height, width, channels] that a classifier labels as `y`, 0..1; it computes on `device`, and
+    is on the processor afterwards."""
+    net.eval().to(device.name)
+    with device.exact():
+        label = infer(lambda part: net(part if device.host else part.to(device.name)), batches(x)).argmax(dim=1)
+    net.to("cpu")
+    return float((label.cpu().numpy() == y).mean())
 
 
 def count_macs(net: nn.Module, shape: tuple[int, int, int], timesteps: int | None = None) -> int:

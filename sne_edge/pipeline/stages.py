@@ -211,6 +211,7 @@ def divide(
         weight=teacher.classifier.weight.detach().numpy(),
         bias=np.zeros(len(dataset.classes), dtype=np.float32) if bias is None else bias.detach().numpy(),
         tuning=Tuning(teacher, x, taught.logits, tuning_epochs, tuning_minutes, cache, progress, device),
+        device=device,
     )
     chunks = partitions.make_partition(scheme, source, students, seed)
     if chunks.tuned is not None:
@@ -291,11 +292,13 @@ def calibrated(
     seed: int,
     *,
     augmentation: Augmentation = LIGHT,
+    device: Device = CPU,
     progress: Progress = quiet,
 ) -> QuantEnsemble:
     """Stage 5: costs, order and margins from validation samples; golden vectors are test samples."""
     progress("calibration", 0, 1, "")
-    made = calibrate(ensemble, *calibration_samples(ensemble.encoder, dataset, seed, augmentation), max_drop)
+    samples = calibration_samples(ensemble.encoder, dataset, seed, augmentation)
+    made = calibrate(ensemble, *samples, max_drop, where=device.name)
     golden = ensemble.encoder.encode(dataset.x_test[:vectors])
     found = golden_vectors(ReferenceEngine(made), golden, dataset.y_test[:vectors])
     made = msgspec.structs.replace(made, vectors=found)

@@ -82,16 +82,16 @@ def train(
     integers = stages.integers(ensemble, config.name or _identifier(dataset.name), dataset.classes)
     made = stages.calibrated(
         integers, dataset, config.max_drop, config.vectors, config.seed, augmentation=config.augmentation,
-        progress=progress,
+        device=device, progress=progress,
     )  # fmt: skip
 
     if tuned:
-        taught.chunks.provenance["teacher"] = _scores(taught.teacher, dataset)
+        taught.chunks.provenance["teacher"] = _scores(taught.teacher, dataset, device)
     parts = {"validation": (dataset.x_val, dataset.y_val), "test": (dataset.x_test, dataset.y_test)}
-    engine = ReferenceEngine(made)
-    provenance = _provenance(config, dataset, original, taught.chunks) | {
+    engine, there = ReferenceEngine(made, device.name), ensemble.to(device.name)
+    provenance = _provenance(config, dataset, original, taught.chunks, device) | {
         **({"device": list(device.key)} if device.key else {}),
-        "float": {part: _rounded(prefix_accuracy(ensemble, x, y, made.order)) for part, (x, y) in parts.items()},
+        "float": {part: _rounded(prefix_accuracy(there, x, y, made.order)) for part, (x, y) in parts.items()},
         "integer": {part: figures(engine, made, made.encoder.encode(x), y) for part, (x, y) in parts.items()},
     }
     made = msgspec.structs.replace(made, provenance=provenance)
@@ -192,7 +192,7 @@ def _share(config: TrainConfig, share: float) -> float | None:
 
 
 def _provenance(
-    config: TrainConfig, dataset: Dataset, teacher: TeacherNet, chunks: partitions.Partition
+    config: TrainConfig, dataset: Dataset, teacher: TeacherNet, chunks: partitions.Partition, device: Device
 ) -> dict[str, Any]:
     named = json.loads(json.dumps(asdict(config))) | {"dataset": dataset.name}
     for settings, name in ((named, "teacher"), (named, "scheme"), (named, "weights"), (named["augmentation"], "own")):
@@ -205,17 +205,17 @@ def _provenance(
             "fingerprint": fingerprint(teacher),
             "macs": count_macs(teacher, dataset.shape, dataset.timesteps),
             "parameters": teacher.parameter_count or sum(p.numel() for p in teacher.parameters()),
-            **_scores(teacher, dataset),
+            **_scores(teacher, dataset, device),
         },
         "partition": chunks.provenance,
         "torch": str(torch.__version__),
     }
 
 
-def _scores(teacher: TeacherNet, dataset: Dataset) -> dict[str, float]:
+def _scores(teacher: TeacherNet, dataset: Dataset, device: Device) -> dict[str, float]:
     return {
-        "validation": round(accuracy(teacher, dataset.x_val, dataset.y_val), 4),
-        "test": round(accuracy(teacher, dataset.x_test, dataset.y_test), 4),
+        "validation": round(accuracy(teacher, dataset.x_val, dataset.y_val, device), 4),
+        "test": round(accuracy(teacher, dataset.x_test, dataset.y_test, device), 4),
     }
 
 

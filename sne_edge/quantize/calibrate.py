@@ -77,11 +77,13 @@ def calibrate(
     *,
     target_ops: float | None = None,
     kind: str = "cascade",
+    where: str = "cpu",
 ) -> QuantEnsemble:
-    """Costs, order and a cascade from held-out samples uint8 [N, input_bytes], labels [N]; see `choose_policy`."""
+    """Costs, order and a cascade from held-out samples uint8 [N, input_bytes], labels [N]; see `choose_policy`. The
+    reference computes `where`, a torch device's name."""
     check_goal(max_drop, target_ops, kind)
     check_samples(ensemble, inputs, labels)
-    work = measure(ensemble, ReferenceEngine(ensemble), inputs)
+    work = measure(ensemble, ReferenceEngine(ensemble, where), inputs)
     return choose_policy(with_costs(ensemble, work), work, labels, max_drop, target_ops=target_ops, kind=kind)
 
 
