@@ -26,6 +26,7 @@ from sne_edge.ir.artifact import save
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.learn.device import find_device
+from sne_edge.learn.executor import check_executor
 from sne_edge.learn.teacher import default_cache
 from sne_edge.pipeline import settings
 from sne_edge.pipeline.config import TrainConfig
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="folder of the files of named data sets")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
+    parser.add_argument("--executor", default="processes", help="inline or processes[:N]: where students learn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, help="at most so many in each phase: to try it")
     parser.add_argument("--minutes", type=float, help="that all training may take, fewer epochs then being made")
@@ -107,15 +109,17 @@ def main() -> None:
     config = replace(config, seed=args.seed, minutes=args.minutes or config.minutes)
     config = replace(config, dataset=args.data or config.dataset, teacher=args.teacher or config.teacher)
     config = shorter(config, args.epochs)
+    check_executor(args.executor)
     device, clock = find_device(args.device, args.precision), Clock()
     data = load_dataset(config.dataset, config.seed, args.data_dir)
-    made = train(config, clock, dataset=data, cache=default_cache(), executor="inline", device=device)
+    made = train(config, clock, dataset=data, cache=default_cache(), executor=args.executor, device=device)
     checked = check(made, data.x_test)
     stem = args.output / f"{made.name}-{config.seed}"
     stem.parent.mkdir(parents=True, exist_ok=True)
     save(made, stem.with_suffix(".sne"))
     write_whole(stem.with_suffix(".toml"), lambda file: file.write(settings.write(config).encode()))
-    command = f"make recipe RECIPE_FLAGS='--config {Path(args.config).name} --seed {args.seed}'"
+    limit = "" if args.minutes is None else f" --minutes {args.minutes:g}"
+    command = f"make recipe RECIPE_FLAGS='--config {Path(args.config).name} --seed {args.seed}{limit}'"
     text = table(made.provenance, clock.seconds, device.name, checked, command)
     write_whole(stem.with_suffix(".md"), lambda file: file.write(text.encode()))
     record = made.provenance | {"seconds": clock.seconds, "device": device.name, "checked": checked}

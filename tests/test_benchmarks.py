@@ -145,12 +145,12 @@ def test_results_train_check_and_pack_an_ensemble_of_the_shipped_recipe_made_sma
     shipped = settings.read("cifar10")
     assert shipped.recipe.live and shipped.recipe.each and len(shipped.body.channels) == 6
     text = settings.shipped()["cifar10"].read_text()
-    text = text.replace("[32, 48, 64, 96, 128, 128]", "[4, 4, 6, 6, 8, 8]").replace("students = 4", "students = 2")
+    text = text.replace("[32, 48, 64, 80, 88, 96]", "[4, 4, 6, 6, 8, 8]").replace("students = 4", "students = 2")
     (tmp_path / "small.toml").write_text(text)
     monkeypatch.setattr(recipe, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(sys, "argv", [
         "recipe.py", "--config", str(tmp_path / "small.toml"), "--data", str(tmp_path / "crosses.npz"), "--teacher",
-        "small", "--epochs", "1", "--device", "cpu", "-o", str(tmp_path / "made"),
+        "small", "--epochs", "1", "--device", "cpu", "--executor", "inline", "-o", str(tmp_path / "made"),
     ])  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what so few epochs teach

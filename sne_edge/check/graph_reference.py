@@ -1,5 +1,7 @@
-"""The integer reference of a graph, in PyTorch: what its numbers must be, timestep by timestep. All is int64, and wherever it is
-told to compute."""
+"""The integer reference of a graph, in PyTorch: what its numbers must be, timestep by timestep.
+
+All is int64, wherever it is told to compute.
+"""
 
 from __future__ import annotations
 

@@ -58,10 +58,18 @@ class Device:
         """What an outcome depends on beside its settings: nothing on a processor that chooses its precision."""
         return () if self == CPU else (self.kind, self.precision)
 
+    def prepare(self) -> None:
+        """What a process that computes there does first, so that the same seeds give the same outcome."""
+        if self.kind == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or its sums come out in any order
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # whatever is read was written
+
     def put(self, array: np.ndarray) -> Tensor:
         """A numpy array as a tensor on the device."""
         made = torch.from_numpy(array)
-        return made if self.host else made.to(self.name)
+        return made if self.host else made.to(self.name, non_blocking=True)  # what a loop sends it does not wait for
 
     def place(self, module: Module) -> Module:
         """A module, moved to the device; a GPU is quickest where maps lie in memory channels last."""
@@ -101,9 +109,5 @@ def find_device(name: str = "auto", precision: str = "auto") -> Device:
         raise SneError(f"there is no device {name} here: {has}", "give --device cpu, or install a torch with CUDA")
     elif made.kind == "mps" and not apple:
         raise SneError("there is no device mps here: torch finds no Apple GPU", "give --device cpu")
-    if made.kind == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or its sums come out in any order
-        torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # whatever is read was written
+    made.prepare()
     return made

@@ -7,6 +7,7 @@ that each stage of a cascade classifies well. The last epochs compute as the int
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +74,14 @@ def distill(
 
     `minutes` of wall time are shared by the phases as their epochs are, of which there then are as many as fit in.
     `folder` keeps the state of the run: the same call goes on from there. Executors other than inline need one. Of the
-    last phase's epochs, the one best on the validation samples is kept. On a `device` other than the processor all
-    students learn at once, in this process, from the same batches. `teacher`, who answers a recipe that is `live`,
-    which runs inline; `augmentation`, `noise`: of views made anew, as `Course` has them. The ensemble is on
-    the processor before and after.
+    last phase's epochs, the one best on the validation samples is kept. On a `device` other than the processor, what
+    runs inline learns at once, from the same batches; starting their small kernels takes longer than computing them, so
+    that students in processes of their own, which share the device, are sooner done. `teacher`, who answers a recipe
+    that is `live`: in every process, or, where it cannot be sent there, inline; `augmentation`, `noise`: of views made
+    anew, as `Course` has them. The ensemble is on the processor before and after.
     """
     torch.manual_seed(seed)
-    executor = "inline" if recipe.live else executor  # the teacher answers in this process
+    executor = "inline" if recipe.live and not _travels(teacher) else executor
     total = max(1, recipe.alone + recipe.joint + recipe.rounded)
 
     def share(epochs: int) -> float | None:
@@ -90,12 +92,13 @@ def distill(
 
     if recipe.alone:
         where: Lessons | Path = lessons
-        if executor != "inline" and device.host:
+        if executor != "inline":
             if folder is None:
                 raise SneError(f"the executor {executor} needs a folder for the run", "give one (--run), or use inline")
             where = folder / "lessons"
             lessons.write(where)
-        workers = min(len(ensemble.students), worker_count(executor)) if device.host else len(ensemble.students)
+        together_there = executor == "inline" and not device.host
+        workers = len(ensemble.students) if together_there else min(len(ensemble.students), worker_count(executor))
         each = share(recipe.alone)
         jobs = [
             Job(
@@ -105,9 +108,16 @@ def distill(
             )
             for k in range(len(ensemble.students))
         ]  # fmt: skip
-        taught = (
-            run_jobs(teach, jobs, executor, progress) if device.host else teach_all(jobs, file("students.pt"), progress)
-        )
+        if together_there:
+            taught = teach_all(jobs, file("students.pt"), progress)
+        else:
+            try:
+                taught = run_jobs(teach, jobs, executor, progress)
+            except torch.cuda.OutOfMemoryError:
+                raise SneError(
+                    f"the memory of {device.name} is too small for {workers} students at once",
+                    "give --executor processes:N with fewer, or inline",
+                ) from None
         for k, state in enumerate(taught):
             ensemble.students[k].load_state_dict(state["student"])
             ensemble.heads[k].load_state_dict(state["head"])
@@ -140,8 +150,21 @@ def distill(
     return back(ensemble.float_form())
 
 
+def _travels(teacher: TeacherNet | None) -> bool:
+    """Whether a teacher goes to another process, which knows no module of a user's own."""
+    modules = () if teacher is None else teacher.modules()
+    if not all(type(module).__module__.split(".")[0] in ("sne_edge", "torch") for module in modules):
+        return False
+    try:
+        pickle.dumps(teacher)
+    except Exception:  # of a session of onnxruntime, say
+        return False
+    return True
+
+
 def teach(job: Job, progress: Progress = quiet) -> dict[str, dict[str, Tensor]]:
     """Train one student alone; its state and its head's. Depends on the job alone, wherever it runs."""
+    job.device.prepare()
     lessons = Lessons.read(job.lessons) if isinstance(job.lessons, Path) else job.lessons
     torch.manual_seed(job.seed)
     ensemble = Ensemble(job.partition, job.body, job.encoder)

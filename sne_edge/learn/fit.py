@@ -95,7 +95,9 @@ def fit(
         optimizer = torch.optim.SGD(parameters, plan.rate, momentum=0.9, weight_decay=plan.decay, nesterov=True)
     else:
         groups = [{"params": [p], "share": _share(p)} for p in parameters]
-        optimizer = torch.optim.AdamW(groups if plan.folded else parameters, plan.rate, weight_decay=plan.decay)
+        whole = groups if plan.folded else parameters
+        fused = parameters[0].is_cuda or None  # one kernel for all weights
+        optimizer = torch.optim.AdamW(whole, plan.rate, weight_decay=plan.decay, fused=fused)
     begun, spent, best, since, state = 0, 0.0, -np.inf, 0, None
     kept = None if checkpoint is None else read_checkpoint(checkpoint)
     if kept is None:

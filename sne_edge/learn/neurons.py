@@ -14,7 +14,6 @@ from snntorch import surrogate
 from torch import Tensor, nn
 
 from ..ir.neuron import Decay, nearest_decay
-from . import fused
 
 ALPHA = 2.0  # of the arctangent surrogate gradient (Fang et al. 2021, arXiv 2007.05785)
 
@@ -171,13 +170,7 @@ def unroll(
 def fire(neurons: LIF, currents: Tensor) -> Tensor:
     """Spikes of one layer of neurons, from rest, for currents [timesteps, N, ...]."""
     if neurons.reset_mechanism == "subtract":
-        kernels = None if neurons.learn or neurons.unit is not None else fused.compiled(currents.device)
-        out: Tensor
-        if kernels is None:
-            out = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
-        else:
-            leak = 2.0**-neurons.shift
-            out = fused.Fused.apply(currents, neurons.level, leak, ALPHA, kernels)  # type: ignore[no-untyped-call]
+        out: Tensor = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
         return out
     spikes, membrane = [], None
     for current in currents:

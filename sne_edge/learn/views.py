@@ -15,9 +15,11 @@ from torch import Tensor
 from ..data.corruptions import HIT, WHITE
 from ..data.dataset import Dataset
 from .augmentation import LIGHT, LONG, Augmentation
+from .device import CPU, Device
 from .transforms import SEEDS, Own, erased, moved
 
 PROBES = 4  # samples that a user's transform is tried on
+PART = 4096  # samples that a GPU makes views of at a time
 
 
 def to_torch(x: np.ndarray) -> Tensor:
@@ -140,6 +142,16 @@ def noisy_there(x: Tensor, deviation: float, severity: float) -> Tensor:
     return torch.where(hit, torch.where(torch.rand(x.shape, device=where) < 0.5, low, high), x)
 
 
+def _views_there(
+    x: np.ndarray, count: int, generator: np.random.Generator, augmenter: Augmenter, device: Device
+) -> Iterator[np.ndarray]:
+    torch.manual_seed(int(generator.integers(SEEDS)))
+    deviation = float(x.std())
+    for _ in range(count):
+        parts = [augmenter.anew(device.put(part.numpy()), deviation).cpu() for part in batches(x, PART)]
+        yield np.moveaxis(torch.cat(parts).numpy(), -3, -1)
+
+
 def check_augmentation(how: Augmentation, dataset: Dataset) -> None:
     """Raise `SneError` where an augmentation does not go with a data set: by its layout, or, of a user's transform, by
     what becomes of a few samples."""
@@ -147,9 +159,13 @@ def check_augmentation(how: Augmentation, dataset: Dataset) -> None:
     Augmenter(how.of(dataset)).kept(dataset.x_train[:PROBES], np.random.default_rng(0))
 
 
-def views(x: np.ndarray, count: int, seed: int, how: Augmentation = LIGHT, noise: float = 0.0) -> np.ndarray:
+def views(
+    x: np.ndarray, count: int, seed: int, how: Augmentation = LIGHT, noise: float = 0.0, device: Device = CPU
+) -> np.ndarray:
     """`count` views of each sample, float32 [count, N, height, width, channels]; the first is the sample itself, the
-    only one where nothing is done to it."""
+    only one where nothing is done to it. On a GPU they are made there, by its own generator."""
     augmenter, generator = Augmenter(how, noise), np.random.default_rng([seed, 1])
     more = 0 if augmenter.nothing else count - 1
+    if not device.host:
+        return np.stack([x.astype(np.float32, copy=False), *_views_there(x, more, generator, augmenter, device)])
     return np.stack([x, *(augmenter.kept(x, generator) for _ in range(more))]).astype(np.float32)

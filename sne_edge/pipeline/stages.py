@@ -200,7 +200,7 @@ def divide(
         )
     if scheme in partitions.TUNING:
         check_trainable(teacher)
-    x = views(dataset.x_train, seen, seed, augmentation.of(dataset), noise)
+    x = views(dataset.x_train, seen, seed, augmentation.of(dataset), noise, device)
     progress("features", 0, 1, "")
     taught = extract(teacher, x, cache, device)
     bias = teacher.classifier.bias
