@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (fixtures of another file, imported)
 """The stages on a GPU: each computes there, and what is exact is the same there; shown where there is none."""
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def test_the_reference_computes_nothing_but_there_until_it_reads_its_results() -
 
 def test_figures_and_margins_of_the_reference_do_not_depend_on_where_it_computes(
     data: Dataset,
-    lessons: tuple[Ensemble, Lessons],  # noqa: F811
+    lessons: tuple[Ensemble, Lessons],
 ) -> None:
     given, taught = lessons
     torch.manual_seed(0)
@@ -78,7 +79,7 @@ def test_figures_and_margins_of_the_reference_do_not_depend_on_where_it_computes
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_a_teacher_is_judged_there_and_comes_back(data: Dataset, teacher: TeacherNet) -> None:  # noqa: F811
+def test_a_teacher_is_judged_there_and_comes_back(data: Dataset, teacher: TeacherNet) -> None:
     assert accuracy(teacher, data.x_test, data.y_test) == accuracy(teacher, data.x_test, data.y_test, GPU)
     with strayed() as told:
         accuracy(teacher, data.x_test[:8], data.y_test[:8], Device("meta"))
@@ -88,16 +89,19 @@ def test_a_teacher_is_judged_there_and_comes_back(data: Dataset, teacher: Teache
     teacher.load_state_dict(type(teacher)(SHAPE, CLASSES, width=4).state_dict())
 
 
-def test_views_are_made_there_the_first_being_the_sample(data: Dataset) -> None:  # noqa: F811
+def test_views_are_made_there_the_first_being_the_sample(data: Dataset) -> None:
     how = Augmentation(mirror=True)
     one, same, other = (views(data.x_train, 3, seed, how, device=GPU) for seed in (1, 1, 2))
     assert one.shape == (3, *data.x_train.shape) and one.dtype == np.float32
     assert np.array_equal(one[0], data.x_train.astype(np.float32)) and np.array_equal(one, same)
     assert not np.array_equal(one[1], one[2]) and not np.array_equal(one[1:], other[1:])
     assert abs(float(one[1].std() / one[0].std()) - 1) < 0.05
+    with strayed() as told:
+        views(data.x_train, 2, 1, how, device=Device("meta"))
+    assert len(told) == 1
 
 
-def test_the_learnt_partition_is_the_same_there(data: Dataset, teacher: TeacherNet) -> None:  # noqa: F811
+def test_the_learnt_partition_is_the_same_there(data: Dataset, teacher: TeacherNet) -> None:
     said = extract(teacher, data.x_train[None])
     weight, bias = (t.detach().numpy() for t in (teacher.classifier.weight, teacher.classifier.bias))
     source = Source(said.features[0], said.logits[0], data.y_train, weight, bias)
@@ -110,7 +114,7 @@ def test_students_of_a_gpu_learn_in_processes_what_they_learn_one_after_another(
     lessons: tuple[Ensemble, Lessons],
     teacher: TeacherNet,
     tmp_path: Path,
-    live: bool,  # noqa: F811
+    live: bool,
 ) -> None:
     """One process that starts all students' small kernels is slower than a GPU computes them."""
     given, taught = lessons
@@ -134,7 +138,7 @@ def test_students_of_a_gpu_learn_in_processes_what_they_learn_one_after_another(
     assert weights > 100 and (tmp_path / "lessons" / "x.npy").exists()
 
 
-def test_a_teacher_of_a_users_own_answers_in_this_process(teacher: TeacherNet) -> None:  # noqa: F811
+def test_a_teacher_of_a_users_own_answers_in_this_process(teacher: TeacherNet) -> None:
     class Own(TeacherNet):
         """Known here alone."""
 
@@ -144,7 +148,7 @@ def test_a_teacher_of_a_users_own_answers_in_this_process(teacher: TeacherNet) -
 def test_too_small_a_memory_says_what_to_do(
     lessons: tuple[Ensemble, Lessons],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given, taught = lessons
 
