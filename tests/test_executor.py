@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -143,3 +145,15 @@ def test_a_loss_that_is_no_number_is_an_error():
     net = nn.Linear(1, 1)
     with pytest.raises(SneError, match="loss is nan"):
         fit(net, lambda pick, generator: net(torch.full((2, 1), torch.nan)).sum(), 8, Plan(1, batch=4), stage="net")
+
+
+def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path: Path):
+    """New processes import the script that was started: it would start them again, without end."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from sne_edge.errors import SneError\nfrom sne_edge.learn.executor import run_jobs\n"
+        "try:\n    run_jobs(print, [1, 2], 'processes:2')\n"
+        "except SneError as error:\n    print(error.message, '|', error.hint)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True)
+    assert "cannot start from this script" in done.stdout and "__main__" in done.stdout

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing import get_context
+from multiprocessing.managers import SyncManager
 from typing import Any, TypeVar
 
 import torch
@@ -112,7 +113,7 @@ def _processes(
     lost: Callable[[Job], Result] | None,
 ) -> list[Result]:
     done: dict[int, Result] = {}
-    with get_context("spawn").Manager() as manager:
+    with _manager() as manager:
         queue = manager.Queue()
 
         def relay() -> None:
@@ -142,6 +143,18 @@ def _processes(
         finally:
             queue.put(None)
             thread.join()
+
+
+def _manager() -> SyncManager:
+    """The process through which others tell how it goes. A new process imports the script that was started, which must
+    not start what it is asked for once more."""
+    try:
+        return get_context("spawn").Manager()
+    except EOFError:
+        raise SneError(
+            "processes cannot start from this script: each of them runs it again",
+            'put what it does below `if __name__ == "__main__":`, or use the executor inline',
+        ) from None
 
 
 def _pooled(
