@@ -17,7 +17,7 @@ from sne_edge.ir.neuron import Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.student import QuantStudent
 from sne_edge.ir.vectors import no_vectors
-from sne_edge.pipeline.recalibrate import recalibrate, renew_narrow
+from sne_edge.pipeline.recalibrate import recalibrate, renew
 from sne_edge.quantize.narrow import narrowed
 
 
@@ -79,7 +79,7 @@ def test_a_narrowed_model_keeps_its_policy_and_has_all_else_measured_anew() -> N
     x = (model.encoder.scale * rng.integers(-128, 128, (200, *model.encoder.shape))).astype(np.float32)
     y = reference.run(model, model.encoder.encode(x)).decisions.label
     dataset = Dataset("made", x[:10], y[:10], x[10:100], y[10:100], x[100:], y[100:], model.classes)
-    made = renew_narrow(model, dataset)
+    made = renew(model, dataset, narrowed)
     assert (made.policy, made.order) == (model.policy, model.order)
     told = reference.run(made, made.encoder.encode(dataset.x_test))
     row = made.provenance["integer"]["test"][-1]
@@ -87,7 +87,7 @@ def test_a_narrowed_model_keeps_its_policy_and_has_all_else_measured_anew() -> N
     assert all(abs(student.mean_ops - sum(student.layer_ops)) <= 2 and student.max_ops for student in made.students)
     out = reference.run(made, model.vectors.inputs)
     assert (made.vectors.logits == out.decisions.logits).all() and (made.vectors.spikes == out.spikes).all()
-    assert renew_narrow(made, dataset) is made
+    assert renew(made, dataset, narrowed) is made
 
 
 def test_a_model_that_hears_is_calibrated_and_keeps_its_recordings() -> None:

@@ -127,7 +127,22 @@ def export(
         return
     directory = write(ensembles, target, folder)
     headers = " and ".join(f"{member.identifier}.h" for member in ensembles)
+    for given, member in zip(models, ensembles, strict=True):
+        _advise(given, member, target)
     print(f"wrote {directory}: include {headers}; `make check` in it runs the golden vectors")
+
+
+def _advise(model: str, ensemble: QuantEnsemble, target: str) -> None:
+    """Tell of what would be quicker on a target and computes the same."""
+    from ..deploy.targets import resolve_target
+    from ..quantize.widen import widened
+
+    if resolve_target(target).name.startswith("cortex-m") and widened(ensemble) is not ensemble:
+        print(
+            "note: a first convolution's channels are no multiple of four, which Cortex-M4, M7 and M33 want; the same "
+            f"model on up to 0.6 of the instructions: sne-edge calibrate {model} --fours --data DATA -o FILE",
+            file=sys.stderr,
+        )
 
 
 def _export_package(

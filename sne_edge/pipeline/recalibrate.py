@@ -2,11 +2,12 @@
 
 In: an ensemble and a data set, of which validation samples choose and test samples only tell. Out: the ensemble with
 order, routes, policy, golden vectors and figures made anew by the host build; weights and measured costs stay. Or, the
-other way round, with narrower membranes and all else as it was.
+other way round, in another form and with all else as it was.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -37,7 +38,6 @@ from ..quantize.calibrate import (
 )
 from ..quantize.early import check_rule, exact_table, margin_table, with_table
 from ..quantize.guarantee import guaranteed_policy
-from ..quantize.narrow import narrowed
 from ..quantize.reject import choose, report, seen, thirds
 from ..quantize.streams import with_memory
 
@@ -154,16 +154,23 @@ def _with_rejection(
     return made, told | {"asked": max_false_alarms, "chosen_on": len(forming) + len(setting)}
 
 
-def renew_narrow(ensemble: QuantEnsemble, dataset: Dataset, *, other: bool = False) -> QuantEnsemble:
-    """The ensemble with 16-bit membranes in first layers (`quantize.narrow`): order and policy stay, and costs, golden
-    vectors and figures are measured anew; the very same where no layer changes. Takes torch.
+def renew(
+    ensemble: QuantEnsemble,
+    dataset: Dataset,
+    change: Callable[[QuantEnsemble], QuantEnsemble],
+    *,
+    other: bool = False,
+) -> QuantEnsemble:
+    """The ensemble in another form, such as 16-bit membranes (`quantize.narrow.narrowed`) or channels in fours
+    (`quantize.widen.widened`): order and policy stay, and costs, golden vectors and figures are measured anew; the very
+    same where nothing changes. Takes torch.
 
     Raises `SneError` as `recalibrate` does.
     """
     origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
     inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
     check_samples(ensemble, inputs, labels)
-    made = narrowed(ensemble)
+    made = change(ensemble)
     if made is ensemble:
         return ensemble
     made = with_costs(made, measure(made, ReferenceEngine(made), inputs))
