@@ -127,8 +127,8 @@ def export(
         return
     directory = write(ensembles, target, folder)
     headers = " and ".join(f"{member.identifier}.h" for member in ensembles)
-    for given, member in zip(models, ensembles, strict=True):
-        _advise(given, member, target)
+    for name, member in zip(models, ensembles, strict=True):
+        _advise(name, member, target)
     print(f"wrote {directory}: include {headers}; `make check` in it runs the golden vectors")
 
 

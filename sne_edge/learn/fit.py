@@ -99,23 +99,43 @@ def fit(
         fused = parameters[0].is_cuda or None  # one kernel for all weights
         optimizer = torch.optim.AdamW(whole, plan.rate, weight_decay=plan.decay, fused=fused)
     begun, spent, best, since, state = 0, 0.0, -np.inf, 0, None
-    kept = None if checkpoint is None else read_checkpoint(checkpoint)
-    if kept is None:
+    found = None if checkpoint is None else read_checkpoint(checkpoint)
+    if found is None:
         if score is not None:
             best, state = score()[0], _snapshot(module)
     else:
-        module.load_state_dict(kept["module"])
-        optimizer.load_state_dict(kept["optimizer"])
-        begun, spent, best, since, state = (kept[k] for k in ("epoch", "spent", "best", "since", "state"))
+        module.load_state_dict(found["module"])
+        optimizer.load_state_dict(found["optimizer"])
+        begun, spent, best, since, state = (found[k] for k in ("epoch", "spent", "best", "since", "state"))
     batches = max(1, samples // plan.batch)
     start = time.monotonic() - spent
     written, writing = time.monotonic(), 0.0  # when the checkpoint was, and how long that took
+    ended, kept = begun, True  # epochs so far, and whether the checkpoint has them
 
     def done(epoch: int, part: float) -> float:
         share = (epoch + part) / max(1, plan.epochs)
         if plan.minutes is not None:
             share = max(share, (time.monotonic() - start) / (60 * plan.minutes))
         return min(share, 1.0)
+
+    def keep() -> None:
+        nonlocal kept, written, writing
+        kept = True
+        if checkpoint is None:
+            return
+        began = time.monotonic()
+        content = {
+            "module": module.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "epoch": ended,
+            "spent": time.monotonic() - start,
+            "best": float(best),
+            "since": since,
+            "state": state,
+        }
+        write_checkpoint(checkpoint, content)
+        written = time.monotonic()
+        writing = written - began
 
     for epoch in range(begun, plan.epochs):
         if done(epoch, 0) >= 1 or (plan.patience and since >= plan.patience):
@@ -147,23 +167,12 @@ def fit(
             since += 1
             if value_now >= best:
                 best, since, state = value_now, 0, _snapshot(module)
-        if checkpoint is not None and time.monotonic() - written >= SPARED * writing:
-            began = time.monotonic()
-            write_checkpoint(
-                checkpoint,
-                {
-                    "module": module.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "epoch": epoch + 1,
-                    "spent": time.monotonic() - start,
-                    "best": float(best),
-                    "since": since,
-                    "state": state,
-                },
-            )
-            written = time.monotonic()
-            writing = written - began
+        ended, kept = epoch + 1, False
+        if time.monotonic() - written >= SPARED * writing:
+            keep()
         progress(stage, epoch + 1, plan.epochs, note)
+    if not kept:
+        keep()
     if state is not None:
         module.load_state_dict(state)
     module.eval()
