@@ -53,14 +53,14 @@ def strayed() -> Iterator[list[str]]:
 def test_the_reference_computes_nothing_but_there_until_it_reads_its_results() -> None:
     """Of tensors without contents nothing can be read back, nor be mixed with those of the processor."""
     examined, rng = {"chain": 0, "graph": 0}, random.Random(7)
-    for number in range(40):
+    for number in range(16):
         made: QuantEnsemble = random_graph_ensemble(rng, chains=False) if number % 2 else random_ensemble(rng)
         inputs = np.zeros((3, made.encoder.input_bytes), np.uint8)
         with strayed() as told:
             reference.run_student(made, 0, inputs, where="meta")
         assert len(told) == 1 and "out of meta tensor" in told[0]
         examined["graph" if number % 2 else "chain"] += 1
-    assert examined == {"chain": 20, "graph": 20}
+    assert examined == {"chain": 8, "graph": 8}
 
 
 def test_figures_and_margins_of_the_reference_do_not_depend_on_where_it_computes(

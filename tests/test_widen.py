@@ -31,7 +31,7 @@ from sne_edge.quantize.widen import missing_channels, widened
 def test_every_neuron_that_was_there_does_what_it_did() -> None:
     """Spikes, membranes and logits of random students, which begin with every kind of convolution and pooling."""
     rng, examined, stayed, behind = random.Random(11), 0, 0, Counter[str]()
-    while examined < 40:
+    while examined < 24:
         model = random_ensemble(rng, "direct", students=1)
         made = widened(model)
         if made is model:
@@ -51,12 +51,12 @@ def test_every_neuron_that_was_there_does_what_it_did() -> None:
                 assert not wide[..., before.channels :].any()
             behind.update(type(layer).__name__ for layer in old.layers[1:])
         examined += 1
-        if examined % 6:  # what is compiled takes a second
+        if examined % 8:  # what is compiled takes a second
             continue
         checks = verify(made, inputs, ReferenceEngine(made), [HostEngine(HostModel(made))])
         assert all(check.difference is None for check in checks), checks
     assert stayed < 6  # clamps of 16 bits' whole range
-    assert min(behind[name] for name in ("Conv", "Depthwise", "AvgPool", "MaxPool", "Linear")) >= 5, behind
+    assert min(behind[name] for name in ("Conv", "Depthwise", "AvgPool", "MaxPool", "Linear")) >= 2, behind
 
 
 def test_what_has_nothing_to_gain_stays_the_very_same() -> None:
