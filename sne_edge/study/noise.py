@@ -85,7 +85,7 @@ def _learnt_under(data: Dataset) -> str:
             "white noise or babble of other training recordings, as often, added to the recordings at a ratio drawn "
             f"evenly from {LIGHTEST:g} down to {deepest:g} dB"
         )
-        more = f" The teacher's are drawn anew for every batch. None learnt under louder noise."
+        more = " The teacher's are drawn anew for every batch. None learnt under louder noise."
     return (
         f"Trained on noise: teacher, CNN and students see every sample in views of which all but one have {noise}, "
         f"beside the light views of always; trained clean, in these alone. Nothing else differs.{more}"
