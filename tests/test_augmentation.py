@@ -34,9 +34,12 @@ EVERY = [*(f"{name}={tried}" for name, (_, tried) in STRENGTHS.items()), *FLAGS]
 class Always:
     """The default augmentation, of `light_views`."""
 
-    def __init__(self, how: Augmentation, noise: float = 0.0) -> None:
-        assert not noise
+    def __init__(self, how: Augmentation, noise: float = 0.0, heard: None = None) -> None:
+        assert not noise and heard is None
         self.mirrored, self.reach, self.nothing = bool(how.mirror), how.shift, False
+
+    def source(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        return x
 
     def kept(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         return light_views.kept(x, generator, self.mirrored)

@@ -75,7 +75,9 @@ def test_without_noise_views_are_what_they_were():
 
 def test_teacher_cnn_and_students_meet_the_same_noise(data: Dataset, tmp_path, monkeypatch: pytest.MonkeyPatch):
     met: list[tuple[str, float]] = []
-    monkeypatch.setattr(teacher, "Augmenter", lambda how, n: met.append(("teacher", n)) or Augmenter(how, n))
+    monkeypatch.setattr(
+        teacher, "Augmenter", lambda how, n, heard: met.append(("teacher", n)) or Augmenter(how, n, heard)
+    )
     for who, module in (("students", stages), ("CNN", cnn)):
 
         def viewed(x, count, seed, how, noise=0.0, device=CPU, who=who):
