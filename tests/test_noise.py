@@ -15,7 +15,6 @@ from sne_edge.errors import SneError
 from sne_edge.learn import teacher
 from sne_edge.learn.augmentation import LIGHT
 from sne_edge.learn.course import Recipe
-from sne_edge.learn.device import CPU
 from sne_edge.learn.distill import distill
 from sne_edge.learn.student import Body
 from sne_edge.learn.views import Augmenter, noisy, noisy_there, to_torch, views
@@ -80,9 +79,9 @@ def test_teacher_cnn_and_students_meet_the_same_noise(data: Dataset, tmp_path, m
     )
     for who, module in (("students", stages), ("CNN", cnn)):
 
-        def viewed(x, count, seed, how, noise=0.0, device=CPU, who=who):
+        def viewed(x, count, seed, how, noise=0.0, *more, who=who, **named):
             met.append((who if len(x) == len(data.x_train) else "calibration", noise))
-            return views(x, count, seed, how, noise, device)
+            return views(x, count, seed, how, noise, *more, **named)
 
         monkeypatch.setattr(module, "views", viewed)
     monkeypatch.setattr(stages, "distill", lambda *a, noise, **o: met.append(("live", noise)) or distill(*a, **o))
