@@ -19,7 +19,6 @@ from sne_edge.learn import course, teacher, transforms
 from sne_edge.learn import views as views_module
 from sne_edge.learn.augmentation import FLAGS, LIGHT, NONE, STRENGTHS, Augmentation, parse
 from sne_edge.learn.course import Course, Lessons, Recipe
-from sne_edge.learn.device import CPU
 from sne_edge.learn.views import Augmenter, check_augmentation, to_torch, views
 from sne_edge.pipeline import cnn, stages
 from sne_edge.pipeline.train import train
@@ -34,9 +33,12 @@ EVERY = [*(f"{name}={tried}" for name, (_, tried) in STRENGTHS.items()), *FLAGS]
 class Always:
     """The default augmentation, of `light_views`."""
 
-    def __init__(self, how: Augmentation, noise: float = 0.0) -> None:
-        assert not noise
+    def __init__(self, how: Augmentation, noise: float = 0.0, heard: None = None) -> None:
+        assert not noise and heard is None
         self.mirrored, self.reach, self.nothing = bool(how.mirror), how.shift, False
+
+    def source(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        return x
 
     def kept(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         return light_views.kept(x, generator, self.mirrored)
@@ -89,8 +91,8 @@ def test_none_leaves_samples_alone_in_every_place_that_augments(
     monkeypatch.setattr(Augmenter, "anew", spy_anew)
     for who, module in (("students", stages), ("CNN", cnn)):
 
-        def viewed(x, count, seed, how, noise=0.0, device=CPU, who=who):
-            made = views(x, count, seed, how, noise, device)
+        def viewed(x, count, seed, how, noise=0.0, *more, who=who, **named):
+            made = views(x, count, seed, how, noise, *more, **named)
             place = who if len(x) == len(data.x_train) else "calibration"
             met[place, len(made) == 1 and np.array_equal(made[0], x)] += 1
             return made

@@ -103,6 +103,9 @@ def test_spoken_digits_come_as_the_front_ends_integers_with_their_recordings(
     assert len(data.y_test) == 20 and len(data.y_train) + len(data.y_val) == 30
     assert data.frontend is not None and data.shape == data.frontend.shape
     assert np.array_equal(data.frontend.apply(data.audio_test), data.x_test)
+    assert np.array_equal(data.frontend.apply(data.audio_train), data.x_train)
+    again = load_dataset("fsdd")  # as the cache has it
+    assert np.array_equal(again.audio_train, data.audio_train) and np.array_equal(again.audio_test, data.audio_test)
     archive = tmp_path / "fsdd.tar.xz"
     with tarfile.open(archive, "w:xz") as tar:
         tar.add(tmp_path / "fsdd", "fsdd")
@@ -129,6 +132,7 @@ def test_a_split_by_speaker_holds_out_all_of_some_voices_and_no_model_of_the_oth
     theirs = load_dataset("fsdd", folder=tmp_path).audio_test
     assert len({row.tobytes() for row in theirs} & heard) == 2 * 10  # of number 0 of the two new voices
     assert np.array_equal(new.frontend.apply(new.audio_test), new.x_test)
+    assert not {row.tobytes() for row in new.audio_train} & heard  # babble is of voices that may be learnt
     for known, other in ((official, new), (new, official)):
         provenance = {"dataset": origin.record(known), "config": {"seed": 0}}
         with pytest.raises(SneError, match="divides the samples"):

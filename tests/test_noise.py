@@ -15,7 +15,6 @@ from sne_edge.errors import SneError
 from sne_edge.learn import teacher
 from sne_edge.learn.augmentation import LIGHT
 from sne_edge.learn.course import Recipe
-from sne_edge.learn.device import CPU
 from sne_edge.learn.distill import distill
 from sne_edge.learn.student import Body
 from sne_edge.learn.views import Augmenter, noisy, noisy_there, to_torch, views
@@ -75,12 +74,14 @@ def test_without_noise_views_are_what_they_were():
 
 def test_teacher_cnn_and_students_meet_the_same_noise(data: Dataset, tmp_path, monkeypatch: pytest.MonkeyPatch):
     met: list[tuple[str, float]] = []
-    monkeypatch.setattr(teacher, "Augmenter", lambda how, n: met.append(("teacher", n)) or Augmenter(how, n))
+    monkeypatch.setattr(
+        teacher, "Augmenter", lambda how, n, heard: met.append(("teacher", n)) or Augmenter(how, n, heard)
+    )
     for who, module in (("students", stages), ("CNN", cnn)):
 
-        def viewed(x, count, seed, how, noise=0.0, device=CPU, who=who):
+        def viewed(x, count, seed, how, noise=0.0, *more, who=who, **named):
             met.append((who if len(x) == len(data.x_train) else "calibration", noise))
-            return views(x, count, seed, how, noise, device)
+            return views(x, count, seed, how, noise, *more, **named)
 
         monkeypatch.setattr(module, "views", viewed)
     monkeypatch.setattr(stages, "distill", lambda *a, noise, **o: met.append(("live", noise)) or distill(*a, **o))

@@ -132,8 +132,9 @@ def train(
     noise: Annotated[
         float | None,
         typer.Option(
-            help="Learn under white noise and impulses of up to this severity, 0 to 5 as `study noise` has them; by "
-            "default 0. Teacher and students alike.",
+            help="Learn under noise of up to this severity, 0 to 5, by default 0, teacher and students alike: of data "
+            "with a front end (FSDD) white noise and babble in the recordings, from 30 dB down to 6 dB less for each "
+            "severity; else white noise and impulses in the values, as `study noise` has them.",
             min=0,
             max=5,
         ),

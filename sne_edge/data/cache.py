@@ -22,7 +22,7 @@ from ..store import Store
 from .raw import Raw
 
 STORE = Store("data", ".npz", limit=2 << 30)
-ARRAYS = ("x", "y", "x_test", "y_test", "audio_test")
+ARRAYS = ("x", "y", "x_test", "y_test", "audio", "audio_test")
 
 
 def decoded(kind: str, key: str, decode: Callable[[], Raw], packages: tuple[str, ...] = ()) -> Raw:

@@ -1,6 +1,8 @@
 """Corrupted inputs, by kind and severity, to see what robustness a model has.
 
-In: samples float [N, height, width, channels]. Out: the same, worse. A kind is one function, registered by its name.
+In: samples float [N, height, width, channels], or recordings int16 [N, samples]. Out: the same, worse. A kind is one
+function, registered by its name.
+
 Strengths are in units of the samples' standard deviation, so that one scale serves every data set; they follow the idea
 of Hendrycks and Dietterich (2019, arXiv 1903.12261): five severities, each used on every sample.
 """
@@ -64,41 +66,68 @@ def corrupt(kind: str, x: np.ndarray, severity: int, seed: int = 0) -> np.ndarra
 
 
 SNRS = (30, 20, 15, 10, 5, 0)  # dB
+LIGHTEST = 30.0  # dB of the lightest noise that networks learn under
+DEEPER = 6.0  # dB by which each severity reaches deeper: 5 reaches the last of `SNRS`
 TALKERS = 8
+Noise = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
-def white(audio: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def white(audio: np.ndarray, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """White noise."""
-    return generator.standard_normal(audio.shape)
+    return generator.standard_normal((len(rows), audio.shape[1]))
 
 
-def babble(audio: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def babble(audio: np.ndarray, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """`TALKERS` other recordings at once, equally loud, each repeated from a place of its own."""
-    sound = [np.trim_zeros(row, "b") for row in audio.astype(np.float64)]
-    loud = [row / np.sqrt((row**2).mean()) for row in sound if row.any()]
-    noise = np.zeros(audio.shape)
-    for number, row in enumerate(noise):
-        others = [n for n in range(len(loud)) if n != number] or [0]
-        for n in generator.choice(others, min(TALKERS, len(others)), replace=False) if loud else ():
-            row += np.resize(np.roll(loud[n], generator.integers(len(loud[n]))), len(row))
+    heard = np.flatnonzero(audio.any(axis=1))
+    noise = np.zeros((len(rows), audio.shape[1]))
+    for number, row in zip(rows, noise, strict=True):
+        others = heard[heard != number] if len(heard) > 1 else heard
+        for n in generator.choice(others, min(TALKERS, len(others)), replace=False) if len(others) else ():
+            sound = audio[n, : _length(audio[n])].astype(np.float64)
+            loud = sound / np.sqrt((sound**2).mean())
+            row += np.resize(np.roll(loud, generator.integers(len(loud))), len(row))
     return noise
 
 
-NOISES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {f.__name__: f for f in (white, babble)}
+NOISES: dict[str, Noise] = {f.__name__: f for f in (white, babble)}
 
 
 def add_noise(kind: str, audio: np.ndarray, snr: float, seed: int = 0) -> np.ndarray:
-    """Recordings int16 [N, samples] with noise that is `snr` dB below each one's power, from its first sample to its
-    last but zeros; over all of the input, padding too, as a microphone would hear it. Deterministic for a seed.
+    """Recordings int16 [N, samples] with noise that is `snr` dB below each one's power, as `mixed` has it; babble is of
+    the others among them. Deterministic for a seed.
 
     Raises `SneError` for an unknown kind.
     """
     if kind not in NOISES:
         raise SneError(f"there is no noise {kind!r}", f"kinds: {', '.join(NOISES)}")
+    generator = np.random.default_rng([seed, 6, round(10 * snr) + 1000])
+    return mixed(audio, NOISES[kind](audio, np.arange(len(audio)), generator), snr)
+
+
+def random_noise(audio: np.ndarray, rows: np.ndarray, severity: float, generator: np.random.Generator) -> np.ndarray:
+    """The recordings `rows`, int64 [n], of int16 [N, samples], each in noise of its own: of `NOISES`, evenly chosen, at
+    a ratio drawn evenly, in dB, from `LIGHTEST` down to `DEEPER` less for each severity. Babble is of others of the N.
+    """
+    kinds = generator.integers(len(NOISES), size=len(rows))
+    snr = LIGHTEST - DEEPER * severity * generator.random(len(rows))
+    noise = np.zeros((len(rows), audio.shape[1]))
+    for kind, make in enumerate(NOISES.values()):
+        noise[kinds == kind] = make(audio, rows[kinds == kind], generator)
+    return mixed(audio[rows], noise, snr)
+
+
+def mixed(audio: np.ndarray, noise: np.ndarray, snr: float | np.ndarray) -> np.ndarray:
+    """Recordings int16 [N, samples] with noise of that shape, `snr` dB, one for all or [N], below each one's power from
+    its first sample to its last but zeros; over all of the input, padding too, as a microphone would hear it."""
     sound = audio.astype(np.float64)
-    length = audio.shape[1] - np.argmax(audio[:, ::-1] != 0, axis=1)
-    power = (sound**2).sum(axis=1) / length
-    noise = NOISES[kind](audio, np.random.default_rng([seed, 6, round(10 * snr) + 1000]))
+    power = (sound**2).sum(axis=1) / _length(audio)
     scale = np.sqrt(power / np.maximum((noise**2).mean(axis=1), 1e-12) / 10 ** (snr / 10))
     made: np.ndarray = np.clip(np.rint(sound + scale[:, None] * noise), -(2**15), 2**15 - 1).astype(np.int16)
     return made
+
+
+def _length(audio: np.ndarray) -> np.ndarray:
+    """Samples of each recording [..., samples] without the zeros that it ends in; all, where it is silent."""
+    length: np.ndarray = audio.shape[-1] - np.argmax(audio[..., ::-1] != 0, axis=-1)
+    return length

@@ -24,7 +24,7 @@ from .formats import npz
 from .images import images
 from .named import NAMED
 from .npz import HINT as NPZ_HINT
-from .raw import Raw, standardised
+from .raw import Raw, no_audio, standardised
 
 DATASETS = tuple(NAMED)
 VALIDATION_SHARE = 0.125  # of the training data
@@ -37,7 +37,8 @@ class Dataset:
 
     Rasters of events are [N, timesteps, height, width, channels]. `understood` says in words how samples were read.
 
-    Of sound the samples are the integers of `frontend`, and `audio_test` are the test recordings, int16 [N, samples].
+    Of sound the samples are the integers of `frontend`; `audio_train` and `audio_test` are the recordings that the rows
+    of `x_train` and `x_test` were made of, int16 [N, samples], [0, 0] where there is no front end.
     `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored. `seed` drew the
     validation samples and, unless `own_test`, the test samples. `standard`: mean and deviation of each channel, float32
     [channels], by which samples were standardised, or None.
@@ -52,12 +53,13 @@ class Dataset:
     y_test: np.ndarray
     classes: tuple[str, ...]
     frontend: LogMel | None = None
-    audio_test: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    audio_test: np.ndarray = field(default_factory=no_audio)
     mirrored: bool = False
     seed: int = 0
     own_test: bool = True
     understood: str = ""
     standard: tuple[np.ndarray, np.ndarray] | None = None
+    audio_train: np.ndarray = field(default_factory=no_audio)
 
     @property
     def shape(self) -> Shape:
@@ -159,12 +161,15 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
     y = _labels("y_train", raw.y, len(x))
     generator = np.random.default_rng(seed)
     own_test = raw.x_test is not None and raw.y_test is not None
+    audio, audio_test = raw.audio, raw.audio_test
     if raw.x_test is not None and raw.y_test is not None:
         x_test = _samples("x_test", raw.x_test, layout)
         y_test = _labels("y_test", raw.y_test, len(x_test))
     else:
         order, held = generator.permutation(len(x)), max(1, round(TEST_SHARE * len(x)))
         x, x_test, y, y_test = x[order[held:]], x[order[:held]], y[order[held:]], y[order[:held]]
+        if len(audio):
+            audio, audio_test = audio[order[held:]], audio[order[:held]]
     if x.shape[1:] != x_test.shape[1:]:
         raise SneError(f"x_test holds samples of {x_test.shape[1:]}, x_train of {x.shape[1:]}", NPZ_HINT)
     count = int(max(y.max(initial=0), y_test.max())) + 1
@@ -185,8 +190,8 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
     classes = raw.classes or tuple(str(c) for c in range(count))
     height, width, channels = x.shape[-3:]
     return Dataset(
-        name, x[train], y[train], x[val], y[val], x_test, y_test, classes, raw.frontend, raw.audio_test, raw.mirrored,
-        seed, own_test, describe((height, width, channels), layout), standard,
+        name, x[train], y[train], x[val], y[val], x_test, y_test, classes, raw.frontend, audio_test, raw.mirrored, seed,
+        own_test, describe((height, width, channels), layout), standard, audio[train] if len(audio) else audio,
     )  # fmt: skip
 
 

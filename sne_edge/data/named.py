@@ -168,7 +168,7 @@ def _decode_fsdd(members: Members, part: Callable[[str, int], bool]) -> Raw:
     x, y, held = _recordings(members, frontend, part)
     frontend = frontend.fitted(x[~held])
     made = frontend.apply(x).astype(np.float32)
-    return Raw(made[~held], y[~held], made[held], y[held], tuple("0123456789"), frontend, x[held])
+    return Raw(made[~held], y[~held], made[held], y[held], tuple("0123456789"), frontend, x[~held], x[held])
 
 
 def cifar10_jpeg(folder: Path | None) -> Raw:

@@ -9,10 +9,15 @@ import numpy as np
 from ..ir.frontend import LogMel
 
 
+def no_audio() -> np.ndarray:
+    """The recordings of what is no sound: int16 [0, 0]."""
+    return np.zeros((0, 0), np.int16)
+
+
 @dataclass(frozen=True, eq=False)
 class Raw:
     """x [N, ...], labels [N], the official test part or None, class names (none: their numbers); for sound the front
-    end that made x and the test recordings int16 [N, samples].
+    end that made x, and the recordings int16 [N, samples] that the rows of x and x_test were made of.
 
     standardise  values are to have mean 0 and deviation 1, by those of each channel of the samples that are not tests
     mirrored     a mirrored sample keeps its class
@@ -25,7 +30,8 @@ class Raw:
     y_test: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     frontend: LogMel | None = None
-    audio_test: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    audio: np.ndarray = field(default_factory=no_audio)
+    audio_test: np.ndarray = field(default_factory=no_audio)
     standardise: bool = False
     mirrored: bool = False
     layout: str | None = None

@@ -19,6 +19,7 @@ from ..files import write_whole
 from .augmentation import LIGHT, Augmentation
 from .device import CPU, Device
 from .fit import distillation_loss
+from .heard import Heard
 from .networks import TeacherNet
 from .student import Ensemble
 from .views import Augmenter, to_torch
@@ -123,7 +124,8 @@ class Course:
 
     On the processor lessons stay as they are, mapped from files, perhaps; on any other device they are copied there
     once. `teacher`: who answers where the recipe wants that live. `augmentation`: by what views are made anew, and
-    `noise`, the severity of what is added to them, at most, where they are of the samples themselves.
+    `noise`, the severity of what is added to them, at most, where they are of the samples themselves; these are
+    `heard` in noise instead, where that is given.
     """
 
     def __init__(
@@ -135,11 +137,13 @@ class Course:
         teacher: TeacherNet | None = None,
         augmentation: Augmentation = LIGHT,
         noise: float = 0.0,
+        heard: Heard | None = None,
     ) -> None:
         self.ensemble, self.lessons, self.recipe = ensemble, lessons, recipe
         self.device = device
         # kept views have their noise
-        self.augmenter = Augmenter(augmentation.reaching(recipe.reach), noise if recipe.live else 0.0)
+        self.heard = heard if recipe.live else None
+        self.augmenter = Augmenter(augmentation.reaching(recipe.reach), noise if recipe.live else 0.0, self.heard)
         self.chunks = [device.put(ensemble.partition.chunk(k)) for k in range(ensemble.partition.students)]
         if recipe.live and teacher is None:
             raise SneError("the teacher is to answer live, and there is none", "leave `live` out of the recipe")
@@ -167,6 +171,8 @@ class Course:
             drawn, rows = self.device.put(view), self.device.put(pick)
             x, targets, logits = self.x[drawn, rows], self.targets[drawn, rows], self.logits[drawn, rows]
             labels = self.labels[rows]
+        if self.heard is not None:
+            x = self.device.put(to_torch(self.heard.batch(pick, generator)).numpy())
         if recipe.anew or recipe.live:
             x = self.augmenter.anew(x, self.deviation)
         if self.teacher is not None:

@@ -23,6 +23,7 @@ from .course import Course, Lessons, Recipe
 from .device import CPU, Device, back
 from .executor import run_jobs, worker_count
 from .fit import Plan, Progress, Told, fit, infer, quiet
+from .heard import Heard
 from .networks import TeacherNet
 from .partition import Partition
 from .student import Body, Ensemble
@@ -46,12 +47,13 @@ class Job:
     teacher: TeacherNet | None = None
     augmentation: Augmentation = LIGHT
     noise: float = 0.0
+    heard: Heard | None = None
 
     def course(self, ensemble: Ensemble, lessons: Lessons) -> Course:
         """The losses of an ensemble, which is moved to the device."""
         return Course(
             self.device.place(ensemble), lessons, self.recipe, self.device, self.teacher, self.augmentation,
-            self.noise,
+            self.noise, self.heard,
         )  # fmt: skip
 
 
@@ -68,6 +70,7 @@ def distill(
     teacher: TeacherNet | None = None,
     augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
+    heard: Heard | None = None,
     progress: Progress = quiet,
 ) -> Ensemble:
     """Train `ensemble` in place and return it in its float form, batch norms folded.
@@ -77,8 +80,8 @@ def distill(
     last phase's epochs, the one best on the validation samples is kept. On a `device` other than the processor, what
     runs inline learns at once, from the same batches; starting their small kernels takes longer than computing them, so
     that students in processes of their own, which share the device, are sooner done. `teacher`, who answers a recipe
-    that is `live`: in every process, or, where it cannot be sent there, inline; `augmentation`, `noise`: of views made
-    anew, as `Course` has them. The ensemble is on the processor before and after.
+    that is `live`: in every process, or, where it cannot be sent there, inline; `augmentation`, `noise`, `heard`: of
+    views made anew, as `Course` has them. The ensemble is on the processor before and after.
     """
     torch.manual_seed(seed)
     executor = "inline" if recipe.live and not _travels(teacher) else executor
@@ -105,6 +108,7 @@ def distill(
                 ensemble.partition, ensemble.sizes, ensemble.encoder, recipe, k, where, seed,
                 None if each is None else each * workers / len(ensemble.students), file(f"student-{k}.pt"),
                 device, teacher if recipe.live else None, augmentation, noise,
+                heard if recipe.live else None,
             )
             for k in range(len(ensemble.students))
         ]  # fmt: skip
@@ -121,7 +125,7 @@ def distill(
         for k, state in enumerate(taught):
             ensemble.students[k].load_state_dict(state["student"])
             ensemble.heads[k].load_state_dict(state["head"])
-    course = Course(device.place(ensemble), lessons, recipe, device, teacher, augmentation, noise)
+    course = Course(device.place(ensemble), lessons, recipe, device, teacher, augmentation, noise, heard)
 
     def together(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         return course.together(course.draw(pick, generator))

@@ -22,6 +22,7 @@ from ..files import write_whole
 from .augmentation import LIGHT, Augmentation
 from .device import CPU, Device
 from .fit import Plan, Progress, fit, infer, quiet
+from .heard import Heard
 from .networks import ResidualTeacher, TeacherNet, build_teacher
 from .views import Augmenter, batches, to_torch
 
@@ -43,8 +44,9 @@ def train_teacher(
 ) -> TeacherNet:
     """Train a built-in network on the training samples; deterministic for a seed on one machine, but for `minutes`.
 
-    It sees samples in views of an `augmentation`, with `noise` of up to that severity (`views.noisy`). A `checkpoint`
-    file lets a killed run go on. It learns on `device`, and is handed back on the processor.
+    It sees samples in views of an `augmentation`, with `noise` of up to that severity: of sound in the recordings, anew
+    for every batch (`heard.Heard`), else in the values (`views.noisy`). A `checkpoint` file lets a killed run go on. It
+    learns on `device`, and is handed back on the processor.
     """
     torch.manual_seed(seed)
     net = build_teacher(size, dataset.shape, len(dataset.classes), dataset.timesteps)
@@ -109,15 +111,16 @@ def _taught(
     labels = device.put(dataset.y_train)
     samples = None if device.host else device.put(to_torch(dataset.x_train).numpy())
     spread = 0.0 if device.host else float(dataset.x_train.std())
-    augmenter = Augmenter(augmentation.of(dataset), noise)
+    heard = Heard.of(dataset, noise)
+    augmenter = Augmenter(augmentation.of(dataset), noise, heard)
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
+        rows = device.put(pick)
+        here = dataset.x_train[pick] if heard is None else heard.batch(pick, generator)
         if samples is None:
-            x = to_torch(augmenter.kept(dataset.x_train[pick], generator))
-            rows = torch.from_numpy(pick)
+            x = to_torch(augmenter.kept(here, generator))
         else:
-            rows = device.put(pick)
-            x = augmenter.anew(samples[rows], spread)
+            x = augmenter.anew(samples[rows] if heard is None else device.put(to_torch(here).numpy()), spread)
         with device.autocast(images):
             logits = net(x.contiguous(memory_format=torch.channels_last) if images else x)
         return functional.cross_entropy(logits.float(), labels[rows], label_smoothing=0.05)

@@ -16,6 +16,7 @@ from ..data.corruptions import HIT, WHITE
 from ..data.dataset import Dataset
 from .augmentation import LIGHT, LONG, Augmentation
 from .device import CPU, Device
+from .heard import Heard
 from .transforms import SEEDS, Own, erased, moved
 
 PROBES = 4  # samples that a user's transform is tried on
@@ -36,18 +37,23 @@ def batches(x: np.ndarray, count: int = 512) -> Iterator[Tensor]:
 class Augmenter:
     """An augmentation at work: one random view of each sample, kept or made anew. A user's transform is loaded here.
 
-    `noise`: up to that severity white noise and impulses are added, see `noisy`. `how` says whether samples are
-    mirrored; what it leaves to a data set is not done: see `Augmentation.of`.
+    `noise`: up to that severity white noise and impulses are added, see `noisy`; none where samples are `heard` in
+    noise, of which `views` and batches are then made. `how` says whether samples are mirrored; what it leaves to a data
+    set is not done: see `Augmentation.of`.
     """
 
-    def __init__(self, how: Augmentation = LIGHT, noise: float = 0.0) -> None:
-        self.how, self.noise = how, noise
+    def __init__(self, how: Augmentation = LIGHT, noise: float = 0.0, heard: Heard | None = None) -> None:
+        self.how, self.noise, self.heard = how, noise if heard is None else 0.0, heard
         self.own = None if how.own is None else Own(how.own)
 
     @property
     def nothing(self) -> bool:
         """Whether samples stay as they are."""
-        return self.how.nothing and not self.noise
+        return self.how.nothing and not self.noise and self.heard is None
+
+    def source(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """What one view of all samples x is made of: x, or what is heard of it in noise this time."""
+        return x if self.heard is None else self.heard.view(generator)
 
     def kept(self, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """A view float32 of each sample [N, height, width, channels] or raster [N, timesteps, ...], which meets the
@@ -148,7 +154,8 @@ def _views_there(
     torch.manual_seed(int(generator.integers(SEEDS)))
     deviation = float(x.std())
     for _ in range(count):
-        parts = [augmenter.anew(device.put(part.numpy()), deviation).cpu() for part in batches(x, PART)]
+        here = augmenter.source(x, generator)
+        parts = [augmenter.anew(device.put(part.numpy()), deviation).cpu() for part in batches(here, PART)]
         yield np.moveaxis(torch.cat(parts).numpy(), -3, -1)
 
 
@@ -160,12 +167,20 @@ def check_augmentation(how: Augmentation, dataset: Dataset) -> None:
 
 
 def views(
-    x: np.ndarray, count: int, seed: int, how: Augmentation = LIGHT, noise: float = 0.0, device: Device = CPU
+    x: np.ndarray,
+    count: int,
+    seed: int,
+    how: Augmentation = LIGHT,
+    noise: float = 0.0,
+    device: Device = CPU,
+    heard: Heard | None = None,
 ) -> np.ndarray:
     """`count` views of each sample, float32 [count, N, height, width, channels]; the first is the sample itself, the
-    only one where nothing is done to it. On a GPU they are made there, by its own generator."""
-    augmenter, generator = Augmenter(how, noise), np.random.default_rng([seed, 1])
+    only one where nothing is done to it. On a GPU they are made there, by its own generator. Where samples are `heard`
+    in noise, the others are made of what is heard, each time anew, and `noise` adds nothing to its values."""
+    augmenter, generator = Augmenter(how, noise, heard), np.random.default_rng([seed, 1])
     more = 0 if augmenter.nothing else count - 1
     if not device.host:
         return np.stack([x.astype(np.float32, copy=False), *_views_there(x, more, generator, augmenter, device)])
-    return np.stack([x, *(augmenter.kept(x, generator) for _ in range(more))]).astype(np.float32)
+    seen = (augmenter.kept(augmenter.source(x, generator), generator) for _ in range(more))
+    return np.stack([x, *seen]).astype(np.float32)

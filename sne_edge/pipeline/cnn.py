@@ -17,6 +17,7 @@ from ..data.dataset import Dataset
 from ..learn import baseline
 from ..learn.device import CPU, Device
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
+from ..learn.heard import Heard
 from ..learn.networks import TeacherNet
 from ..learn.teacher import extract
 from ..learn.views import Augmenter, views
@@ -44,14 +45,15 @@ def find_cnn(
     best of which is chosen on validation samples. From `cache`, or trained, and then kept there; `device` is where
     its teacher learnt."""
     recipe, how = config.recipe, config.augmentation.of(dataset)
-    x = views(dataset.x_train, config.views, config.seed, how, config.noise)
-    net = baseline.build_cnn(dataset.shape, design, len(dataset.classes), float(x.min()), float(x.max()))
     path = cache / f"cnn-{cnn_key(config, dataset, design, device)}.pt"
     kept = read_checkpoint(path)
     if kept is not None:
-        made = baseline.int8_form(net)
+        made = baseline.int8_form(baseline.build_cnn(dataset.shape, design, len(dataset.classes)))
         made.load_state_dict(kept)
         return made.eval()
+    heard = Heard.of(dataset, config.noise)
+    x = views(dataset.x_train, config.views, config.seed, how, config.noise, heard=heard)
+    net = baseline.build_cnn(dataset.shape, design, len(dataset.classes), float(x.min()), float(x.max()))
     taught = extract(teacher, x, cache)
     deviation = float(np.std(x[0]))
     augmenter = Augmenter(how.reaching(recipe.reach))  # noise is in the kept views

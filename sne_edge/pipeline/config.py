@@ -28,8 +28,9 @@ class TrainConfig:
     dataset   what `load_dataset` takes; scheme: a partition scheme; views: augmented views a sample is seen in, the
               sample itself being one; where neither augmentation nor noise change it, it is the only one
     augmentation   by which views are made, kept or anew: the teacher's, students', and those that margins are chosen on
-    noise     severity 0..5, at most, of the white noise and impulses in these views (`data.corruptions`): the teacher
-              and the students learn under it; the first view is the sample itself, and choices are made without it
+    noise     severity 0..5, at most, of the noise in these views (`data.corruptions`): with a front end white noise and
+              babble in the recordings, else white noise and impulses in the values; the teacher and the students learn
+              under it; the first view is the sample itself, and choices are made without it
     teacher   size of the built-in one; an ONNX file (*.onnx), whose outputs features and logits name, as
               `onnx_teacher.onnx_teacher` takes them; or FILE.py:NAME, a torch module or a function that makes one, with
               weights, a file of its state_dict

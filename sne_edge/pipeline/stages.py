@@ -28,6 +28,7 @@ from ..learn.course import Lessons, Recipe
 from ..learn.device import CPU, Device
 from ..learn.distill import distill
 from ..learn.fit import Progress, outcome_key, quiet, read_checkpoint, write_checkpoint
+from ..learn.heard import Heard
 from ..learn.networks import ScaledTeacher, TeacherNet, as_teacher, build_teacher, fitted
 from ..learn.onnx_module import learnable
 from ..learn.onnx_teacher import OnnxTeacher, onnx_teacher
@@ -200,7 +201,7 @@ def divide(
         )
     if scheme in partitions.TUNING:
         check_trainable(teacher)
-    x = views(dataset.x_train, seen, seed, augmentation.of(dataset), noise, device)
+    x = views(dataset.x_train, seen, seed, augmentation.of(dataset), noise, device, Heard.of(dataset, noise))
     progress("features", 0, 1, "")
     taught = extract(teacher, x, cache, device)
     bias = teacher.classifier.bias
@@ -253,6 +254,7 @@ def teach(
     distill(
         ensemble, lessons, recipe, seed=seed, executor=executor, folder=run, progress=progress, minutes=minutes,
         device=device, teacher=taught.teacher, augmentation=augmentation.of(dataset), noise=noise,
+        heard=Heard.of(dataset, noise),
     )  # fmt: skip
     return ensemble
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
+from ..data.corruptions import CORRUPTIONS, DEEPER, LIGHTEST, NOISES, SEVERITIES, SNRS, add_noise, corrupt
 from ..data.dataset import Dataset
 from ..ir.artifact import fingerprint
 from ..ir.policy import ActivationPolicy
@@ -21,7 +21,7 @@ from ..learn.teacher import fingerprint as print_of
 from .lab import Held, Lab
 from .table import Table, cell, percent
 
-LIGHT = 2.0  # highest severity of the noise that networks learn under
+LIGHT = 2.0  # highest severity of what networks learn under: light, of sound 18 dB, for the worst tried is 0
 CLEAN = "none: accuracy, %"
 NETWORKS = ("teacher", "int8 CNN", "one student", "ensemble", "cascade")
 TRAININGS = ("clean", "noise")
@@ -58,9 +58,7 @@ def noise(lab: Lab) -> Table:
     notes = [
         "The first rows are accuracy in percent, the others **points lost** of it; students run and operations are the "
         "cascade's, whose margins are chosen on validation samples without noise.",
-        f"Trained on noise: teacher, CNN and students see every sample in views of which all but one have white noise "
-        f"and impulses of a severity drawn evenly from 0 to {LIGHT:g}, in the values that networks see, beside the "
-        "light views of always; trained clean, in these alone. Nothing else differs.",
+        _learnt_under(data),
         f"The int8 CNN has {width:g} x a student's channels: "
         + ("the narrowest with" if reached else "the widest tried, short of")
         + f" the clean cascade's validation accuracy, of {', '.join(f'{w:g}' for w in cnns)}; the same in both rows.",
@@ -72,6 +70,26 @@ def noise(lab: Lab) -> Table:
     ]
     columns = ("corruption", "severity", "trained", *NETWORKS, "students run", "operations")
     return Table(f"Accuracy lost under noise on {lab.label}", columns, list(_rows(conditions, found)), notes)
+
+
+def _learnt_under(data: Dataset) -> str:
+    """The note that says what noise networks learnt under."""
+    if data.frontend is None:
+        noise = (
+            f"white noise and impulses of a severity drawn evenly from 0 to {LIGHT:g}, in the values that networks see"
+        )
+        more = ""
+    else:
+        deepest = LIGHTEST - DEEPER * LIGHT
+        noise = (
+            "white noise or babble of other training recordings, as often, added to the recordings at a ratio drawn "
+            f"evenly from {LIGHTEST:g} down to {deepest:g} dB"
+        )
+        more = " The teacher's are drawn anew for every batch. None learnt under louder noise."
+    return (
+        f"Trained on noise: teacher, CNN and students see every sample in views of which all but one have {noise}, "
+        f"beside the light views of always; trained clean, in these alone. Nothing else differs.{more}"
+    )
 
 
 def validated(held: Held) -> float:
