@@ -6,6 +6,8 @@ wherever that makes 16 bits of 32. Weights and biases stay, to the bit; threshol
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 
@@ -21,9 +23,14 @@ from ..ir.student import QuantStudent
 def narrowed(ensemble: QuantEnsemble) -> QuantEnsemble:
     """The ensemble with 16-bit membranes in first layers; the very same where no layer changes. Costs, policy and
     golden vectors stay as they were: whoever keeps it measures them anew."""
+    return each_student(ensemble, narrow_student)
+
+
+def each_student(ensemble: QuantEnsemble, change: Callable[[QuantStudent, Encoder], QuantStudent]) -> QuantEnsemble:
+    """An ensemble of a direct input with every student changed; the very same where none changes, and of other inputs."""
     if ensemble.encoder.kind != "direct":
         return ensemble
-    students = tuple(narrow_student(student, ensemble.encoder) for student in ensemble.students)
+    students = tuple(change(student, ensemble.encoder) for student in ensemble.students)
     if all(mine is other for mine, other in zip(students, ensemble.students, strict=True)):
         return ensemble
     return msgspec.structs.replace(ensemble, students=students)

@@ -16,6 +16,7 @@ from ..ir.graph import Graph
 from ..ir.layers import Conv, Depthwise, Layer, Linear, SynapticLayer
 from ..ir.proof import multiplicities, prove_layer
 from ..ir.student import QuantStudent
+from .narrow import each_student
 
 FOUR = 4
 
@@ -24,12 +25,7 @@ def widened(ensemble: QuantEnsemble) -> QuantEnsemble:
     """The ensemble with channels in fours in first convolutions of a direct input; the very same where nothing changes,
     as where students are graphs. Costs, policy and golden vectors stay as they were: whoever keeps it measures them
     anew."""
-    if ensemble.encoder.kind != "direct":
-        return ensemble
-    students = tuple(widen_student(student, ensemble.encoder) for student in ensemble.students)
-    if all(mine is other for mine, other in zip(students, ensemble.students, strict=True)):
-        return ensemble
-    return msgspec.structs.replace(ensemble, students=students)
+    return each_student(ensemble, widen_student)
 
 
 def missing_channels(student: QuantStudent) -> int:
