@@ -27,7 +27,8 @@ def narrowed(ensemble: QuantEnsemble) -> QuantEnsemble:
 
 
 def each_student(ensemble: QuantEnsemble, change: Callable[[QuantStudent, Encoder], QuantStudent]) -> QuantEnsemble:
-    """An ensemble of a direct input with every student changed; the very same where none changes, and of other inputs."""
+    """An ensemble of a direct input with every student changed; the very same where none changes, and of other
+    inputs."""
     if ensemble.encoder.kind != "direct":
         return ensemble
     students = tuple(change(student, ensemble.encoder) for student in ensemble.students)
