@@ -116,11 +116,11 @@ def _taught(
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         rows = device.put(pick)
-        here = dataset.x_train[pick] if heard is None else heard.batch(pick, generator)
+        noisy = None if heard is None else heard.batch(pick, generator)
         if samples is None:
-            x = to_torch(augmenter.kept(here, generator))
+            x = to_torch(augmenter.kept(dataset.x_train[pick] if noisy is None else noisy, generator))
         else:
-            x = augmenter.anew(samples[rows] if heard is None else device.put(to_torch(here).numpy()), spread)
+            x = augmenter.anew(samples[rows] if noisy is None else device.put(to_torch(noisy).numpy()), spread)
         with device.autocast(images):
             logits = net(x.contiguous(memory_format=torch.channels_last) if images else x)
         return functional.cross_entropy(logits.float(), labels[rows], label_smoothing=0.05)

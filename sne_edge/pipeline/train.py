@@ -88,10 +88,11 @@ def train(
     if tuned:
         taught.chunks.provenance["teacher"] = _scores(taught.teacher, dataset, device)
     parts = {"validation": (dataset.x_val, dataset.y_val), "test": (dataset.x_test, dataset.y_test)}
-    engine, there = ReferenceEngine(made, device.name), ensemble.to(device.name)
+    engine = ReferenceEngine(made, device.name)
+    ensemble.to(device.name)
     provenance = _provenance(config, dataset, original, taught.chunks, device) | {
         **({"device": list(device.key)} if device.key else {}),
-        "float": {part: _rounded(prefix_accuracy(there, x, y, made.order)) for part, (x, y) in parts.items()},
+        "float": {part: _rounded(prefix_accuracy(ensemble, x, y, made.order)) for part, (x, y) in parts.items()},
         "integer": {part: figures(engine, made, made.encoder.encode(x), y) for part, (x, y) in parts.items()},
     }
     made = msgspec.structs.replace(made, provenance=provenance)
