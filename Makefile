@@ -98,8 +98,11 @@ riscv-tools:
 	@$(call ensure,riscv64-unknown-elf-gcc:gcc-riscv64-unknown-elf \
 	    /usr/lib/picolibc/riscv64-unknown-elf/picolibc.specs:picolibc-riscv64-unknown-elf qemu-system-riscv32:qemu-system-misc)
 
+# Python's own, for what torch compiles.
+HEADERS = $$($(PYTHON) -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h
+
 test-tools: proof-tools riscv-tools
-	@$(call ensure,clang:clang g++:g++ avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc simavr:simavr \
+	@$(call ensure,clang:clang g++:g++ $(HEADERS):python3-dev avr-gcc:gcc-avr /usr/lib/avr/include/avr/io.h:avr-libc simavr:simavr \
 	    mips-linux-gnu-gcc:gcc-mips-linux-gnu mips-linux-gnu-gcc:libc6-dev-mips-cross qemu-mips:qemu-user \
 	    xtensa-lx106-elf-gcc:gcc-xtensa-lx106 wasm-ld:lld node:nodejs chromium:chromium \
 	    cmake:cmake ninja:ninja-build arduino-builder:arduino-builder /usr/share/arduino/hardware/arduino/avr/boards.txt:arduino-core-avr \

@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sne_edge.cli import run
 from sne_edge.data.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
 from sne_edge.errors import SneError
 from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
-from sne_edge.pipeline import presets
+from sne_edge.pipeline import presets, settings
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.study import guarantee, jobs, studies
 from sne_edge.study import lab as study
 from sne_edge.study.noise import conditions_of
+from sne_edge.study.table import table_key
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,24 @@ def test_a_study_writes_a_table_of_means_and_spreads_and_trains_nothing_twice(
     monkeypatch.setattr(jobs, "train", None)  # another run reads what this one kept
     again = studies.run_study(name, lab, tmp_path)
     assert again.rows == table.rows
+
+
+def test_settings_of_ones_own_are_studied_in_the_presets_place(
+    lab: study.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    mine = replace(presets.OWN, dataset=lab.dataset, students=1, timesteps=2)
+    (tmp_path / "mine.toml").write_text(settings.write(mine))
+    monkeypatch.setattr("sne_edge.learn.teacher.default_cache", lambda: lab.cache)
+    monkeypatch.chdir(tmp_path)
+    given = ["study", "ensemble", "--config", "mine.toml", "--seeds", "0", "--executor", "inline", "-o", "made"]
+    assert run(given) == 0
+    record = json.loads(Path("made/ensemble-mine.json").read_text())
+    assert [row[0] for row in record["rows"][2:]] == ["1 student"]
+    assert record["command"] == "sne-edge study ensemble --config mine.toml --seeds 0"
+    assert len({table_key("ensemble", replace(lab, settings=own)) for own in (None, mine, replace(mine, noise=1))}) == 3
+    capsys.readouterr()
+    assert run(["study", "all", *given[2:]]) == 1
+    assert "error: all studies are of the presets" in capsys.readouterr().err
 
 
 def test_what_was_measured_by_other_code_is_measured_again(lab: study.Lab, monkeypatch: pytest.MonkeyPatch):

@@ -36,6 +36,12 @@ def study(
             autocompletion=complete.data_sets,
         ),
     ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="Study settings of one's own, a TOML file or shipped ones, in place of the data set's preset; not all."
+        ),
+    ] = None,
     data_dir: DataDir = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the runs, such as 0,1,2.")] = "0,1,2",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tables.")] = Path("docs/results"),
@@ -67,17 +73,23 @@ def study(
     from ..learn.executor import check_executor
     from ..learn.partition import SCHEMES
     from ..learn.teacher import default_cache
+    from ..pipeline import settings
     from ..study import jobs, studies
     from ..study.lab import Lab
     from ..study.table import cell
 
     check_executor(executor)
     where = find_device(device, precision)
-    whole, one = name == "all", "mnist1d" if data is None else data
+    whole, own = name == "all", None if config is None else settings.read(config)
+    if whole and own is not None:
+        raise SneError(
+            "all studies are of the presets, and settings are given", "name one study, or leave out --config"
+        )
     if not whole:
         studies.check_study(name)
+    one = data or ("mnist1d" if own is None else own.dataset)
     for suffix in () if whole or plan else (".md", ".json", ".png"):
-        check_output(output / f"{name}-{Path(one).stem}{suffix}", force)
+        check_output(output / f"{name}-{Path(config or one).stem}{suffix}", force)
     chosen = tuple(schemes.split(",")) if schemes else tuple(SCHEMES)
     if odd := [scheme for scheme in chosen if scheme not in SCHEMES]:
         raise SneError(f"there is no partition scheme {odd[0]!r}", f"schemes: {', '.join(sorted(SCHEMES))}")
@@ -85,7 +97,10 @@ def study(
     if not all(0 <= seed < 2**31 for seed in drawn):
         raise SneError(f"--seeds is {seeds!r}", "give seeds in 0..2^31-1")
     changes = {} if budget is None else {"minutes": budget}
-    lab = Lab(one, drawn, default_cache(), executor, changes=changes, folder=data_dir, schemes=chosen, device=where)
+    lab = Lab(
+        one, drawn, default_cache(), executor, changes=changes, folder=data_dir, schemes=chosen, device=where,
+        settings=own, source=config or "",
+    )  # fmt: skip
     if whole:
         _study_all(lab, [] if data is None else data.split(","), output, plan, force)
         return

@@ -30,8 +30,8 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file of settings, as is written beside each model, or the name of one that ships (cifar10); "
-            "options go before it."
+            help="A TOML file of settings, as is written beside each model, or the name of one that ships (cifar10, "
+            "cifar10-1mb); options go before it."
         ),
     ] = None,
     data_dir: DataDir = None,

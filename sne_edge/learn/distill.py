@@ -84,7 +84,8 @@ def distill(
     views made anew, as `Course` has them. The ensemble is on the processor before and after.
     """
     torch.manual_seed(seed)
-    executor = "inline" if recipe.live and not _travels(teacher) else executor
+    if executor != "inline" and recipe.live and not _travels(teacher):
+        executor = "inline"
     total = max(1, recipe.alone + recipe.joint + recipe.rounded)
 
     def share(epochs: int) -> float | None:

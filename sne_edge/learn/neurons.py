@@ -14,6 +14,7 @@ from snntorch import surrogate
 from torch import Tensor, nn
 
 from ..ir.neuron import Decay, nearest_decay
+from .fused import Fused, suits
 
 ALPHA = 2.0  # of the arctangent surrogate gradient (Fang et al. 2021, arXiv 2007.05785)
 
@@ -170,7 +171,12 @@ def unroll(
 def fire(neurons: LIF, currents: Tensor) -> Tensor:
     """Spikes of one layer of neurons, from rest, for currents [timesteps, N, ...]."""
     if neurons.reset_mechanism == "subtract":
-        out: Tensor = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
+        out: Tensor
+        if suits(currents) and neurons.unit is None and not neurons.learn:
+            leak = 2.0**-neurons.shift
+            out = Fused.apply(currents, neurons.level, leak, ALPHA)  # type: ignore[no-untyped-call]
+        else:
+            out = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
         return out
     spikes, membrane = [], None
     for current in currents:

@@ -27,13 +27,18 @@ else:
 
 LIMIT = 2**20  # bytes: settings are short
 RECIPES = PACKAGE / "recipes"
-HINT = "give a TOML file as `sne-edge train` writes one beside each model, or the name of one that ships: cifar10"
 TABLES = ("body", "recipe", "augmentation")
 
 
 def shipped() -> dict[str, Path]:
     """The files of settings that ship with the package, by name."""
     return {path.stem: path for path in sorted(RECIPES.glob("*.toml"))}
+
+
+HINT = (
+    "give a TOML file as `sne-edge train` writes one beside each model, or the name of one that ships: "
+    f"{', '.join(shipped())}"
+)
 
 
 def read(path: Path | str) -> TrainConfig:

@@ -32,7 +32,12 @@ def missing_channels(student: QuantStudent) -> int:
     """How many channels the convolution that a student starts with is short of a multiple of four; 0 where it starts
     otherwise, and of a graph."""
     first = None if isinstance(student.graph, Graph) else student.layers[0]
-    return -first.channels % FOUR if isinstance(first, Conv) and not isinstance(first, Depthwise) else 0
+    return -first.channels % FOUR if isinstance(first, Conv) and _mixes(first) else 0
+
+
+def _mixes(layer: Layer) -> bool:
+    """Whether a layer is a convolution whose channels each take all channels of its input."""
+    return isinstance(layer, Conv) and not isinstance(layer, Depthwise)
 
 
 def widen_student(student: QuantStudent, encoder: Encoder) -> QuantStudent:
@@ -46,7 +51,7 @@ def widen_student(student: QuantStudent, encoder: Encoder) -> QuantStudent:
         if isinstance(layer, Linear):
             layer, more = _with_inputs(layer, before.out_shape, more) if more else layer, 0
         elif more:
-            own = 0 if isinstance(layer, Conv) and not isinstance(layer, Depthwise) else more
+            own = 0 if _mixes(layer) else more
             layer, more = _with_channels(layer, more, own), own
         layers.append(layer)
     for number, brought in enumerate(multiplicities(tuple(layers))):
@@ -72,7 +77,7 @@ def _with_channels(layer: Layer, more: int, own: int) -> Layer:
     in_shape, out_shape = ((*s[:2], s[2] + n) for s, n in ((layer.in_shape, more), (layer.out_shape, own)))
     if not isinstance(layer, Conv):
         return msgspec.structs.replace(layer, in_shape=in_shape, out_shape=out_shape)
-    depth = 0 if isinstance(layer, Depthwise) else more
+    depth = more if _mixes(layer) else 0
     return msgspec.structs.replace(
         layer,
         in_shape=in_shape,

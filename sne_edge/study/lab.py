@@ -59,7 +59,8 @@ class Cnn:
 @dataclass(frozen=True)
 class Lab:
     """What studies share: a cache of models and measurements, an executor, where news goes; the `folder` of data files;
-    the partition `schemes` to compare; the device that models learn on."""
+    the partition `schemes` to compare; the device that models learn on. `settings`: studied in place of the data set's
+    preset, from a file, or shipped ones, of the name `source`."""
 
     dataset: str
     seeds: tuple[int, ...]
@@ -70,15 +71,18 @@ class Lab:
     folder: Path | None = None
     schemes: tuple[str, ...] = tuple(SCHEMES)
     device: Device = CPU
+    settings: TrainConfig | None = None
+    source: str = ""
 
     @property
     def label(self) -> str:
-        """The data set's name, of a file without its folder and ending."""
-        return Path(self.dataset).stem
+        """The name of the settings, or of the data set; of a file without its folder and ending."""
+        return Path(self.source or self.dataset).stem
 
     def config(self, seed: int, **changes: Any) -> TrainConfig:
-        """The data set's preset with a seed and changes."""
-        return preset(self.dataset, seed=seed, **(self.changes | changes))
+        """The settings, or the data set's preset, with a seed and changes."""
+        base = preset(self.dataset) if self.settings is None else replace(self.settings, dataset=self.dataset)
+        return replace(base, seed=seed, **(self.changes | changes))
 
     def data(self, seed: int) -> Dataset:
         """The data set, split by a seed."""

@@ -18,6 +18,7 @@ import numpy as np
 from ..data.dataset import Dataset
 from ..files import write_whole
 from ..learn.partition import SCHEMES
+from ..pipeline.config import model_key
 from .lab import Lab, code_of_now
 from .pictures import Picture, draw_picture
 
@@ -54,7 +55,8 @@ def table_key(name: str, lab: Lab) -> str:
     """16 hex digits over everything that a study's table depends on: its study, data, seeds, settings, and all code."""
     prints = [lab.data(seed).fingerprint for seed in lab.seeds]
     changes = sorted((setting, repr(value)) for setting, value in lab.changes.items())
-    parts = [name, lab.label, prints, lab.seeds, lab.schemes, changes, lab.device.key, code_of_now()]
+    own = [] if lab.settings is None else [model_key(lab.config(lab.seeds[0]), lab.data(lab.seeds[0]), lab.device)]
+    parts = [name, lab.label, prints, lab.seeds, lab.schemes, changes, lab.device.key, code_of_now(), *own]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -82,7 +84,8 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
 
 def command(name: str, lab: Lab) -> str:
     """What makes a study's table."""
-    made = f"sne-edge study {name} --data {lab.label} --seeds {','.join(map(str, lab.seeds))}"
+    what = f"--data {lab.label}" if lab.settings is None else f"--config {lab.source}"
+    made = f"sne-edge study {name} {what} --seeds {','.join(map(str, lab.seeds))}"
     made += "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
     return made + (f" --budget {lab.changes['minutes']:g}" if lab.changes.get("minutes") else "")
 
