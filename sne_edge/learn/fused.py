@@ -24,9 +24,9 @@ def advance(currents: Tensor, level: float, leak: float) -> tuple[Tensor, Tensor
     """Membranes float32 before the reset, and spikes 0/1 in the currents' type, for currents [timesteps, n]; thresholds
     are `level`, and a timestep takes `leak` of a membrane."""
     membranes, spikes = [], []
-    left = torch.zeros_like(currents[0], dtype=torch.float32)
+    left: Tensor | None = None  # not zeros, which torch would lay out in memory and read
     for current in currents.unbind():
-        v = current + left - left * leak
+        v = current.float() if left is None else current + left - left * leak
         fired = v > level
         membranes.append(v)
         spikes.append(fired.to(currents.dtype))
