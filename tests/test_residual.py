@@ -55,8 +55,8 @@ def test_a_blocks_spikes_are_added_to_those_that_it_takes():
     second.weight.data *= 6
     x = 3 * torch.randn(5, 3, 8)
     made = unroll([first, LIF(1), second, LIF(2, adds=True)], x, 4)
-    spikes = fire(LIF(1), first(x).expand(4, 5, 3, 8))
-    added = spikes + fire(LIF(2), second(spikes.flatten(0, 1)).unflatten(0, (4, -1)))
+    spikes = fire(LIF(1), first(x), 4)[0]
+    added = spikes + fire(LIF(2), second(spikes.flatten(0, 1)).unflatten(0, (4, -1)))[0]
     assert torch.equal(made, added) and made.max() == 2
 
 

@@ -20,12 +20,13 @@ def suits(currents: Tensor) -> bool:
     return currents.dtype == torch.bfloat16 and currents.device.type == "cpu"
 
 
-def advance(currents: Tensor, level: float, leak: float) -> tuple[Tensor, Tensor]:
-    """Membranes float32 before the reset, and spikes 0/1 in the currents' type, for currents [timesteps, n]; thresholds
-    are `level`, and a timestep takes `leak` of a membrane."""
+def advance(currents: Tensor, timesteps: int, level: float, leak: float) -> tuple[Tensor, Tensor]:
+    """Membranes float32 before the reset, and spikes 0/1 in the currents' type, both [timesteps, n], for currents
+    [timesteps, n], or [n] in every timestep; thresholds are `level`, and a timestep takes `leak` of a membrane."""
     membranes, spikes = [], []
     left: Tensor | None = None  # not zeros, which torch would lay out in memory and read
-    for current in currents.unbind():
+    for t in range(timesteps):
+        current = currents if currents.dim() == 1 else currents[t]
         v = current.float() if left is None else current + left - left * leak
         fired = v > level
         membranes.append(v)
@@ -34,17 +35,26 @@ def advance(currents: Tensor, level: float, leak: float) -> tuple[Tensor, Tensor
     return torch.stack(membranes), torch.stack(spikes)
 
 
-def retreat(ds: Tensor, membranes: Tensor, level: float, leak: float, alpha: float) -> Tensor:
-    """The gradient of the currents, [timesteps, n] in the type of that of the spikes, `ds`: dv = dm + ds s'(v), where
-    ds = gradient - threshold dm, dm = (1 - leak) dv of the next timestep, and s' is the arctangent's derivative."""
+def retreat(
+    ds: Tensor, each: Tensor, membranes: Tensor, level: float, leak: float, alpha: float, constant: bool
+) -> Tensor:
+    """The gradient of the currents, [timesteps, n], or [n] where they were `constant`, for that of the spikes, which is
+    `ds` and `each`, of every spike: dv = dm + ds s'(v), where ds = gradient - threshold dm, dm = (1 - leak) dv of the
+    next timestep, and s' is the arctangent's derivative."""
     found = []
-    dm = torch.zeros_like(membranes[0])
+    dm: Tensor | None = None
     for t in range(len(membranes) - 1, -1, -1):
         x = (membranes[t] - level) * (torch.pi / 2 * alpha)
-        dv = dm + (ds[t] - dm * level) * (alpha / 2 / (x * x + 1))
+        slope, gradient = alpha / 2 / (x * x + 1), ds[t].float() + each
+        dv = gradient * slope if dm is None else dm + (gradient - dm * level) * slope
         dm = dv * (1 - leak)
-        found.append(dv.to(ds.dtype))
-    return torch.stack(found[::-1])
+        found.append(dv)
+    if not constant:
+        return torch.stack([dv.to(ds.dtype) for dv in reversed(found)])
+    total = found[0]
+    for dv in found[1:]:
+        total = total + dv
+    return total.to(ds.dtype)
 
 
 @cache
@@ -52,27 +62,33 @@ def kernels() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`advance` and `retreat`, compiled where torch finds a compiler for C++, which takes seconds, once a machine."""
     made = torch.compile(advance, dynamic=True), torch.compile(retreat, dynamic=True)
     try:
-        membranes, spikes = made[0](torch.zeros(2, 8, dtype=torch.bfloat16), 1.0, 0.5)
-        made[1](spikes, membranes, 1.0, 0.5, 2.0)
+        membranes, spikes = made[0](torch.zeros(2, 8, dtype=torch.bfloat16), 2, 1.0, 0.5)
+        made[1](spikes, torch.zeros(()), membranes, 1.0, 0.5, 2.0, False)
     except Exception:  # of whatever compiler torch has
         return advance, retreat
     return made
 
 
 class Fused(torch.autograd.Function):
-    """Spikes for currents, both [timesteps, N, ...], of neurons that reset by subtraction of a threshold."""
+    """Spikes [timesteps, N, ...] and their mean, a float32 scalar, of neurons that reset by subtraction of a threshold.
+
+    Their currents are [timesteps, N, ...], or [N, ...] in every timestep.
+    """
 
     @staticmethod
-    def forward(ctx: Any, currents: Tensor, level: float, leak: float, alpha: float) -> Tensor:
+    def forward(
+        ctx: Any, currents: Tensor, timesteps: int, constant: bool, level: float, leak: float, alpha: float
+    ) -> tuple[Tensor, Tensor]:
         """`level`, `leak`: as `advance` has them; `alpha`: the surrogate's."""
-        membranes, spikes = kernels()[0](currents.flatten(1), level, leak)
+        shape = currents.shape if constant else currents.shape[1:]
+        membranes, spikes = kernels()[0](currents.flatten(0 if constant else 1), timesteps, level, leak)
         ctx.save_for_backward(membranes)
-        ctx.settings = level, leak, alpha
-        made: Tensor = spikes.reshape(currents.shape)
-        return made
+        ctx.settings, ctx.shape = (level, leak, alpha, constant), currents.shape
+        return spikes.reshape(timesteps, *shape), spikes.sum(dtype=torch.float32) / spikes.numel()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         """The gradient of the currents, as `retreat` has it."""
-        found = kernels()[1](grads[0].flatten(1), ctx.saved_tensors[0], *ctx.settings)
-        return found.reshape(grads[0].shape), None, None, None
+        membranes: Tensor = ctx.saved_tensors[0]
+        found = kernels()[1](grads[0].flatten(1), grads[1] / membranes.numel(), membranes, *ctx.settings)
+        return found.reshape(ctx.shape), None, None, None, None, None

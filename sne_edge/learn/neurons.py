@@ -151,15 +151,15 @@ def unroll(
     """Run a chain layer by layer through all timesteps; [timesteps, N, ...].
 
     `x`: [N, ...] where it is `constant` over time (then what comes before the first neurons is computed once), else
-    [timesteps, N, ...]. Neurons start at rest. `watch` is shown the spikes of each layer of neurons.
+    [timesteps, N, ...]. Neurons start at rest. `watch` is told the spike rate of each layer of neurons.
     """
     taken = x  # of the layers of neurons before, what the next ones may add to
     for layer in layers:
         if isinstance(layer, LIF):
-            x = fire(layer, x.expand(timesteps, *x.shape) if constant else x)
+            x, rate = fire(layer, x, timesteps if constant else None)
             constant = False
             if watch is not None:
-                watch(x)
+                watch(rate)
             x = taken = x + taken if layer.adds else x
         elif constant:
             x = layer(x)
@@ -168,18 +168,22 @@ def unroll(
     return x.expand(timesteps, *x.shape) if constant else x
 
 
-def fire(neurons: LIF, currents: Tensor) -> Tensor:
-    """Spikes of one layer of neurons, from rest, for currents [timesteps, N, ...]."""
+def fire(neurons: LIF, currents: Tensor, timesteps: int | None = None) -> tuple[Tensor, Tensor]:
+    """Spikes [timesteps, N, ...] of one layer of neurons, from rest, and their mean; for currents like them, or, where
+    `timesteps` are given, [N, ...] in each of these."""
+    if suits(currents) and neurons.reset_mechanism == "subtract" and neurons.unit is None and not neurons.learn:
+        steps, leak = len(currents) if timesteps is None else timesteps, 2.0**-neurons.shift
+        both: tuple[Tensor, Tensor] = Fused.apply(  # type: ignore[no-untyped-call]
+            currents, steps, timesteps is not None, neurons.level, leak, ALPHA
+        )
+        return both
+    currents = currents if timesteps is None else currents.expand(timesteps, *currents.shape)
     if neurons.reset_mechanism == "subtract":
-        out: Tensor
-        if suits(currents) and neurons.unit is None and not neurons.learn:
-            leak = 2.0**-neurons.shift
-            out = Fused.apply(currents, neurons.level, leak, ALPHA)  # type: ignore[no-untyped-call]
-        else:
-            out = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
-        return out
+        out: Tensor = _Unrolled.apply(currents, neurons, neurons.beta)  # type: ignore[no-untyped-call]
+        return out, out.mean()
     spikes, membrane = [], None
     for current in currents:
         spike, membrane = neurons(current, membrane)
         spikes.append(spike)
-    return torch.stack(spikes)
+    made = torch.stack(spikes)
+    return made, made.mean()

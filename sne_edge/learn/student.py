@@ -121,7 +121,7 @@ class Student(nn.Module):
         rates: list[Tensor] = []
         events = x.dim() == 5
         x = x.transpose(0, 1) if events else x
-        spikes = unroll(self.body, x, timesteps, not events, watch=lambda s: rates.append(s.mean()))
+        spikes = unroll(self.body, x, timesteps, not events, watch=rates.append)
         return spikes if each else spikes.mean(dim=0), torch.stack(rates)
 
 
