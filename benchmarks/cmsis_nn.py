@@ -20,7 +20,7 @@ from sne_edge.deploy.boards import resolve_board
 from sne_edge.deploy.targets import resolve_target
 from sne_edge.deploy.tools import run_tool
 from sne_edge.errors import SneError
-from sne_edge.learn.baseline import QuantCnn, QuantLayer
+from sne_edge.quantize.cnn import QuantCnn, QuantLayer
 from sne_edge.resources import c_templates
 
 HERE = Path(__file__).parent

@@ -15,20 +15,10 @@ import pytest
 import torch
 
 from sne_edge.errors import SneError
-from sne_edge.learn.baseline import (
-    Design,
-    Layer,
-    QuantCnn,
-    QuantLayer,
-    build_cnn,
-    count_macs,
-    fixed_point,
-    int8_form,
-    quantize_cnn,
-    requantize,
-)
+from sne_edge.learn.baseline import Design, Layer, build_cnn, count_macs, int8_form
 from sne_edge.learn.teacher import count_macs as counted_macs
 from sne_edge.learn.views import to_torch
+from sne_edge.quantize.cnn import QuantCnn, QuantLayer, fixed_point, quantize_cnn, requantize
 
 ROOT = Path(__file__).parent.parent
 DESIGNS: dict[str, tuple[tuple[int, int, int], Design]] = {

@@ -39,6 +39,7 @@ from ..pipeline.presets import preset
 from ..pipeline.stages import calibration_samples
 from ..pipeline.train import find_teacher
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
+from ..quantize.cnn import QuantCnn, quantize_cnn
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy, jobs
 
@@ -120,10 +121,10 @@ class Lab:
         config, data = self.config(seed), self.data(seed)
         return find_cnn(config, data, design, self.teacher(seed), self.cache, self.device, self.progress)
 
-    def quantized(self, seed: int, design: baseline.Design) -> baseline.QuantCnn:
+    def quantized(self, seed: int, design: baseline.Design) -> QuantCnn:
         """The network of a design in integers."""
         data = self.data(seed)
-        return baseline.quantize_cnn(self.net(seed, design), data.shape, design, data.x_train)
+        return quantize_cnn(self.net(seed, design), data.shape, design, data.x_train)
 
     def cnn(self, seed: int, design: baseline.Design) -> Cnn:
         """What the integer network of a design can do."""
