@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+VARIANTS = 64  # of a kernel: each number of timesteps and each leak has its own
+
 
 def suits(currents: Tensor) -> bool:
     """Whether a layer's currents are worth a compiler's time: bfloat16 is for large maps (`Recipe.half`)."""
@@ -62,6 +64,7 @@ def kernels() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`advance` and `retreat`, compiled where torch finds a compiler for C++, which takes seconds, once a machine."""
     made = torch.compile(advance, dynamic=True), torch.compile(retreat, dynamic=True)
     try:
+        torch._dynamo.config.recompile_limit = VARIANTS
         membranes, spikes = made[0](torch.zeros(2, 8, dtype=torch.bfloat16), 2, 1.0, 0.5)
         made[1](spikes, torch.zeros(()), membranes, 1.0, 0.5, 2.0, False)
     except Exception:  # of whatever compiler torch has
