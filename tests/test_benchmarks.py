@@ -186,3 +186,16 @@ def test_what_is_compiled_already_is_linked_as_it_is(require_tool: Callable[...,
     work.mkdir()
     elf = build_program("mps2-an386", [tmp_path / n for n in ("main.c", "six.o", "libseven.a")], work)
     assert emulate("mps2-an386", elf).strip() == "six times seven 42"
+
+
+def test_the_page_of_models_says_what_the_models_and_their_cards_say() -> None:
+    import models
+
+    from sne_edge.ir.artifact import load, zoo_names
+
+    page = (models.CARDS / "README.md").read_text(encoding="utf-8")
+    assert models.renewed(page) == page
+    names = zoo_names()
+    assert len(names) >= 4 and page.count(".md) | ") == len(names)
+    own = f"{load('fsdd').provenance['integer']['test'][-1]['accuracy']:.1%}"
+    assert f"| **{own}** |" in next(line for line in page.splitlines() if line.startswith("| [fsdd]"))
