@@ -189,12 +189,12 @@ def test_what_is_compiled_already_is_linked_as_it_is(require_tool: Callable[...,
 
 
 def test_the_page_of_models_says_what_the_models_and_their_cards_say() -> None:
-    import models
+    import shipped
 
     from sne_edge.ir.artifact import load, zoo_names
 
-    page = (models.CARDS / "README.md").read_text(encoding="utf-8")
-    assert models.renewed(page) == page
+    page = (shipped.CARDS / "README.md").read_text(encoding="utf-8")
+    assert shipped.renewed(page) == page
     names = zoo_names()
     assert len(names) >= 4 and page.count(".md) | ") == len(names)
     own = f"{load('fsdd').provenance['integer']['test'][-1]['accuracy']:.1%}"

@@ -1,6 +1,6 @@
 """The table of the models that ship, written anew from what the models say of themselves and what their cards measured.
 
-    python benchmarks/models.py
+    python benchmarks/shipped.py
 
 In: the shipped models, docs/models/NAME.md. Out: the table in docs/models/README.md.
 """
