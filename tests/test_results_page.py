@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sne_edge.pipeline.presets import preset
+
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 TABLES = {
     "MNIST-1D": "mnist1d", "FSDD, official split": "fsdd", "Fashion-MNIST": "fashion-mnist",
@@ -56,3 +58,28 @@ def test_accuracies_and_compute_are_those_of_the_ensembles_table(title: str) -> 
     assert float(compute.split(" x")[0]) in (round(ratio), round(ratio, 1))
     lost = float(teacher["accuracy, %"].mean() - cascade["accuracy, %"].mean())
     assert f"{lost:.1f} points" in compute if lost > 0.05 else "none lost" in compute
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_what_a_cascade_saves_is_what_its_table_says_at_the_drop_of_the_preset(title: str) -> None:
+    record = json.loads((RESULTS / f"cascade-{TABLES[title]}.json").read_text(encoding="utf-8"))
+    place = record["columns"].index("fixed number / cascade, equal accuracy")
+    (row,) = [r for r in record["rows"] if r[:2] == [preset(TABLES[title]).max_drop, "fixed order"]]
+    told = column(title)["cascade over a fixed number of students, equal accuracy"]
+    assert told == f"{np.mean(row[place]) + HALF_UP:.1f} x"
+
+
+def test_what_informed_partitions_gain_is_what_their_tables_say() -> None:
+    examined = 0
+    for title, name in TABLES.items():
+        told = column(title)["partition: informed over the best uninformed, features alone, 1 student"]
+        if told == "not run":
+            assert not (RESULTS / f"partition-{name}.json").exists()
+            continue
+        record = json.loads((RESULTS / f"partition-{name}.json").read_text(encoding="utf-8"))
+        found = {row[1]: float(np.mean(row[2])) for row in record["rows"] if row[0] == "features alone"}
+        informed = max(value for scheme, value in found.items() if scheme.startswith("disentangled"))
+        gained = informed - max(found["random"], found["contiguous"])
+        assert float(told.removesuffix(" points")) == pytest.approx(gained, abs=0.051)
+        examined += 1
+    assert examined == 3
