@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from strategies import random_ensemble
 
+from sne_edge.check import reference
 from sne_edge.check.verify import FIELDS, Outcome, ReferenceEngine, policies, verify
 from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.quantize.calibrate import measure
 
 
 class Faulty(HostEngine):
@@ -66,3 +71,27 @@ def test_a_wrong_number_of_any_kind_is_found(field: str, tiny: QuantEnsemble, ho
 
     check = verify(tiny, tiny.vectors.inputs, ReferenceEngine(tiny), [Faulty(host, change)])[-1]
     assert check.difference is not None and field in check.difference
+
+
+def test_what_is_measured_keeps_no_membranes_which_would_take_all_memory_of_a_large_student(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = random_ensemble(random.Random(3), vectors=4)
+    inputs = model.vectors.inputs
+    ran: list[bool] = []
+    kept = reference.run_student
+
+    def run(*given: Any, states: bool = True, **more: Any) -> Any:
+        ran.append(states)
+        return kept(*given, states=states, **more)
+
+    monkeypatch.setattr(reference, "run_student", run)
+    engine = ReferenceEngine(model)
+    work = measure(model, engine, inputs)
+    assert ran == [False] * len(model.students)
+    assert not any(trace.membranes for trace in engine._traces.values())
+    outcome = engine.run(inputs, None, 0)  # who compares membranes has them, of that student
+    whole = kept(model, 0, inputs)
+    assert ran[-1] and len(outcome.membranes) == len(whole.membranes) > 0
+    assert all(np.array_equal(one, other) for one, other in zip(outcome.membranes, whole.membranes, strict=True))
+    assert np.array_equal(work.parts[:, 0], whole.part)

@@ -54,7 +54,7 @@ def run(ensemble: QuantEnsemble, inputs: np.ndarray, policy: ActivationPolicy | 
     check_fits(policy, ensemble)
     timesteps = policy.timesteps or ensemble.encoder.timesteps
     students = range(len(ensemble.students))
-    traces = [run_student(ensemble, k, inputs, timesteps) for k in students]
+    traces = [run_student(ensemble, k, inputs, timesteps, states=False) for k in students]
     early = [run_early(ensemble, k, inputs, trace, timesteps) for k, trace in enumerate(traces) if policy.early]
     return combine(ensemble, traces, policy, early)
 
@@ -89,8 +89,10 @@ def run_early(
     timesteps: int,
     where: str = "cpu",
 ) -> list[StudentTrace]:
-    """A student's traces where it ends after 1, 2, ... of `timesteps`, but for the last; `whole` is that one's."""
-    traces = [run_student(ensemble, student, inputs, t, where=where) for t in range(1, timesteps)]
+    """A student's traces where it ends after 1, 2, ... of `timesteps`, but for the last; `whole` is that one's: they
+    have membranes where it has."""
+    states = bool(whole.membranes)
+    traces = [run_student(ensemble, student, inputs, t, states=states, where=where) for t in range(1, timesteps)]
     if ensemble.encoder.kind != "direct" or isinstance(ensemble.students[student].graph, Graph):
         return traces
     first = ensemble.students[student].layers[0]  # it has run through all timesteps
@@ -99,7 +101,7 @@ def run_early(
         replace(
             trace,
             spikes=np.concatenate([whole.spikes[:, :1], trace.spikes[:, 1:]], axis=1),
-            membranes=(whole.membranes[0], *trace.membranes[1:]),
+            membranes=(*whole.membranes[:1], *trace.membranes[1:]),
             neuron_updates=trace.neuron_updates + (timesteps - t) * first.neurons,
         )
         for t, trace in enumerate(traces, start=1)
@@ -161,11 +163,13 @@ def run_student(
     watch: Watch | None = None,
     fired: Fired | None = None,
     *,
+    states: bool = True,
     where: str = "cpu",
 ) -> StudentTrace:
     """Run one student alone on `inputs`, uint8 [N, input_bytes], for `timesteps` (the encoder's by default).
 
-    `watch` and `fired` see every timestep of each batch of up to `BATCH` inputs. `where`: a torch device's name.
+    `watch` and `fired` see every timestep of each batch of up to `BATCH` inputs. Without `states` the trace has no
+    membranes, which are most of its bytes: of a large student a megabyte an input. `where`: a torch device's name.
     """
     inputs = np.asarray(inputs)
     if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != ensemble.encoder.input_bytes:
@@ -175,7 +179,10 @@ def run_student(
         )
     steps = ensemble.encoder.timesteps if timesteps is None else timesteps
     parts = [inputs[i : i + BATCH] for i in range(0, len(inputs), BATCH)]
-    batches = [_run_batch(ensemble, student, part, steps, watch, fired, where=where) for part in parts]
+    batches = []
+    for part in parts:
+        batch = _run_batch(ensemble, student, part, steps, watch, fired, where=where)
+        batches.append(batch if states else replace(batch, membranes=()))
     if len(batches) == 1:
         return batches[0]
     return StudentTrace(

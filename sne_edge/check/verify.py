@@ -68,9 +68,11 @@ class ReferenceEngine:
         key = inputs.tobytes()
         traces, early = [], []
         for k in range(len(self._ensemble.students)):  # policies share the students' traces
-            if (k, steps, key) not in self._traces:
-                self._traces[k, steps, key] = reference.run_student(self._ensemble, k, inputs, steps, where=where)
-            traces.append(self._traces[k, steps, key])
+            trace, states = self._traces.get((k, steps, key)), student == k
+            if trace is None or (states and not trace.membranes):
+                trace = reference.run_student(self._ensemble, k, inputs, steps, states=states, where=where)
+                self._traces[k, steps, key] = trace
+            traces.append(trace)
             if policy.early:
                 early.append(reference.run_early(self._ensemble, k, inputs, traces[k], steps, where))
         result = reference.combine(self._ensemble, traces, policy, early)

@@ -252,7 +252,7 @@ def _run_integers(model: QuantEnsemble, inputs: np.ndarray, seen: list[_Seen]) -
     def fired(_: int, layer: int, spikes: Tensor) -> None:
         place[layer].fired.append(spikes.flatten(1).numpy() > 0)
 
-    return run_student(model, 0, inputs, watch=watch, fired=fired).part + model.bias.astype(np.int64)
+    return run_student(model, 0, inputs, watch=watch, fired=fired, states=False).part + model.bias.astype(np.int64)
 
 
 def _float_samples(encoder: Encoder, samples: np.ndarray, inputs: np.ndarray) -> Tensor:

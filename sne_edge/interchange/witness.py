@@ -170,7 +170,7 @@ def _answers(made: QuantEnsemble, inputs: np.ndarray) -> tuple[np.ndarray, dict[
             at[index] += int(((membranes <= low) | (membranes >= high)).sum())
             seen[index] += membranes.numel()
 
-    logits = run_student(made, 0, inputs, watch=watch).part + made.bias.astype(np.int64)
+    logits = run_student(made, 0, inputs, watch=watch, states=False).part + made.bias.astype(np.int64)
     return logits, {neurons[i][0]: at[i] / seen[i] for i in held if at[i]}
 
 

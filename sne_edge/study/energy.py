@@ -210,7 +210,7 @@ class _Seen:
         self._before: dict[int, np.ndarray] = {}
         if self._direct:
             self._meet(0, ensemble.encoder.analog(inputs) != 0)
-        self.trace = run_student(ensemble, number, inputs, steps, self._watch)
+        self.trace = run_student(ensemble, number, inputs, steps, self._watch, states=False)
 
     def _meet(self, index: int, x: np.ndarray) -> None:
         self._ops[:, index] += x.reshape(len(x), -1) @ self._fan_out[index]

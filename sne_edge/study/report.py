@@ -311,7 +311,7 @@ def _rasters(ensemble: QuantEnsemble, inputs: np.ndarray) -> list[Chart]:
         def fired(t: int, layer: int, spikes: Any, seen: dict[int, list[np.ndarray]] = seen) -> None:
             seen.setdefault(layer, []).append(spikes.numpy().reshape(-1) > 0)
 
-        run_student(ensemble, student, inputs, fired=fired)
+        run_student(ensemble, student, inputs, fired=fired, states=False)
         charts += [raster(f"Student {student}, layer {layer}", np.stack(rows)) for layer, rows in sorted(seen.items())]
     return charts
 
