@@ -87,7 +87,8 @@ def study(
         )
     if not whole:
         studies.check_study(name)
-    one = data or ("mnist1d" if own is None else own.dataset)
+    usual = "mnist1d" if own is None else own.dataset
+    one = usual if data is None else data
     for suffix in () if whole or plan else (".md", ".json", ".png"):
         check_output(output / f"{name}-{Path(config or one).stem}{suffix}", force)
     chosen = tuple(schemes.split(",")) if schemes else tuple(SCHEMES)
