@@ -7,6 +7,8 @@ the weights, all zero, that were added.
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import msgspec
 import numpy as np
 
@@ -32,10 +34,10 @@ def missing_channels(student: QuantStudent) -> int:
     """How many channels the convolution that a student starts with is short of a multiple of four; 0 where it starts
     otherwise, and of a graph."""
     first = None if isinstance(student.graph, Graph) else student.layers[0]
-    return -first.channels % FOUR if isinstance(first, Conv) and _mixes(first) else 0
+    return -first.channels % FOUR if _mixes(first) else 0
 
 
-def _mixes(layer: Layer) -> bool:
+def _mixes(layer: Layer | None) -> TypeGuard[Conv]:
     """Whether a layer is a convolution whose channels each take all channels of its input."""
     return isinstance(layer, Conv) and not isinstance(layer, Depthwise)
 
