@@ -19,7 +19,7 @@ from sne_edge.pipeline.config import TrainConfig
 from sne_edge.study import guarantee, jobs, studies
 from sne_edge.study import lab as study
 from sne_edge.study.noise import conditions_of
-from sne_edge.study.table import table_key
+from sne_edge.study.table import command, table_key
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,8 @@ def test_settings_of_ones_own_are_studied_in_the_presets_place(
     record = json.loads(Path("made/ensemble-mine.json").read_text())
     assert [row[0] for row in record["rows"][2:]] == ["1 student"]
     assert record["command"] == "sne-edge study ensemble --config mine.toml --seeds 0"
+    elsewhere = replace(lab, settings=replace(mine, dataset="mnist1d"), source="mine.toml")
+    assert command("ensemble", elsewhere) == "sne-edge study ensemble --config mine.toml --data waves --seeds 0,1"
     assert len({table_key("ensemble", replace(lab, settings=own)) for own in (None, mine, replace(mine, noise=1))}) == 3
     capsys.readouterr()
     assert run(["study", "all", *given[2:]]) == 1

@@ -84,8 +84,10 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
 
 def command(name: str, lab: Lab) -> str:
     """What makes a study's table."""
-    what = f"--data {lab.label}" if lab.settings is None else f"--config {lab.source}"
-    made = f"sne-edge study {name} {what} --seeds {','.join(map(str, lab.seeds))}"
+    given = [] if lab.settings is None else [f"--config {lab.source}"]
+    if lab.settings is None or lab.settings.dataset != lab.dataset:
+        given.append(f"--data {Path(lab.dataset).stem}")
+    made = f"sne-edge study {name} {' '.join(given)} --seeds {','.join(map(str, lab.seeds))}"
     made += "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
     return made + (f" --budget {lab.changes['minutes']:g}" if lab.changes.get("minutes") else "")
 
