@@ -89,8 +89,6 @@ def study(
         studies.check_study(name)
     usual = "mnist1d" if own is None else own.dataset
     one = usual if data is None else data
-    for suffix in () if whole or plan else (".md", ".json", ".png"):
-        check_output(output / f"{name}-{Path(config or one).stem}{suffix}", force)
     chosen = tuple(schemes.split(",")) if schemes else tuple(SCHEMES)
     if odd := [scheme for scheme in chosen if scheme not in SCHEMES]:
         raise SneError(f"there is no partition scheme {odd[0]!r}", f"schemes: {', '.join(sorted(SCHEMES))}")
@@ -105,13 +103,15 @@ def study(
     if whole:
         _study_all(lab, [] if data is None else data.split(","), output, plan, force)
         return
+    for suffix in () if plan else (".md", ".json", ".png"):
+        check_output(output / f"{lab.table(name)}{suffix}", force)
     if plan:
         print(jobs.estimate([lab.job(config) for config in studies.plan(name, lab)], executor))
         return
     with bars() as progress:
         table = studies.run_study(name, replace(lab, progress=progress), output)
     print_table(table.title, table.columns, [[cell(value) for value in row] for row in table.rows])
-    print(f"wrote {output / f'{name}-{lab.label}.md'}")
+    print(f"wrote {output / f'{lab.table(name)}.md'}")
 
 
 def _study_all(lab: Lab, datasets: list[str], output: Path, plan: bool, force: bool) -> None:

@@ -46,7 +46,7 @@ class Claim:
     @property
     def name(self) -> str:
         """Of its table."""
-        return f"{self.study}-{self.lab.label}"
+        return self.lab.table(self.study)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def planned(lab: Lab, datasets: Sequence[str], folder: Path) -> Planned:
         own = labs[data] if study == "partition" else replace(labs[data], schemes=Lab.schemes)
         work = [own.job(config) for config in plan(study, own)]
         everything += work
-        done = stored_key(folder / f"{study}-{own.label}.json") == table_key(study, own)
+        done = stored_key(folder / f"{own.table(study)}.json") == table_key(study, own)
         found.append(Claim(study, own, jobs.estimate(work, lab.executor), done))
     return Planned(found, skipped, jobs.estimate(everything, lab.executor))
 

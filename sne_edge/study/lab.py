@@ -80,6 +80,10 @@ class Lab:
         """The name of the settings, or of the data set; of a file without its folder and ending."""
         return Path(self.source or self.dataset).stem
 
+    def table(self, study: str) -> str:
+        """The name of a study's table, of whose files it is the stem."""
+        return f"{study}-{self.label}"
+
     def config(self, seed: int, **changes: Any) -> TrainConfig:
         """The settings, or the data set's preset, with a seed and changes."""
         base = preset(self.dataset) if self.settings is None else replace(self.settings, dataset=self.dataset)

@@ -44,7 +44,7 @@ def write_table(name: str, table: Table, lab: Lab, folder: Path) -> None:
     told = {"study": name, "dataset": lab.label, "seeds": lab.seeds, "key": table_key(name, lab), "code": code_of_now(),
             "split": split_of(lab.data(lab.seeds[0])), "command": command(name, lab)}  # fmt: skip
     record = told | msgspec.to_builtins(table)
-    stem = f"{name}-{lab.label}"
+    stem = lab.table(name)
     write_whole(folder / f"{stem}.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
     if table.picture is not None:
         draw_picture(table.picture, table.title, folder / f"{stem}.png")
@@ -54,9 +54,8 @@ def write_table(name: str, table: Table, lab: Lab, folder: Path) -> None:
 def table_key(name: str, lab: Lab) -> str:
     """16 hex digits over everything that a study's table depends on: its study, data, seeds, settings, and all code."""
     prints = [lab.data(seed).fingerprint for seed in lab.seeds]
-    changes = sorted((setting, repr(value)) for setting, value in lab.changes.items())
-    own = [] if lab.settings is None else [model_key(lab.config(lab.seeds[0]), lab.data(lab.seeds[0]), lab.device)]
-    parts = [name, lab.label, prints, lab.seeds, lab.schemes, changes, lab.device.key, code_of_now(), *own]
+    model = model_key(lab.config(lab.seeds[0]), lab.data(lab.seeds[0]), lab.device)
+    parts = [name, lab.label, prints, lab.seeds, lab.schemes, model, code_of_now()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -77,7 +76,7 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
         lines[-1] += f" Each model was trained for {lab.changes['minutes']:g} minutes, not for all of its epochs."
     lines += [part for note in table.notes for part in ("", note)]
     if table.picture is not None:
-        lines += ["", f"![{table.title}]({name}-{lab.label}.png)"]
+        lines += ["", f"![{table.title}]({lab.table(name)}.png)"]
     lines += ["", f"`{command(name, lab)}` makes this table."]
     return "\n".join(lines) + "\n"
 
