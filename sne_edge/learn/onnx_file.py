@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[Any, str]:
     except Exception as error:  # protobuf's DecodeError is not in its public names
         raise SneError(f"{path} is not an ONNX file: {error}", EXPORT_HINT) from None
     digest, files = hashlib.sha256(content), dict[str, bytes]()
-    for tensor in _tensors(model):
+    for tensor in tensors(model):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -84,7 +84,7 @@ def _part(path: Path, place: str, content: bytes, entries: dict[str, str]) -> by
     return content[start : start + length]
 
 
-def _tensors(model: Any) -> Iterator[Any]:
+def tensors(model: Any) -> Iterator[Any]:
     """Every tensor of a model that can hold weights: initializers and attributes, of inner graphs and functions too."""
     yield from _of_graph(model.graph)
     for function in model.functions:

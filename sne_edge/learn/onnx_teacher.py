@@ -21,6 +21,7 @@ from ..errors import SneError
 from ..ir.encoder import Shape
 from .networks import ScaledTeacher, TeacherNet
 from .onnx_file import read
+from .onnx_size import multiply_accumulates, parameters
 from .teacher import check_finite
 from .views import batches
 
@@ -61,7 +62,9 @@ class OnnxTeacher(TeacherNet):
                 "name the output of the logits with --logits, or none: then a classifier is fitted",
             )
         self.classifier = nn.Linear(found[0].shape[1], classes)
-        self.macs, self.parameter_count = _size(model, self.names, self.layout)
+        self.macs = multiply_accumulates(model, self.names, lambda names: self._shapes(model, names))
+        self.macs //= self.batch or 1
+        self.parameter_count = parameters(model)
         if logits is None:
             self.macs += self.classifier.weight.numel()
 
@@ -91,6 +94,14 @@ class OnnxTeacher(TeacherNet):
         """The named outputs, float32 [N, ...], of samples [N, channels, height, width]."""
         parts = [self._once(part) for part in _parts(x, self.batch)]
         return [np.concatenate(p)[: len(x)] for p in zip(*parts, strict=True)]
+
+    def _shapes(self, model: Any, names: list[str]) -> dict[str, tuple[int, ...]]:
+        """The shapes that tensors of the graph have while it runs on one batch, of one sample where that is free."""
+        weights = {w.name: tuple(w.dims) for w in model.graph.initializer}
+        given = np.zeros((self.batch or 1, *self.layout), self.dtype)
+        inner = [name for name in names if name not in weights and name != self.input]
+        found = _session(self.path, _with_outputs(model, inner, self.path)).run(inner, {self.input: given})
+        return weights | {self.input: given.shape} | {n: np.shape(a) for n, a in zip(inner, found, strict=True)}
 
     def _once(self, x: np.ndarray) -> list[np.ndarray]:
         given = np.ascontiguousarray(_arranged(x, self.layout), self.dtype)
@@ -245,38 +256,3 @@ def _parts(x: np.ndarray, batch: int | None) -> Iterator[np.ndarray]:
         return
     for start in range(0, len(x), batch):
         yield np.resize(x[start : start + batch], (batch, *x.shape[1:]))
-
-
-def _size(model: Any, names: list[str], layout: tuple[int, ...]) -> tuple[int, int]:
-    """Multiply-accumulates of one inference, of Conv, Gemm and MatMul up to the named outputs, and parameters."""
-    import onnx
-
-    weights = {w.name: tuple(w.dims) for w in model.graph.initializer}
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    fixed = next(i for i in made.graph.input if i.name not in weights).type.tensor_type.shape.dim
-    for dim, length in zip(fixed, (1, *layout), strict=True):
-        dim.dim_value = length
-    graph = onnx.shape_inference.infer_shapes(made).graph
-    known = {
-        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
-        for v in (*graph.input, *graph.value_info, *graph.output)
-    } | weights
-    needed, macs = set(names), 0
-    for node in reversed(graph.node):
-        if not needed & set(node.output):
-            continue
-        needed |= set(node.input)
-        out = int(np.prod(known.get(node.output[0], (0,))))
-        if node.op_type in ("Conv", "Gemm", "MatMul"):
-            macs += out * _depth(node, known)
-    return macs, sum(int(np.prod(dims)) for dims in weights.values())
-
-
-def _depth(node: Any, known: dict[str, tuple[int, ...]]) -> int:
-    """Products that are summed in each output value of a Conv, Gemm or MatMul."""
-    left, right = (known.get(name, ()) for name in node.input[:2])
-    if node.op_type == "Conv":
-        return int(np.prod(right[1:]))
-    flipped = any(a.name == "transA" and a.i for a in node.attribute)
-    return int(left[0] if flipped else left[-1]) if left else 0
