@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sne_edge.data.dataset import Dataset, split
-from sne_edge.learn.course import Recipe
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sne_edge.data.dataset import Dataset
 from sne_edge.errors import SneError
 from sne_edge.learn.augmentation import LIGHT, NONE, STRENGTHS, Augmentation, parse
-from sne_edge.learn.course import Recipe
+from sne_edge.learn.recipe import Recipe
 from sne_edge.pipeline import settings as files_of_settings
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.presets import preset

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import dumps
-from sne_edge.learn import course, teacher, transforms
+from sne_edge.learn import lessons as lessons_module
+from sne_edge.learn import teacher, transforms
 from sne_edge.learn import views as views_module
 from sne_edge.learn.augmentation import FLAGS, LIGHT, NONE, STRENGTHS, Augmentation, parse
-from sne_edge.learn.course import Course, Lessons, Recipe
+from sne_edge.learn.lessons import Lessons, Tutor
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.views import Augmenter, check_augmentation, to_torch, views
 from sne_edge.pipeline import cnn, stages
 from sne_edge.pipeline.train import train
@@ -65,7 +67,7 @@ def test_the_default_draws_what_it_always_drew(layout: str):
 def test_by_default_training_makes_the_model_it_always_made(layout: str, monkeypatch: pytest.MonkeyPatch):
     data = LAYOUTS[layout]()
     made = dumps(train(CONFIG, dataset=data))
-    for module in (views_module, teacher, course):
+    for module in (views_module, teacher, lessons_module):
         monkeypatch.setattr(module, "Augmenter", Always)
     assert dumps(train(CONFIG, dataset=data)) == made
 
@@ -250,14 +252,33 @@ def test_students_made_views_anew_follow_the_augmentation():
     x = data.x_train[None]
     taught = np.zeros((1, len(x[0]), 4), np.float32)
     lessons = Lessons(x, taught, taught[:, :, :3], data.y_train, data.x_val, data.y_val)
-
-    class Nobody:
-        partition = type("P", (), {"students": 0})
-
     for word in ("none", "flip"):
-        made = Course(Nobody(), lessons, Recipe(anew=True), augmentation=parse(word)).draw(  # type: ignore[arg-type]
-            np.arange(32), np.random.default_rng(0)
-        )
+        made = Tutor(lessons, Recipe(anew=True), augmentation=parse(word)).draw(np.arange(32), np.random.default_rng(0))
         plain = to_torch(data.x_train[:32])
         same = torch.stack([(made.x == plain).all(dim=(1, 2, 3)), (made.x == plain.flip(-2)).all(dim=(1, 2, 3))])
         assert same.any(dim=0).all() and same[0].all() == (word == "none")
+
+
+def test_a_cnn_is_taught_by_a_teacher_who_answers_live_where_students_are(tmp_path: Path):
+    data = images()
+
+    class Counted(teacher.TeacherNet):
+        """Answers as another does, and counts the samples."""
+
+        def __init__(self, net: teacher.TeacherNet) -> None:
+            super().__init__()
+            self.net, self.classifier = net, net.classifier
+
+        def features(self, x: Tensor) -> Tensor:
+            asked.append(len(x))
+            return self.net.features(x)
+
+    asked: list[int] = []
+    net, answered = Counted(stages.built_in_teacher(data, "small", 1, 0)), {}
+    recipe, design = CONFIG.recipe, cnn.baseline.student_design(CONFIG.body)
+    for live in (False, True):
+        asked.clear()
+        cnn.find_cnn(replace(CONFIG, recipe=replace(recipe, live=live)), data, design, net, tmp_path / str(live))
+        answered[live] = sum(asked)
+    epochs = cnn.EPOCHS * (recipe.alone + recipe.joint + recipe.rounded)
+    assert answered[True] - answered[False] == epochs * len(data.x_train)  # beside features of the kept views

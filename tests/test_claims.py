@@ -12,7 +12,7 @@ from sne_edge.cli import run
 from sne_edge.errors import SneError
 from sne_edge.learn import fit
 from sne_edge.learn.baseline import student_design
-from sne_edge.learn.course import Recipe
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import presets
 from sne_edge.pipeline.cnn import cnn_key

@@ -14,12 +14,14 @@ from sne_edge.data.dataset import Dataset, split
 from sne_edge.errors import SneError
 from sne_edge.ir.encoder import Encoder
 from sne_edge.learn.augmentation import Augmentation
-from sne_edge.learn.course import Course, Lessons, Recipe
+from sne_edge.learn.course import Course
 from sne_edge.learn.device import CPU, Device, find_device
 from sne_edge.learn.distill import Job, distill, teach, teach_all
 from sne_edge.learn.fit import Plan, fit
+from sne_edge.learn.lessons import Lessons
 from sne_edge.learn.networks import ResidualTeacher, TeacherNet
 from sne_edge.learn.partition import Source, make_partition
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body, Ensemble
 from sne_edge.learn.teacher import accuracy, extract, train_teacher
 from sne_edge.learn.views import Augmenter, to_torch

@@ -16,7 +16,7 @@ from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
 from sne_edge.ir.policy import ActivationPolicy
-from sne_edge.learn.course import Recipe
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.learn.views import Augmenter
 from sne_edge.pipeline.config import TrainConfig

@@ -24,11 +24,11 @@ from sne_edge.errors import SneError
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.learn import distill as distilling
 from sne_edge.learn.augmentation import Augmentation
-from sne_edge.learn.course import Lessons
 from sne_edge.learn.device import CPU, Device
 from sne_edge.learn.distill import Job, distill, teach
 from sne_edge.learn.executor import run_jobs
 from sne_edge.learn.fit import Plan, fit
+from sne_edge.learn.lessons import Lessons
 from sne_edge.learn.networks import TeacherNet
 from sne_edge.learn.partition import Source, make_partition
 from sne_edge.learn.student import Ensemble

@@ -16,7 +16,7 @@ import torch
 
 from sne_edge.data.dataset import Dataset, split
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.learn.course import Recipe
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.recalibrate import recalibrate

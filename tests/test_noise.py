@@ -14,8 +14,9 @@ from sne_edge.data.dataset import Dataset, split
 from sne_edge.errors import SneError
 from sne_edge.learn import teacher
 from sne_edge.learn.augmentation import LIGHT
-from sne_edge.learn.course import Recipe
 from sne_edge.learn.distill import distill
+from sne_edge.learn.lessons import Lessons, Tutor
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.learn.views import Augmenter, noisy, noisy_there, to_torch, views
 from sne_edge.pipeline import cnn, stages
@@ -93,19 +94,13 @@ def test_teacher_cnn_and_students_meet_the_same_noise(data: Dataset, tmp_path, m
 
 
 def test_views_that_a_live_teacher_answers_to_are_noisy_and_kept_ones_get_no_more(data: Dataset):
-    from sne_edge.learn.course import Course, Lessons
-
     x = data.x_train[None]
     lessons = Lessons(x, np.zeros((1, len(x[0]), 4)), np.zeros((1, len(x[0]), 3)), data.y_train, data.x_val, data.y_val)
-
-    class Chunks:
-        partition = type("P", (), {"students": 0, "projection": np.eye(4, dtype=np.float32), "offset": np.zeros(4)})
-
     for live in (True, False):
         recipe = Recipe(live=live, anew=not live)
         net = teacher.build_teacher("small", data.shape, 3)
-        course = Course(Chunks(), lessons, recipe, teacher=net, noise=SEVERITY)  # type: ignore[arg-type]
-        assert course.augmenter.noise == (SEVERITY if live else 0.0) and course.augmenter.how == LIGHT
+        tutor = Tutor(lessons, recipe, teacher=net, noise=SEVERITY)
+        assert tutor.augmenter.noise == (SEVERITY if live else 0.0) and tutor.augmenter.how == LIGHT
 
 
 def test_a_noise_that_is_none_is_refused():

@@ -17,9 +17,9 @@ from sne_edge.errors import SneError
 from sne_edge.ir.frontend import LogMel
 from sne_edge.ir.layout import OWN
 from sne_edge.learn.augmentation import NONE
-from sne_edge.learn.course import Recipe
 from sne_edge.learn.heard import CLEAN, Heard
 from sne_edge.learn.networks import build_teacher
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.learn.teacher import fine_tune
 from sne_edge.learn.views import Augmenter, views

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sne_edge.data.dataset import Dataset, split
 from sne_edge.errors import SneError
-from sne_edge.learn.course import Recipe
 from sne_edge.learn.onnx_teacher import OnnxTeacher, onnx_teacher
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.learn.teacher import accuracy, count_macs, extract, fingerprint
 from sne_edge.learn.views import to_torch

@@ -18,7 +18,7 @@ from sne_edge.data.dataset import load_dataset, split
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import load, save
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.learn.course import Recipe
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.recalibrate import recalibrate

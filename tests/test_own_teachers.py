@@ -20,11 +20,11 @@ from sne_edge.data.raw import Raw
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import fingerprint as fingerprint_of
 from sne_edge.learn import partition
-from sne_edge.learn.course import Recipe
 from sne_edge.learn.networks import build_teacher, wanted_values
 from sne_edge.learn.onnx_module import learnable
 from sne_edge.learn.onnx_teacher import OnnxTeacher
 from sne_edge.learn.partition import Source, make_partition
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.learn.teacher import accuracy, count_macs, fingerprint
 from sne_edge.learn.views import to_torch

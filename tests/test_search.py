@@ -23,8 +23,8 @@ from sne_edge.cli import run
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import fingerprint, load, save
 from sne_edge.learn.augmentation import parse
-from sne_edge.learn.course import Recipe
 from sne_edge.learn.fit import Progress, quiet
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import settings
 from sne_edge.pipeline.config import TrainConfig

@@ -15,10 +15,12 @@ from sne_edge.errors import SneError
 from sne_edge.ir.layers import Conv, SynapticLayer, rounding
 from sne_edge.ir.neuron import Decay, Neuron, nearest_decay
 from sne_edge.ir.proof import prove_layer
-from sne_edge.learn.course import Course, Lessons, Recipe
+from sne_edge.learn.course import Course
 from sne_edge.learn.distill import distill, parts_of, prefix_accuracy
 from sne_edge.learn.integers import direct_unit, fold_batch_norm, membrane_unit
+from sne_edge.learn.lessons import Lessons
 from sne_edge.learn.neurons import LIF, fire, unroll
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body, Ensemble
 from sne_edge.quantize.quantize import quantize_ensemble
 

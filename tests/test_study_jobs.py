@@ -14,9 +14,9 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from sne_edge.learn.course import Recipe
 from sne_edge.learn.executor import run_jobs
 from sne_edge.learn.fit import Progress, quiet
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.study import jobs

@@ -22,8 +22,8 @@ from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import format_policy
 from sne_edge.learn import fit
 from sne_edge.learn.augmentation import NONE
-from sne_edge.learn.course import Recipe
 from sne_edge.learn.networks import as_teacher
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.learn.teacher import extract
 from sne_edge.learn.views import to_torch

@@ -12,7 +12,7 @@ import pytest
 
 from sne_edge.check.evaluation import commonest
 from sne_edge.errors import SneWarning
-from sne_edge.learn.course import Recipe
+from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.train import train

@@ -6,7 +6,6 @@ int8, of which `quantize.cnn` makes integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from ..errors import SneError
 from ..ir.encoder import Shape
 from .fit import Plan, Progress, Told, distillation_loss, fit, quiet
 from .integers import fake_quantize, fold_batch_norm, through
+from .lessons import Tutor
 from .student import Body
 from .teacher import accuracy
-from .views import to_torch
 
 LOW, HIGH = -128, 127  # an activation
 KINDS = ("conv", "depthwise", "average", "dense")
@@ -180,44 +179,35 @@ def count_macs(shape: Shape, design: Design, classes: int) -> int:
 
 def train_cnn(
     net: nn.Sequential,
-    x: np.ndarray,
-    logits: np.ndarray,
-    labels: np.ndarray,
-    x_val: np.ndarray,
-    y_val: np.ndarray,
+    tutor: Tutor,
     *,
     epochs: int,
     rounded: int,
     batch: int,
     rate: float,
     seed: int = 0,
-    anew: Callable[[Tensor], Tensor] | None = None,
     checkpoint: Path | None = None,
     progress: Progress = quiet,
 ) -> nn.Sequential:
     """The trained network in its int8 form: of `epochs` as float and `rounded` in int8, each time the best by
-    validation accuracy.
-
-    Views x [views, N, height, width, channels], the teacher's logits on them [views, N, classes], labels [N]. The loss
-    is the students' of the teacher's logits and the labels. `anew` makes a view of each sample of a batch [n, channels,
-    height, width], as the students' recipe of that name does.
-    """
+    validation accuracy. The loss is the students' of the teacher's logits and the labels that `tutor` gives, on the
+    processor."""
+    lessons = tutor.lessons
 
     def loss(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
-        view = generator.integers(len(x), size=len(pick))
-        samples = to_torch(x[view, pick])
-        out = net(samples if anew is None else anew(samples))
-        return distillation_loss(out, torch.from_numpy(logits[view, pick]), torch.from_numpy(labels[pick]))
+        taught = tutor.draw(pick, generator)
+        return distillation_loss(net(taught.x), taught.logits, taught.labels)
 
     def score() -> tuple[float, str]:
-        share = accuracy(net, x_val, y_val)
+        share = accuracy(net, lessons.x_val, lessons.y_val)
         return share, Told(f"validation {share:.1%}", {"validation": share})
 
+    count = len(lessons.labels)
     plan = Plan(epochs, batch, rate)
-    fit(net, loss, len(labels), plan, stage="CNN", seed=seed, score=score, checkpoint=checkpoint, progress=progress)
+    fit(net, loss, count, plan, stage="CNN", seed=seed, score=score, checkpoint=checkpoint, progress=progress)
     net = int8_form(net)
     plan = Plan(rounded, batch, rate / 8, warm=0.0, folded=True)
-    fit(net, loss, len(labels), plan, stage="CNN in int8", seed=seed, score=score, progress=progress)
+    fit(net, loss, count, plan, stage="CNN in int8", seed=seed, score=score, progress=progress)
     return net.eval()
 
 

@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from ..errors import SneError
 from ..ir.encoder import Encoder
 from .augmentation import LIGHT, Augmentation
-from .course import Course, Lessons, Recipe
+from .course import Course
 from .device import CPU, Device, back
 from .executor import run_jobs, worker_count
 from .fit import Plan, Progress, Told, fit, infer, quiet
 from .heard import Heard
+from .lessons import Lessons
 from .networks import TeacherNet
 from .partition import Partition
+from .recipe import Recipe
 from .student import Body, Ensemble
 from .views import batches
 

@@ -10,17 +10,17 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from ..data.dataset import Dataset
 from ..learn import baseline
 from ..learn.device import CPU, Device
 from ..learn.fit import Progress, quiet, read_checkpoint, write_checkpoint
 from ..learn.heard import Heard
+from ..learn.lessons import Lessons, Tutor
 from ..learn.networks import TeacherNet
 from ..learn.teacher import extract
-from ..learn.views import Augmenter, views
+from ..learn.views import views
 from .config import TrainConfig, model_key
 
 EPOCHS = 2  # times those of a student
@@ -41,9 +41,9 @@ def find_cnn(
     device: Device = CPU,
     progress: Progress = quiet,
 ) -> nn.Sequential:
-    """The network of a design in its int8 form: taught in the views of a config's students, for twice their epochs, the
-    best of which is chosen on validation samples. From `cache`, or trained, and then kept there; `device` is where
-    its teacher learnt."""
+    """The network of a design in its int8 form: taught in the views of a config's students, by a teacher who answers
+    live where theirs does, for twice their epochs, the best of which is chosen on validation samples. From `cache`, or
+    trained, and then kept there; `device` is where its teacher learnt."""
     recipe, how = config.recipe, config.augmentation.of(dataset)
     path = cache / f"cnn-{cnn_key(config, dataset, design, device)}.pt"
     kept = read_checkpoint(path)
@@ -55,17 +55,11 @@ def find_cnn(
     x = views(dataset.x_train, config.views, config.seed, how, config.noise, heard=heard)
     net = baseline.build_cnn(dataset.shape, design, len(dataset.classes), float(x.min()), float(x.max()))
     taught = extract(teacher, x, cache)
-    deviation = float(np.std(x[0]))
-    augmenter = Augmenter(how.reaching(recipe.reach))  # noise is in the kept views
-
-    def anew(samples: Tensor) -> Tensor:
-        return augmenter.anew(samples, deviation)
-
+    lessons = Lessons(x, taught.features, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val)
+    tutor = Tutor(lessons, recipe, teacher=teacher, augmentation=how, noise=config.noise, heard=heard)
     made = baseline.train_cnn(
-        net, x, taught.logits, dataset.y_train, dataset.x_val, dataset.y_val,
-        epochs=EPOCHS * (recipe.alone + recipe.joint), rounded=EPOCHS * recipe.rounded, batch=recipe.batch,
-        rate=recipe.rate, seed=config.seed, anew=anew if recipe.anew else None,
-        checkpoint=path.with_suffix(".run.pt"), progress=progress,
+        net, tutor, epochs=EPOCHS * (recipe.alone + recipe.joint), rounded=EPOCHS * recipe.rounded, batch=recipe.batch,
+        rate=recipe.rate, seed=config.seed, checkpoint=path.with_suffix(".run.pt"), progress=progress,
     )  # fmt: skip
     write_checkpoint(path, made.state_dict())
     path.with_suffix(".run.pt").unlink(missing_ok=True)

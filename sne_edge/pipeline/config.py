@@ -12,11 +12,11 @@ from ..errors import SneError
 from ..files import read_file
 from ..learn import partition as partitions
 from ..learn.augmentation import Augmentation
-from ..learn.course import Recipe
 from ..learn.device import CPU, Device
 from ..learn.fit import outcome_key
 from ..learn.networks import INPUTS, SIZES
 from ..learn.onnx_file import read as read_onnx
+from ..learn.recipe import Recipe
 from ..learn.student import Body
 from ..quantize.early import check_rule
 

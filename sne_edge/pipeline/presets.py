@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..learn.course import Recipe
+from ..learn.recipe import Recipe
 from ..learn.student import Body
 from .config import TrainConfig
 

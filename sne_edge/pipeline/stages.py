@@ -24,14 +24,15 @@ from ..ir.encoder import Encoder, input_channels
 from ..ir.ensemble import QuantEnsemble, with_frontend
 from ..learn import partition as partitions
 from ..learn.augmentation import LIGHT, Augmentation
-from ..learn.course import Lessons, Recipe
 from ..learn.device import CPU, Device
 from ..learn.distill import distill
 from ..learn.fit import Progress, outcome_key, quiet, read_checkpoint, write_checkpoint
 from ..learn.heard import Heard
+from ..learn.lessons import Lessons
 from ..learn.networks import ScaledTeacher, TeacherNet, as_teacher, build_teacher, fitted
 from ..learn.onnx_module import learnable
 from ..learn.onnx_teacher import OnnxTeacher, onnx_teacher
+from ..learn.recipe import Recipe
 from ..learn.student import Body, Ensemble
 from ..learn.teacher import check_trainable, extract, fine_tune, fingerprint, train_teacher
 from ..learn.tuning import Tuning

@@ -12,7 +12,7 @@ from ..deploy.rates import ASSUMED, assumed_rates
 from ..deploy.sketch import Sizes, sketch
 from ..errors import SneError
 from ..ir.encoder import Shape
-from ..learn.course import Recipe
+from ..learn.recipe import Recipe
 from ..learn.student import Body
 from ..pipeline.config import TrainConfig
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import SneError, nearest
 from ..ir.policy import ActivationPolicy
-from ..learn.course import Recipe
+from ..learn.recipe import Recipe
 from ..pipeline.config import TrainConfig
 from ..pipeline.presets import SHORT, shortened
 from ..quantize.calibrate import stages
