@@ -14,6 +14,9 @@ from ..learn.student import Body
 from .config import TrainConfig
 
 IMAGES = Recipe(alone=12, joint=4, rounded=2, batch=128, rate=6e-3, spikes=0.02, target=0.1)
+LIVE = Recipe(
+    joint=30, rounded=2, batch=128, rate=4e-3, spikes=0.3, target=0.08, half=True, each=0.5, anew=True, live=True
+)  # the teacher answers to every view
 OWN = TrainConfig(timesteps=2, recipe=Recipe(spikes=1.0, target=0.1))  # where a data set of one's own starts
 PRESETS = {
     "mnist1d": TrainConfig(
@@ -24,12 +27,13 @@ PRESETS = {
     ),
     "fashion-mnist": TrainConfig(
         "fashion-mnist",
+        students=3,
         timesteps=2,
-        body=Body((16, 48, 96), (3, 3, 3), (2, 2, 2)),
-        recipe=replace(IMAGES, alone=20, joint=8, spikes=0.3, target=0.1, half=True),
+        body=Body((24, 32, 48, 64, 96), (3, 3, 3, 3, 3), (2, 1, 2, 1, 2)),
+        recipe=LIVE,
         teacher="large",
         teacher_epochs=8,
-        views=3,
+        views=1,
     ),
     "fsdd": TrainConfig(
         "fsdd",
