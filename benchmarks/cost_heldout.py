@@ -21,7 +21,7 @@ from sne_edge.deploy.cost import need
 from sne_edge.deploy.rates import rates_of
 from sne_edge.deploy.sketch import Sizes, sketch
 from sne_edge.errors import SneError
-from sne_edge.ir.artifact import load
+from sne_edge.ir.artifact import load, zoo_names
 from sne_edge.ir.encoder import Shape
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import SynapticLayer
@@ -31,7 +31,6 @@ from sne_edge.ir.student import QuantStudent
 from sne_edge.link.connect import connect
 
 ALL = ActivationPolicy("all")
-SHIPPED = ("mnist1d", "fsdd", "fashion-mnist", "cifar10-jpeg")
 GOLDEN = 8  # inputs of a shipped model
 INPUTS = 4  # of a body
 BODIES = 24
@@ -71,11 +70,11 @@ class Error:
 
 def held_out(bodies: int = BODIES) -> list[HeldOut]:
     """The shipped models, and so many bodies."""
-    shipped = [load(name) for name in SHIPPED]
+    shipped = [load(name) for name in zoo_names()]
     made = [HeldOut(m.name, m, m.vectors.inputs[:GOLDEN], "shipped") for m in shipped]
     number = 0
-    while len(made) < len(SHIPPED) + bodies:
-        one = make_body(random.Random(7000 + number), SHAPES[number % len(SHAPES)], len(made) - len(SHIPPED))
+    while len(made) < len(shipped) + bodies:
+        one = make_body(random.Random(7000 + number), SHAPES[number % len(SHAPES)], len(made) - len(shipped))
         made += [one] if one is not None else []
         number += 1
     return made
