@@ -18,7 +18,7 @@ from sne_edge.learn.course import Course
 from sne_edge.learn.device import CPU, Device, find_device
 from sne_edge.learn.distill import Job, distill, teach, teach_all
 from sne_edge.learn.fit import Plan, fit
-from sne_edge.learn.lessons import Lessons
+from sne_edge.learn.lessons import Lessons, Tutor
 from sne_edge.learn.networks import ResidualTeacher, TeacherNet
 from sne_edge.learn.partition import Source, make_partition
 from sne_edge.learn.recipe import Recipe
@@ -81,7 +81,7 @@ def test_lessons_views_live_teacher_and_losses_lie_on_the_device_alone(
     device = Nowhere("meta")
     for recipe in (RECIPE, replace(RECIPE, live=True, each=0.0), replace(RECIPE, anew=False, each=1.0)):
         ensemble = Ensemble(given.partition, BODY, given.encoder).to("meta")
-        course = Course(ensemble, taught, recipe, device, teacher, EVERYTHING)
+        course = Course(ensemble, Tutor(taught, recipe, device, teacher, EVERYTHING, chunks=ensemble.partition))
         batch = course.draw(np.arange(16), np.random.default_rng(0))
         assert batch.x.shape == (16, 2, 12, 12) and batch.targets.shape == (16, 16)
         for loss in (course.alone(1, batch), course.together(batch)):
@@ -112,7 +112,7 @@ def test_a_loop_reads_nothing_back_between_batches(lessons: tuple[Ensemble, Less
     for batch in (64, 8):
         torch.manual_seed(0)
         ensemble = Ensemble(given.partition, BODY, given.encoder)
-        course = Course(ensemble, taught, replace(RECIPE, live=True), CPU, teacher)
+        course = Course(ensemble, Tutor(taught, replace(RECIPE, live=True), CPU, teacher, chunks=ensemble.partition))
         steps = 0
 
         def loss(pick: np.ndarray, generator: np.random.Generator, course: Course = course) -> torch.Tensor:

@@ -18,7 +18,7 @@ from sne_edge.ir.proof import prove_layer
 from sne_edge.learn.course import Course
 from sne_edge.learn.distill import distill, parts_of, prefix_accuracy
 from sne_edge.learn.integers import direct_unit, fold_batch_norm, membrane_unit
-from sne_edge.learn.lessons import Lessons
+from sne_edge.learn.lessons import Lessons, Tutor
 from sne_edge.learn.neurons import LIF, fire, unroll
 from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body, Ensemble
@@ -292,7 +292,7 @@ def test_the_loss_of_each_timestep_is_that_of_their_mean_where_there_is_one_and_
     for timesteps in (1, 4):
         ensemble.encoder = replace(ensemble.encoder, timesteps=timesteps)
         for each in (0.0, 0.5, 1.0):
-            course = Course(ensemble, lessons, Recipe(each=each))
+            course = Course(ensemble, Tutor(lessons, Recipe(each=each)))
             batch = course.draw(np.arange(16), np.random.default_rng(0))
             with torch.no_grad():
                 losses[timesteps, each] = float(course.together(batch)), float(course.alone(1, batch))

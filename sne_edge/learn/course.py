@@ -9,37 +9,20 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from .augmentation import LIGHT, Augmentation
-from .device import CPU, Device
 from .fit import distillation_loss
-from .heard import Heard
-from .lessons import Batch, Lessons, Tutor
-from .networks import TeacherNet
-from .recipe import Recipe
+from .lessons import Batch, Tutor
 from .student import Ensemble
 
 
 class Course:
-    """The losses of one ensemble in batches of lessons, wherever the ensemble is; the other arguments are a `Tutor`'s,
-    who makes the batches."""
+    """The losses of one ensemble in the batches of a tutor, who knows its partition; where both are."""
 
-    def __init__(
-        self,
-        ensemble: Ensemble,
-        lessons: Lessons,
-        recipe: Recipe,
-        device: Device = CPU,
-        teacher: TeacherNet | None = None,
-        augmentation: Augmentation = LIGHT,
-        noise: float = 0.0,
-        heard: Heard | None = None,
-    ) -> None:
-        self.ensemble, self.recipe, self.device = ensemble, recipe, device
-        self.tutor = Tutor(lessons, recipe, device, teacher, augmentation, noise, heard, ensemble.partition)
-        self.chunks = [device.put(ensemble.partition.chunk(k)) for k in range(ensemble.partition.students)]
+    def __init__(self, ensemble: Ensemble, tutor: Tutor) -> None:
+        self.ensemble, self.tutor, self.recipe, self.device = ensemble, tutor, tutor.recipe, tutor.device
+        self.chunks = [self.device.put(ensemble.partition.chunk(k)) for k in range(ensemble.partition.students)]
 
     def draw(self, pick: np.ndarray, generator: np.random.Generator) -> Batch:
-        """The samples `pick`, as the tutor gives them."""
+        """The samples `pick`, int64 [n], as the tutor gives them."""
         return self.tutor.draw(pick, generator)
 
     def alone(self, k: int, batch: Batch) -> Tensor:

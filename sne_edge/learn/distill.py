@@ -24,7 +24,7 @@ from .device import CPU, Device, back
 from .executor import run_jobs, worker_count
 from .fit import Plan, Progress, Told, fit, infer, quiet
 from .heard import Heard
-from .lessons import Lessons
+from .lessons import Lessons, Tutor
 from .networks import TeacherNet
 from .partition import Partition
 from .recipe import Recipe
@@ -53,10 +53,10 @@ class Job:
 
     def course(self, ensemble: Ensemble, lessons: Lessons) -> Course:
         """The losses of an ensemble, which is moved to the device."""
-        return Course(
-            self.device.place(ensemble), lessons, self.recipe, self.device, self.teacher, self.augmentation,
-            self.noise, self.heard,
-        )  # fmt: skip
+        tutor = Tutor(
+            lessons, self.recipe, self.device, self.teacher, self.augmentation, self.noise, self.heard, self.partition
+        )
+        return Course(self.device.place(ensemble), tutor)
 
 
 def distill(
@@ -83,7 +83,7 @@ def distill(
     runs inline learns at once, from the same batches; starting their small kernels takes longer than computing them, so
     that students in processes of their own, which share the device, are sooner done. `teacher`, who answers a recipe
     that is `live`: in every process, or, where it cannot be sent there, inline; `augmentation`, `noise`, `heard`: of
-    views made anew, as `Course` has them. The ensemble is on the processor before and after.
+    views made anew, as a `Tutor` has them. The ensemble is on the processor before and after.
     """
     torch.manual_seed(seed)
     if executor != "inline" and recipe.live and not _travels(teacher):
@@ -128,7 +128,8 @@ def distill(
         for k, state in enumerate(taught):
             ensemble.students[k].load_state_dict(state["student"])
             ensemble.heads[k].load_state_dict(state["head"])
-    course = Course(device.place(ensemble), lessons, recipe, device, teacher, augmentation, noise, heard)
+    tutor = Tutor(lessons, recipe, device, teacher, augmentation, noise, heard, ensemble.partition)
+    course = Course(device.place(ensemble), tutor)
 
     def together(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         return course.together(course.draw(pick, generator))
