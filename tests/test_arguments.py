@@ -71,6 +71,9 @@ BAD_FOLDERS = ["text.npz", "text.npz/x", "/dev/null", LONG, "pipe"]
 REST = [
     *("", "nothing", "--nothing", "inspect", "inspect mnist1d more", "inspect --jsn mnist1d"),
     *(f"train -o made.sne --channels {c}" for c in ("0,1,2", "8,many", "8", "''", "8,-1,3", "9999999999,1,1", "8,,8")),
+    *(f"train -o made.sne --kernels {k}" for k in ("0", "3,3", "''", "3,3,x", "9999999999")),
+    *(f"train -o made.sne --strides {k}" for k in ("0", "2,2", "2,2,2,2", "-1")),
+    *("train -o made.sne --channels 8,8", "train -o made.sne --live --no-anew"),
     *(f"train -o made.sne --timesteps {t}" for t in ("0", "-1", "70000", "9" * 400, "two")),
     *(f"train -o made.sne --students {n}" for n in ("0", "33", "1e3")),
     *(f"train -o made.sne --seed {n}" for n in ("-1", "2147483648", "9" * 30)),

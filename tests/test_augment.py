@@ -150,3 +150,27 @@ def test_nothing_is_said_of_the_default_and_options_of_views_reach_the_settings(
     assert met[1].recipe.reach is None and met[1].augmentation.shift == 3  # the option goes before the file
     done = called("train", "-o", "a.sne", "--config", far, "--no-anew", cwd=tmp_path)
     assert "augmentation" not in done.stderr and met[2].recipe == replace(met[1].recipe, anew=False, reach=9)
+
+
+def test_options_of_a_students_convolutions_and_of_who_answers_reach_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    met: list[TrainConfig] = []
+
+    def stop(config, *rest, **named):
+        met.append(config)
+        raise SneError("far enough", "stop")
+
+    monkeypatch.setattr("sne_edge.pipeline.train.train", stop)
+    live = file_of(signals(), tmp_path, replace(CONFIG, recipe=Recipe(anew=True, live=True)))
+    for options in (
+        ("--channels", "4,6", "--kernels", "5,3", "--strides", "2"),
+        ("--channels", "4,6,8,10", "--kernels", "3", "--strides", "1,2,1,2"),
+        ("--no-live",), ("--no-anew",), ("--anew",),
+    ):  # fmt: skip
+        assert "far enough" in called("train", "-o", "a.sne", "--config", live, *options, cwd=tmp_path).stderr
+    bodies = [(made.body.channels, made.body.kernels, made.body.strides) for made in met]
+    assert bodies[:2] == [((4, 6), (5, 3), (2, 2)), ((4, 6, 8, 10), (3, 3, 3, 3), (1, 2, 1, 2))]
+    assert [(made.recipe.anew, made.recipe.live) for made in met[2:]] == [(True, False), (False, False), (True, True)]
+    done = called("train", "-o", "a.sne", "--config", live, "--channels", "4,6,8,9,9", cwd=tmp_path)
+    assert "--kernels" in done.stderr and len(met) == 5

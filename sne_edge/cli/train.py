@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,10 @@ from .app import app
 from .inputs import check_finite, check_layout, check_name, check_output, need_training, numbers, reals
 from .options import DataDir, DeviceOption, Executor, Force, Json, Layout, Precision
 from .output import bars, print_json, print_table, tell
+
+if TYPE_CHECKING:
+    from ..learn.recipe import Recipe
+    from ..learn.student import Body
 
 
 @app.command(short_help="Make a model of a data set: teacher, students, integers.")
@@ -49,8 +54,11 @@ def train(
         int | None, typer.Option(help="Timesteps of an inference; usually 4.", min=1, max=65535)
     ] = None,
     channels: Annotated[
-        str | None, typer.Option(help="Channels of a student's three convolutions, such as 8,32,40.")
+        str | None,
+        typer.Option(help="Channels of a student's convolutions, such as 8,32,40; by default as the data set needs."),
     ] = None,
+    kernels: Annotated[str | None, typer.Option(help="Their kernels, such as 7,5,3, or one for all.")] = None,
+    strides: Annotated[str | None, typer.Option(help="Their strides, such as 2,1,2, or one for all.")] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Epochs in which students learn; by default as the data set needs.", min=1)
     ] = None,
@@ -125,6 +133,13 @@ def train(
         bool | None,
         typer.Option("--anew/--no-anew", help="Whether students see views made anew in every batch, of kept ones."),
     ] = None,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--no-live",
+            help="Whether views are made anew of the sample itself, and the teacher answers to each.",
+        ),
+    ] = None,
     reach: Annotated[
         int | None,
         typer.Option(help="Places that a view made anew is shifted by, at most; by default as others.", min=0, max=64),
@@ -161,8 +176,6 @@ def train(
     A run that was killed goes on where it was when the same command is given again. Beside the model lie its settings
     (.toml) and what each epoch reached (.csv).
     """
-    from dataclasses import replace
-
     from ..check.evaluation import commonest
     from ..data.dataset import load_dataset
     from ..files import open_file, write_whole
@@ -193,8 +206,7 @@ def train(
         views=views, augmentation=how, minutes=budget, noise=noise, max_drop=max_drop, early=early, seed=seed,
         name=name, input_scale=input_scale,
     )  # fmt: skip
-    if channels is not None:
-        chosen = replace(chosen, body=replace(chosen.body, channels=numbers("--channels", channels)))
+    chosen = replace(chosen, body=_convolutions(chosen.body, channels, kernels, strides))
     if bits is not None:
         chosen = replace(chosen, body=replace(chosen.body, bits=bits))
     if residual is not None:
@@ -207,11 +219,10 @@ def train(
         chosen = replace(chosen, recipe=replace(chosen.recipe, target=spike_rate))
     if how is not None or reach is not None:  # what is said of all views goes before a file's reach
         chosen = replace(chosen, recipe=replace(chosen.recipe, reach=reach))
-    if anew is not None:
-        chosen = replace(chosen, recipe=replace(chosen.recipe, anew=anew))
+    chosen = replace(chosen, recipe=_views(chosen.recipe, anew, live))
     if reach is not None and not (chosen.augmentation.shift and (chosen.recipe.anew or chosen.recipe.live)):
         why = "no views are made anew" if chosen.augmentation.shift else "the augmentation shifts nothing"
-        raise SneError(f"--reach is {reach}, and {why}", "give --anew, or --augment shift=PLACES, as well")
+        raise SneError(f"--reach is {reach}, and {why}", "give --anew or --live, or --augment shift=PLACES, as well")
     check_executor(executor)
     where = find_device(device, precision)
     recipe = output.with_suffix(".toml")
@@ -262,3 +273,31 @@ def train(
         f"wrote {output} ({output.stat().st_size:,} bytes) and {log}, its epochs; "
         f"`sne-edge train --config {recipe} -o again.sne` makes it again"
     )
+
+
+def _convolutions(body: Body, channels: str | None, kernels: str | None, strides: str | None) -> Body:
+    """A body with other convolutions, by options; a single kernel or stride is that of all."""
+    made = body.channels if channels is None else numbers("--channels", channels)
+
+    def each(option: str, text: str | None, before: tuple[int, ...]) -> tuple[int, ...]:
+        given = before if text is None else numbers(option, text)
+        return given * len(made) if text is not None and len(given) == 1 else given
+
+    sizes, steps = each("--kernels", kernels, body.kernels), each("--strides", strides, body.strides)
+    if not len(made) == len(sizes) == len(steps):
+        raise SneError(
+            f"a student has {len(made)} convolutions, {len(sizes)} kernels and {len(steps)} strides",
+            "give --channels, --kernels and --strides of as many; one kernel or stride stands for all",
+        )
+    return replace(body, channels=made, kernels=sizes, strides=steps)
+
+
+def _views(recipe: Recipe, anew: bool | None, live: bool | None) -> Recipe:
+    """A recipe with other views of a batch, by options. A teacher who answers live needs views that are made anew."""
+    if live and anew is False:
+        raise SneError("--live makes views anew, and --no-anew none", "leave one of them out")
+    if live is not None:
+        recipe = replace(recipe, live=live)
+    if anew is not None:
+        recipe = replace(recipe, anew=anew, live=recipe.live and anew)
+    return recipe
