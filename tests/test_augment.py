@@ -131,16 +131,20 @@ def test_train_says_what_is_not_the_default_and_its_settings_make_the_model_agai
     assert settings_of.augmentation == NONE and settings_of.views == 4
 
 
-def test_nothing_is_said_of_the_default_and_options_of_views_reach_the_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    met: list[TrainConfig] = []
+@pytest.fixture
+def met(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    """The settings that `train` was called with, which then trains nothing."""
+    found: list[TrainConfig] = []
 
-    def stop(config, *rest, **named):
-        met.append(config)
+    def stop(config: TrainConfig, *rest: object, **named: object) -> None:
+        found.append(config)
         raise SneError("far enough", "stop")
 
     monkeypatch.setattr("sne_edge.pipeline.train.train", stop)
+    return found
+
+
+def test_nothing_is_said_of_the_default_and_options_of_views_reach_the_settings(tmp_path: Path, met: list[TrainConfig]):
     plain = file_of(signals(), tmp_path, replace(CONFIG, recipe=Recipe()))
     options = ("--config", plain, "--views", "5", "--anew", "--augment", "light,shift=5", "--reach", "6")
     assert "augmentation: light,shift=5\n" in called("train", "-o", "a.sne", *options, cwd=tmp_path).stderr
@@ -153,15 +157,8 @@ def test_nothing_is_said_of_the_default_and_options_of_views_reach_the_settings(
 
 
 def test_options_of_a_students_convolutions_and_of_who_answers_reach_the_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, met: list[TrainConfig]
 ):
-    met: list[TrainConfig] = []
-
-    def stop(config, *rest, **named):
-        met.append(config)
-        raise SneError("far enough", "stop")
-
-    monkeypatch.setattr("sne_edge.pipeline.train.train", stop)
     live = file_of(signals(), tmp_path, replace(CONFIG, recipe=Recipe(anew=True, live=True)))
     for options in (
         ("--channels", "4,6", "--kernels", "5,3", "--strides", "2"),
