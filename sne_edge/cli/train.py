@@ -284,11 +284,6 @@ def _convolutions(body: Body, channels: str | None, kernels: str | None, strides
         return given * len(made) if text is not None and len(given) == 1 else given
 
     sizes, steps = each("--kernels", kernels, body.kernels), each("--strides", strides, body.strides)
-    if not len(made) == len(sizes) == len(steps):
-        raise SneError(
-            f"a student has {len(made)} convolutions, {len(sizes)} kernels and {len(steps)} strides",
-            "give --channels, --kernels and --strides of as many; one kernel or stride stands for all",
-        )
     return replace(body, channels=made, kernels=sizes, strides=steps)
 
 

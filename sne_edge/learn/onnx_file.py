@@ -84,6 +84,16 @@ def _part(path: Path, place: str, content: bytes, entries: dict[str, str]) -> by
     return content[start : start + length]
 
 
+def needed(graph: Any, names: list[str]) -> list[Any]:
+    """The nodes of an `onnx.GraphProto` that named tensors depend on, in order."""
+    wanted, found = set(names), []
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            found.append(node)
+    return found[::-1]
+
+
 def tensors(model: Any) -> Iterator[Any]:
     """Every tensor of a model that can hold weights: initializers and attributes, of inner graphs and functions too."""
     yield from _of_graph(model.graph)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from ..errors import SneError
 from ..files import workspace
 from .networks import TeacherNet
+from .onnx_file import needed
 from .onnx_teacher import OnnxTeacher
 
 LEARNING = ("Conv", "Gemm", "MatMul", "BatchNormalization")  # whose weights learn; others are constants
@@ -57,7 +58,7 @@ class _Learnable(TeacherNet):
         self.input, self.output = teacher.input, teacher.names[0]
         self.constants: dict[str, np.ndarray] = {}
         self.places: dict[str, str] = {}
-        self.nodes = _needed(graph, self.output)
+        self.nodes = needed(graph, [self.output])
         self._take(graph)
         odd = sorted({node.op_type for node in self.nodes} - OPERATORS.keys())
         if odd:
@@ -115,16 +116,6 @@ def _folded(teacher: OnnxTeacher) -> Any:
         content = teacher.content(read(teacher.path)[0])
         onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return onnx.load(work / "folded.onnx").graph
-
-
-def _needed(graph: Any, output: str) -> list[Any]:
-    """The nodes that an output takes, in order."""
-    wanted, found = {output}, []
-    for node in reversed(graph.node):
-        if wanted & set(node.output):
-            wanted |= set(node.input)
-            found.append(node)
-    return found[::-1]
 
 
 def _attribute(attribute: Any) -> Any:

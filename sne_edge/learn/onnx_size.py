@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import SneWarning
-from .onnx_file import tensors
+from .onnx_file import needed, tensors
 
 Shapes = Callable[[list[str]], dict[str, tuple[int, ...]]]
 
@@ -27,7 +27,7 @@ def multiply_accumulates(model: Any, names: list[str], shapes: Shapes) -> int:
 
     `shapes` gives those of tensors of its graph. Warns of operators that compute more than is counted.
     """
-    nodes = _needed(model.graph, names)
+    nodes = needed(model.graph, names)
     if odd := sorted({n.op_type for n in nodes if n.op_type in UNCOUNTED or n.domain not in ("", "ai.onnx")}):
         text = f"the teacher's MACs are counted without those of {', '.join(odd)}: take them for a lower bound"
         warnings.warn(text, SneWarning, stacklevel=2)
@@ -43,16 +43,6 @@ def parameters(model: Any) -> int:
 
     kinds = {TensorProto.DataType.Value(kind) for kind in OF_PARAMETERS}
     return sum(math.prod(t.dims) for t in tensors(model) if t.dims and t.data_type in kinds)
-
-
-def _needed(graph: Any, names: list[str]) -> list[Any]:
-    """The nodes that named tensors depend on."""
-    needed, found = set(names), []
-    for node in reversed(graph.node):
-        if needed & set(node.output):
-            needed |= set(node.input)
-            found.append(node)
-    return found
 
 
 def _of_node(node: Any, known: dict[str, tuple[int, ...]]) -> int:

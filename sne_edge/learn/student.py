@@ -59,7 +59,8 @@ class Body:
             raise SneError(
                 f"a student has {len(self.channels)} convolutions, {len(self.kernels)} kernels and "
                 f"{len(self.strides)} strides",
-                "give each convolution channels, a kernel and a stride, or give at least one dense layer",
+                "give each convolution channels, a kernel and a stride (--channels, --kernels, --strides), or give at "
+                "least one dense layer",
             )
         sizes = (*self.channels, *self.kernels, *self.strides, *self.dense)
         if not all(1 <= size <= MAX_SIZE for size in sizes):
