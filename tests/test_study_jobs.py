@@ -134,7 +134,7 @@ def test_a_study_trains_nothing_that_is_there_and_says_what_it_will_cost(
     assert str(estimate(given[:1], "inline")) == "1 models, 1 there already"
 
 
-@pytest.mark.parametrize(("name", "count"), [("ensemble", 2), ("partition", 8), ("baselines", 8), ("timesteps", 14)])
+@pytest.mark.parametrize(("name", "count"), [("ensemble", 2), ("partition", 8), ("baselines", 10), ("timesteps", 14)])
 def test_the_plan_of_a_study_names_its_models(name: str, count: int, waves: Path, tmp_path: Path):
     lab = Lab(str(waves), (0, 1), tmp_path, schemes=("random", "whole"))
     configs = plan(name, lab)

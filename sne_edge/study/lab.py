@@ -42,6 +42,7 @@ from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise,
 from ..quantize.cnn import QuantCnn, quantize_cnn
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy, jobs
+from .sizes import scaled
 
 BOARDS = {"M0": "microbit", "M3": "mps2-an385", "M4": "mps2-an386", "M55": "mps3-an547"}  # by core
 COUNTED = 1000  # inputs whose instructions are counted: all, or so many that stand for more
@@ -174,12 +175,6 @@ class Lab:
 def code_of_now() -> str:
     """16 hex digits over all code that makes or measures a model."""
     return digest(PACKAGE, RUNTIME, TEMPLATES.parent, FIRMWARE)
-
-
-def scaled(config: TrainConfig, factor: float, **changes: Any) -> TrainConfig:
-    """A config whose students have `factor` times the channels, in whole fours."""
-    channels = tuple(4 * max(1, round(c * factor / 4)) for c in config.body.channels)
-    return replace(config, body=replace(config.body, channels=channels), **changes)
 
 
 @dataclass(frozen=True)

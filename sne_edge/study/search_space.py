@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..deploy.cost import Need, core_costs, need
 from ..deploy.rates import ASSUMED, assumed_rates
-from ..deploy.sketch import Sizes, sketch
 from ..errors import SneError
 from ..ir.encoder import Shape
 from ..learn.recipe import Recipe
 from ..learn.student import Body
 from ..pipeline.config import TrainConfig
+from .sizes import sketched
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -117,12 +117,8 @@ def drawn(trial: BaseTrial, base: TrainConfig) -> TrainConfig:
 
 def refusal(config: TrainConfig, shape: Shape, classes: int, limits: Limits) -> str:
     """Why a candidate cannot fit, by its sizes alone; nothing where it may."""
-    body = config.body
-    sizes = Sizes(
-        body.channels, body.kernels, body.strides, body.dense, body.shift, body.bits, body.learn_decay
-    )  # fmt: skip
     try:
-        model = sketch(shape, classes, config.timesteps, config.students, sizes)
+        model = sketched(config, shape, classes)
     except SneError as error:
         return error.message
     rates = assumed_rates(model, HOPEFUL * (config.recipe.target or ASSUMED))

@@ -21,9 +21,10 @@ from ..pipeline.presets import SHORT, shortened
 from ..quantize.calibrate import stages
 from .energy import Estimate, estimate_dense
 from .guarantee import guarantee
-from .lab import COUNTED, WEIGHED, Held, Lab, scaled
+from .lab import COUNTED, WEIGHED, Held, Lab
 from .noise import noise, trained
 from .pictures import Picture, Point
+from .sizes import large_student, scaled
 from .table import Table, percent, write_table
 
 ALL = ActivationPolicy("all")
@@ -196,8 +197,9 @@ def cost_at(accuracy: float, accuracies: np.ndarray, costs: np.ndarray) -> float
 
 
 def baselines(lab: Lab) -> Table:
-    """Spiking networks against one another: the ensemble, its cascade, one student, one large one of the ensemble's
-    cost, and students without a partition. `make bench-cnn` holds ensembles against CNNs."""
+    """Spiking networks against one another: the ensemble, its cascade, one student, one large one of as many weights
+    and one of as many operations as the ensemble, and students without a partition. `make bench-cnn` holds ensembles
+    against CNNs."""
     rows: list[list[Any]] = []
     kinds = _kinds(lab)
     for number, (name, configs) in enumerate(kinds.items()):
@@ -211,11 +213,12 @@ def baselines(lab: Lab) -> Table:
 
 def _kinds(lab: Lab) -> dict[str, list[TrainConfig]]:
     """Models of `baselines` by name, one a seed."""
-    large = lab.config(0).students ** 0.5  # weights and operations grow with the square of the channels
+    wider = lab.config(0).students ** 0.5  # weights grow with the square of the channels, a first layer's alone do not
     return {
         "ensemble": [lab.config(s) for s in lab.seeds],
         "one student": [lab.config(s, students=1) for s in lab.seeds],
-        "one large student": [scaled(lab.config(s), large, students=1) for s in lab.seeds],
+        "one large student, as many weights": [scaled(lab.config(s), wider, students=1) for s in lab.seeds],
+        "one large student, as many operations": [large_student(lab.config(s), lab.data(s)) for s in lab.seeds],
         "ensemble without a partition": [lab.config(s, scheme="whole") for s in lab.seeds],
     }
 
