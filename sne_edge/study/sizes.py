@@ -1,10 +1,11 @@
-"""Students of other sizes: a config's channels times a factor, and what an ensemble will take before it is trained.
+"""Students of other sizes: a config's channels times a factor, and what an ensemble takes, before it is trained.
 
-In: a config, its data set. Out: configs of other channels, operations that are expected.
+In: a config, its data set. Out: configs of other channels, weights, operations that are expected.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..deploy.rates import ASSUMED
 from ..deploy.sketch import Sizes, sketch
 from ..ir.encoder import Shape
 from ..ir.ensemble import QuantEnsemble
+from ..ir.layers import SynapticLayer
 from ..ir.proof import worst_ops
 from ..pipeline.config import TrainConfig
 
@@ -34,29 +36,34 @@ def sketched(config: TrainConfig, shape: Shape, classes: int) -> QuantEnsemble:
     return sketch(shape, classes, config.timesteps, config.students, sizes)
 
 
-def operations(config: TrainConfig, shape: Shape, classes: int, inputs: float = 1.0) -> float:
+def operations(config: TrainConfig, dataset: Dataset) -> float:
     """Operations of an inference of all students, as they are expected where spikes are as rare as the recipe wants
-    them: the first layer takes its products `inputs` times, a direct input's once, the others those whose input spikes.
-    """
-    model = sketched(config, shape, classes)
+    them: a direct input's layer takes all of its products, once, the others those whose input spikes."""
+    model = sketched(config, dataset.shape, len(dataset.classes))
+    events = dataset.timesteps
+    inputs = 1.0 if events is None else events * float((dataset.x_train != 0).mean())
     rate = config.recipe.target or ASSUMED
     found = [worst_ops(student, model.encoder) for student in model.students]
     return sum(inputs * first + rate * sum(others) for first, *others in found)
 
 
-def large_student(config: TrainConfig, dataset: Dataset) -> TrainConfig:
-    """A config of one student that is expected to take as many operations as the config's ensemble."""
-    events = dataset.timesteps
-    inputs = 1.0 if events is None else events * float((dataset.x_train != 0).mean())
+def weights(config: TrainConfig, dataset: Dataset) -> float:
+    """Weights of all students."""
+    model = sketched(config, dataset.shape, len(dataset.classes))
+    layers = (layer for student in model.students for layer in student.layers)
+    return float(sum(layer.weight.size for layer in layers if isinstance(layer, SynapticLayer)))
 
-    def expected(one: TrainConfig) -> float:
-        return operations(one, dataset.shape, len(dataset.classes), inputs)
 
-    wanted = expected(config)
-    low, high = 1.0, float(config.students)  # operations grow with the channels at least, at most with their square
+def large_student(
+    config: TrainConfig, dataset: Dataset, measure: Callable[[TrainConfig, Dataset], float]
+) -> TrainConfig:
+    """A config of one student, of other channels, that takes as much as the config's ensemble: in a measure that grows
+    with the channels at least, at most with their square, `operations` or `weights`."""
+    wanted = measure(config, dataset)
+    low, high = 1.0, float(config.students)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        enough = expected(scaled(config, middle, students=1)) >= wanted
+        enough = measure(scaled(config, middle, students=1), dataset) >= wanted
         low, high = (low, middle) if enough else (middle, high)
     near = [scaled(config, factor, students=1) for factor in (low, high)]
-    return min(near, key=lambda one: abs(expected(one) - wanted))
+    return min(near, key=lambda one: abs(measure(one, dataset) - wanted))

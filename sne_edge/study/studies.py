@@ -13,18 +13,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..data.dataset import Dataset
 from ..errors import SneError, nearest
 from ..ir.policy import ActivationPolicy
 from ..learn.recipe import Recipe
 from ..pipeline.config import TrainConfig
 from ..pipeline.presets import SHORT, shortened
 from ..quantize.calibrate import stages
+from . import sizes
 from .energy import Estimate, estimate_dense
 from .guarantee import guarantee
 from .lab import COUNTED, WEIGHED, Held, Lab
 from .noise import noise, trained
 from .pictures import Picture, Point
-from .sizes import large_student, scaled
 from .table import Table, percent, write_table
 
 ALL = ActivationPolicy("all")
@@ -213,12 +214,15 @@ def baselines(lab: Lab) -> Table:
 
 def _kinds(lab: Lab) -> dict[str, list[TrainConfig]]:
     """Models of `baselines` by name, one a seed."""
-    wider = lab.config(0).students ** 0.5  # weights grow with the square of the channels, a first layer's alone do not
+
+    def large(measure: Callable[[TrainConfig, Dataset], float]) -> list[TrainConfig]:
+        return [sizes.large_student(lab.config(s), lab.data(s), measure) for s in lab.seeds]
+
     return {
         "ensemble": [lab.config(s) for s in lab.seeds],
         "one student": [lab.config(s, students=1) for s in lab.seeds],
-        "one large student, as many weights": [scaled(lab.config(s), wider, students=1) for s in lab.seeds],
-        "one large student, as many operations": [large_student(lab.config(s), lab.data(s)) for s in lab.seeds],
+        "one large student, as many weights": large(sizes.weights),
+        "one large student, as many operations": large(sizes.operations),
         "ensemble without a partition": [lab.config(s, scheme="whole") for s in lab.seeds],
     }
 
