@@ -28,7 +28,8 @@ def scaled(config: TrainConfig, factor: float, **changes: Any) -> TrainConfig:
 
 
 def sketched(config: TrainConfig, shape: Shape, classes: int) -> QuantEnsemble:
-    """A config's chains of layers before they are trained (`deploy.sketch`). Raises `SneError` where there are none."""
+    """A config's chains of layers before they are trained (`deploy.sketch`), without its residual blocks. Raises
+    `SneError` where there are none."""
     body = config.body
     sizes = Sizes(
         body.channels, body.kernels, body.strides, body.dense, body.shift, body.bits, body.learn_decay
