@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +18,6 @@ from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.presets import preset
 from sne_edge.study.sizes import large_student, operations, scaled, weights
-
-ZOO = Path(__file__).parents[1] / "sne_edge" / "zoo"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +34,7 @@ def of_shape(shape: Shape, classes: tuple[str, ...]) -> Dataset:
 @pytest.mark.examines(models=3)
 def test_what_is_expected_is_what_shipped_models_took(examined: Counter[str]):
     for name in ("mnist1d", "fsdd", "fashion-mnist"):  # whose recipes make spikes dear
-        model = load(ZOO / f"{name}.sne")
+        model = load(name)
         took = {row["policy"]: row["operations"] for row in model.provenance["integer"]["test"]}
         data, count = of_shape(model.encoder.shape, model.classes), len(model.students)
         assert operations(preset(name, students=1), data) == pytest.approx(took["first:1"], rel=0.06)
