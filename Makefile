@@ -30,7 +30,7 @@ demo: tools $(VENV)/train ## Train, export, verify, benchmark and plot an ensemb
 	$(BIN)/sne-edge plot $(DEMO)/mnist1d.sne -o $(DEMO)/mnist1d.png --force
 
 test: tools test-tools $(VENV)/dev ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 mutants: tools test-tools $(VENV)/dev ## Put small faults into the code and see whether the tests notice: a sample, or MUTANTS=all
 	$(BIN)/python tests/mutants/run.py --mutants $(MUTANTS) $(MUTANTS_FLAGS)

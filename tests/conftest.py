@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builds import optimised
+from builds import QUICK, host_at
 from hypothesis import Phase, settings
 from models import tiny_ensemble
 
@@ -34,6 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "examines(**least): what the test counts in `examined`, and how much at least")
     config.addinivalue_line("markers", "as_shipped: a module whose host builds are optimised as users' are")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported, torch's million objects say, stays: it is no longer looked through for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -76,7 +83,7 @@ def own_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def host_optimisation(request: pytest.FixtureRequest) -> Iterator[None]:
     """Host builds that compile quickly, but for modules that are marked `as_shipped`."""
-    with optimised("-O3" if request.node.get_closest_marker("as_shipped") else "-O1"):
+    with host_at("-O3" if request.node.get_closest_marker("as_shipped") else QUICK):
         yield
 
 

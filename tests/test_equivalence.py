@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import oracle
 import pytest
-from builds import optimised
+from builds import QUICK, host_at
 from hypothesis import given
 from hypothesis import strategies as st
 from sne_edge.codegen.layout import state_layout
@@ -90,8 +90,8 @@ def assert_host(
     ensemble: QuantEnsemble, model: HostModel, inputs: np.ndarray, rng: random.Random, portable: bool = False
 ) -> None:
     """Generated C and reference agree: each student alone at every timestep, then every kind of policy. C that keeps
-    membranes is compiled at -O1, and agrees with `model`, as users have it."""
-    with optimised("-O1"):
+    membranes is compiled quickly, and agrees with `model`, as users have it."""
+    with host_at(QUICK):
         traced = HostModel(ensemble, trace=True, portable=portable)
     for number in range(len(ensemble.students)):
         for t in range(1, ensemble.encoder.timesteps + 1):

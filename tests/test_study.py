@@ -31,7 +31,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> study.Lab:
     np.savez(folder / "waves.npz", x_train=x, y_train=y)
     small = TrainConfig(
         body=Body((4, 4), (5, 3), (2, 2)), recipe=Recipe(joint=4, rounded=1, batch=64), teacher_epochs=3, views=2,
-        students=2, timesteps=3,
+        students=2, timesteps=3, scheme="contiguous",
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "OWN", small)

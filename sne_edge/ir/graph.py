@@ -48,7 +48,7 @@ class Leak(msgspec.Struct, frozen=True, eq=False):
         if self.kind == "shift":
             leaked = v - (v >> int(self.value[0]))
         if self.kind == "q15":
-            leaked = (v * grid(self.value, v.shape[-1])) >> 15
+            leaked = (v * self._kept(v)) >> 15
         return leaked
 
     def fade(self, i: np.ndarray) -> np.ndarray:
@@ -58,9 +58,12 @@ class Leak(msgspec.Struct, frozen=True, eq=False):
             shift = int(self.value[0])
             most = most - ((most + 2**shift - 1) >> shift)
         if self.kind == "q15":
-            most = (most * grid(self.value, i.shape[-1])) >> 15
+            most = (most * self._kept(i)) >> 15
         faded: np.ndarray = np.sign(i) * most
         return faded
+
+    def _kept(self, states: np.ndarray) -> int | np.ndarray:
+        return int(self.value[0]) if self.value.size == 1 else grid(self.value, states.shape[-1])
 
 
 class Alpha(msgspec.Struct, frozen=True, eq=False):

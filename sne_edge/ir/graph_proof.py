@@ -24,6 +24,7 @@ from .neuron import Bound, Neuron, prove_bound
 
 BEYOND = 2**40  # states that grow so far fit in nothing
 MOST_REMEMBERED = 4096  # proofs
+STEPS_UNSEEN = 32  # after which is looked whether a state grew beyond: in so few none overflows 64 bits
 STEPS_TRIED = 4096  # of a stream without end, before an interval is looked for that leads into itself
 
 
@@ -166,14 +167,13 @@ def _prove(
         )
         return np.minimum(next_low, low), np.maximum(next_high, high)
 
-    for _ in range(STEPS_TRIED if steps is None else steps):
-        seen_low = np.minimum(seen_low, low + given.negative)
-        seen_high = np.maximum(seen_high, high + given.positive)
-        next_low, next_high = step(low, high)
-        converged = bool((next_low == low).all() and (next_high == high).all())
-        low, high = next_low, next_high
-        seen_low, seen_high = np.minimum(seen_low, low), np.maximum(seen_high, high)
-        if converged or int(seen_high.max()) > BEYOND or int(seen_low.min()) < -BEYOND:
+    before_low, before_high = low, high
+    for number in range(STEPS_TRIED if steps is None else steps):
+        before_low, before_high = low, high
+        low, high = step(low, high)
+        if number % STEPS_UNSEEN == 0 and max(int(high.max()), -int(low.min())) > BEYOND:
+            break
+        if low.tobytes() == before_low.tobytes() and high.tobytes() == before_high.tobytes():
             break
     else:
         if steps is None:
@@ -186,6 +186,9 @@ def _prove(
                 return None
             seen_low = np.minimum(seen_low, wide_low + given.negative)
             seen_high = np.maximum(seen_high, wide_high + given.positive)
+    # Ranges only grow: the last is the widest, and so is what arrived in the one before.
+    seen_low = np.minimum(np.minimum(seen_low, before_low + given.negative), low)
+    seen_high = np.maximum(np.maximum(seen_high, before_high + given.positive), high)
     found(seen_low, seen_high)
     return Bound(int(seen_low.min()), int(seen_high.max()))
 
