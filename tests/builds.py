@@ -1,39 +1,22 @@
-"""How tests compile: quickly, where what the compiler makes of the C is not the subject."""
+"""How tests compile for this computer: quickly, where what the compiler makes of the C is not the subject."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 
 import pytest
 
-from sne_edge.deploy import build, library
+from sne_edge.deploy import library
 
-QUICK = "-Og"  # compiles in half the time of the levels that users get
-
-
-@contextmanager
-def host_at(level: str) -> Iterator[None]:
-    """Libraries for this computer at this level, in place of -O3."""
-    with _at(level, library, "-O3"):
-        yield
+AS_SHIPPED = library.CFLAGS
+QUICK = "-Og"  # compiles in half the time of the -O3 that users get
 
 
 @contextmanager
-def firmware_at(level: str) -> Iterator[None]:
-    """Firmware at this level, in place of -O2."""
-    with _at(level, build, "-O2"):
-        yield
-
-
-@contextmanager
-def _at(level: str, module: ModuleType, shipped: str) -> Iterator[None]:
-    flags = SHIPPED[module]
-    assert flags.count(shipped) == 1
+def optimised(level: str) -> Iterator[None]:
+    """Host builds at this level, such as `QUICK`, in place of -O3."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CFLAGS", tuple(level if flag == shipped else flag for flag in flags))
+        assert AS_SHIPPED.count("-O3") == 1
+        patch.setattr(library, "CFLAGS", tuple(level if flag == "-O3" else flag for flag in AS_SHIPPED))
         yield
-
-
-SHIPPED = {module: module.CFLAGS for module in (library, build)}

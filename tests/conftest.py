@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builds import QUICK, host_at
+from builds import QUICK, optimised
 from hypothesis import Phase, settings
 from models import tiny_ensemble
 
@@ -83,7 +83,7 @@ def own_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def host_optimisation(request: pytest.FixtureRequest) -> Iterator[None]:
     """Host builds that compile quickly, but for modules that are marked `as_shipped`."""
-    with host_at("-O3" if request.node.get_closest_marker("as_shipped") else QUICK):
+    with optimised("-O3" if request.node.get_closest_marker("as_shipped") else QUICK):
         yield
 
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import oracle
 import pytest
-from builds import QUICK, host_at
+from builds import QUICK, optimised
 from hypothesis import given
 from hypothesis import strategies as st
 from sne_edge.codegen.layout import state_layout
@@ -91,7 +91,7 @@ def assert_host(
 ) -> None:
     """Generated C and reference agree: each student alone at every timestep, then every kind of policy. C that keeps
     membranes is compiled quickly, and agrees with `model`, as users have it."""
-    with host_at(QUICK):
+    with optimised(QUICK):
         traced = HostModel(ensemble, trace=True, portable=portable)
     for number in range(len(ensemble.students)):
         for t in range(1, ensemble.encoder.timesteps + 1):

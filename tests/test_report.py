@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from builds import host_at
+from builds import optimised
 from graph_strategies import random_graph_ensemble
 from models import tiny_ensemble, with_vectors
 
@@ -37,7 +37,7 @@ KINDS = ("graph", "stream", "regression", "hostile", "bare", "data")
 def reports(require_tool: Callable[..., None]) -> dict[str, Report]:
     """A report of each kind of model, their C compiled in haste."""
     require_tool("cc")
-    with host_at("-O0"):
+    with optimised("-O0"):
         return made_reports()
 
 

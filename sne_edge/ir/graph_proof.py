@@ -158,7 +158,6 @@ def _prove(
         low, high = np.minimum(low, neuron.clamp[0]), np.maximum(high, neuron.clamp[1])
         next_low, next_high = _charge(neuron, leak, *_clamps(neuron, shape), given, threshold)
         low, high = np.minimum(low, next_low), np.maximum(high, next_high)
-    seen_low, seen_high = np.minimum(low, 0), np.maximum(high, 0)
 
     def step(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Charged states after a timestep from charged states in a range, and the range itself."""
@@ -167,7 +166,6 @@ def _prove(
         )
         return np.minimum(next_low, low), np.maximum(next_high, high)
 
-    before_low, before_high = low, high
     for number in range(STEPS_TRIED if steps is None else steps):
         before_low, before_high = low, high
         low, high = step(low, high)
@@ -180,15 +178,13 @@ def _prove(
             enclosed = _enclosed(neuron, given, low, high)
             if enclosed is None:
                 return None
-            wide_low, wide_high = enclosed
-            next_low, next_high = step(wide_low, wide_high)
-            if (next_low < wide_low).any() or (next_high > wide_high).any():
+            before_low, before_high = enclosed
+            low, high = step(before_low, before_high)
+            if (low < before_low).any() or (high > before_high).any():
                 return None
-            seen_low = np.minimum(seen_low, wide_low + given.negative)
-            seen_high = np.maximum(seen_high, wide_high + given.positive)
-    # Ranges only grow: the last is the widest, and so is what arrived in the one before.
-    seen_low = np.minimum(np.minimum(seen_low, before_low + given.negative), low)
-    seen_high = np.maximum(np.maximum(seen_high, before_high + given.positive), high)
+    # Ranges only grow: the last is the widest, and so is what arrived in the one before. A fresh state is 0.
+    seen_low = np.minimum(np.minimum(before_low + given.negative, low), 0)
+    seen_high = np.maximum(np.maximum(before_high + given.positive, high), 0)
     found(seen_low, seen_high)
     return Bound(int(seen_low.min()), int(seen_high.max()))
 
