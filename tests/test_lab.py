@@ -131,6 +131,9 @@ def test_a_file_of_another_measurement_or_firmware_is_refused(what: Plan, tmp_pa
         Journal(path, "other", what)
     with pytest.raises(SneError, match="its repeat differ"):
         Journal(path, "model", _with(what, repeat=2))
+    shorter = [msgspec.structs.replace(policy, timesteps=1) for policy in what.policies]
+    with pytest.raises(SneError, match="its policies differ"):  # though their words do not
+        Journal(path, "model", _with(what, policies=shorter))
     with Journal(path, "model", what) as journal, pytest.raises(SneError, match="other firmware"):
         count_all(what, {"port": Fake(flash_used=8)}, journal)  # type: ignore[dict-item]
     assert path.read_bytes() == before

@@ -20,7 +20,7 @@ from sne_edge.check import reference
 from sne_edge.deploy.host import HostModel
 from sne_edge.errors import SneError
 from sne_edge.ir.ensemble import QuantEnsemble
-from sne_edge.ir.policy import ActivationPolicy, check_policy, format_policy, pair_row, parse_policy
+from sne_edge.ir.policy import ActivationPolicy, check_policy, format_policy, pair_row, parse_policy, policy_key
 from sne_edge.ir.schedule import STOPS, Decisions, decide, route_rows, schedule, top_two
 from sne_edge.ir.vectors import no_vectors
 from sne_edge.resources import RUNTIME
@@ -108,6 +108,13 @@ def test_the_lowest_class_wins_a_tie(logits: list[int], label: int, margin: int)
 def test_words_make_a_policy_and_a_policy_words(three: QuantEnsemble, text: str, policy: ActivationPolicy) -> None:
     assert parse_policy(text, three) == policy
     assert parse_policy(format_policy(policy), three) == policy
+
+
+def test_policies_of_the_same_words_that_do_different_things_are_known_apart() -> None:
+    steps = [ActivationPolicy("all"), ActivationPolicy("all", timesteps=1), ActivationPolicy("all", timesteps=2)]
+    stops = [ActivationPolicy("cascade", margins=(9,), early=early) for early in ((1, 1), (1, 2))]
+    assert len(set(map(format_policy, steps))) == len(set(map(format_policy, stops))) == 1
+    assert len(set(map(policy_key, steps + stops))) == 5 and policy_key(steps[0]) == policy_key(ActivationPolicy())
 
 
 def test_own_is_the_ensembles_policy(three: QuantEnsemble) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sne_edge.cli import run
 from sne_edge.data.corruptions import CORRUPTIONS, NOISES, SEVERITIES, SNRS, add_noise, corrupt
 from sne_edge.errors import SneError
+from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.learn.distill import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline import presets, settings
@@ -80,6 +81,23 @@ def test_settings_of_ones_own_are_studied_in_the_presets_place(
     capsys.readouterr()
     assert run(["study", "all", *given[2:]]) == 1
     assert "error: all studies are of the presets" in capsys.readouterr().err
+
+
+def test_large_students_are_held_against_the_cascade_as_they_end_early(lab: study.Lab):
+    rows = {row[0]: row[2] for row in studies.STUDIES["baselines"](lab).rows}  # operations by seed
+    for measured in ("weights", "operations"):
+        large = f"one large student, as many {measured}"
+        once, early, whole = rows[f"{large}, after one timestep"], rows[f"{large}, ending early"], rows[large]
+        assert all(a <= b <= c and a < c for a, b, c in zip(once, early, whole, strict=True))
+    assert all(a <= b for a, b in zip(rows["its cascade, ending early"], rows["its cascade"], strict=True))
+    still = replace(lab, seeds=(0,), changes={"timesteps": 1})
+    assert not any("early" in row[0] or "timestep" in row[0] for row in studies.STUDIES["baselines"](still).rows)
+
+
+def test_figures_of_fewer_timesteps_are_not_those_of_all(lab: study.Lab):
+    held = lab.held(0)
+    found = [held.figures(ActivationPolicy("all", timesteps=steps)).operations for steps in (0, 1)]
+    assert 0 < found[1] < found[0]
 
 
 def test_what_was_measured_by_other_code_is_measured_again(lab: study.Lab, monkeypatch: pytest.MonkeyPatch):

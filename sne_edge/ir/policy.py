@@ -134,6 +134,12 @@ def format_policy(policy: ActivationPolicy) -> str:
     return (f"{policy.kind}:{rest}" if rest else policy.kind) + ("+early" if policy.early else "")
 
 
+def policy_key(policy: ActivationPolicy) -> str:
+    """All that decides what a policy does, to know it by: its words leave out timesteps and the margins of early
+    stops."""
+    return msgspec.json.encode(policy).decode()
+
+
 def check_fits(policy: ActivationPolicy, ensemble: QuantEnsemble) -> None:
     """Raise `SneError` where the policy does not fit the ensemble."""
     try:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from ..errors import SneError, shortened
 from ..files import check_writable, read_file
-from ..ir.policy import format_policy
+from ..ir.policy import policy_key
 from .bench import Counted, Found, Plan
 
 FORMAT = "sne-edge counts 1"
@@ -36,7 +36,7 @@ class Journal:
             "format": FORMAT,
             "model": fingerprint,
             "inputs": hashlib.sha256(plan.inputs.tobytes()).hexdigest()[:16],
-            "policies": [format_policy(policy) for policy in plan.policies],
+            "policies": [policy_key(policy) for policy in plan.policies],
             "pause": plan.pause,
             "repeat": plan.repeat,
         }

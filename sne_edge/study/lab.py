@@ -26,7 +26,7 @@ from ..deploy.host import HostModel
 from ..files import write_whole
 from ..ir.artifact import fingerprint, load
 from ..ir.ensemble import QuantEnsemble
-from ..ir.policy import ActivationPolicy, format_policy
+from ..ir.policy import ActivationPolicy, policy_key
 from ..ir.schedule import schedule
 from ..learn import baseline
 from ..learn.device import CPU, Device
@@ -40,6 +40,7 @@ from ..pipeline.stages import calibration_samples
 from ..pipeline.train import find_teacher
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..quantize.cnn import QuantCnn, quantize_cnn
+from ..quantize.early import margin_table, with_table
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy, jobs
 from .sizes import scaled
@@ -188,15 +189,16 @@ class Figures:
 
 @dataclass(frozen=True)
 class Held:
-    """A model on the validation and test samples of its data set."""
+    """A model on the validation and test samples of its data set; `form`: what it has become since it was trained."""
 
     lab: Lab
     config: TrainConfig
+    form: QuantEnsemble | None = None
 
     @cached_property
     def model(self) -> QuantEnsemble:
         """The model, trained where it has not been."""
-        return self.lab.model(self.config)
+        return self.form or self.lab.model(self.config)
 
     @property
     def data(self) -> Dataset:
@@ -224,9 +226,14 @@ class Held:
         return measure(self.model, self.engine, self.inputs)
 
     @cached_property
+    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """The validation samples as the device takes them, in as many views as training calibrates with, and labels."""
+        return calibration_samples(self.model.encoder, self.data, self.config.seed, self.config.augmentation)
+
+    @cached_property
     def validation(self) -> tuple[Work, np.ndarray]:
-        """Of the validation samples, in as many views as training calibrates with, and their labels."""
-        inputs, labels = calibration_samples(self.model.encoder, self.data, self.config.seed, self.config.augmentation)
+        """Of the validation samples, and their labels."""
+        inputs, labels = self.held_out
         return measure(self.model, self.engine, inputs), labels
 
     @cached_property
@@ -238,13 +245,23 @@ class Held:
         """The model with a policy chosen on validation samples."""
         return choose_policy(self.model, *self.validation, drop, kind=kind)
 
+    def ending_early(self) -> Held:
+        """The model, whose students may end before their last timestep: by margins chosen on validation samples for the
+        drop that the cascade may have, too."""
+        inputs, labels = self.held_out
+        steps = range(1, self.model.encoder.timesteps)
+        partial = [measure(self.model, self.engine, inputs, step).parts for step in steps]
+        parts = self.validation[0].parts
+        table = margin_table(self.model, parts, np.stack(partial, axis=2), labels, self.config.max_drop)
+        return replace(self, form=with_table(self.model, table))
+
     def promise(self, made: QuantEnsemble) -> Promise:
         """What the policy, `cascade` or `routed`, of a form of the model does to the test samples."""
         return promise(stages(made, self.test, self.data.y_test), made.policy.margins)
 
     def figures(self, policy: ActivationPolicy) -> Figures:
         """Of a policy on the test samples."""
-        key = ("figures", fingerprint(self.model), format_policy(policy), self.data.fingerprint)
+        key = ("figures", fingerprint(self.model), policy_key(policy), self.data.fingerprint)
 
         def make() -> list[float]:
             found = self.run(policy, self.inputs)
@@ -287,6 +304,6 @@ class Held:
                 rows = bench(self.host, device, self.inputs, unknown, policies, samples)
             return [[round(row.count_mean), round(row.count_error or 0)] for row in rows]
 
-        parts = fingerprint(self.model), *map(format_policy, policies), self.data.fingerprint
+        parts = fingerprint(self.model), *map(policy_key, policies), self.data.fingerprint
         found = self.lab.remember(("instructions", core, str(samples), *parts), make)
         return [(mean, error) for mean, error in found]

@@ -199,17 +199,28 @@ def cost_at(accuracy: float, accuracies: np.ndarray, costs: np.ndarray) -> float
 
 def baselines(lab: Lab) -> Table:
     """Spiking networks against one another: the ensemble, its cascade, one student, one large one of as many weights
-    and one of as many operations as the ensemble, and students without a partition. `make bench-cnn` holds ensembles
-    against CNNs."""
+    and one of as many operations as the ensemble, and students without a partition; where there are timesteps, also
+    the cascade and the large ones that may end early. `make bench-cnn` holds ensembles against CNNs."""
     rows: list[list[Any]] = []
     kinds = _kinds(lab)
+    timed = lab.config(0).timesteps > 1
     for number, (name, configs) in enumerate(kinds.items()):
         lab.progress("study", number, len(kinds), name)
         helds = [Held(lab, config) for config in configs]
         rows.append(_baseline(name, helds, ALL))
+        stops = name
         if name == "ensemble":
-            rows.append(_baseline("its cascade", helds, None))
-    return Table(f"Spiking baselines on {lab.label}", ("", "accuracy, %", "operations"), rows)
+            stops = "its cascade"
+            rows.append(_baseline(stops, helds, None))
+        if timed and (stops == "its cascade" or "large" in name):
+            rows.append(_baseline(f"{stops}, ending early", [held.ending_early() for held in helds], None))
+        if timed and "large" in name:
+            rows.append(_baseline(f"{stops}, after one timestep", helds, ActivationPolicy("all", timesteps=1)))
+    notes = [
+        "What ends early does so after a timestep at which its two best classes are far enough apart. That margin, as "
+        f"the cascade's own, is chosen on validation samples for at most {lab.config(0).max_drop:g} points."
+    ]
+    return Table(f"Spiking baselines on {lab.label}", ("", "accuracy, %", "operations"), rows, notes if timed else [])
 
 
 def _kinds(lab: Lab) -> dict[str, list[TrainConfig]]:
