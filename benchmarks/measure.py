@@ -43,6 +43,7 @@ CONV_LONG = 6  # the same for the convolution, whose spikes take a kilobyte a ti
 DENSITIES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 SAMPLES = 4  # inputs of a whole model
 EVENTS = 78
+GRAPHS = 4  # students that are graphs
 
 Job = tuple[bytes, ActivationPolicy]
 
@@ -194,6 +195,14 @@ def code(board: str) -> Metrics:
     return {"code_bytes": sum(int(section[1]) for section in sections)}
 
 
+def graphs(board: str) -> Metrics:
+    """Recurrent students of T = 10 with 10 % of their inputs spiking."""
+    ensemble = networks.recurrent(GRAPHS, 10)
+    data = networks.raster(networks.RECURRENT, [round(0.1 * size(networks.RECURRENT))] * 10)
+    counts, firmware = run_jobs(board, ensemble, [(data, _policy())])
+    return {"instructions": counts[0].instructions, **_sizes(firmware, counts)}
+
+
 def density(shape: Shape, conv: bool) -> Callable[[str], Metrics]:
     """One timestep at every input density, and the same layer computed densely, from int8 inputs none of them zero."""
 
@@ -318,6 +327,7 @@ def all_rows() -> list[Row]:
         Row("lif", "LIF pass", lif, ("instructions_per_neuron",), _targets(9, 8, 5, 2, 10.5)),
         Row("classifier", "784-128-10, T = 10, 10 % input", classifier, total,
             _targets(None, 190e3, 130e3, 60e3, 200e3)),
+        Row("graphs", "4 graphs, 64-48-10, recurrent, T = 10", graphs, ("instructions", "code_bytes"), {}),
         Row("code", "runtime for linear and conv", code, ("code_bytes",), {"mps2-an386": 7168}),
         *(Row(f"model-{name}", name, model(name), MODEL_METRICS, {}) for name in zoo_names()),
         Row("density-linear", "linear 784-128", density(networks.CLASSIFIER, False), CURVE_METRICS, {}, CURVES),

@@ -14,6 +14,8 @@ import numpy as np
 
 from sne_edge.ir.encoder import Encoder, Shape
 from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.graph import INPUT, Cell, Decoder, Graph, Leak, Population, Projection
+from sne_edge.ir.graph_proof import proven
 from sne_edge.ir.layers import Conv, Layer, Linear, SynapticLayer, size
 from sne_edge.ir.neuron import Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
@@ -24,6 +26,7 @@ from sne_edge.ir.vectors import no_vectors
 SILENT = 2**30  # a threshold that no membrane here reaches
 CLASSIFIER = (1, 1, 784)
 FIRES = 400  # a threshold at which about one neuron in ten fires at 10 % input
+RECURRENT = (1, 1, 64)
 IMAGE = (16, 16, 16)
 IMAGE_CHANNELS = 32
 FEWEST = 2  # classes that a model must have
@@ -69,6 +72,41 @@ def direct(shape: Shape, conv: bool) -> QuantEnsemble:
     encoder = Encoder("direct", shape, 1)
     layer = convolution(encoder, IMAGE_CHANNELS, SILENT) if conv else linear(encoder, 128, SILENT)
     return assemble(encoder, [layer])
+
+
+def recurrent(students: int, timesteps: int, classes: int = 10) -> QuantEnsemble:
+    """Students that are graphs: 64 raw events a timestep to 48 recurrent LIF neurons, whose spikes `classes` LIF
+    neurons take, whose spikes are counted."""
+    encoder = Encoder("events", RECURRENT, timesteps)
+    rng = np.random.default_rng(students)
+
+    def made(name: str, outputs: int, *sources: tuple[int, int, int]) -> Population:
+        brought = tuple(
+            Projection(source, (1, 1, inputs), "linear", _weights(rng, (outputs, inputs)), delay=delay)
+            for source, inputs, delay in sources
+        )
+        return Population(
+            name=name,
+            shape=(1, 1, outputs),
+            projections=brought,
+            neuron=Cell(Leak("shift", np.array([1], np.int32))),
+            bias=rng.integers(-20, 21, outputs, dtype=np.int32),
+            threshold=np.full(outputs, FIRES // 4, np.int32),
+            scale=np.ones(outputs),
+            bound=Bound(0, 0),
+        )
+
+    members, decoder = [], Decoder("count", clamp=(0, timesteps), bound=Bound(0, 0))
+    for _ in range(students):
+        hidden = made("hidden", 48, (INPUT, size(RECURRENT), 0), (0, 48, 1))
+        graph = Graph((hidden, made("outputs", classes, (0, 48, 0))), decoder)
+        gain, bias = np.ones(classes, np.int32), np.zeros(classes, np.int32)
+        members.append(QuantStudent((), (), gain, bias, graph=proven(graph, encoder)))
+    names, order = tuple(str(number) for number in range(classes)), tuple(range(students))
+    none, vectors = np.zeros(classes, np.int32), no_vectors(encoder, classes, members)
+    return QuantEnsemble(
+        "recurrent", encoder, tuple(members), none, order, names, 1.0, ActivationPolicy("all"), vectors
+    )
 
 
 def linear(encoder: Encoder, outputs: int, threshold: int, shape: Shape | None = None, bits: int = 8) -> Linear:

@@ -26,7 +26,7 @@ from sne_edge.ir.layers import Conv, Linear, MaxPool, size
 from sne_edge.ir.limits import UINT16, padded
 from sne_edge.ir.neuron import INT16, INT32
 
-RUNTIME_HEADER = "sne_graph.h"
+RUNTIME_HEADERS = ("sne_cells.h", "sne_graph.h")
 
 
 def extend(model: dict[str, Any], ensemble: QuantEnsemble) -> None:

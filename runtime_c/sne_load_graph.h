@@ -16,7 +16,7 @@ typedef struct {
 } sne_bring_kernel;
 
 /* Which neurons a kernel fires, in bits: beside width, decay, its shift and a clamp, those of sne_load.h, whether a core fires them
- * by what it has for chains, whether they spike, are alpha neurons, have each a drive of its own; the reset (sne_graph.h); and of a
+ * by what it has for chains, whether they spike, are alpha neurons, have each a drive of its own; the reset (sne_cells.h); and of a
  * synaptic current 1 or 2 times 16 bits (0: there is none), its decay and that one's shift. */
 #define SNE_FIRE_PLAIN(kind) ((kind) & 1u)
 #define SNE_FIRE_SPIKING(kind) ((kind) >> 1 & 1u)

@@ -16,7 +16,7 @@ from test_frontend import SHORT, hearing, recordings
 
 from sne_edge.cli import run
 from sne_edge.deploy.blob import make_blob, read_blob, with_crc
-from sne_edge.deploy.loader import export_blobs
+from sne_edge.deploy.loader import FRONTEND_FILES, GRAPH_FILES, export_blobs
 from sne_edge.deploy.targets import resolve_target
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import fingerprint, load
@@ -63,7 +63,7 @@ def test_every_kind_of_model_is_a_blob_that_says_what_it_holds(tmp_path: Path) -
     assert (drawn.frontend, drawn.streams, drawn.graphs, drawn.encoder) == (False, True, 1, "events")
     assert drawn.stages == len(graph.students[0].graph.populations)  # type: ignore[union-attr]
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"sne_graph.h", "sne_load_graph.c", "sne_logmel.c", "sne_load_frontend.c", "sne_load_stream.c"} <= names
+    assert {*GRAPH_FILES, *FRONTEND_FILES, "sne_load_stream.c"} <= names
     for version in (1, 3):
         data = paths[0].read_bytes()
         paths[0].write_bytes(with_crc(data[:4] + struct.pack("<H", version) + data[6:]))
@@ -73,7 +73,7 @@ def test_every_kind_of_model_is_a_blob_that_says_what_it_holds(tmp_path: Path) -
 
 def test_a_build_of_chains_alone_has_no_code_of_graphs(tmp_path: Path) -> None:
     export_blobs([load("mnist1d")], "cortex-m4", tmp_path)
-    assert not {path.name for path in tmp_path.iterdir()} & {"sne_graph.h", "sne_load_graph.c", "sne_logmel.c"}
+    assert not {path.name for path in tmp_path.iterdir()} & {*GRAPH_FILES, *FRONTEND_FILES}
     assert "NULL, NULL" in (tmp_path / "mnist1d_kernels.c").read_text()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from graph_strategies import EVERY_FEATURE, GRAPH_ENCODERS, features, random_graph_ensemble
@@ -99,6 +100,24 @@ def test_random_graphs_are_exact_on_every_core(
     ensemble = random_graph_ensemble(rng, kind=kind, students=4)
     assert graphs_of(ensemble) >= 1
     assert_device(ensemble, board, tmp_path, rng, samples=3)
+
+
+def test_students_that_are_graphs_share_the_code_of_their_timesteps(
+    tmp_path: Path, require_tool: Callable[..., None]
+) -> None:
+    """A copy of it for every student, and for each way of running one, had made code the larger part of a model."""
+    require_tool("arm-none-eabi-gcc")
+    nine = random_graph_ensemble(random.Random(1), kind="events", students=9, chains=False)
+    code = {}
+    for count in (1, 9):
+        students = nine.students[:1] * count
+        alike = msgspec.structs.replace(
+            nine, students=students, order=tuple(range(count)), policy=ActivationPolicy("all"), routes=None,
+            vectors=no_vectors(nine.encoder, len(nine.classes), students),
+        )  # fmt: skip
+        made = export(alike, "cortex-m4", tmp_path / str(count))
+        code[count] = build_firmware(made, BOARDS[0], tmp_path / f"built{count}", vectors=False).code_bytes
+    assert 8 * 100 < code[9] - code[1] < 8 * 700, code
 
 
 def test_verify_names_the_population_at_which_engines_differ(require_tool: Callable[..., None]) -> None:

@@ -22,7 +22,7 @@ DECODERS = ("COUNT", "FIRST", "FINAL", "HIGHEST", "MEAN")  # as sne_graph.h numb
 RESETS = (
     *("RESET_SUBTRACT", "RESET_ZERO", "RESET_DELAYED", "NO_RESET"),
     *("RESET_ZERO_LATE", "REFRACTORY", "DOUBLED"),
-)  # as sne_neuron.h and sne_graph.h number them
+)  # as sne_neuron.h and sne_cells.h number them
 
 
 def bring_kind(f: dict[str, Any]) -> int:

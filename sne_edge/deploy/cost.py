@@ -53,7 +53,8 @@ KERNELS: dict[str, Kernels] = {
 SPARE_ALIKE = 1.02  # more of their bounds: what the compiler makes of the rest is a little different
 SPARE = 1.02  # of a bound: what counts alone do not tell, such as where in a word a run of bits starts
 SPARE_CALL = 250  # instructions of a layer's call: what surrounds it is compiled now this way, now that
-BESIDE = ("sne_wire", "sne_batch", "sne_blob", "sne_load")  # what no inference of a compiled model runs: what begins so
+# what begins so is run by no inference of a compiled chain; what graphs cost is not modelled
+BESIDE = ("sne_wire", "sne_batch", "sne_blob", "sne_load", "sne_graph", "sne_cells")
 LEVELS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.03, 0.0)  # shares of the most spikes at which a bound is sought
 
 

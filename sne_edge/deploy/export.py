@@ -192,7 +192,7 @@ def make_library(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Targ
             files[output.format(model["id"])] = environment().get_template(template).render(model)
     runtime = {*RUNTIME_SOURCES, *RUNTIME_HEADERS}
     if any(model["graph_functions"] for model in models):
-        runtime.add(graph.RUNTIME_HEADER)
+        runtime.update(graph.RUNTIME_HEADERS)
     if any(model["frontend"] for model in models):
         runtime |= {FRONTEND_SOURCE, FRONTEND_HEADER}
     files |= {file: (RUNTIME / file).read_text(encoding="utf-8") for file in sorted(runtime)}
@@ -246,7 +246,7 @@ def _context(ensemble: QuantEnsemble, target: Target | None) -> dict[str, Any]:
         )
     )
     outline = environment(values=False)
-    headers = [*STRUCT_HEADERS, graph.RUNTIME_HEADER, *([FRONTEND_HEADER] if model["frontend"] else [])]
+    headers = [*STRUCT_HEADERS, *graph.RUNTIME_HEADERS, *([FRONTEND_HEADER] if model["frontend"] else [])]
     frontend = ""
     if model["frontend"]:
         frontend = outline.get_template("frontend.c.j2").render(model)

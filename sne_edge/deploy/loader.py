@@ -30,7 +30,7 @@ LOADER_SOURCES = (
     "sne_load_tables.c",
 )
 LOADER_HEADERS = ("sne_blob.h", "sne_load.h", "sne_load_check.h", "sne_load_parts.h", "sne_load_run.h")
-GRAPH_FILES = ("sne_load_graph.c", "sne_load_graph_check.c", "sne_load_graph.h", graph.RUNTIME_HEADER)
+GRAPH_FILES = ("sne_load_graph.c", "sne_load_graph_check.c", "sne_load_graph.h", *graph.RUNTIME_HEADERS)
 FRONTEND_FILES = ("sne_load_frontend.c", "sne_load_frontend.h", FRONTEND_SOURCE, FRONTEND_HEADER)
 TEMPLATE_FILES = {"loader.c.j2": "{}_kernels.c", "loader.h.j2": "{}_kernels.h"}
 WIDE_LINE = "#define SNE_WIDE /* an axis has more than 65535 pairs */\n"
