@@ -216,11 +216,8 @@ def baselines(lab: Lab) -> Table:
             rows.append(_baseline(f"{stops}, ending early", [held.ending_early() for held in helds], None))
         if timed and "large" in name:
             rows.append(_baseline(f"{stops}, after one timestep", helds, ActivationPolicy("all", timesteps=1)))
-    notes = [
-        "What ends early does so after a timestep at which its two best classes are far enough apart. That margin, as "
-        f"the cascade's own, is chosen on validation samples for at most {lab.config(0).max_drop:g} points."
-    ]
-    return Table(f"Spiking baselines on {lab.label}", ("", "accuracy, %", "operations"), rows, notes if timed else [])
+    notes = [_ends_early(lab)] if timed else []
+    return Table(f"Spiking baselines on {lab.label}", ("", "accuracy, %", "operations"), rows, notes)
 
 
 def _kinds(lab: Lab) -> dict[str, list[TrainConfig]]:
@@ -244,6 +241,13 @@ def _baseline(name: str, helds: Sequence[Held], policy: ActivationPolicy | None)
     return [name, percent([f.accuracy for f in found]), [round(f.operations) for f in found]]
 
 
+def _ends_early(lab: Lab) -> str:
+    return (
+        "What ends early does so after a timestep at which its two best classes are far enough apart. That margin, as "
+        f"the cascade's own, is chosen on validation samples for at most {lab.config(0).max_drop:g} points."
+    )
+
+
 def _counted(lab: Lab) -> str:
     samples = len(lab.data(lab.seeds[0]).y_test)
     which = f"all {samples:,}" if samples <= COUNTED else f"{COUNTED:,} of {samples:,}, spread over the work they take:"
@@ -251,7 +255,8 @@ def _counted(lab: Lab) -> str:
 
 
 def timesteps(lab: Lab) -> Table:
-    """Timesteps and target spike rates: accuracy and instructions on a Cortex-M4 of all students and of the cascade."""
+    """Timesteps and target spike rates: accuracy and instructions on a Cortex-M4 of all students, of the cascade, and
+    of the cascade whose students may end early."""
     settings = _swept(lab)
     rows: list[list[Any]] = []
     curves: dict[str, list[Point]] = {}
@@ -261,21 +266,27 @@ def timesteps(lab: Lab) -> Table:
         helds = [lab.held(seed, timesteps=steps, recipe=recipe) for seed in lab.seeds]
         asked = f"{recipe.target:g}, weight {recipe.spikes:g}"
         rates = [round(held.spike_rate(), 3) for held in helds]
-        cells = []
-        for policies in ([ALL] * len(helds), [held.model.policy for held in helds]):
-            pairs = list(zip(helds, policies, strict=True))
-            cells.append(percent([held.figures(policy).accuracy for held, policy in pairs]))
-            cells.append([held.instructions([policy])[0][0] for held, policy in pairs])
+        early = [held.ending_early() for held in helds] if steps > 1 else []
+        cells: list[Any] = []
+        for which, policy in ((helds, ALL), (helds, None), (early, None)):
+            pairs = [(held, policy or held.model.policy) for held in which]
+            cells.append(percent([held.figures(policy).accuracy for held, policy in pairs]) or "")
+            cells.append([held.instructions([policy])[0][0] for held, policy in pairs] or "")
         rows.append([steps, asked, rates, *cells])
-        name = f"cascade, {swept}"
-        curves.setdefault(name, []).append(_point(cells[3], cells[2]))
-        labels.setdefault(name, []).append(f"T = {steps}" if swept == "timesteps" else f"{recipe.target:g}")
+        label = f"T = {steps}" if swept == "timesteps" else f"{recipe.target:g}"
+        drawn = [(f"cascade, {swept}", cells[3], cells[2])]
+        if early and swept == "timesteps":
+            drawn.append(("ending early, timesteps", cells[5], cells[4]))
+        for name, x, y in drawn:
+            curves.setdefault(name, []).append(_point(x, y))
+            labels.setdefault(name, []).append(label)
     columns = (
         "timesteps", "target rate", "spikes per neuron and timestep", "all, %", "instructions, M4", "cascade, %",
-        "instructions, M4, cascade",
+        "instructions, M4, cascade", "cascade ending early, %", "instructions, M4, ending early",
     )  # fmt: skip
     notes = [
         _counted(lab),
+        _ends_early(lab),
         "Training adds, for each layer, the weight times what its spike rate is above the target.",
     ]
     picture = Picture("instructions on a Cortex-M4", "test accuracy, %", curves, {}, {}, labels)
