@@ -32,6 +32,10 @@ ALL = ActivationPolicy("all")
 DROPS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # points
 TIMESTEPS = (1, 2, 4, 8)
 TARGETS = (0.05, 0.1, 0.2)  # spikes per neuron and timestep
+LARGE: dict[str, Callable[[TrainConfig, Dataset], float]] = {  # what one student may have as much of as an ensemble
+    "one large student, as many weights": sizes.weights,
+    "one large student, as many operations": sizes.operations,
+}
 STRICT = 1.0  # weight of the spikes above a target, where targets are swept
 
 
@@ -208,13 +212,12 @@ def baselines(lab: Lab) -> Table:
         lab.progress("study", number, len(kinds), name)
         helds = [Held(lab, config) for config in configs]
         rows.append(_baseline(name, helds, ALL))
-        stops = name
+        stops = "its cascade" if name == "ensemble" else name
         if name == "ensemble":
-            stops = "its cascade"
             rows.append(_baseline(stops, helds, None))
-        if timed and (stops == "its cascade" or "large" in name):
+        if timed and name in ("ensemble", *LARGE):
             rows.append(_baseline(f"{stops}, ending early", [held.ending_early() for held in helds], None))
-        if timed and "large" in name:
+        if timed and name in LARGE:
             rows.append(_baseline(f"{stops}, after one timestep", helds, ActivationPolicy("all", timesteps=1)))
     notes = [_ends_early(lab)] if timed else []
     return Table(f"Spiking baselines on {lab.label}", ("", "accuracy, %", "operations"), rows, notes)
@@ -222,15 +225,13 @@ def baselines(lab: Lab) -> Table:
 
 def _kinds(lab: Lab) -> dict[str, list[TrainConfig]]:
     """Models of `baselines` by name, one a seed."""
-
-    def large(measure: Callable[[TrainConfig, Dataset], float]) -> list[TrainConfig]:
-        return [sizes.large_student(lab.config(s), lab.data(s), measure) for s in lab.seeds]
-
     return {
         "ensemble": [lab.config(s) for s in lab.seeds],
         "one student": [lab.config(s, students=1) for s in lab.seeds],
-        "one large student, as many weights": large(sizes.weights),
-        "one large student, as many operations": large(sizes.operations),
+        **{
+            name: [sizes.large_student(lab.config(s), lab.data(s), measure) for s in lab.seeds]
+            for name, measure in LARGE.items()
+        },
         "ensemble without a partition": [lab.config(s, scheme="whole") for s in lab.seeds],
     }
 
