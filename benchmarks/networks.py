@@ -102,11 +102,7 @@ def recurrent(students: int, timesteps: int, classes: int = 10) -> QuantEnsemble
         graph = Graph((hidden, made("outputs", classes, (0, 48, 0))), decoder)
         gain, bias = np.ones(classes, np.int32), np.zeros(classes, np.int32)
         members.append(QuantStudent((), (), gain, bias, graph=proven(graph, encoder)))
-    names, order = tuple(str(number) for number in range(classes)), tuple(range(students))
-    none, vectors = np.zeros(classes, np.int32), no_vectors(encoder, classes, members)
-    return QuantEnsemble(
-        "recurrent", encoder, tuple(members), none, order, names, 1.0, ActivationPolicy("all"), vectors
-    )
+    return _ensemble(encoder, members, classes)
 
 
 def linear(encoder: Encoder, outputs: int, threshold: int, shape: Shape | None = None, bits: int = 8) -> Linear:
@@ -139,9 +135,13 @@ def assemble(
     layers: tuple[Layer, ...] = (*hidden, readout)
     none = np.zeros(classes, np.int32)
     student = QuantStudent(layers, (), np.ones(classes, np.int32), none, sum(layer_ops), sum(layer_ops), layer_ops)
-    vectors = no_vectors(encoder, classes, [student])
-    names = tuple(str(number) for number in range(classes))
-    return QuantEnsemble("bench", encoder, (student,), none, (0,), names, 1.0, ActivationPolicy("all"), vectors)
+    return _ensemble(encoder, [student], classes)
+
+
+def _ensemble(encoder: Encoder, students: Sequence[QuantStudent], classes: int) -> QuantEnsemble:
+    none, vectors = np.zeros(classes, np.int32), no_vectors(encoder, classes, students)
+    names, order = tuple(str(number) for number in range(classes)), tuple(range(len(students)))
+    return QuantEnsemble("bench", encoder, tuple(students), none, order, names, 1.0, ActivationPolicy("all"), vectors)
 
 
 def truncated(ensemble: QuantEnsemble, student: int, layers: int) -> QuantEnsemble:

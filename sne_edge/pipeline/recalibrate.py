@@ -36,7 +36,7 @@ from ..quantize.calibrate import (
     stages,
     with_costs,
 )
-from ..quantize.early import check_rule, exact_table, margin_table, with_table
+from ..quantize.early import check_rule, exact_table, margin_table, partial_parts, with_table
 from ..quantize.guarantee import guaranteed_policy
 from ..quantize.reject import choose, report, seen, thirds
 from ..quantize.streams import with_memory
@@ -105,8 +105,7 @@ def recalibrate(
     if early == "exact":
         made = with_table(made, exact_table(made))
     elif early == "margin":
-        partial = [measure(bare, plain, inputs, t).parts for t in range(1, steps)]
-        table = margin_table(made, work.parts, np.stack(partial, axis=2), labels, max_drop)
+        table = margin_table(made, work.parts, partial_parts(bare, plain, inputs), labels, max_drop)
         made = with_table(made, table)
     if early is not None:
         promised = _promise(HostModel(made), inputs, labels, promised)

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from ..check.verify import Engine
 from ..errors import SneError
 from ..ir.encoder import Encoder
 from ..ir.ensemble import QuantEnsemble
@@ -21,7 +22,7 @@ from ..ir.policy import NEVER, ActivationPolicy
 from ..ir.proof import multiplicities
 from ..ir.schedule import decide, schedule
 from ..ir.student import QuantStudent
-from .calibrate import lowest_margin, spread
+from .calibrate import lowest_margin, measure, spread
 
 CANDIDATES = 200  # margins that are tried, at most
 Rule = Literal["exact", "margin"]
@@ -99,6 +100,13 @@ def turn(student: QuantStudent) -> int:
     weight, bias = gain[:, None] * readout.weight.astype(np.int64), gain * readout.bias.astype(np.int64)
     nearer = [most * (weight - weight[a]).clip(0).sum(axis=1) + bias - bias[a] for a in range(len(gain))]
     return int(max(column.max() for column in nearer))
+
+
+def partial_parts(ensemble: QuantEnsemble, engine: Engine, inputs: np.ndarray) -> np.ndarray:
+    """What `margin_table` takes as `early`: each student's logits after every timestep but the last of the model's own
+    policy, int64 [N, students, timesteps - 1, classes], on inputs uint8 [N, input_bytes]."""
+    steps = ensemble.policy.timesteps or ensemble.encoder.timesteps
+    return np.stack([measure(ensemble, engine, inputs, t).parts for t in range(1, steps)], axis=2)
 
 
 def margin_table(

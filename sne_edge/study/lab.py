@@ -40,7 +40,7 @@ from ..pipeline.stages import calibration_samples
 from ..pipeline.train import find_teacher
 from ..quantize.calibrate import Promise, Work, choose_policy, measure, promise, stages
 from ..quantize.cnn import QuantCnn, quantize_cnn
-from ..quantize.early import margin_table, with_table
+from ..quantize.early import margin_table, partial_parts, with_table
 from ..resources import FIRMWARE, PACKAGE, RUNTIME, TEMPLATES, digest
 from . import energy, jobs
 from .sizes import scaled
@@ -249,10 +249,8 @@ class Held:
         """The model, whose students may end before their last timestep: by margins chosen on validation samples for the
         drop that the cascade may have, too."""
         inputs, labels = self.held_out
-        steps = range(1, self.model.encoder.timesteps)
-        partial = [measure(self.model, self.engine, inputs, step).parts for step in steps]
-        parts = self.validation[0].parts
-        table = margin_table(self.model, parts, np.stack(partial, axis=2), labels, self.config.max_drop)
+        early = partial_parts(self.model, self.engine, inputs)
+        table = margin_table(self.model, self.validation[0].parts, early, labels, self.config.max_drop)
         return replace(self, form=with_table(self.model, table))
 
     def promise(self, made: QuantEnsemble) -> Promise:

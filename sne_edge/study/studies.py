@@ -259,27 +259,18 @@ def timesteps(lab: Lab) -> Table:
     """Timesteps and target spike rates: accuracy and instructions on a Cortex-M4 of all students, of the cascade, and
     of the cascade whose students may end early."""
     settings = _swept(lab)
-    rows: list[list[Any]] = []
+    rows: dict[tuple[int, Recipe], list[Any]] = {}  # the usual recipe may be one of the target rates
     curves: dict[str, list[Point]] = {}
     labels: dict[str, list[str]] = {}
     for number, (swept, steps, recipe) in enumerate(settings):
         lab.progress("study", number, len(settings), f"{steps} timesteps, target rate {recipe.target:g}")
-        helds = [lab.held(seed, timesteps=steps, recipe=recipe) for seed in lab.seeds]
-        asked = f"{recipe.target:g}, weight {recipe.spikes:g}"
-        rates = [round(held.spike_rate(), 3) for held in helds]
-        early = [held.ending_early() for held in helds] if steps > 1 else []
-        cells: list[Any] = []
-        for which, policy in ((helds, ALL), (helds, None), (early, None)):
-            pairs = [(held, policy or held.model.policy) for held in which]
-            cells.append(percent([held.figures(policy).accuracy for held, policy in pairs]) or "")
-            cells.append([held.instructions([policy])[0][0] for held, policy in pairs] or "")
-        row = [steps, asked, rates, *cells]
-        if row not in rows:  # the usual recipe may be one of the target rates
-            rows.append(row)
+        if (steps, recipe) not in rows:
+            rows[steps, recipe] = _timed(lab, steps, recipe)
+        *_, accuracy, instructions, early_accuracy, early_instructions = rows[steps, recipe]
         label = f"T = {steps}" if swept == "timesteps" else f"{recipe.target:g}"
-        drawn = [(f"cascade, {swept}", cells[3], cells[2])]
-        if early and swept == "timesteps":
-            drawn.append(("ending early, timesteps", cells[5], cells[4]))
+        drawn = [(f"cascade, {swept}", instructions, accuracy)]
+        if early_accuracy and swept == "timesteps":
+            drawn.append(("ending early, timesteps", early_instructions, early_accuracy))
         for name, x, y in drawn:
             curves.setdefault(name, []).append(_point(x, y))
             labels.setdefault(name, []).append(label)
@@ -293,7 +284,20 @@ def timesteps(lab: Lab) -> Table:
         "Training adds, for each layer, the weight times what its spike rate is above the target.",
     ]
     picture = Picture("instructions on a Cortex-M4", "test accuracy, %", curves, {}, {}, labels)
-    return Table(f"Timesteps and spike rates on {lab.label}", columns, rows, notes, picture)
+    return Table(f"Timesteps and spike rates on {lab.label}", columns, list(rows.values()), notes, picture)
+
+
+def _timed(lab: Lab, steps: int, recipe: Recipe) -> list[Any]:
+    """A row of `timesteps`; its last six cells are accuracy and instructions, by policy."""
+    helds = [lab.held(seed, timesteps=steps, recipe=recipe) for seed in lab.seeds]
+    early = [held.ending_early() for held in helds] if steps > 1 else []
+    cells: list[Any] = []
+    for which, policy in ((helds, ALL), (helds, None), (early, None)):
+        pairs = [(held, policy or held.model.policy) for held in which]
+        cells.append(percent([held.figures(policy).accuracy for held, policy in pairs]) or "")
+        cells.append([held.instructions([policy])[0][0] for held, policy in pairs] or "")
+    rates = [round(held.spike_rate(), 3) for held in helds]
+    return [steps, f"{recipe.target:g}, weight {recipe.spikes:g}", rates, *cells]
 
 
 def _swept(lab: Lab) -> list[tuple[str, int, Recipe]]:
