@@ -1,8 +1,9 @@
 """A CNN in integers, run by Arm's CMSIS-NN on an emulated core: its instructions, and whether its outputs are ours.
 
 In: a `QuantCnn`, inputs, the path of a CMSIS-NN checkout and of one of CMSIS Core. Out: counts, differences from the
-integer reference. Each layer has two ways: the library's wrapper function, and its matrix multiplication straight on a
-padded map (no copying of patches). Which is cheaper, and right, is measured; the network runs in these.
+integer reference. A layer has up to two ways: the library's wrapper function, and its matrix multiplication, `direct` on
+a map whose patches lie one after another (of one row, padded, or of a kernel of one value), or by `rows` of patches
+copied out of an image. Which is cheaper, and right, is measured; the network runs in these.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ FOLDERS = (
 OPTIMISED = ("-O3", "-ffunction-sections", "-fdata-sections")
 # Builds of the library with the same outputs; the assembler needs multiplications that the Cortex-M0 lacks.
 VARIANTS: dict[str, tuple[str, ...]] = {"C": (), "assembler": ("CMSIS_NN_USE_REQUANTIZE_INLINE_ASSEMBLY",)}
-SCRATCH = 4096
+SCRATCH = 4096  # bytes, at least
+HELIUM_BLOCK = 4 * 124  # channels whose patches a depthwise convolution copies on Helium, four at a time
 SECONDS = 600.0
 
 
@@ -129,7 +131,7 @@ def build_library(nn: Path, core: Path, board: str, variant: str, work: Path) ->
 
 
 def probe(net: QuantCnn, inputs: np.ndarray, library: Library, work: Path) -> Probe:
-    """Every layer alone, in each way, on encoded inputs int8 [N, 1, width, channels]."""
+    """Every layer alone, in each way, on encoded inputs int8 [N, height, width, channels]."""
     wanted = net.run(inputs)
     parts: list[tuple[int, str, np.ndarray]] = []
     for number, (layer, out) in enumerate(zip(net.layers, wanted, strict=True)):
@@ -148,7 +150,7 @@ def probe(net: QuantCnn, inputs: np.ndarray, library: Library, work: Path) -> Pr
 
 
 def run(net: QuantCnn, inputs: np.ndarray, library: Library, ways: Sequence[str], work: Path) -> Run:
-    """Whole inferences on encoded inputs int8 [N, 1, width, channels]."""
+    """Whole inferences on encoded inputs int8 [N, height, width, channels]."""
     logits = net.run(inputs)[-1].reshape(len(inputs), -1)
     form = np.dtype([("count", "<u4"), ("out", "i1", logits.shape[1])])
     found = _execute(net, inputs, library, ways, work, form, ())
@@ -156,7 +158,11 @@ def run(net: QuantCnn, inputs: np.ndarray, library: Library, ways: Sequence[str]
 
 
 def _ways(layer: QuantLayer) -> tuple[str, ...]:
-    return ("wrapper", "direct") if layer.kind in ("conv", "dense") else ("wrapper",)
+    place = layer.place
+    if layer.kind not in ("conv", "dense"):
+        return ("wrapper",)
+    contiguous = layer.kind == "dense" or place.in_shape[0] == 1 or (place.kernel, place.stride) == ((1, 1), (1, 1))
+    return "wrapper", "direct" if contiguous else "rows"
 
 
 def _execute(
@@ -182,43 +188,56 @@ def _execute(
 
 
 def source_text(net: QuantCnn, samples: int, ways: Sequence[str]) -> str:
-    """The program's C. Raises `SneError` where a map has more than one row."""
-    if any(layer.place.in_shape[0] != 1 for layer in net.layers):
-        raise SneError("CNNs of images are not run by CMSIS-NN here", "use a data set of one row: mnist1d, fsdd")
+    """The program's C."""
     before = net.layers[0].in_zero
     maps = [_map(net.layers[0].place.in_shape, net.layers[0].place.padding, before)]
     for number, layer in enumerate(net.layers):
         after = net.layers[number + 1].place.padding if number + 1 < len(net.layers) else (0, 0, 0, 0)
         maps.append(_map(layer.place.out_shape, after, layer.out_zero))
     layers = [_layer(number, layer, way) for number, (layer, way) in enumerate(zip(net.layers, ways, strict=True))]
+    scratch = max(SCRATCH, *(_scratch(layer) for layer in net.layers))
     template = c_templates(HERE).get_template("cnn_program.c.j2")
-    return template.render(layers=layers, maps=maps, samples=samples, scratch=SCRATCH)
+    return template.render(layers=layers, maps=maps, samples=samples, scratch=scratch)
+
+
+def _scratch(layer: QuantLayer) -> int:
+    """Bytes that a layer's ways want beside its maps, where they are many."""
+    place = layer.place
+    taps = place.kernel[0] * place.kernel[1]
+    if layer.kind == "depthwise":
+        return HELIUM_BLOCK * taps
+    return place.out_shape[1] * taps * place.in_shape[2] if "rows" in _ways(layer) else 0
 
 
 def _map(shape: tuple[int, int, int], padding: tuple[int, int, int, int], zero: int) -> dict[str, int]:
-    """Bytes of a map with its padding, of the map alone, and where that starts."""
-    _, width, channels = shape
-    start, inner = padding[2] * channels, width * channels
-    return {"bytes": start + inner + padding[3] * channels, "start": start, "inner": inner, "zero": zero}
+    """Bytes of a map with its padding, which an image has not, of the map alone, and where that starts."""
+    height, width, channels = shape
+    left, right = padding[2:] if height == 1 else (0, 0)
+    start, inner = left * channels, height * width * channels
+    return {"bytes": start + inner + right * channels, "start": start, "inner": inner, "zero": zero}
 
 
 def _layer(number: int, layer: QuantLayer, way: str) -> dict[str, Any]:
     """What the template prints of a layer."""
     place = layer.place
-    kernel = place.in_shape[1] if layer.kind == "dense" else place.kernel[1]
+    kernel = place.in_shape[:2] if layer.kind == "dense" else place.kernel
+    columns = kernel[0] * kernel[1] * place.in_shape[2]
     return {
         "number": number,
         "kind": layer.kind,
         "way": way,
-        "direct": "direct" in _ways(layer),
+        "ways": _ways(layer),
+        "in_height": place.in_shape[0],
         "in_width": place.in_shape[1],
         "in_channels": place.in_shape[2],
+        "out_height": place.out_shape[0],
         "out_width": place.out_shape[1],
         "out_channels": place.out_shape[2],
         "kernel": kernel,
-        "stride": place.stride[1],
+        "stride": place.stride,
+        "top": place.padding[0],
         "left": place.padding[2],
-        "columns": kernel * place.in_shape[2],
+        "columns": columns,
         "step": place.stride[1] * place.in_shape[2],
         "in_zero": layer.in_zero,
         "out_zero": layer.out_zero,

@@ -72,8 +72,8 @@ def markdown(record: dict[str, Any], folder: Path) -> Path:
     seeds = ", ".join(map(str, record["seeds"]))
     lines += [
         "",
-        f"Seeds {seeds}; mean ± standard deviation. Instructions are counted in QEMU: means of all "
-        f"{record['samples']:,} test samples. A cascade's number is the points of validation accuracy that its margins "
+        f"Seeds {seeds}; mean ± standard deviation. Accuracies are of all {record['samples']:,} test samples. Instructions "
+        f"are counted in QEMU: means of {_counted(record)}. A cascade's number is the points of validation accuracy that its margins "
         "may cost. CNN / it: instructions that a CNN takes for the same mean test accuracy, on straight lines between "
         "the CNNs that no cheaper one reaches, over the spiking network's: above 1 the spiking network is cheaper "
         "(<, >: at most, at least: less or more accurate than all of them). CNNs without ± have one seed and are not "
@@ -111,7 +111,7 @@ def _ratio(record: dict[str, Any], core: str, row: dict[str, Any]) -> str:
 
 def _how(record: dict[str, Any]) -> list[str]:
     """How CNNs were trained and counted, and which kernels were wrong."""
-    samples = record["samples"]
+    padded = "by rows of patches copied out of the map" if record["images"] else "straight on a padded map"
     spread = max(
         c["cores"][core]["most"] / c["cores"][core]["least"] - 1 for c in record["cnns"] for core in record["cores"]
     )
@@ -129,10 +129,10 @@ def _how(record: dict[str, Any]) -> list[str]:
         "earlier runs in sight.",
         "",
         f"CMSIS-NN {record['cmsis_nn']}, CMSIS Core {record['cmsis_core']}, {record['compiler']}. Each layer runs in "
-        "the cheaper of two ways, the wrapper function and `arm_nn_mat_mult_nt_t_s8` straight on a padded map, with "
-        "the requantisation in C or in assembler, whichever is cheaper. Counted in QEMU on all "
-        f"{samples:,} test samples of the first seed's network; counts of one network differ by at most {spread:.2%}. "
-        "Every logit of every input is the integer reference's, on every core, and so is every layer's output on the "
+        "the cheaper of two ways, the wrapper function and `arm_nn_mat_mult_nt_t_s8` "
+        f"{padded}, with the requantisation in C or in assembler, whichever is cheaper. Counted in QEMU on "
+        f"{_counted(record)}, with the first seed's network; its counts differ by at most {spread:.2%}. "
+        "Every logit of those inputs is the integer reference's, on every core, and so is every layer's output on the "
         f"first {record['probed']} inputs. Accuracies are the reference's.",
     ]
     if wrong:
@@ -144,6 +144,12 @@ def _how(record: dict[str, Any]) -> list[str]:
         ]
     layers = "; ".join(f"`{c['name']}` {_spelled(c['layers'])}" for c in record["cnns"])
     return [*lines, "", f"Layers (channels k kernel s stride): {layers}; then a linear classifier."]
+
+
+def _counted(record: dict[str, Any]) -> str:
+    """The inputs whose instructions are counted."""
+    counted, samples = record["counted"], record["samples"]
+    return f"all {samples:,} test samples" if counted == samples else f"{counted:,} of {samples:,} test samples"
 
 
 def _spelled(layers: Sequence[dict[str, Any]]) -> str:
@@ -181,7 +187,7 @@ def draw(record: dict[str, Any], folder: Path) -> Path:
             words += [(*_middle(point), point[0], colour) for point in points]
             strokes += [[(u, v - w), (u, v + w)] for u, v, w in zip(x, y, spread, strict=True)]
         strokes += [_front(axes, rivals(record, core), CNN), _front(axes, own, SPIKING)]
-        titled(axes, f"Cortex-{core}", "instructions per inference, mean of all test samples", "")
+        titled(axes, f"Cortex-{core}", f"instructions per inference, mean of {_counted(record)}", "")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g} k")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value / 1000:g} k" if f"{value:e}"[0] in "25" else "")
         axes.grid(which="minor", color=FAINT)

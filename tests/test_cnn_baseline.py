@@ -26,6 +26,7 @@ DESIGNS: dict[str, tuple[tuple[int, int, int], Design]] = {
     "skipping": ((1, 64, 4), (Layer("conv", 4, 3, 4), Layer("conv", 8, 3, 2))),
     "separable": ((1, 30, 4), (Layer("depthwise", 0, 5, 4), Layer("conv", 12), Layer("average"))),
     "dense": ((1, 9, 2), (Layer("conv", 4, 3, 1), Layer("dense", 16), Layer("dense", 8))),
+    "picture": ((9, 11, 2), (Layer("conv", 8, 3, 2), Layer("conv", 12, 3, 1), Layer("conv", 6), Layer("conv", 8, 5, 2))),
     "image": ((7, 6, 3), (Layer("conv", 4, 3, 2), Layer("depthwise", 0, 3, 1), Layer("average"))),
 }
 
@@ -157,7 +158,7 @@ def test_cmsis_nn_computes_the_references_numbers(core: str, tmp_path: Path) -> 
     variant = "C" if core == "M0" else "assembler"
     library = cmsis_nn.build_library(nn, headers, BOARDS[core], variant, tmp_path / "library")
     compared = 0
-    for name in ("strided", "skipping", "separable"):
+    for name in ("strided", "skipping", "separable", "picture", "image"):
         net, _, x = quantized(name)
         inputs = net.encode(x)
         probe = cmsis_nn.probe(net, inputs[:8], library, tmp_path / "run")
@@ -166,7 +167,7 @@ def test_cmsis_nn_computes_the_references_numbers(core: str, tmp_path: Path) -> 
         alone = sum(counts[way] for counts, way in zip(probe.counts, probe.best, strict=True))
         assert run.counts[:8].mean() == pytest.approx(alone, rel=0.02), "a network costs what its layers do"
         compared += len(inputs)
-    assert compared == 192
+    assert compared == 320
 
 
 def test_a_layer_is_run_in_the_cheapest_way_that_is_right() -> None:
@@ -177,6 +178,16 @@ def test_a_layer_is_run_in_the_cheapest_way_that_is_right() -> None:
     assert cmsis_nn.Probe(counts, right).best == ["direct", "direct", "wrapper"]
     with pytest.raises(SneError, match="layer 0"):
         print(cmsis_nn.Probe(counts, [{"wrapper": 1, "direct": 2}, *right[1:]]).best)
+
+
+def test_counted_inputs_are_all_or_a_thousand_from_the_whole_test_set() -> None:
+    import cnn
+
+    assert cnn._spread(np.arange(300)).tolist() == [*range(300)]
+    some = cnn._spread(np.arange(10_000))
+    assert len(some) == 1000 and {*np.diff(some)} == {10}
+    uneven = cnn._spread(np.arange(2_500))
+    assert len({*uneven}) == 1000 and {*np.diff(uneven)} == {2, 3} and uneven[-1] == 2497
 
 
 def test_sources_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,10 +217,10 @@ def test_published_tables_are_what_is_stored(record: dict[str, Any], tmp_path: P
 
 def test_both_sides_are_means_of_the_same_seeds_and_of_all_test_samples(record: dict[str, Any]) -> None:
     seeds = len(record["seeds"])
-    assert record["samples"] == {"mnist1d": 1000, "fsdd": 300}[record["dataset"]] and {"M4", "M55"} <= {
-        *record["cores"]
-    }
-    assert len(record["cnns"]) >= 3 and len(record["spiking"]) == 8
+    assert record["samples"] == {"mnist1d": 1000, "fsdd": 300, "fashion-mnist": 10000}[record["dataset"]]
+    assert record["counted"] == min(1000, record["samples"]) and {"M4", "M55"} <= {*record["cores"]}
+    students = sum("cascade" not in row["name"] for row in record["spiking"])
+    assert len(record["cnns"]) >= 3 and students >= 3 and len(record["spiking"]) == students + 4
     assert seeds == 3 and sum(len(row["test"]) == seeds for row in record["cnns"]) >= 2
     assert all(len(row["test"]) == seeds for row in record["spiking"])
     assert all(len(row["cores"][core]) == seeds for row in record["spiking"] for core in ("M4", "M55"))
