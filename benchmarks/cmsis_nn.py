@@ -1,8 +1,8 @@
 """A CNN in integers, run by Arm's CMSIS-NN on an emulated core: its instructions, and whether its outputs are ours.
 
 In: a `QuantCnn`, inputs, the path of a CMSIS-NN checkout and of one of CMSIS Core. Out: counts, differences from the
-integer reference. A layer has up to two ways: the library's wrapper function, and its matrix multiplication, `direct` on
-a map whose patches lie one after another (of one row, padded, or of a kernel of one value), or by `rows` of patches
+integer reference. A layer has up to two ways: the library's wrapper function, and its matrix multiplication, `direct`
+on a map whose patches lie one after another (of one row, padded, or of a kernel of one value), or by `rows` of patches
 copied out of an image. Which is cheaper, and right, is measured; the network runs in these.
 """
 

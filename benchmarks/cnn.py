@@ -2,9 +2,9 @@
 
 With --cmsis-nn and --cmsis-core (checkouts of github.com/ARM-software/CMSIS-NN and CMSIS_6) it trains the CNNs of
 `designs` and the ensembles of the data set's preset (Fashion-MNIST's take hours), runs both on every core over test
-samples, 1,000 at most, and writes docs/results/cnn-DATASET.json. With --ensembles it measures those anew beside the stored CNNs, whose counts do not
-follow this engine's. From what is stored it writes cnn-DATASET.md and cnn-DATASET.png in any case. A run that was
-killed goes on where it was.
+samples, 1,000 at most, and writes docs/results/cnn-DATASET.json. With --ensembles it measures those anew beside the
+stored CNNs, whose counts do not follow this engine's. From what is stored it writes cnn-DATASET.md and cnn-DATASET.png
+in any case. A run that was killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ class _Bench:
         )  # fmt: skip
 
     def count(self, design: Design, core: str) -> dict[str, Any]:
-        """On one core, of the first seed's network (weights do not change a count) over test inputs in the cheapest way:
-        mean, least and most instructions; that way, and by layer the ways whose outputs were wrong."""
+        """On one core, of the first seed's network (weights do not change a count) over test inputs in the cheapest
+        way: mean, least and most instructions; that way, and by layer the ways whose outputs were wrong."""
         key = ("cmsis-nn", core, self.lab.design_key(self.lab.seeds[0], design), *self.prints)
         way = self.lab.remember(("ways", *key), lambda: self._choose(design, core))
         chosen = way["variant"], *way["ways"]
@@ -186,8 +186,8 @@ class _Bench:
         return {"variant": variant, "ways": probes[variant].best, "wrong": wrong}
 
     def _run(self, design: Design, core: str, way: dict[str, Any]) -> list[int]:
-        """Instructions of the first seed's network over test inputs: mean, least, most. Raises `SneError` where any logit
-        is not the reference's."""
+        """Instructions of the first seed's network over test inputs: mean, least, most. Raises `SneError` where any
+        logit is not the reference's."""
         seed = self.lab.seeds[0]
         _progress("CMSIS-NN", 1, 1, f"{core}, {' '.join(way['ways'])}, {way['variant']}")
         net = self.lab.quantized(seed, design)

@@ -1,8 +1,8 @@
 """The CNNs that the ensembles are held against: small ones, with a stride in the first layer, by data set.
 
 Names are the channels of the convolutions, then what is particular. On FSDD they convolve over time, the log-mel bands
-being channels, on Fashion-MNIST over the image. All are tried with one seed, the `RIVALS`, which are near the ensembles' accuracy for the fewest
-instructions, with as many as the ensembles.
+being channels, on Fashion-MNIST over the image. All are tried with one seed, the `RIVALS`, which are near the
+ensembles' accuracy for the fewest instructions, with as many as the ensembles.
 """
 
 from __future__ import annotations

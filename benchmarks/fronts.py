@@ -72,8 +72,9 @@ def markdown(record: dict[str, Any], folder: Path) -> Path:
     seeds = ", ".join(map(str, record["seeds"]))
     lines += [
         "",
-        f"Seeds {seeds}; mean ± standard deviation. Accuracies are of all {record['samples']:,} test samples. Instructions "
-        f"are counted in QEMU: means of {_counted(record)}. A cascade's number is the points of validation accuracy that its margins "
+        f"Seeds {seeds}; mean ± standard deviation. Accuracies are of all {record['samples']:,} test samples. "
+        f"Instructions are counted in QEMU: means of {_counted(record)}. A cascade's number is the points of "
+        "validation accuracy that its margins "
         "may cost. CNN / it: instructions that a CNN takes for the same mean test accuracy, on straight lines between "
         "the CNNs that no cheaper one reaches, over the spiking network's: above 1 the spiking network is cheaper "
         "(<, >: at most, at least: less or more accurate than all of them). CNNs without ± have one seed and are not "

@@ -26,7 +26,10 @@ DESIGNS: dict[str, tuple[tuple[int, int, int], Design]] = {
     "skipping": ((1, 64, 4), (Layer("conv", 4, 3, 4), Layer("conv", 8, 3, 2))),
     "separable": ((1, 30, 4), (Layer("depthwise", 0, 5, 4), Layer("conv", 12), Layer("average"))),
     "dense": ((1, 9, 2), (Layer("conv", 4, 3, 1), Layer("dense", 16), Layer("dense", 8))),
-    "picture": ((9, 11, 2), (Layer("conv", 8, 3, 2), Layer("conv", 12, 3, 1), Layer("conv", 6), Layer("conv", 8, 5, 2))),
+    "picture": (
+        (9, 11, 2),
+        (Layer("conv", 8, 3, 2), Layer("conv", 12, 3, 1), Layer("conv", 6), Layer("conv", 8, 5, 2)),
+    ),
     "image": ((7, 6, 3), (Layer("conv", 4, 3, 2), Layer("depthwise", 0, 3, 1), Layer("average"))),
 }
 

@@ -22,11 +22,12 @@ from ..ir.layers import Pair
 from ..learn.graph import INPUT
 from . import terms
 from .advice import advice
+from .states import State, check_states, hidden
 from .terms import Sum
 
 SAME = {  # functions that leave values as they are
     "clone", "contiguous", "detach", "float", "to", "type_as", "dropout", "dropout1d", "dropout2d", "requires_grad_",
-    "feature_dropout", "alias", "cpu", "__copy__", "__deepcopy__",
+    "feature_dropout", "alias", "cpu", "__copy__", "__deepcopy__", "detach_",
 }  # fmt: skip
 SHAPED = {"flatten", "view", "reshape", "squeeze", "unsqueeze", "ravel"}
 NOT_LAST = "softmax: in the middle of a network"
@@ -41,15 +42,6 @@ class Raster:
     """The input of all timesteps, before one is taken."""
 
     axis: int
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """A population's state after a timestep: `mem` or `syn`."""
-
-    population: str
-    time: int
-    which: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +97,8 @@ class Follower(TorchFunctionMode):
     def __init__(self, neurons: dict[nn.Module, str]) -> None:
         super().__init__()
         self.neurons = neurons
-        self.known: dict[int, Any] = {}
+        self.known: dict[int, tuple[Any, int]] = {}  # what it is, and how often it had been changed in place by then
+        self.given: dict[int, Any] = {}  # what a function's arguments were before it, where it changes them
         self.kept: list[Tensor] = []  # so that no id comes back
         self.inside = 0
         self.calls: dict[str, list[Sum]] = {name: [] for name in neurons.values()}
@@ -113,7 +106,7 @@ class Follower(TorchFunctionMode):
 
     def __enter__(self) -> Follower:
         for module in self.neurons:
-            self.handles.append(module.register_forward_pre_hook(self._enter))
+            self.handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
             self.handles.append(module.register_forward_hook(self._leave, with_kwargs=True))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -126,28 +119,38 @@ class Follower(TorchFunctionMode):
     def know(self, tensor: Tensor, value: Any) -> None:
         """Say what a tensor is."""
         self.kept.append(tensor)
-        self.known[id(tensor)] = value
+        self.known[id(tensor)] = value, tensor._version
 
     def value(self, tensor: Any) -> Any:
-        """What a tensor is; None where it does not depend on the sample."""
-        return self.known.get(id(tensor)) if isinstance(tensor, Tensor) else None
+        """What a tensor is; None where it does not depend on the sample. What was changed in place since then, by a
+        view of it perhaps, is unknown."""
+        if not isinstance(tensor, Tensor) or id(tensor) not in self.known:
+            return None
+        if id(tensor) in self.given:
+            return self.given[id(tensor)]
+        value, version = self.known[id(tensor)]
+        return value if tensor._version == version else Unknown("it is changed in place: make a new tensor of it")
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", str(func))
         own = not self.inside and name in ("add_", "__iadd__") and self.value(args[0]) is None
         given = (args[0].clone(), *args[1:]) if own else args  # before it is changed in place
+        before = {} if self.inside else {id(t): self.value(t) for t in tensors([*args, *kwargs.values()])}
         made = func(*args, **kwargs)
-        if self.inside or name in LOOKS:
+        if self.inside or name in LOOKS or not any(value is not None for value in before.values()):
             return made
-        if not any(self.value(t) is not None for t in tensors([*args, *kwargs.values()])):
-            return made
+        self.given = before
         try:
-            self._follow(name, given, kwargs, made)
-        except ValueError as error:
-            self._unknown(
-                made if tensors(made) else args[0], f"{name}: {error}"
-            )  # what returns nothing changed its own
+            self._follow(name, *_bound(given, kwargs), made)
+        except SneError:
+            raise
+        except Exception as error:  # an argument of another kind than is known
+            why = str(error) if isinstance(error, ValueError) else "its arguments are not understood"
+            # what returns nothing changed its own
+            self._unknown(made if tensors(made) else args[0], f"{name}: {why}")
+        finally:
+            self.given = {}
         return made
 
     def _unknown(self, made: Any, why: str) -> None:
@@ -160,11 +163,12 @@ class Follower(TorchFunctionMode):
         if isinstance(first, Unknown):
             return self._unknown(made, first.why)
         if name in SAME and first is not None:
+            check(made.is_floating_point(), "to whole numbers, or to true and false")
             return self.know(made, first)
         if isinstance(first, Raster):
             return self._of_raster(name, first, args, made)
         if name in ("__getitem__", "select") and isinstance(first, Record) and not first.reduced:
-            axis, place = (args[1], args[2]) if name == "select" else _place(args[1])
+            axis, place = (args[1] % args[0].dim(), args[2]) if name == "select" else _place(args[1])
             check(axis == first.axis, f"along axis {axis} of values by timestep")
             return self.know(made, first.values[place])
         if name == "__setitem__" and (first is None or isinstance(first, Record)):
@@ -173,7 +177,11 @@ class Follower(TorchFunctionMode):
             return self._collect(name, args, kwargs, made)
         if name in ("sum", "mean", "amax", "max") and isinstance(first, Record) and not first.reduced:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            axis = axis % args[0].dim() if isinstance(axis, int) else axis
             check(axis == first.axis, f"over axis {axis} of values by timestep")
+            if unknown := next((value for value in first.values if isinstance(value, Unknown)), None):
+                return self._unknown(made, unknown.why)
+            check(tensors(made)[0].dim() < args[0].dim(), "with keepdim: return [samples, classes]")
             return self.know(tensors(made)[0], _reduced(first, name))
         if name in ORDERED and isinstance(first, Sum | Record | State):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
@@ -232,35 +240,44 @@ class Follower(TorchFunctionMode):
         parts = [self.value(t) for t in args[0]]
         axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
         if name == "stack":
-            return self.know(made, Record(tuple(parts), axis))
-        if all(isinstance(part, Sum) for part in parts) and axis in (1, 1 - made.dim()):
-            return self.know(made, Joined(tuple(parts)))
-        raise ValueError(f"along axis {axis}: concatenate channels")
+            return self.know(made, Record(tuple(parts), axis % made.dim()))
+        check(axis in (1, 1 - made.dim()), f"along axis {axis}: concatenate channels")
+        # spikes that come late are zeros at first
+        parts = [self._constant(t) if value is None else value for t, value in zip(args[0], parts, strict=True)]
+        check(all(isinstance(part, Sum) for part in parts), "of what is no current and no spikes")
+        check(all(part.terms or not part.bias.any() for part in parts), "of a constant that is not zero")
+        return self.know(made, Joined(tuple(parts)))
 
     def _added(self, one: Any, other: Any, kwargs: dict[str, Any], sign: float) -> Any:
         check(kwargs.get("alpha", 1) == 1, "with a factor alpha")
-        values: list[Sum | float] = []
+        values: list[Sum] = []
         both = [self.value(one), self.value(other)]
         if any(isinstance(value, State | Record) for value in both):
             rest = next((t for t, value in zip((one, other), both, strict=True) if value is None), 0.0)
-            check(sign > 0 and _constant(rest) == 0, "of membranes and something else: add those of all timesteps")
+            check(sign > 0 and _number(rest) == 0, "of membranes and something else: add those of all timesteps")
             return _accumulated([value for value in both if value is not None])
-        for tensor, factor in ((one, 1.0), (other, sign)):
-            value = self.value(tensor)
-            if value is None:
-                values.append(_constant(tensor) * factor)
-                continue
+        shape = next((value.shape for value in both if isinstance(value, Sum)), ())
+        for tensor, value, factor in ((one, both[0], 1.0), (other, both[1], sign)):
+            value = self._constant(tensor, shape) if value is None else value
             check(isinstance(value, Sum), "of what is no current and no spikes")
             values.append(value if factor == 1 else terms.scale(value, np.full(1, factor)))
-        sums = [v for v in values if isinstance(v, Sum)]
-        shift = sum(v for v in values if not isinstance(v, Sum))
-        found = terms.total(sums)
-        return replace(found, bias=found.bias + shift) if shift else found
+        return terms.total(values)
+
+    @staticmethod
+    def _constant(value: Any, shape: tuple[int, ...] | None = None) -> Sum:
+        """A tensor that does not depend on the sample, spread over samples of a shape: the same for all of them."""
+        found = numpy_of(value)
+        if shape is None:
+            return terms.constant(found)
+        if found.size == 1:  # nothing to spread
+            return Sum((), found.reshape(()), shape)
+        batch = len(found) if found.ndim > len(shape) else 1
+        return terms.constant(np.broadcast_to(found, (batch, *shape)))
 
     def _times(self, one: Any, other: Any, divide: bool) -> Any:
         value, factor = (self.value(one), other) if self.value(one) is not None else (self.value(other), one)
         check(self.value(factor) is None, "of two tensors of the network")
-        number = _constant(factor)
+        number = _number(factor)
         if isinstance(value, Record) and value.reduced:
             check(number > 0, "of membranes by a number that is not positive")
             return replace(value, reduced="mean") if value.reduced == "sum" else value
@@ -274,7 +291,7 @@ class Follower(TorchFunctionMode):
         if isinstance(given, Joined):
             return self._layer_of_joined(name, given, args, kwargs, made)
         if name == "linear":
-            return terms.linear(given, numpy_of(args[1]), numpy_of(argument(2, "bias"), 0.0))
+            return terms.linear(given, numpy_of(argument(1, "weight")), numpy_of(argument(2, "bias"), 0.0))
         if name in ("conv1d", "conv2d"):
             flat = name == "conv1d"
             weight = numpy_of(argument(1, "weight"))
@@ -287,7 +304,7 @@ class Follower(TorchFunctionMode):
             return terms.convolution(given, shaped, bias, stride, padding, dilation, groups)
         if name in ("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"):
             fill = 1 if name.endswith("1d") else None
-            kernel = _pair(args[1], fill)
+            kernel = _pair(argument(1, "kernel_size"), fill)
             stride = argument(2, "stride")
             padding = _pair(argument(3, "padding", 0), None if fill is None else 0)
             step = kernel if stride is None or stride == [] else _pair(stride, fill)
@@ -320,68 +337,75 @@ class Follower(TorchFunctionMode):
     def _layer_of_joined(self, name: str, given: Joined, args: list[Any], kwargs: dict[str, Any], made: Tensor) -> Any:
         """A layer on concatenated channels is a sum of layers on each, with its part of the weights."""
         if name in ("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d", *SHAPED):
-            return Joined(tuple(self._layer(name, part, args, kwargs, made) for part in given.parts))
+            parts = (self._layer(name, p, args, kwargs, made) if p.terms else _zeros(p, made) for p in given.parts)
+            return Joined(tuple(parts))
         check(name in ("linear", "conv1d", "conv2d"), "of concatenated channels")
         check(name == "linear" or int(args[6] if len(args) > 6 else kwargs.get("groups", 1)) == 1, "with groups")
-        found, start = [], 0
-        for number, part in enumerate(given.parts):
+        named = dict(zip(("weight", "bias"), args[1:3], strict=False)) | kwargs
+        rest = {key: value for key, value in kwargs.items() if key not in ("weight", "bias")}
+        weight, bias = named["weight"], named.get("bias")
+        found: list[Any] = []
+        start = 0
+        for part in given.parts:
             end = start + part.shape[0]
-            own = [*args]
-            own[1] = args[1][:, start:end]
-            if number and len(own) > 2:
-                own[2] = None
-            found.append(self._layer(name, part, own, kwargs if not number else {**kwargs, "bias": None}, made))
+            if part.terms:
+                own = [args[0], weight[:, start:end], None if found else bias, *args[3:]]
+                found.append(self._layer(name, part, own, rest, made))
             start = end
         return terms.total(found)
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
+    def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        name, given = self.neurons[module], [*args, *kwargs.values()][1:]
+        states = given if any(state is not None for state in given) else [*hidden(module).values()]
+        check_states(name, [self.value(state) for state in states], states, len(self.calls[name]))
         self.inside += 1
 
     def _leave(self, module: nn.Module, args: Any, kwargs: dict[str, Any], made: Any) -> None:
         self.inside -= 1
         name = self.neurons[module]
         time = len(self.calls[name])
-        given = [*args, *kwargs.values()]
-        current = self.value(given[0])
+        taken = [*args, *kwargs.values()][0]
+        current = self.value(taken)
         if isinstance(current, Joined):
             raise SneError(f"{name} takes concatenated channels without weights", "put a layer in between")
+        try:
+            current = self._constant(taken) if current is None else current  # what comes late is missing at first
+        except ValueError as error:
+            current = Unknown(str(error))
         if not isinstance(current, Sum):
-            why = "it does not depend on the input" if current is None else getattr(current, "why", NOT_LAST)
+            why = getattr(current, "why", NOT_LAST)
             raise SneError(f"what {name} takes cannot be deployed: {why}", advice(why))
-        for state in given[1:]:
-            self._check_state(name, state, time)
         self.calls[name].append(of_now(current, time))
         outputs = tensors(made)
         self.know(outputs[0], terms.source(name, current.shape, time))
         for tensor in outputs[1:]:
             self.know(tensor, State(name, time, "mem" if tensor is outputs[-1] else "syn"))
-
-    def _check_state(self, name: str, state: Any, time: int) -> None:
-        """A state that a network hands to its neurons is the one that they left, or nothing yet."""
-        value = self.value(state)
-        if value is None:
-            rest = state is None or not bool(torch.as_tensor(state).any())
-            if rest and time == 0:
-                return
-        if isinstance(value, State) and value.population == name and value.time == time - 1:
-            return
-        if isinstance(value, Sum) and len(value.terms) == 1:
-            only = value.terms[0]
-            if only.source == name and only.op is None and only.time == time - 1:
-                return
-        raise SneError(
-            f"{name} is given a state at timestep {time} that is not its own of the timestep before",
-            "start at rest, and leave states as they are between timesteps",
-        )
+        for which, tensor in hidden(module).items():
+            if self.value(tensor) is None:
+                self.know(tensor, State(name, time, which))
 
     def check_calls(self, steps: int) -> None:
-        """Every population took every timestep."""
+        """Every population took every timestep; neurons that are not used are none."""
         for name, calls in self.calls.items():
-            if len(calls) != steps:
+            if calls and len(calls) != steps:
                 raise SneError(
                     f"{name} ran {len(calls)} times in {steps} timesteps",
                     "use each neuron module once a timestep, and give --timesteps as the network has them",
                 )
+
+
+def _zeros(part: Sum, made: Tensor) -> Sum:
+    """A part of concatenated channels that is nothing yet, behind what made this of all parts: flat, or maps."""
+    shape = tuple(made.shape[1:])
+    return replace(part, alone=(int(np.prod(part.shape)),) if len(shape) == 1 else (part.shape[0], *shape[1:]))
+
+
+def _bound(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Arguments with what a function works on first, whatever it is called by."""
+    first = next((key for key in ("input", "self", "tensors") if not args and key in kwargs), None)
+    if first is None:
+        return args, kwargs
+    return (kwargs[first],), {key: value for key, value in kwargs.items() if key != first}
 
 
 def of_now(value: Sum, time: int) -> Sum:
@@ -407,7 +431,7 @@ def _order(name: str, axes: int, asked: Sequence[Any]) -> list[int]:
     return order
 
 
-def _constant(value: Any) -> float:
+def _number(value: Any) -> float:
     """The number that a number is, or a tensor of equal ones."""
     found = torch.as_tensor(value).detach().double().cpu().numpy().reshape(-1)
     check(bool(found.size and (found == found[0]).all()), "of a constant by place")
@@ -429,7 +453,10 @@ def _accumulated(values: Sequence[Any]) -> Any:
     """States of timesteps, added one after another."""
     parts: list[Any] = []
     for value in values:
-        check(isinstance(value, State) or (value.axis < 0 and value.reduced == "sum"), "of values by timestep")
+        check(
+            isinstance(value, State) or (isinstance(value, Record) and value.axis < 0 and value.reduced == "sum"),
+            "of membranes and something else: add those of all timesteps",
+        )
         parts += [value] if isinstance(value, State) else value.values
     return parts[0] if len(parts) == 1 else Record(tuple(parts), -1, "sum")
 

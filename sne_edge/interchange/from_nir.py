@@ -274,7 +274,9 @@ class _Reader:
             steps = np.unique(np.asarray(node.delay, np.float64) / self._dt(name, node))
             whole_number = len(steps) == 1 and abs(steps[0] - round(steps[0])) <= 1e-3 * max(1.0, abs(steps[0]))
             check(bool(whole_number), "its delays differ, or are no whole number of timesteps")
-            return terms.late(arriving, round(float(steps[0])))
+            late = round(float(steps[0]))
+            check(not late or not arriving.bias.any(), "it delays a bias: delay spikes, before weights")
+            return terms.late(arriving, late)
         raise _refuse(name, node, "no such node can be deployed", f"supported: {SUPPORTED}")
 
     def _dt(self, name: str, node: Any) -> float:

@@ -28,7 +28,7 @@ from . import witness
 from .from_nir import Reading, read_nir
 from .inputs import Scaling, beyond
 from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_task, judge, judge_values, known_labels, known_values
-from .trace import ForwardFailed, Traced, trace
+from .trace import Refused, Traced, trace
 
 Made = TypeVar("Made")
 BATCH = 64
@@ -223,15 +223,15 @@ def _follow(
 
 
 def _first_that_fits(read: Callable[[Any], Made], forms: Iterable[Any]) -> Made:
-    """What `read` makes of the first form of the samples that it takes. Raises the refusal that says most: of a form
-    that the network ran on, before those that its forward failed on."""
-    refusals: list[SneError] = []
+    """What `read` makes of the first form of the samples that it takes. Raises the refusal that says most: of the form
+    that led furthest."""
+    refusals: list[Refused] = []
     for form in forms:
         try:
             return read(form)
-        except SneError as error:
+        except Refused as error:
             refusals.append(error)
-    raise min(refusals, key=lambda error: isinstance(error, ForwardFailed))
+    raise max(refusals, key=lambda error: error.reached)
 
 
 def _quantized(

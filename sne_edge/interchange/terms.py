@@ -50,14 +50,16 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """Terms of one shape, and a bias: one number [] or by channel [channels]."""
+    """Terms of one shape, and a bias: one number [] or by channel [channels]. A constant has no terms, but `alone`, its
+    shape."""
 
     terms: tuple[Term, ...]
     bias: np.ndarray
+    alone: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.terms[0].shape
+        return self.terms[0].shape if self.terms else self.alone
 
 
 def source(name: str, shape: tuple[int, ...], time: int | None = None) -> Sum:
@@ -65,11 +67,20 @@ def source(name: str, shape: tuple[int, ...], time: int | None = None) -> Sum:
     return Sum((Term(name, shape, shape, time=time, origin=shape),), np.zeros(()))
 
 
+def constant(values: np.ndarray) -> Sum:
+    """What is the same whatever the input: a batch [N, channels, ...] of equal samples, one number a channel."""
+    shape = values.shape[1:]
+    by_channel = values.reshape(len(values), *shape[:1], -1)
+    check(len(shape) > 0 and by_channel.size > 0, "of a constant without channels")
+    check(bool((by_channel == by_channel[:1, :, :1]).all()), "of a constant by place")
+    return Sum((), least(by_channel[0, :, 0]), shape)
+
+
 def total(sums: Sequence[Sum]) -> Sum:
     """What arrives together."""
     shapes = sorted({s.shape for s in sums})
     check(len(shapes) == 1, f"shapes {' and '.join(str(list(s)) for s in shapes)} arrive together")
-    return Sum(tuple(t for s in sums for t in s.terms), np.asarray(sum(s.bias for s in sums)))
+    return Sum(tuple(t for s in sums for t in s.terms), np.asarray(sum(s.bias for s in sums)), shapes[0])
 
 
 def linear(arriving: Sum, weight: np.ndarray, bias: np.ndarray | float = 0.0) -> Sum:
@@ -153,7 +164,7 @@ def scale(arriving: Sum, factor: np.ndarray, shift: np.ndarray | float = 0.0) ->
             positive = t.current_pool is None or t.current_pool.kind == "average" or bool((by_channel > 0).all())
             check(positive, "a maximum of weights is scaled by a negative number")
             terms.append(replace(t, weight=t.weight * by_channel.reshape(-1, *[1] * (t.weight.ndim - 1))))
-    return Sum(tuple(terms), np.asarray(arriving.bias * factor + shift, np.float64))
+    return Sum(tuple(terms), np.asarray(arriving.bias * factor + shift, np.float64), arriving.alone)
 
 
 def pool(arriving: Sum, kind: str, kernel: Pair, stride: Pair, padding: Pair, factor: float = 1.0) -> Sum:
@@ -166,6 +177,7 @@ def pool(arriving: Sum, kind: str, kernel: Pair, stride: Pair, padding: Pair, fa
     for t in arriving.terms:
         check(len(t.shape) > 1 and t.op != "linear", f"it pools {list(t.shape)}, which is no map")
         check(t.current_pool is None, "it pools currents a second time")
+        check(not maximum or t.gain >= 0, "a maximum of what is multiplied by a negative number")
         shape = window(t.shape, t.shape[0], kernel, stride, padding)
         before = t.op is None or (t.op == "identity" and not maximum)
         pooled = replace(t, pools=(*t.pools, made)) if before else replace(t, current_pool=made)

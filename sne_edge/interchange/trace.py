@@ -22,8 +22,9 @@ from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered
 from . import terms
 from .advice import SUPPORTED, advice
-from .follow import Follower, Raster, Record, Softened, State, Unknown, input_of, numpy_of, of_now, tensors
+from .follow import Follower, Raster, Record, Softened, Unknown, input_of, numpy_of, of_now, tensors
 from .modules import CAN_TEACH, check_framework, check_step, float_copy
+from .states import State, instances
 from .terms import Sum
 
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
@@ -33,6 +34,15 @@ What = Literal["count", "membrane", "current"]
 
 class ForwardFailed(SneError):
     """The network's own forward raised an error on a sample, for its shape perhaps."""
+
+
+class Refused(SneError):
+    """A refusal of a network on a sample of some form. `reached`: how often neurons had run before, -1 where its own
+    forward failed: of several forms, the one that led furthest says most."""
+
+    def __init__(self, message: str, hint: str, reached: int = -1) -> None:
+        super().__init__(message, hint)
+        self.reached = reached
 
 
 @dataclass(frozen=True)
@@ -65,10 +75,27 @@ def trace(
     names = {module: name or type(module).__name__ for name, module in own.named_modules()}
     neurons = {module: name for module, name in names.items() if _is_neuron(module)}
     _check_neurons(neurons)
-    with torch.no_grad():
+    follower = Follower(neurons)
+    try:
+        return _traced(own, neurons, follower, sample, timesteps, time_axis, decode)
+    except SneError as error:
+        calls = sum(map(len, follower.calls.values()))
+        raise Refused(error.message, error.hint, -1 if isinstance(error, ForwardFailed) else calls) from None
+
+
+def _traced(
+    own: nn.Module,
+    neurons: dict[nn.Module, str],
+    follower: Follower,
+    sample: Tensor,
+    timesteps: int,
+    time_axis: int | None,
+    decode: FloatDecoder | None,
+) -> Traced:
+    """A copy of a network, read; what its neurons did is in the follower, however it ends."""
+    with torch.no_grad(), instances(own):
         looping = _loops(own, sample, neurons)
         steps = _axis_length(sample, time_axis, timesteps)
-        follower = Follower(neurons)
         _rest(own)
         with follower:
             if looping:
@@ -185,7 +212,7 @@ def _graph(
 ) -> FloatGraph:
     """The populations and the decoded one last."""
     modules = {name: module for module, name in neurons.items()}
-    made = [_population(name, modules[name], calls[name]) for name in calls]
+    made = [_population(name, modules[name], calls[name]) for name in calls if calls[name]]
     last = output.values[-1]
     if decoder.kind == "current":
         assert isinstance(last, Sum)
@@ -260,6 +287,8 @@ def _steady(name: str, calls: Sequence[Sum]) -> Sum:
     def prints(value: Sum) -> dict[Any, Any]:
         return {(t.delay, *terms.likeness(t)): t for t in value.terms}
 
+    if not calls[-1].terms:
+        raise SneError(f"what {name} takes cannot be deployed: it does not depend on the input", advice(""))
     last = prints(calls[-1])
     for time, call in enumerate(calls):
         want = {key for key in last if key[0] <= time}
@@ -332,7 +361,7 @@ def _witness(
 
     def run(x: Tensor) -> Tensor:
         _rest(network)
-        with torch.no_grad():
+        with torch.no_grad(), instances(network):
             if looping:
                 made = tensors(network(x.float()))[index]
                 record = made if output.axis < 0 or output.reduced else made.movedim(output.axis, 0)
