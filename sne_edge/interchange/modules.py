@@ -9,9 +9,10 @@ are refused by name.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import snntorch as snn
 import torch
 from torch import nn
@@ -57,19 +58,75 @@ def becomes_chain(network: nn.Module, encoder: str | None) -> bool:
 
 
 def is_plain_chain(network: nn.Module) -> bool:
-    """Whether a network is an `nn.Sequential` of layers that a chain of the representation can be: a `Linear` last, and
-    `snn.Leaky` neurons right after weights. Everything else is read by following it (`trace`). Raises `SneError` for
-    what has to come by its framework's own exporter."""
+    """Whether a network is an `nn.Sequential` of layers that a chain of the representation can be, a `Linear` last.
+    Everything else is read by following it (`trace`), which reads more. Raises `SneError` for what has to come by its
+    framework's own exporter."""
     check_framework(network)
     network = uncompiled(network)
     if not _is_chain(network):
         return False
-    flat = [m for m in network.modules() if type(m) is not nn.Sequential and type(m) not in IDLE]
-    if any(isinstance(m, snn.SpikingNeuron) and not isinstance(m, NEURONS) for m in flat):
+    return _makes_chain([m for m in _leaves(network) if type(m) not in IDLE])
+
+
+def _leaves(network: nn.Module) -> Iterator[nn.Module]:
+    """All modules in order that are no chains themselves."""
+    if _is_chain(network):
+        for module in network.children():
+            yield from _leaves(module)
+    else:
+        yield network
+
+
+def _makes_chain(flat: Sequence[nn.Module]) -> bool:
+    """Whether modules in order are weights, perhaps a batch norm, neurons, and poolings of spikes, over and over, and a
+    `Linear` last, all with the settings that `quantize.chain` has; what is wrong with any other is said where it is
+    followed."""
+    if not flat or not isinstance(flat[-1], nn.Linear):
         return False
-    plain = [m for m in flat if isinstance(m, READ)]
-    pooled = any(type(a) in WEIGHTS and type(b) in POOLS for a, b in pairwise(plain))
-    return not (plain and isinstance(plain[-1], NEURONS)) and not pooled
+    if any(parametrize.type_before_parametrizations(module) not in READ for module in flat):
+        return False
+    waiting: nn.Module | None = None  # weights without neurons yet
+    normed = spiked = False
+    for module in flat[:-1]:
+        if isinstance(module, WEIGHTS):
+            if waiting is not None or not _is_plain(module, spiked):
+                return False
+            waiting, normed = module, False
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            if waiting is None or normed or module.running_mean is None:
+                return False
+            normed = True
+        elif isinstance(module, NEURONS):
+            if waiting is None or not _fires_as_chains_do(module, waiting):
+                return False
+            waiting, spiked = None, True
+        elif isinstance(module, POOLS):
+            if waiting is not None or not spiked:
+                return False
+        elif not isinstance(module, nn.Flatten) or waiting is not None or (module.start_dim, module.end_dim) != (1, -1):
+            return False
+    return waiting is None
+
+
+def _is_plain(weights: Any, spiked: bool) -> bool:
+    """Whether a convolution has no dilation, zeros around it and one group, or on spikes a group for each channel."""
+    if isinstance(weights, nn.Linear):
+        return True
+    single = weights.groups == 1 or (spiked and weights.groups == weights.in_channels == weights.out_channels)
+    return single and all(d == 1 for d in weights.dilation) and weights.padding_mode == "zeros"
+
+
+def _fires_as_chains_do(neurons: Any, weights: Any) -> bool:
+    """Whether neurons have one beta, a reset that chains have, and a threshold for all or for each channel."""
+    channels = weights.out_features if isinstance(weights, nn.Linear) else weights.out_channels
+    shape = (channels, *[1] * (0 if isinstance(weights, nn.Linear) else weights.weight.dim() - 2))
+    late = bool(getattr(neurons, "reset_delay", False))
+    return (
+        neurons.reset_mechanism in ("subtract", "zero")
+        and not (late and neurons.reset_mechanism == "zero")
+        and len(np.unique(neurons.beta.detach().double().clamp(0, 1).cpu().numpy())) == 1
+        and (neurons.threshold.numel() == 1 or tuple(neurons.threshold.shape) == shape)
+    )
 
 
 def permanent_copy(network: nn.Module) -> nn.Sequential:

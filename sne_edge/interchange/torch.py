@@ -23,7 +23,7 @@ from ..learn.integers import fold_batch_norm
 from ..quantize.calibrate import golden_vectors, measure, with_costs
 from ..quantize.quantize import assemble
 from . import witness
-from .graphs import quantize_traced
+from .graphs import quantize_traced, samples_for
 from .inputs import Scaling, beyond, fit_to, layout_for, network_input
 from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, check_task, judge, known_labels
 from .modules import becomes_chain, modules, permanent_copy
@@ -54,8 +54,8 @@ def quantize_network(
     """A trained spiking network of one's own as an ensemble of one student, measured, with golden vectors.
 
     network      a `nn.Sequential` of layers in order (`chain.SUPPORTED`), a `Linear` last: its outputs, averaged over
-                 time, are the logits. Any other module is read by what its forward does, as a graph: see
-                 `graphs.quantize_traced`, which takes samples as the network does, without bits and layout.
+                 time, are the logits. Any other module, also a chain of other layers, is read by what its forward
+                 does, as a graph: see `graphs.quantize_traced`, which takes samples as the network does.
                  Of any floating-point type, on any device, with parametrisations and pruning masks or not; it is left
                  as it is. `snn.Leaky` with either order of reset; `neurons.LIF` has exactly the deployed order for
                  immediate resets.
@@ -69,7 +69,7 @@ def quantize_network(
     classes      names, default "0", "1", ...
     bits         of weights, 8 or 4: one number for the layers between the first and the readout, which keep 8 (as
                  depthwise convolutions do), or one for each layer with weights, the readout last. A direct input's
-                 layer has 8.
+                 layer has 8, and so have graphs.
     layout       of the calibration samples (`ir.layout`: "NCHW", "NHWC", "NTCHW", ...), where it is not torch's own
                  order or cannot be told from the network's first layer; they are turned to torch's order
     scale        of one step of the int8 input, and its `offset`: q = (x - offset) / scale, numbers or one for each
@@ -91,8 +91,14 @@ def quantize_network(
     check_shares(warn_below, fail_below)
     kind = encoder.kind if isinstance(encoder, Encoder) else encoder
     if check_task(task) or not becomes_chain(network, kind):
+        if bits != 8:
+            raise SneError("the network is deployed as a graph, whose weights have 8 bits", "leave bits out")
+        samples = array_of(calibration)
+        if layout is not None:
+            plain = to_samples(samples, stated_layout("the calibration data", samples.shape, layout))
+            samples = samples_for(network, plain, kind or "direct", timesteps, decode)
         return quantize_traced(
-            network, name, calibration, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
+            network, name, samples, timesteps=timesteps, labels=labels, encoder=encoder, classes=classes,
             decode=decode, scale=scale, offset=offset, input_range=input_range, input_scale=input_scale, task=task,
             warn_below=warn_below, fail_below=fail_below,
         )  # fmt: skip

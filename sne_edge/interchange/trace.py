@@ -9,7 +9,7 @@ All timesteps must do the same; what a population hears of an earlier timestep i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -321,7 +321,7 @@ def _choose(outputs: list[Any], decode: FloatDecoder | None, steps: int) -> tupl
     """The output that is decoded, and how."""
     kinds: list[tuple[int, Record, What | None]] = []
     for index, made in enumerate(outputs):
-        output = made.value if isinstance(made, Softened) else made
+        output = _hardened(made)
         if isinstance(output, Sum) and (spread := terms.spread(output, steps)):
             output = Record(tuple(terms.scale(step, np.full(1, steps)) for step in spread), -1, "mean")
         record = output if isinstance(output, Record) else Record((output,), -1)
@@ -352,6 +352,19 @@ def _choose(outputs: list[Any], decode: FloatDecoder | None, steps: int) -> tupl
     why = next((r.values[-1].why for _, r, kind in kinds if kind is None), "")
     check(False, why or "its outputs are no spikes, membranes or currents over time: return the record of a layer")
     raise AssertionError
+
+
+def _hardened(made: Any) -> Any:
+    """What was softened last, for whose label that does not matter: averages of softened timesteps have others."""
+    if isinstance(made, Softened):
+        return made.value
+    if isinstance(made, Record) and any(isinstance(value, Softened) for value in made.values):
+        if len(made.values) > 1:
+            return Unknown(
+                "softmax: of each timestep, which are then averaged: leave it out, and averages are of logits"
+            )
+        return replace(made, values=tuple(value.value for value in made.values))
+    return made
 
 
 def _witness(

@@ -6,6 +6,7 @@ share the unit of its channels, so that adding is all there is to do; leaks are 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -30,8 +31,9 @@ from ..learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, 
 from ..learn.integers import membrane_unit, weight_limit
 from .calibrate import golden_vectors, measure, with_costs
 from .chain import CLAMPS_INT16, READOUT_LEAST, READOUT_MOST
-from .quantize import GAIN_MAX, REACH_MAX
+from .quantize import GAIN_MAX, REACH_MAX, undeployable
 
+NEVER = 1.5  # thresholds of so many times the highest membrane are never met, whatever weights are rounded to
 SUMS_MOST = 2**28  # what a decoder's sums may reach: far inside the logits' limit
 
 
@@ -80,9 +82,7 @@ def assemble_graph(
     try:
         return _ensemble(graph, name, encoder, names, regression)
     except ValueError as error:
-        raise SneError(
-            f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
-        ) from None
+        raise SneError(f"{name} cannot be deployed: {error}", undeployable(len(names))) from None
 
 
 def float_inputs(encoder: Encoder, inputs: np.ndarray) -> Tensor:
@@ -129,6 +129,8 @@ def _integer_graph(graph: FloatGraph, encoder: Encoder, *, buffered: bool) -> Gr
     populations = []
     for number, population in enumerate(graph.populations):
         last = number + 1 == len(graph.populations)
+        if last and graph.decoder.kind == "membrane":
+            population = _without_spikes(graph, population, encoder, numbers)
         made = _population(graph, population, encoder, numbers)
         populations.append(_bounded(made, encoder, last, buffered))
     return Graph(tuple(populations), _decoder(graph.decoder, populations[-1], encoder, buffered))
@@ -220,6 +222,22 @@ def _population(graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers
         else np.maximum(1, _whole(f"a threshold of {p.name}", threshold / unit)).astype(np.int32),
         current_bound=msgspec.UNSET if p.alpha is None else Bound(0, 0),
     )
+
+
+def _without_spikes(
+    graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers: dict[str, int]
+) -> FloatPopulation:
+    """Neurons of a readout whose membranes never get near their threshold, as such without one: a threshold of a
+    million, say, that is to keep them from firing would make all weights round to nothing."""
+    if p.threshold is None or p.gain is not None:
+        return p
+    silent = replace(p, threshold=None, reset="none", reset_delay=False)
+    draft = _population(graph, silent, encoder, numbers)
+    bound = prove_population(draft, encoder, buffered=True).membrane
+    if bound is None:
+        return p
+    reach = max(-bound.low, bound.high) * draft.scale
+    return silent if bool((grid_of(p.threshold, p.shape) > NEVER * reach).all()) else p
 
 
 class _Draft(msgspec.Struct, frozen=True, eq=False):

@@ -84,9 +84,14 @@ def assemble(
             vectors=no_vectors(encoder, len(classes), students),
         )
     except ValueError as error:
-        raise SneError(
-            f"{name} cannot be deployed: {error}", "see the limits in docs, or make the network smaller"
-        ) from None
+        raise SneError(f"{name} cannot be deployed: {error}", undeployable(len(classes))) from None
+
+
+def undeployable(outputs: int) -> str:
+    """The hint for a model that breaks a rule of the representation."""
+    if outputs == 1:
+        return "give two outputs, one for each class; or, if the one is a number, task='regression' (--regression)"
+    return "see the limits in docs, or make the network smaller"
 
 
 def check_bits(bits: Iterable[int]) -> None:
