@@ -28,7 +28,7 @@ from ..ir.student import QuantStudent
 from ..ir.vectors import no_vectors
 from ..learn.graph import INPUT as FLOAT_INPUT
 from ..learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
-from ..learn.integers import membrane_unit, weight_limit
+from ..learn.integers import CONSTANT_MAX, membrane_unit, weight_limit
 from .calibrate import golden_vectors, measure, with_costs
 from .chain import CLAMPS_INT16, READOUT_LEAST, READOUT_MOST
 from .quantize import GAIN_MAX, REACH_MAX, undeployable
@@ -126,8 +126,11 @@ def _least(offset: np.ndarray) -> float | tuple[float, ...]:
 
 def _integer_graph(graph: FloatGraph, encoder: Encoder, *, buffered: bool) -> Graph:
     numbers = {FLOAT_INPUT: INPUT} | {p.name: n for n, p in enumerate(graph.populations)}
+    mute = {p.name for p in graph.populations if p.threshold is None}
     populations = []
     for number, population in enumerate(graph.populations):
+        if heard := [q.source for q in population.projections if q.source in mute]:
+            raise ValueError(f"{population.name} hears {heard[0]}, which never spikes: only the last may leak alone")
         last = number + 1 == len(graph.populations)
         if last and graph.decoder.kind == "membrane":
             population = _without_spikes(graph, population, encoder, numbers)
@@ -227,8 +230,9 @@ def _population(graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers
 def _without_spikes(
     graph: FloatGraph, p: FloatPopulation, encoder: Encoder, numbers: dict[str, int]
 ) -> FloatPopulation:
-    """Neurons of a readout whose membranes never get near their threshold, as such without one: a threshold of a
-    million, say, that is to keep them from firing would make all weights round to nothing."""
+    """Neurons of a readout whose membranes never get near their threshold, as such without one where it would coarsen
+    their unit: a threshold of a million, say, that is to keep them from firing would make all weights round to
+    nothing."""
     if p.threshold is None or p.gain is not None:
         return p
     silent = replace(p, threshold=None, reset="none", reset_delay=False)
@@ -236,8 +240,9 @@ def _without_spikes(
     bound = prove_population(draft, encoder, buffered=True).membrane
     if bound is None:
         return p
-    reach = max(-bound.low, bound.high) * draft.scale
-    return silent if bool((grid_of(p.threshold, p.shape) > NEVER * reach).all()) else p
+    threshold = grid_of(p.threshold, p.shape)
+    never = (threshold > NEVER * max(-bound.low, bound.high) * draft.scale).all()
+    return silent if never and (threshold > CONSTANT_MAX * draft.scale).any() else p
 
 
 class _Draft(msgspec.Struct, frozen=True, eq=False):
