@@ -225,7 +225,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cmsis-nn", type=Path, help="a checkout of CMSIS-NN; without it, tables from stored results")
     parser.add_argument("--cmsis-core", type=Path, help="a checkout of CMSIS_6 or CMSIS_5, or the headers' folder")
     parser.add_argument("--ensembles", action="store_true", help="measure the ensembles only, beside the stored CNNs")
-    parser.add_argument("--dataset", nargs="+", choices=sorted(DESIGNS), default=["mnist1d", "fsdd"])
+    parser.add_argument("--dataset", nargs="+", choices=sorted(DESIGNS), default=list(DESIGNS))
     parser.add_argument("--core", nargs="+", choices=sorted(BOARDS), default=["M4", "M55"], help="default M4 and M55")
     parser.add_argument("--data-dir", type=Path, help="where the data sets' files lie; default $SNE_EDGE_DATA")
     parser.add_argument("--seeds", type=lambda text: tuple(map(int, text.split(","))), default=(0, 1, 2))

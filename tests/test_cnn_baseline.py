@@ -203,7 +203,7 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.Cap
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(params=["mnist1d", "fsdd"])
+@pytest.fixture(params=["mnist1d", "fsdd", "fashion-mnist"])
 def record(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What is stored of a data set."""
     text = (ROOT / f"docs/results/cnn-{request.param}.json").read_text(encoding="utf-8")
