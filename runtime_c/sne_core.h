@@ -66,12 +66,12 @@
 
 #if defined(__GNUC__)
 #if defined(__OPTIMIZE__)
-#define SNE_INLINE static inline __attribute__((always_inline, unused))
+#define SNE_INLINE static inline __attribute__((always_inline, no_instrument_function, unused))
 #else /* nothing would be chosen at compile time: a copy for each caller is only larger */
-#define SNE_INLINE static inline __attribute__((unused))
+#define SNE_INLINE static inline __attribute__((no_instrument_function, unused))
 #endif
-#define SNE_OUTLINE static __attribute__((noinline, unused)) /* loops that want all registers for themselves */
-#define SNE_NAKED static __attribute__((naked, noinline, unused)) /* all assembler: arguments are in r0 to r3 */
+#define SNE_OUTLINE static __attribute__((noinline, no_instrument_function, unused)) /* loops that want all registers for themselves */
+#define SNE_NAKED static __attribute__((naked, noinline, no_instrument_function, unused)) /* all assembler: arguments are in r0 to r3 */
 #define SNE_REGISTER __attribute__((unused))
 #define SNE_WORD_ALIGNED __attribute__((aligned(4))) /* weights, so that kernels can load four at once */
 #define SNE_ANY_MEMORY __attribute__((may_alias))

@@ -230,23 +230,11 @@ def test_membranes_that_a_clamp_holds_back_are_reported(monkeypatch: pytest.Monk
     assert made.provenance["saturated"]["the readout"] > 0.2
 
 
-class Residual(nn.Sequential):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for n, module in enumerate(self):
-            x = module(x) + x if n == 2 else module(x)
-        return x
-
-
 class Plain(nn.Sequential):
     """Only builds its layers."""
 
     def __init__(self) -> None:
         super().__init__(*dense(12))
-
-
-class Doubled(nn.Linear):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 2 * super().forward(x)
 
 
 class Loud(snn.Leaky):
@@ -289,22 +277,33 @@ def changed(**settings: Any) -> nn.Sequential:
     return network
 
 
-def wide_thresholds() -> nn.Sequential:
-    network = line(1, 10)  # 8 channels, 8 wide
-    network[1].threshold = torch.linspace(0.5, 2, 8)
+def loaded() -> nn.Sequential:
+    """What a checkpoint of neurons with another reset makes of them: they go on resetting as they were made."""
+    network = dense(12)
+    network.load_state_dict(dense(12, lambda: leaky(reset_mechanism="zero")).state_dict())
     return network
 
 
+class Wrapped(nn.Module):
+    """A network that is no chain, and is followed."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.inner(x)
+        return result
+
+
 OTHERWISE: dict[str, tuple[Callable[[], nn.Sequential], str]] = {
-    "one inside": (lambda: nn.Sequential(Residual(*dense(12))), "forward of its own"),
-    "a subclass of Linear": (lambda: nn.Sequential(Doubled(12, 8), leaky(), nn.Linear(8, CLASSES)), "Doubled"),
     "a subclass of Leaky": (lambda: dense(12, lambda: Loud(beta=0.5, init_hidden=True)), "Loud"),
     "a forward hook": (lambda: hooked("register_forward_hook"), "forward hooks"),
     "a forward pre-hook": (lambda: hooked("register_forward_pre_hook"), "forward hooks"),
     "a replaced forward": (replaced, "forward of its own"),
     "a replaced method of neurons": (loud, "fire of its own"),
-    "neurons used twice": (used_twice, "used twice"),
-    "a block with neurons used twice": (block_twice, "used twice"),
+    "neurons used twice": (used_twice, "used twice|2 times"),
+    "a block with neurons used twice": (block_twice, "used twice|2 times"),
     "graded spikes of at most 1": (
         lambda: dense(12, lambda: leaky(graded_spikes_factor=torch.tensor(0.5))),
         "graded spikes",
@@ -316,17 +315,25 @@ OTHERWISE: dict[str, tuple[Callable[[], nn.Sequential], str]] = {
         "graded spikes",
     ),
     "a reset changed after the fact": (lambda: changed(reset_mechanism="zero"), "made with another"),
+    "a reset of a checkpoint": (loaded, "made with another"),
     "a surrogate that is no step": (lambda: changed(spike_grad=torch.sigmoid), "no step"),
-    "thresholds over the width": (wide_thresholds, "thresholds of shape"),
 }
+FOLLOWED_RIGHTLY = ("a forward hook", "a forward pre-hook", "a replaced forward")  # of layers that are no neurons
 
 
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_a_network_that_is_not_what_its_classes_say_is_refused_by_name(name: str) -> None:
     make, word = OTHERWISE[name]
-    x = patterns((1, 10) if name == "thresholds over the width" else (12,))[0]
     with pytest.raises(SneError, match=word) as caught:
-        quantize_network(make(), "own", x, timesteps=STEPS)
+        quantize_network(make(), "own", patterns((12,))[0], timesteps=STEPS)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERWISE if name not in FOLLOWED_RIGHTLY])
+def test_it_is_refused_where_it_is_followed_too(name: str) -> None:
+    make, word = OTHERWISE[name]
+    with pytest.raises(SneError, match=word) as caught:
+        quantize_network(Wrapped(make()), "own", patterns((12,))[0], timesteps=STEPS)
     assert caught.value.hint
 
 

@@ -41,6 +41,20 @@ def conv(**options: Any) -> nn.Module:
     return nn.Conv2d(2, 4, 3, **options)
 
 
+class Doubled(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+class Skipping(nn.Sequential):
+    """Adds what its second layer takes to what it gives."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for n, module in enumerate(self):
+            x = module(x) + x if n == 2 else module(x)
+        return x
+
+
 FOLLOWED: dict[str, Callable[[], nn.Sequential]] = {
     "a late reset to zero": lambda: dense(lif(reset_mechanism="zero")),
     "no reset": lambda: dense(lif(reset_mechanism="none")),
@@ -55,6 +69,9 @@ FOLLOWED: dict[str, Callable[[], nn.Sequential]] = {
     "a batch norm of spikes": lambda: dense(lif(), nn.BatchNorm1d(24)),
     "a batch norm last": lambda: nn.Sequential(*dense(lif()), nn.BatchNorm1d(4)),
     "an adaptive average": lambda: mapped(conv(), lif(), nn.AdaptiveAvgPool2d(1), places=4),
+    "a subclass of Linear": lambda: nn.Sequential(Doubled(12, 24), lif(), nn.Linear(24, 4)),
+    "a subclass of Sequential": lambda: Skipping(nn.Linear(12, 24), lif(), nn.Linear(24, 24), lif(), nn.Linear(24, 4)),
+    "thresholds over the width": lambda: mapped(conv(), lif(threshold=torch.linspace(0.5, 2, 12)), places=384),
     "neurons on neurons": lambda: dense(lif(), lif()),
     "neurons on the input": lambda: nn.Sequential(lif(), *dense(lif())),
 }

@@ -63,16 +63,17 @@ def is_plain_chain(network: nn.Module) -> bool:
     framework's own exporter."""
     check_framework(network)
     network = uncompiled(network)
-    if not _is_chain(network):
+    if not _is_chain(network) or any(tensor.is_meta for tensor in network.state_dict().values()):
         return False
     return _makes_chain([m for m in _leaves(network) if type(m) not in IDLE])
 
 
 def _leaves(network: nn.Module) -> Iterator[nn.Module]:
-    """All modules in order that are no chains themselves."""
+    """All modules in order that are no chains themselves, one that is used twice twice."""
     if _is_chain(network):
-        for module in network.children():
-            yield from _leaves(module)
+        for module in network._modules.values():
+            if module is not None:
+                yield from _leaves(module)
     else:
         yield network
 
@@ -208,7 +209,7 @@ def modules(network: nn.Sequential) -> list[nn.Module]:
                 raise SneError(
                     f"{name} is used twice, so that two layers share their membranes", "give each layer its own"
                 )
-            _check_neurons(name, module)
+            check_neurons(name, module)
         found.append(module)
     return found
 
@@ -226,9 +227,7 @@ def _chained(network: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     name = f"module {path or 'of the network'}, {type(network).__name__}"
     if network._forward_hooks or network._forward_pre_hooks:
         raise SneError(f"{name} has forward hooks", "remove them: handle.remove()")
-    replaced = [key for key in vars(network) if callable(getattr(type(network), key, None))]
-    if replaced:
-        raise SneError(f"{name} has a {replaced[0]} of its own", "give modules as their classes are")
+    _check_methods(name, network)
     if _is_chain(network):
         for key, module in network._modules.items():
             if module is not None:
@@ -258,7 +257,14 @@ def _make_permanent(module: nn.Module) -> None:
             remove_spectral_norm(module, hook.name)
 
 
-def check_step(name: str, neurons: nn.Module) -> None:
+def _check_methods(name: str, module: nn.Module) -> None:
+    """Raise `SneError` where a method of the class was replaced in this one module."""
+    replaced = [key for key in vars(module) if callable(getattr(type(module), key, None))]
+    if replaced:
+        raise SneError(f"{name} has a {replaced[0]} of its own", "give modules as their classes are")
+
+
+def _check_step(name: str, neurons: nn.Module) -> None:
     """Raise `SneError` where neurons do not fire at strictly more than the threshold: their surrogate decides."""
     try:
         probe = torch.tensor([-2.0, -1e-3, 0.0, 1e-3, 2.0])
@@ -269,16 +275,19 @@ def check_step(name: str, neurons: nn.Module) -> None:
         raise SneError(f"{name} has a spike_grad that is no step from 0 to 1", "use a surrogate of snntorch.surrogate")
 
 
-def _check_neurons(name: str, neurons: nn.Module) -> None:
-    """Raise `SneError` where neurons do not fire at strictly more than the threshold, or reset otherwise than they say
-    (both may be changed after an `snn.Leaky` is made)."""
-    check_step(name, neurons)
+def check_neurons(name: str, neurons: nn.Module) -> None:
+    """Raise `SneError` where neurons do not fire at strictly more than the threshold, or do not fire or reset as they
+    say: all of it may be changed after a neuron of snnTorch is made, a reset by loading a checkpoint, too."""
+    _check_methods(name, neurons)
+    _check_step(name, neurons)
+    if not hasattr(neurons, "state_function"):
+        return
     mechanism = neurons.reset_mechanism
     known = {"subtract": (0, "_base_sub"), "zero": (1, "_base_zero"), "none": (2, "_base_int")}
     value, method = known.get(str(mechanism), (-1, ""))
     does = getattr(neurons.state_function, "__name__", "")
-    if type(neurons) is snn.Leaky and (int(neurons.reset_mechanism_val) != value or does != method):  # type: ignore[arg-type]
+    if int(neurons.reset_mechanism_val) != value or does != method:  # type: ignore[arg-type]
         raise SneError(
-            f"{name} says reset_mechanism {mechanism!r}, but was made with another",
-            "make it anew: snn.Leaky(..., reset_mechanism=...)",
+            f"{name} says reset_mechanism {mechanism!r}, but was made with another, or its checkpoint was",
+            f"make it anew: snn.{type(neurons).__name__}(..., reset_mechanism=...)",
         )

@@ -23,7 +23,7 @@ from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Rese
 from . import terms
 from .advice import SUPPORTED, advice
 from .follow import Follower, Raster, Record, Softened, Unknown, input_of, numpy_of, of_now, tensors
-from .modules import CAN_TEACH, check_framework, check_step, float_copy
+from .modules import CAN_TEACH, check_framework, check_neurons, float_copy
 from .states import State, instances
 from .terms import Sum
 
@@ -144,7 +144,7 @@ def _check_neurons(neurons: dict[nn.Module, str]) -> None:
         factor = torch.as_tensor(getattr(module, "graded_spikes_factor", 1.0))
         if bool((factor != 1).any()):
             raise SneError(f"{name} has graded spikes", "put the factor into the weights of the next layer")
-        check_step(name, module)
+        check_neurons(name, module)
 
 
 def _loops(network: nn.Module, sample: Tensor, neurons: dict[nn.Module, str]) -> bool:
