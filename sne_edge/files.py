@@ -23,7 +23,7 @@ except ImportError:  # not on Windows
 
 SPACE_HINT = "free some space, or give another folder"
 UNWRITABLE = "check the folder, its permissions and the free space"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",

@@ -413,6 +413,9 @@ def test_a_full_disk_leaves_no_half_written_file_nor_folder(tmp_path: Path) -> N
         file.write(b"x" * 1000)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    for number in (errno.ENOSPC, errno.EFBIG):
+        with pytest.raises(SneError, match="cannot work in"), workspace():
+            raise OSError(number, os.strerror(number))
     with pytest.raises(SneError, match="No space left"):
         write_all(tmp_path / "new" / "deep", {"one": lambda file: file.write(b"1"), "two": fail})
     assert not list(tmp_path.iterdir())

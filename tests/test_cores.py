@@ -63,6 +63,19 @@ def test_a_core_without_a_machine_is_exact_on_the_nearest(
     assert vectors and all(vector.matches for vector in vectors)
 
 
+@pytest.mark.parametrize("core", ["cortex-m0", "cortex-m3", "cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+def test_a_program_whose_functions_are_traced_compiles(
+    core: str, level: str, tiny: QuantEnsemble, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("arm-none-eabi-gcc")
+    target = resolve_target(core)
+    directory = export(tiny, core, tmp_path / "export")
+    for source in read_manifest(directory)["sources"]:
+        command = [target.cc, *target.cflags, *STRICT, level, "-finstrument-functions", "-c", source, "-o", "/dev/null"]
+        subprocess.run(command, cwd=directory, check=True)
+
+
 @pytest.mark.parametrize("name", ["esp8266", "avr", "wasm32", "pi-zero", "esp32-s3"])
 def test_machines_without_kernels_of_their_own_are_generic(name: str) -> None:
     assert resolve_target(name).name == "generic"

@@ -122,6 +122,8 @@ BAD = {
     "half a test set": ({"x_train": X, "y_train": Y, "x_test": X}, "y_test"),
     "unknown names": ({"x_train": X, "y_train": Y, "images": X}, "images"),
     "NaN": ({"x_train": np.where(X > 1, np.nan, X), "y_train": Y}, "NaN"),
+    "values past all sums": ({"x_train": X * 1e300, "y_train": Y}, "magnitude"),
+    "huge values": ({"x_train": X * 1e30, "y_train": Y}, "magnitude"),
     "too many axes": ({"x_train": X.reshape(40, 1, 3, 2, 2), "y_train": Y}, "x_train"),
     "a layout of other axes": ({"x_train": X, "y_train": Y, "layout": np.array("NCHW")}, "names 4 axes"),
     "a layout that is none": ({"x_train": X, "y_train": Y, "layout": np.array("NX")}, "no layout"),

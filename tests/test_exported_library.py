@@ -179,6 +179,17 @@ int main(void)
     assert len(set(made[0].tolist())) > 200 or scale == 1e20
 
 
+def test_c_that_would_quantise_with_floats_does_not_compile(require_tool: Callable[..., None], tmp_path: Path) -> None:
+    require_tool("gcc")
+    directory = export(msgspec.structs.replace(tiny_ensemble(), name="tiny"), "host", tmp_path / "c")
+    (tmp_path / "use.c").write_text('#include "tiny_quantize.h"\n')
+    command = ["gcc", "-std=c99", f"-I{directory}", "-c", str(tmp_path / "use.c"), "-o", "/dev/null"]
+    subprocess.run(command, check=True)
+    for flag in ("-fsingle-precision-constant", "-ffast-math"):
+        done = subprocess.run([*command, flag], capture_output=True, text=True, check=False)
+        assert done.returncode and ("constants_are_doubles" in done.stderr or "needs doubles" in done.stderr)
+
+
 @pytest.mark.parametrize("call", ["tiny_run(&state, input, NULL, &result)", "tiny_step(&stream, NULL, 0)"])
 def test_a_result_that_is_not_looked_at_is_warned_of(
     call: str, require_tool: Callable[..., None], tmp_path: Path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import threading
 import time
@@ -120,6 +122,18 @@ def test_a_measurement_goes_on_from_what_was_kept(what: Plan, tmp_path: Path) ->
         again = Fake(fails=0)
         assert count_all(what, {"port": again}, journal)["port"].error is None  # type: ignore[dict-item]
         assert again.loads == 0
+
+
+def test_a_journal_that_could_not_be_begun_is_not_there(
+    what: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sne_edge.link.journal.os.fsync", full)
+    with pytest.raises(SneError, match="No space left"):
+        Journal(tmp_path / "new", "model", what)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_of_another_measurement_or_firmware_is_refused(what: Plan, tmp_path: Path) -> None:

@@ -411,6 +411,8 @@ def test_the_command_writes_a_package_with_the_options_of_export_and_replaces_on
         (["--for", "cmake", "--package-name", "test"], "keep the name test"),
         (["--for", "cmake", "--package-version", "1.0"], "no version of a package"),
         (["--for", "cmake", "--package-version", "01.0.0"], "no version of a package"),
+        (["--for", "rust", "--package-name", "fn"], "a word of Rust's own"),
+        (["--for", "rust", "--package-name", "crate"], "a word of Rust's own"),
         (["fsdd", "--for", "cmake"], "needs a name of its own"),
     ],
 )
@@ -424,8 +426,20 @@ def test_what_is_no_package_is_said_and_nothing_is_written(
 
 
 def test_names_that_would_hide_a_header_or_a_module_are_refused() -> None:
-    for name, kind in (("regex", "cmake"), ("arduino", "arduino"), ("machine", "micropython"), ("json", "micropython")):
+    for name, kind in (
+        ("regex", "cmake"),
+        ("arduino", "arduino"),
+        ("machine", "micropython"),
+        ("json", "micropython"),
+    ):
         model = msgspec.structs.replace(models()[0], name=name)
         with pytest.raises(SneError, match=name):
             render_package(model, kind, "cortex-m", name="fine")
     render_package(msgspec.structs.replace(models()[0], name="machine"), "cmake", "cortex-m")
+
+
+def test_a_model_of_a_word_of_rusts_is_no_crate() -> None:
+    model = msgspec.structs.replace(models()[0], name="match")
+    with pytest.raises(SneError, match="match is a word of Rust's own"):
+        render_package(model, "rust", "cortex-m", name="fine")
+    render_package(model, "cmake", "cortex-m")

@@ -329,6 +329,8 @@ def test_nothing_overwrites_a_file_unasked(
         assert run(line.split()) == 1
         error = capsys.readouterr().err.splitlines()[-2:]
         assert "is there already" in error[0] and "--force" in error[1], error
+        option = next((o for o in ("--plot", "--csv", "--trace") if f"{o} " in line), "-o")
+        assert option == "-o" or error[1].endswith(f"another name with {option}"), error
         assert path.read_text() == "precious"
     finally:
         path.unlink()
@@ -350,6 +352,10 @@ def _begun(*arguments: Any, **options: Any) -> Any:
 WRONG = [
     *(f"eval mnist1d --data mnist1d --policy {p}" for p in ("most", "first:9", "routed:1")),
     "eval mnist1d --data mnist1d --energy --policy cascade+early",
+    "inspect mnist1d --policy all",
+    "inspect mnist1d --policy all --target m99",
+    "plot mnist1d -o picture.jpg",
+    "compare net.py:net tiny.sne --data small.npz --plot picture.svg",
     *(f"bench mnist1d --data mnist1d --policy {p}" for p in ("most", "mask:0")),
     "bench mnist1d --data mnist1d --on qemu:nothing",
     "verify mnist1d --data mnist1d --on qemu:nothing",
@@ -365,7 +371,7 @@ WRONG = [
         "--input-range widest", "--decode-leak 7", "--scale -1", "--scale nan", "--layout XYZ", "--window 0")),
     *(f"train -o made.sne --data small.npz {o}" for o in (
         "--scheme best", "--bits 5", "--executor threads", "--channels 8", "--budget nan", "--teacher huge",
-        "--layout XYZ", "--name Up", "--features x", "--seed 2147483648")),
+        "--layout XYZ", "--name Up", "--features x", "--seed 2147483648", "--max-drop 100", "--early late")),
     *(f"study ensemble -o made --data small.npz {o}" for o in (
         "--seeds x", "--schemes best", "--executor threads", "--budget nan")),
     *(f"search -o made.sne --data small.npz --target cortex-m4 --max-ram 8K {o}" for o in (

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from sne_edge.check.evaluation import commonest
+from sne_edge.data.dataset import split
 from sne_edge.errors import SneWarning
 from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
 from sne_edge.pipeline.train import train
-from sne_edge.pipeline.verdict import doubts
+from sne_edge.pipeline.verdict import doubts, doubts_of_data
 
 LABELS = np.array([0] * 40 + [1] * 30 + [2] * 30)
 
@@ -47,6 +48,15 @@ def test_doubts_name_what_learned_too_little(figures: tuple[float, float, float]
     assert pytest.approx(0.4) == commonest(LABELS)
     for text, pattern in zip(found, words, strict=True):
         assert re.search(pattern, text)
+
+
+def test_test_samples_that_are_training_samples_are_told_of() -> None:
+    x, y = np.random.default_rng(0).normal(size=(400, 6)), np.arange(400) % 2
+    apart = split("apart", x[:300], y[:300], x[300:], y[300:])
+    assert (apart.known, doubts_of_data(apart)) == (0, [])
+    shared = split("shared", x[:300], y[:300], x[280:380], y[280:380])
+    assert shared.known == 20, "whether they were held out for validation or not"
+    assert re.search("20 of 100 test samples are training samples", *doubts_of_data(shared))
 
 
 def test_students_at_chance_do_not_end_in_silence(tmp_path: Path):

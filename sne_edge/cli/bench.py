@@ -99,9 +99,9 @@ def bench(
     if energy is None:
         check_places(places)
     going_on = resume is not None and resume.exists()  # then these are the run's own of before
-    for path in (table, trace):
+    for path, option in ((table, "--csv"), (trace, "--trace")):
         if path is not None:
-            check_output(path, force or going_on)
+            check_output(path, force or going_on, option)
     policies = [parse_policy(text, ensemble) for text in policy or []] or default_policies(ensemble)
     recorded = read_trace(energy, volts, pin) if energy is not None else None
     inputs, labels = encoded_samples(ensemble, data, data_dir, other_data)

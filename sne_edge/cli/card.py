@@ -9,7 +9,7 @@ import typer
 
 from . import complete
 from .app import app
-from .inputs import check_output, check_places, default_places, encoded_samples, load, need_training
+from .inputs import check_output, check_picture, check_places, default_places, encoded_samples, load, need_training
 from .options import DataDir, Force, Json, Model, OtherData
 from .output import print_json, status
 
@@ -75,5 +75,5 @@ def plot(
 
     ensemble = load(model)
     path = output or Path(f"{ensemble.name}.png")
-    check_output(path, force)
+    check_picture(path, force)
     print(f"wrote {draw(ensemble, path)}")

@@ -10,7 +10,7 @@ import typer
 from ..errors import SneError
 from . import complete
 from .app import app
-from .inputs import check_finite, check_layout, check_output, load, need_training, reset_kind
+from .inputs import check_finite, check_layout, check_picture, load, need_training, reset_kind
 from .options import DataDir, Force, Json, Layout
 from .output import print_json, print_table
 
@@ -66,7 +66,7 @@ def compare(
     check_layout(layout)
     ensemble = load(model)
     if plot is not None:
-        check_output(plot, force)
+        check_picture(plot, force, "--plot")
     from ..interchange import graphs
     from ..interchange.compare import compare_network, compare_nir
     from ..interchange.from_nir import Reading

@@ -110,13 +110,23 @@ def need_training() -> None:
             raise SneError(f"{package} is not installed", "pip install 'sne-edge[train]' (on Linux, a CPU torch first)")
 
 
-def check_output(path: Path, force: bool) -> None:
-    """Raise `SneError` now where a file could not be written to `path`, or would overwrite one unasked."""
+def check_output(path: Path, force: bool, option: str = "-o") -> None:
+    """Raise `SneError` now where a file could not be written to `path`, or would overwrite one unasked. `option`: that
+    names it."""
     from ..files import check_writable
 
     check_writable(path)
     if path.exists() and not force:
-        raise SneError(f"{path} is there already", "--force overwrites it; or give another name with -o")
+        raise SneError(f"{path} is there already", f"--force overwrites it; or give another name with {option}")
+
+
+def check_picture(path: Path, force: bool, option: str = "-o") -> None:
+    """Raise `SneError` now where a picture could not be written to `path` as its name says; see `check_output`."""
+    if path.suffix.lower() != ".png":
+        raise SneError(
+            f"{shortened(path)} is no name of a PNG, which pictures are", f"give one that ends in .png with {option}"
+        )
+    check_output(path, force, option)
 
 
 def check_folder(path: Path, force: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import SneError
 from . import complete
 from .app import app
 from .inputs import fingerprint, load
@@ -38,7 +39,11 @@ def inspect(
     from ..ir.frontend import LogMel
     from ..study.energy import DISCLAIMER, estimate_all
 
+    if policy and target is None:
+        raise SneError("--policy is of what a core takes, and no core is named", "give --target, such as cortex-m4")
     if model.endswith(".blob"):
+        if target is not None:
+            raise SneError("what a blob takes on a core is not known", "inspect the model that it was made from")
         _inspect_blob(model, as_json)
         return
     ensemble = load(model)

@@ -168,7 +168,7 @@ def verify(
     places = on or default_places(["host"])
     check_places(where for where in places if where != "onnx")
     if trace is not None:
-        check_output(trace, force)
+        check_output(trace, force, "--trace")
     inputs = encoded_samples(ensemble, data, data_dir, other_data)[0][:count]
     checks: list[Check] = []
     with status() as say, frame_log(trace) as log:

@@ -29,6 +29,7 @@ from .raw import Raw, no_audio, standardised
 DATASETS = tuple(NAMED)
 VALIDATION_SHARE = 0.125  # of the training data
 TEST_SHARE = 0.2  # of data that bring no test samples
+LARGEST = 1e15  # magnitude of a value: sums of squares of as many as memory holds stay inside float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,12 @@ class Dataset:
     def layout(self) -> str:
         """Of the samples as they are here: see `ir.layout`."""
         return OWN if self.x_train.ndim == 4 else OWN_RASTER
+
+    @cached_property
+    def known(self) -> int:
+        """How many test samples are, value for value, samples of the training data."""
+        seen = {row.tobytes() for part in (self.x_train, self.x_val) for row in part}
+        return sum(row.tobytes() in seen for row in self.x_test)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -207,10 +214,15 @@ def _check_samples(key: str, array: np.ndarray) -> None:
 def _samples(key: str, array: np.ndarray, layout: str) -> np.ndarray:
     """Samples float32 in the package's order."""
     _check_samples(key, array)
-    array = to_samples(array.astype(np.float32), stated_layout(key, array.shape, layout))
     if not np.isfinite(array).all():
         raise SneError(f"{key} holds NaN or infinite values", "clean the data first")
-    return array
+    largest = max(abs(float(array.min())), abs(float(array.max())))
+    if largest > LARGEST:
+        raise SneError(
+            f"{key} holds values of a magnitude of {largest:.3g}; networks calculate with at most {LARGEST:g}",
+            "scale the data; a value that stands for a missing one has to be replaced",
+        )
+    return to_samples(array.astype(np.float32), stated_layout(key, array.shape, layout))
 
 
 def _labels(key: str, array: np.ndarray, count: int) -> np.ndarray:

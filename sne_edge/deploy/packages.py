@@ -52,6 +52,11 @@ _TAKEN_MODULES = re.compile(
     r"bluetooth|btree|cryptolib|deflate|esp|esp32|framebuf|lwip|machine|micropython|neopixel|network|onewire|openamp|pyb"
     r"|rp2|stm|umqtt|urequests|vfs|webrepl|" + "|".join(sorted(sys.stdlib_module_names))
 )
+_RUST_KEYWORDS = re.compile(
+    r"abstract|as|async|await|become|box|break|const|continue|crate|do|dyn|else|enum|extern|false|final|fn|for|gen|if|impl"
+    r"|in|let|loop|macro|match|mod|move|mut|override|priv|pub|ref|return|self|static|struct|super|trait|true|try|type"
+    r"|typeof|unsafe|unsized|use|virtual|where|while|yield"
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,11 @@ def _check_names(package: Package, ecosystem: str, identifiers: list[str]) -> No
         )
     if _TAKEN_NAMES.fullmatch(package.name):
         raise SneError(f"build systems keep the name {package.name} for themselves", "give another with --package-name")
+    if ecosystem == "rust" and _RUST_KEYWORDS.fullmatch(package.name):
+        raise SneError(f"{package.name} is a word of Rust's own", "give another with --package-name")
     for identifier in identifiers:
+        if ecosystem == "rust" and _RUST_KEYWORDS.fullmatch(identifier):
+            raise SneError(f"{identifier} is a word of Rust's own", "give the model another name when it is made")
         if _TAKEN_HEADERS.fullmatch(identifier):
             raise SneError(
                 f"a package's {identifier}.h would hide a header of the system's",

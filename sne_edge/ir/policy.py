@@ -101,14 +101,14 @@ def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
         if kind == "own" and not rest:
             return ensemble.policy
         if kind in ("cascade", "routed"):
-            margins = tuple(int(m, 0) for m in rest.split(",")) if rest else ensemble.policy.margins
+            margins = tuple(_number(m) for m in rest.split(",")) if rest else ensemble.policy.margins
             table = ensemble.policy.early if plus else ()
             policy = ActivationPolicy(kind, margins=margins, early=table)  # type: ignore[arg-type]
         elif kind == "all" and not rest:
             policy = ActivationPolicy("all")
         elif kind in ("first", "mask", "budget"):
             field = {"first": "students", "mask": "mask", "budget": "max_ops"}[kind]
-            policy = ActivationPolicy(kind, **{field: int(rest, 0)})  # type: ignore[arg-type]
+            policy = ActivationPolicy(kind, **{field: _number(rest)})  # type: ignore[arg-type]
         else:
             raise ValueError(f"there is no policy {shortened(text)!r}")
         check_policy(policy, len(ensemble.students), ensemble.encoder.timesteps, ensemble.routes is not None)
@@ -119,6 +119,13 @@ def parse_policy(text: str, ensemble: QuantEnsemble) -> ActivationPolicy:
             "a cascade may end in +early",
         ) from None
     return policy
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f"{shortened(text)!r} is no whole number") from None
 
 
 def format_policy(policy: ActivationPolicy) -> str:

@@ -44,13 +44,18 @@ class Journal:
         self._found: dict[str, Found] = {}
         self._firmware: dict[str, str] = {}
         check_writable(path)
-        whole = self._read() if path.exists() else 0
+        existed = path.exists()
+        whole = self._read() if existed else 0
         try:
             self._file: BinaryIO = path.open("r+b" if whole else "wb")
             self._file.truncate(whole)  # a line that was cut off when the measurement ended
             self._file.seek(whole)
             if not whole:
                 self._write(self._about)
+        except SneError:  # of the first line: there is nothing to go on from
+            if not existed:
+                path.unlink(missing_ok=True)
+            raise
         except OSError as error:
             raise SneError(f"cannot write {shortened(path)}: {error.strerror}", HINT) from None
 

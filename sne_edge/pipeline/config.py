@@ -18,6 +18,7 @@ from ..learn.networks import INPUTS, SIZES
 from ..learn.onnx_file import read as read_onnx
 from ..learn.recipe import Recipe
 from ..learn.student import Body
+from ..quantize.calibrate import check_goal
 from ..quantize.early import check_rule
 
 
@@ -96,8 +97,9 @@ class TrainConfig:
             )
         if not 0 <= self.noise <= SEVERITIES[-1]:
             raise SneError(f"a noise of severity {self.noise:g} is out of range", f"give 0 to {SEVERITIES[-1]}")
+        check_goal(self.max_drop, None, "cascade")
         if self.early is not None:
-            check_rule(self.early, 2)
+            check_rule(self.early, 2)  # of the timesteps that the data has, when that is known
         if not 0 <= self.seed < 2**31:
             raise SneError(f"seed {self.seed} is out of range", "give a seed in 0..2^31-1")
         if self.input_scale not in ("network", "per-channel"):

@@ -32,6 +32,7 @@ from ..learn.networks import TeacherNet, wanted_values
 from ..learn.student import Ensemble
 from ..learn.teacher import accuracy, count_macs, fingerprint
 from ..learn.views import check_augmentation
+from ..quantize.early import check_rule
 from . import stages, verdict
 from .config import TrainConfig, model_key
 from .recalibrate import recalibrate
@@ -65,7 +66,11 @@ def train(
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
     check_events(dataset)
+    if config.early is not None:
+        check_rule(config.early, dataset.timesteps or config.timesteps)
     check_augmentation(config.augmentation, dataset)
+    for text in verdict.doubts_of_data(dataset):
+        warnings.warn(text, SneWarning, stacklevel=2)
     if teacher is None:
         original = find_teacher(config, dataset, cache, progress, device)
     else:

@@ -1,6 +1,7 @@
-"""What a run reached, against what needs no learning: the commonest class, and its own teacher.
+"""What makes a run's figures doubtful: its data before it, and what it reached against what needs no learning, the
+commonest class, and against its own teacher.
 
-In: a trained model's provenance, validation labels. Out: doubts in words, none where all is well.
+In: a data set; a trained model's provenance, validation labels. Out: doubts in words, none where all is well.
 """
 
 from __future__ import annotations
@@ -10,8 +11,20 @@ from typing import Any
 import numpy as np
 
 from ..check.evaluation import CHANCE, commonest
+from ..data.dataset import Dataset
 
+KNOWN = 0.01  # of the test samples, which may be training samples as well, as some of large collections are
 BEHIND = 0.10  # of all samples, which the teacher gets right and the students do not
+
+
+def doubts_of_data(dataset: Dataset) -> list[str]:
+    """What is probably wrong with the data, before anything is learned from them."""
+    if dataset.known <= KNOWN * len(dataset.x_test):
+        return []
+    return [
+        f"{dataset.known:,} of {len(dataset.x_test):,} test samples are training samples, too: test accuracy will not "
+        "be that of new data; leave them out of one of both"
+    ]
 
 
 def doubts(provenance: dict[str, Any], labels: np.ndarray) -> list[str]:

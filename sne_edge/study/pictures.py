@@ -53,6 +53,8 @@ def draw(ensemble: QuantEnsemble, path: Path | str) -> Path:
         rows, teacher = ensemble.provenance["integer"]["test"], ensemble.provenance["teacher"]
         fixed = [row for row in rows if row["policy"].startswith("first")]
         cascade = [row for row in rows if row["policy"].startswith("cascade")]
+        if not fixed[-1]["operations"] or not all(row["operations"] for row in cascade):
+            raise SneError(f"{ensemble.name} takes no operations: there is nothing to draw", "train it for longer")
         figure = _figure(ensemble, fixed, cascade, teacher)
     except (KeyError, TypeError, AttributeError, IndexError):
         raise SneError(
