@@ -28,6 +28,10 @@
 #error "sne-edge needs bytes of eight bits"
 #endif
 
+#if defined(__ARM_RWPI) && !defined(SNE_PORTABLE) /* clang keeps r9 for the data's place; kernels want it */
+#define SNE_PORTABLE
+#endif
+
 #if defined(__GNUC__) && !defined(SNE_PORTABLE)
 #if defined(__thumb__) && !defined(__ARM_BIG_ENDIAN)
 #if defined(__ARM_FEATURE_MVE)

@@ -76,6 +76,18 @@ def test_a_program_whose_functions_are_traced_compiles(
         subprocess.run(command, cwd=directory, check=True)
 
 
+def test_a_core_whose_data_is_found_by_a_register_is_portable(
+    tiny: QuantEnsemble, require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("clang")
+    directory = export(tiny, "cortex-m4", tmp_path / "export")
+    command = ["clang", "--target=arm-none-eabi", "-mcpu=cortex-m4", "-dM", "-E", "sne_core.h"]
+    for flags, portable in ((["-fropi"], False), (["-frwpi"], True)):
+        found = subprocess.run([*command, *flags, "-ffreestanding"], cwd=directory, capture_output=True, check=True)
+        assert (b"#define SNE_PORTABLE" in found.stdout) == portable
+        assert (b"#define SNE_DSP" in found.stdout) != portable
+
+
 @pytest.mark.parametrize("name", ["esp8266", "avr", "wasm32", "pi-zero", "esp32-s3"])
 def test_machines_without_kernels_of_their_own_are_generic(name: str) -> None:
     assert resolve_target(name).name == "generic"

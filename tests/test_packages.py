@@ -426,12 +426,7 @@ def test_what_is_no_package_is_said_and_nothing_is_written(
 
 
 def test_names_that_would_hide_a_header_or_a_module_are_refused() -> None:
-    for name, kind in (
-        ("regex", "cmake"),
-        ("arduino", "arduino"),
-        ("machine", "micropython"),
-        ("json", "micropython"),
-    ):
+    for name, kind in (("regex", "cmake"), ("arduino", "arduino"), ("machine", "micropython"), ("json", "micropython")):
         model = msgspec.structs.replace(models()[0], name=name)
         with pytest.raises(SneError, match=name):
             render_package(model, kind, "cortex-m", name="fine")

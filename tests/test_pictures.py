@@ -8,12 +8,15 @@ from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from models import tiny_ensemble
 
+from sne_edge.errors import SneError
 from sne_edge.study import style
 from sne_edge.study.labels import along, place
-from sne_edge.study.pictures import Picture, draw_picture
+from sne_edge.study.pictures import Picture, draw, draw_picture
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,6 +72,15 @@ def _seen(colour: str, lost: int) -> np.ndarray:
     elif lost == 1:
         cones[1] = 0.494207 * cones[0] + 1.24827 * cones[2]
     return np.clip(np.linalg.solve(lms, cones), 0, 1) ** (1 / 2.2)
+
+
+def test_a_model_without_operations_is_said_to_have_nothing_to_draw(tmp_path: Path) -> None:
+    row = {"accuracy": 0.5, "operations": 0.0, "students_run": 1.0}
+    figures = {"test": [row | {"policy": "first:1"}, row | {"policy": "cascade:1"}]}
+    provenance = {"integer": figures, "teacher": {"test": 0.5, "macs": 1}, "dataset": {"name": "none"}}
+    with pytest.raises(SneError, match="takes no operations"):
+        draw(msgspec.structs.replace(tiny_ensemble(), provenance=provenance), tmp_path / "none.png")
+    assert not list(tmp_path.iterdir())
 
 
 def test_colours_are_told_apart_without_red_or_green_cones_and_are_dark_enough_to_read() -> None:

@@ -22,7 +22,8 @@ from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered
 from . import terms
 from .advice import SUPPORTED, advice
-from .follow import Follower, Raster, Record, Softened, Unknown, input_of, numpy_of, of_now, tensors
+from .follow import Follower, Raster, Record, Softened, Unknown, input_of, of_now, tensors
+from .functional import numpy_of
 from .modules import CAN_TEACH, check_framework, check_neurons, float_copy
 from .states import State, instances
 from .terms import Sum
