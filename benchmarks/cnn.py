@@ -21,6 +21,7 @@ from typing import Any
 import cmsis_nn
 import numpy as np
 import torch
+from cnn_cascades import cascades
 from designs import DESIGNS, RIVALS
 from fronts import draw, markdown
 
@@ -100,6 +101,7 @@ def measure(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
         "compiler": f"{cmsis_nn.compiler(BOARDS['M4'])}, {cmsis_nn.OPTIMISED[0]}",
         "epochs": epochs(lab),
         "cnns": cnns,
+        "cascades": cascades(lab, DROPS),
         "spiking": spiking(lab, options.core),
     }
 

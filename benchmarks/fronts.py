@@ -33,6 +33,16 @@ def spiking_points(record: dict[str, Any], core: str) -> list[Point]:
     return [point for point in found if point[2] is not None]
 
 
+def cascade_points(record: dict[str, Any], core: str) -> list[Point]:
+    """Cascades of two CNNs: the smaller one runs always, the larger one on its share of the test samples."""
+    costs = {name: counts[0] for name, _, counts in cnn_points(record, core)}
+    found = []
+    for row in record["cascades"]:
+        small, large = (costs[name] for name in row["designs"])
+        found.append((row["name"], row["test"], [small + share * large for share in row["share"]]))
+    return found
+
+
 def front(points: Sequence[Point]) -> list[tuple[float, float]]:
     """Mean instructions and mean accuracy of the points that no cheaper one reaches, cheapest first."""
     best: list[tuple[float, float]] = []
@@ -61,11 +71,24 @@ def markdown(record: dict[str, Any], folder: Path) -> Path:
             for c in record["cnns"]
         ],
     )  # fmt: skip
+    pairs = {core: cascade_points(record, core) for core in cores}
+    best = {core: front(rivals(record, core) + pairs[core]) for core in cores}
+    kept = [n for n in range(len(record["cascades"])) if any(_middle(pairs[core][n]) in best[core] for core in cores)]
     lines += ["", *_table(
-        ["students of the ensemble", *heads, "operations", *(f"CNN / it, {core}" for core in cores)],
+        ["cascade of two int8 CNNs", *heads, "inputs that both see, %"],
+        [
+            [record["cascades"][n]["name"], record["cascades"][n]["test"], *(pairs[core][n][2] for core in cores),
+             [100 * share for share in record["cascades"][n]["share"]]]
+            for n in kept
+        ],
+    )]  # fmt: skip
+    lines += ["", *_table(
+        ["students of the ensemble", *heads, "operations", *(f"CNN / it, {core}" for core in cores),
+         *(f"CNNs in cascade / it, {core}" for core in cores)],
         [
             [row["name"], row["test"], *(row["cores"][core] or "does not fit" for core in cores), row["operations"],
-             *(_ratio(record, core, row) for core in cores)]
+             *(_ratio(front(rivals(record, core)), core, row) for core in cores),
+             *(_ratio(best[core], core, row) for core in cores)]
             for row in record["spiking"]
         ],
     )]  # fmt: skip
@@ -78,7 +101,10 @@ def markdown(record: dict[str, Any], folder: Path) -> Path:
         "may cost. CNN / it: instructions that a CNN takes for the same mean test accuracy, on straight lines between "
         "the CNNs that no cheaper one reaches, over the spiking network's: above 1 the spiking network is cheaper "
         "(<, >: at most, at least: less or more accurate than all of them). CNNs without ± have one seed and are not "
-        "in it.",
+        "in it. CNNs in cascade / it: the same with single CNNs and all cascades of two of them: a smaller one "
+        "answers, and where its two best logits are closer than a margin, a larger one answers instead; margins are "
+        "chosen as the ensembles' are, for as many points of validation accuracy below the larger one. Cascades that "
+        "neither cost least nor are most accurate on any core are left out of the table.",
         "",
         *_how(record),
         "",
@@ -99,11 +125,12 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _ratio(record: dict[str, Any], core: str, row: dict[str, Any]) -> str:
+def _ratio(best: list[tuple[float, float]], core: str, row: dict[str, Any]) -> str:
+    """Instructions for the accuracy of a spiking network's row, along a front, over its own."""
     counts = row["cores"][core]
     if counts is None:
         return ""
-    costs, accuracies = zip(*front(rivals(record, core)), strict=True)
+    costs, accuracies = zip(*best, strict=True)
     wanted, own = float(np.mean(row["test"])), float(np.mean(counts))
     ratio = cost_at(wanted, np.array(accuracies), np.array(costs)) / own
     bound = "> " if wanted > accuracies[-1] + ROUNDED else "< " if wanted < accuracies[0] - ROUNDED else ""
@@ -177,6 +204,11 @@ def draw(record: dict[str, Any], folder: Path) -> Path:
         axes.set_xscale("log")
         words: list[Word] = []
         strokes: list[Stroke] = []
+        pairs = cascade_points(record, core)
+        both = [point for point in pairs if _middle(point) in front(rivals(record, core) + pairs)]
+        if both:
+            x, y, _ = _means(both)
+            axes.plot(x, y, "P", color=CNN, label="two int8 CNNs, cascade", alpha=0.6, markersize=7)
         for points, colour, mark, name in (
             (cnn, CNN, "o", "int8 CNN, CMSIS-NN"),
             (fixed, SPIKING, "s", "spiking, fixed number of students"),
@@ -195,7 +227,7 @@ def draw(record: dict[str, Any], folder: Path) -> Path:
         axes.margins(x=0.14, y=0.1)
         named.append((axes, words, strokes))
     panels[0].set_ylabel("test accuracy, %")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"{record['dataset']}: test accuracy, mean of {len(record['seeds'])} seeds ± standard deviation, "
                     "against instructions in QEMU", fontsize=12)  # fmt: skip
     for axes, words, strokes in named:

@@ -249,3 +249,40 @@ def test_names_in_the_picture_do_not_cover_each_other(
     monkeypatch.setattr(fronts, "annotate", place)
     fronts.draw(record, tmp_path)
     assert len(placed) == 2 * (len(record["cnns"]) + len(record["spiking"])) and max(overlaps) == 0
+
+
+def test_a_cascade_of_cnns_runs_the_larger_one_where_the_smaller_one_is_unsure_and_no_oftener_than_it_must() -> None:
+    import cnn_cascades
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 400)
+    right = np.eye(5, dtype=np.int32)[labels] * 60
+    small, large = (right + rng.integers(-spread, spread, right.shape) for spread in (60, 40))
+    alone = [(which.argmax(1) == labels).mean() for which in (small, large)]
+    assert alone[0] < alone[1] < 1
+    margins = [cnn_cascades.choose(small, large, labels, drop) for drop in (0, 1, 5, 100)]
+    assert margins == sorted(margins, reverse=True) and margins[0] > margins[2] > margins[3] == 0
+    for margin, drop in zip(margins, (0, 1, 5, 100), strict=True):
+        label, more = cnn_cascades.decide(small, large, margin)
+        ordered = np.sort(small, axis=1)
+        assert (more == (ordered[:, -1] - ordered[:, -2] < margin)).all()
+        assert (label == np.where(more, large.argmax(1), small.argmax(1))).all()
+        assert (label == labels).mean() >= alone[1] - drop / 100
+        below = cnn_cascades.decide(small, large, margin - 1)[0]
+        assert margin == 0 or (below == labels).mean() < alone[1] - drop / 100
+    never = cnn_cascades.choose(large, small, labels, -100)
+    assert never == cnn_cascades.HIGHEST and cnn_cascades.decide(small, large, never)[1].all()
+
+
+def test_a_cascade_of_cnns_costs_the_smaller_one_and_its_share_of_the_larger(record: dict[str, Any]) -> None:
+    import fronts
+
+    for core in record["cores"]:
+        costs = {row["name"]: row["cores"][core]["instructions"] for row in record["cnns"]}
+        points = fronts.cascade_points(record, core)
+        assert len(points) >= 12
+        for row, (_, _, counts) in zip(record["cascades"], points, strict=True):
+            small, large = row["designs"]
+            assert costs[small] < costs[large] and len(counts) == len(record["seeds"])
+            assert all(0 <= share <= 1 for share in row["share"])
+            assert np.allclose(counts, [costs[small] + share * costs[large] for share in row["share"]])

@@ -21,8 +21,17 @@ HINTS = {
     "its statistics change with every sample: train with BatchNorm, whose fixed ones become weights": (
         "layer_norm", "group_norm", "instance_norm",
     ),
+    "write it as a layer: functional.linear(x, weight)": ("einsum", "bmm", "tensordot"),
+    "give every timestep of the loop the same x; encoders of snntorch.spikegen come out of forward, whose samples are "
+    "then rates (encoder='rate') or spikes (encoder='events')": (
+        "repeat", "expand", "tile", "repeat_interleave", "scatter", "scatter_",
+    ),
+    "leave it out: the label is that of the highest output": ("argmax", "topk"),
+    "samples with timesteps want encoder='events' or 'frames' (--encoder); of a map a layer takes all": (
+        "__getitem__", "select",
+    ),
     "activations are never multiplied with each other here: weights have to be constant": (
-        "matmul", "__matmul__", "bmm", "einsum", "scaled_dot_product_attention", "multi_head_attention_forward",
+        "matmul", "__matmul__", "mm", "scaled_dot_product_attention", "multi_head_attention_forward",
     ),
 }  # fmt: skip
 BY_FUNCTION = {function: hint for hint, functions in HINTS.items() for function in functions}

@@ -7,6 +7,7 @@ where it matters, by the function's name.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,14 +27,26 @@ from .states import State, check_states, hidden
 from .terms import Sum
 
 SAME = {  # functions that leave values as they are
-    "clone", "contiguous", "detach", "float", "to", "type_as", "dropout", "dropout1d", "dropout2d", "requires_grad_",
-    "feature_dropout", "alias", "cpu", "__copy__", "__deepcopy__", "detach_",
+    "clone", "contiguous", "detach", "float", "to", "type", "type_as", "requires_grad_", "alias", "cpu", "__copy__",
+    "__deepcopy__", "detach_",
 }  # fmt: skip
-NOT_LAST = "softmax: in the middle of a network"
+DROPOUTS = {"dropout", "dropout1d", "dropout2d", "feature_dropout"}
 LOOKS = {
     "size", "dim", "__len__", "numel", "is_floating_point", "stride", "__get__", "__set__", "get_device", "__bool__",
+    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
 }  # fmt: skip
-ORDERED = {"softmax", "log_softmax"}  # functions after which the highest output is still the highest
+# functions after which the highest output is still the highest
+ORDERED = {"softmax": "by class", "log_softmax": "by class", "sigmoid": "each", "logsigmoid": "each", "tanh": "each"}
+ADDED = {  # by what the second of two tensors is multiplied, and the first
+    "add": (1, 1), "__add__": (1, 1), "__radd__": (1, 1), "add_": (1, 1), "__iadd__": (1, 1), "sub": (1, -1),
+    "__sub__": (1, -1), "sub_": (1, -1), "__isub__": (1, -1), "subtract": (1, -1), "rsub": (-1, 1),
+    "__rsub__": (-1, 1),
+}  # fmt: skip
+MULTIPLIED = {"mul", "__mul__", "__rmul__", "mul_", "__imul__", "multiply"}
+DIVIDED = {"div", "__truediv__", "div_", "__itruediv__", "__idiv__", "true_divide", "divide"}
+NEGATED = {"neg", "__neg__", "negative"}
+TURNED = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
+ARITHMETIC = {*ADDED, *MULTIPLIED, *DIVIDED, *NEGATED}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +70,12 @@ class Softened:
     """What `ORDERED` functions made: good for a label, and for nothing else."""
 
     value: Any
+    function: str
+
+    @property
+    def why(self) -> str:
+        """It cannot be deployed where the network goes on."""
+        return f"{self.function}: in the middle of a network"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,21 +169,42 @@ class Follower(TorchFunctionMode):
         first = self.value(args[0]) if args else None
         if isinstance(first, Unknown):
             return self._unknown(made, first.why)
-        if name in SAME and first is not None:
+        if name in SAME and first is None:
+            return None  # a constant, made like something else
+        if name in DROPOUTS and first is not None:
+            rate, training = (
+                kwargs.get(key, args[place] if len(args) > place else default)
+                for place, key, default in ((1, "p", 0.5), (2, "training", True))
+            )
+            check(not training or rate == 0, "it is active after training, too: give it training=self.training")
+            return self.know(made, first)
+        if name in SAME:
             check(made.is_floating_point(), "to whole numbers, or to true and false")
             return self.know(made, first)
+        timed = [value for value in map(self.value, args[:2]) if isinstance(value, Raster) or _unreduced(value)]
+        if timed and (name in ARITHMETIC or name in ("linear", "matmul", "__matmul__")):
+            return self._of_each(name, timed[0].axis, args, kwargs, made)
         if isinstance(first, Raster):
             return self._of_raster(name, first, args, made)
-        if name in ("__getitem__", "select") and isinstance(first, Record) and not first.reduced:
-            axis, place = (args[1] % args[0].dim(), args[2]) if name == "select" else _place(args[1])
+        if name in ("__getitem__", "select") and _unreduced(first):
+            axis, place = (args[1] % args[0].dim(), args[2]) if name == "select" else _place(args[1], args[0])
             check(axis == first.axis, f"along axis {axis} of values by timestep")
             return self.know(made, first.values[place])
+        if name in ("unbind", "__iter__") and _unreduced(first):
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else 0) % args[0].dim()
+            check(isinstance(made, tuple | list) and axis == first.axis, "not along time: index timesteps instead")
+            for tensor, value in zip(made, first.values, strict=True):
+                self.know(tensor, value)
+            return None
+        if name in TURNED and _unreduced(first):
+            return self.know(made, replace(first, axis=_turned(name, first.axis, args)))
         if name == "__setitem__" and (first is None or isinstance(first, Record)):
             return self._put(first, args)
         if name in ("stack", "cat", "concat"):
             return self._collect(name, args, kwargs, made)
         if name in ("sum", "mean", "amax", "max") and isinstance(first, Record) and not first.reduced:
-            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            axis = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
+            axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
             axis = axis % args[0].dim() if isinstance(axis, int) else axis
             check(axis == first.axis, f"over axis {axis} of values by timestep")
             if unknown := next((value for value in first.values if isinstance(value, Unknown)), None):
@@ -173,12 +213,17 @@ class Follower(TorchFunctionMode):
             return self.know(tensors(made)[0], _reduced(first, name))
         if name in ORDERED and isinstance(first, Sum | Record | State):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-            check(axis in (-1, made.dim() - 1), f"over axis {axis}, which is not that of the classes")
-            return self.know(made, Softened(first))
-        if name in ("add", "__add__", "__radd__", "add_", "__iadd__", "sub", "__sub__"):
-            return self.know(made, self._added(args[0], args[1], kwargs, -1.0 if "sub" in name else 1.0))
-        if name in ("mul", "__mul__", "__rmul__", "div", "__truediv__"):
-            return self.know(made, self._times(args[0], args[1], "div" in name))
+            check(
+                ORDERED[name] == "each" or axis in (-1, made.dim() - 1),
+                f"over axis {axis}, which is not that of the classes",
+            )
+            return self.know(made, Softened(first, name))
+        if name in ADDED:
+            return self.know(made, self._added(args[0], args[1], kwargs, ADDED[name]))
+        if name in MULTIPLIED or name in DIVIDED:
+            return self.know(made, self._times(args[0], args[1], name in DIVIDED))
+        if name in NEGATED:
+            return self.know(made, self._times(args[0], -1.0, False))
         if isinstance(first, Sum | Joined):
             result = layer(name, first, list(args), kwargs, made)
             check(result.shape == tuple(made.shape[1:]), f"it makes {list(made.shape)}, which was not foreseen")
@@ -187,10 +232,8 @@ class Follower(TorchFunctionMode):
 
     def _of_raster(self, name: str, raster: Raster, args: Sequence[Any], made: Any) -> None:
         """The input of all timesteps: in another order of axes or another shape of a timestep, or taken from."""
-        if name in ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"):
-            order = _order(name, args[0].dim(), args[1:])
-            check([a for a in order if a != raster.axis] == sorted(set(order) - {raster.axis}), "of more than time")
-            return self.know(made, Raster(order.index(raster.axis)))
+        if name in TURNED:
+            return self.know(made, Raster(_turned(name, raster.axis, args)))
         if name in SHAPED:
             kept = raster.axis + 1
             check(made.shape[:kept] == args[0].shape[:kept] and made.dim() > kept, "across timesteps")
@@ -211,13 +254,35 @@ class Follower(TorchFunctionMode):
         if name == "select":
             axis, place = args[1], args[2]
         else:
-            axis, place = _place(args[1])
-        check(axis == raster.axis, f"along axis {axis}, which is not time")
-        self.know(made, input_of(made, int(place)))
+            axis, place = _place(args[1], args[0])
+        check(axis % args[0].dim() == raster.axis, f"along axis {axis}, which is not time")
+        self.know(made, input_of(made, int(place) % args[0].shape[raster.axis]))
+
+    def _of_each(self, name: str, axis: int, args: Sequence[Any], kwargs: dict[str, Any], made: Tensor) -> None:
+        """A function of all timesteps at once, along `axis`, is one of each."""
+        dims = made.dim()
+        check(all(not isinstance(t, Tensor) or t.dim() <= dims for t in args) and axis < dims, "across timesteps")
+        values = []
+        for t in range(made.shape[axis]):
+            now = made.select(axis, t)
+            self._follow(name, [self._at(t, axis, dims, name, a) for a in args], kwargs, now)
+            values.append(self.value(now))
+        self.know(made, Record(tuple(values), axis))
+
+    def _at(self, time: int, axis: int, dims: int, name: str, argument: Any) -> Any:
+        """An argument of a function of all timesteps, as that of one."""
+        value = self.value(argument)
+        if isinstance(value, Raster | Record):
+            check(value.axis == axis and argument.dim() == dims, "of other timesteps")
+            now = argument.select(axis, time)
+            self.know(now, input_of(now, time) if isinstance(value, Raster) else value.values[time])
+            return now
+        own = axis - dims + argument.dim() if isinstance(argument, Tensor) and name in ARITHMETIC else -1
+        return argument if own < 0 else argument.select(own, time if argument.shape[own] > 1 else 0)
 
     def _put(self, record: Record | None, args: Sequence[Any]) -> None:
         """A timestep's values into a tensor that is there to hold them all."""
-        axis, place = _place(args[1])
+        axis, place = _place(args[1], args[0])
         values = () if record is None else record.values
         check(
             place == len(values) and (record is None or record.axis == axis), "put timesteps in order, from the first"
@@ -236,16 +301,18 @@ class Follower(TorchFunctionMode):
         check(all(part.terms or not part.bias.any() for part in parts), "of a constant that is not zero")
         return self.know(made, Joined(tuple(parts)))
 
-    def _added(self, one: Any, other: Any, kwargs: dict[str, Any], sign: float) -> Any:
+    def _added(self, one: Any, other: Any, kwargs: dict[str, Any], factors: tuple[int, int]) -> Any:
         check(kwargs.get("alpha", 1) == 1, "with a factor alpha")
         values: list[Sum] = []
         both = [self.value(one), self.value(other)]
         if any(isinstance(value, State | Record) for value in both):
             rest = next((t for t, value in zip((one, other), both, strict=True) if value is None), 0.0)
-            check(sign > 0 and _number(rest) == 0, "of membranes and something else: add those of all timesteps")
+            check(
+                min(factors) > 0 and _number(rest) == 0, "of membranes and something else: add those of all timesteps"
+            )
             return _accumulated([value for value in both if value is not None])
         shape = next((value.shape for value in both if isinstance(value, Sum)), ())
-        for tensor, value, factor in ((one, both[0], 1.0), (other, both[1], sign)):
+        for tensor, value, factor in ((one, both[0], factors[0]), (other, both[1], factors[1])):
             value = self._constant(tensor, shape) if value is None else value
             check(isinstance(value, Sum), "of what is no current and no spikes")
             values.append(value if factor == 1 else terms.scale(value, np.full(1, factor)))
@@ -265,12 +332,13 @@ class Follower(TorchFunctionMode):
     def _times(self, one: Any, other: Any, divide: bool) -> Any:
         value, factor = (self.value(one), other) if self.value(one) is not None else (self.value(other), one)
         check(self.value(factor) is None, "of two tensors of the network")
-        number = _number(factor)
         if isinstance(value, Record) and value.reduced:
+            number = _number(factor)
             check(number > 0, "of membranes by a number that is not positive")
             return replace(value, reduced="mean") if value.reduced == "sum" else value
         check(isinstance(value, Sum), "of what is no current and no spikes")
-        return terms.scale(value, np.full(1, 1 / number if divide else number))
+        number = _by_channel(factor, value.shape)
+        return terms.scale(value, 1 / number if divide else number)
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         name, given = self.neurons[module], [*args, *kwargs.values()][1:]
@@ -291,7 +359,7 @@ class Follower(TorchFunctionMode):
         except ValueError as error:
             current = Unknown(str(error))
         if not isinstance(current, Sum):
-            why = getattr(current, "why", NOT_LAST)
+            why = getattr(current, "why", "no current and no spikes")
             raise SneError(f"what {name} takes cannot be deployed: {why}", advice(why))
         self.calls[name].append(of_now(current, time))
         outputs = tensors(made)
@@ -328,6 +396,18 @@ def of_now(value: Sum, time: int) -> Sum:
     )
 
 
+def _unreduced(value: Any) -> bool:
+    """Whether it is a record of timesteps as they came."""
+    return isinstance(value, Record) and not value.reduced and value.axis >= 0
+
+
+def _turned(name: str, axis: int, args: Sequence[Any]) -> int:
+    """Where the axis of time is in what `permute` and its like make; no other axes may change places."""
+    order = _order(name, args[0].dim(), args[1:])
+    check([a for a in order if a != axis] == sorted(set(order) - {axis}), "of more than time")
+    return order.index(axis)
+
+
 def _order(name: str, axes: int, asked: Sequence[Any]) -> list[int]:
     """Which axis of a tensor each axis of what `permute` and its like make was."""
     given = [a for part in asked for a in (part if isinstance(part, list | tuple) else [part])]
@@ -348,6 +428,19 @@ def _number(value: Any) -> float:
     found = torch.as_tensor(value).detach().double().cpu().numpy().reshape(-1)
     check(bool(found.size and (found == found[0]).all()), "of a constant by place")
     return float(found[0])
+
+
+def _by_channel(value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A factor of samples of a shape, one number for all [1] or by channel [channels]."""
+    found = numpy_of(value)
+    if found.size == 1:
+        return found.reshape(1)
+    check(found.ndim <= len(shape) + 1, "of a constant of more axes")
+    spread = np.broadcast_to(found, (1, *shape)) if found.shape[:1] == (1,) or found.ndim <= len(shape) else found
+    by_channel = spread.reshape(len(spread), shape[0], -1)
+    check(bool((by_channel == by_channel[:1, :, :1]).all()), "of a constant by place")
+    factors: np.ndarray = by_channel[0, :, 0]
+    return factors
 
 
 def _reduced(record: Record, how: str) -> Any:
@@ -373,8 +466,17 @@ def _accumulated(values: Sequence[Any]) -> Any:
     return parts[0] if len(parts) == 1 else Record(tuple(parts), -1, "sum")
 
 
-def _place(index: Any) -> tuple[int, int]:
-    """Axis and place of an index that takes one timestep: 3, or :, 3."""
-    every = index if isinstance(index, tuple) else (index,)
-    check(all(i == slice(None) for i in every[:-1]) and isinstance(every[-1], int), "index one timestep by its number")
-    return len(every) - 1, every[-1]
+def _place(index: Any, tensor: Tensor) -> tuple[int, int]:
+    """Axis and place of an index that takes one timestep of a tensor: 3, or :, 3, or ..., 3, or 3, :."""
+    every = list(index) if isinstance(index, tuple) else [index]
+    for n, part in enumerate(every):
+        if part is Ellipsis:
+            every[n : n + 1] = [slice(None)] * (tensor.dim() - len(every) + 1)
+            break
+    taken = [n for n, part in enumerate(every) if not isinstance(part, slice) or part != slice(None)]
+    why = "index one timestep by its number, and nothing else"
+    check(len(taken) == 1 and not isinstance(every[taken[0]], bool), why)
+    try:
+        return taken[0], operator.index(every[taken[0]])
+    except TypeError:
+        raise ValueError(why) from None

@@ -89,7 +89,18 @@ def layer(name: str, given: Sum | Joined, args: Sequence[Any], kwargs: dict[str,
         check(mean is not None and not training, "without statistics of its own")
         gain = 1 / np.sqrt(numpy_of(variance) + float(eps)) * (1.0 if weight is None else numpy_of(weight))
         return terms.scale(given, gain, numpy_of(bias, 0.0) - numpy_of(mean) * gain)
-    if name in SHAPED:
+    if name in ("matmul", "__matmul__", "mm"):
+        weight = numpy_of(args[1])
+        check(weight.ndim == 2, f"by a constant of {weight.ndim} axes")
+        return terms.linear(given, weight.T)
+    if name in ("mean", "amax"):
+        axes = argument(1, "dim", argument(1, "axis"))
+        axes = sorted(a % args[0].dim() for a in (axes if isinstance(axes, list | tuple) else [axes]) if a is not None)
+        places = (1, *given.shape[1:])[-2:]
+        check(len(given.shape) > 1 and axes == [*range(2, args[0].dim())], "over other axes than those of a map")
+        pooled = terms.pool(given, "average" if name == "mean" else "maximum", places, places, (0, 0))
+        return pooled if made.dim() > 2 else _reshaped(pooled, tuple(made.shape[1:]))
+    if name in SHAPED or (name == "__getitem__" and _only_adds_axes(args[1])):
         return _reshaped(given, tuple(made.shape[1:]))
     raise ValueError("no such function can be deployed")
 
@@ -113,6 +124,12 @@ def _of_joined(name: str, given: Joined, args: Sequence[Any], kwargs: dict[str, 
             found.append(layer(name, part, own, rest, made))
         start = end
     return terms.total(found)
+
+
+def _only_adds_axes(index: Any) -> bool:
+    """Whether an index takes everything, and makes axes of one place."""
+    every = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or (isinstance(part, slice) and part == slice(None)) for part in every)
 
 
 def _zeros(part: Sum, made: Tensor) -> Sum:

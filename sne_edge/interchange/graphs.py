@@ -219,7 +219,8 @@ def _follow(
     def read(axis: int) -> tuple[Traced, int]:
         return trace(network, few.movedim(1, axis).contiguous(), timesteps, time_axis=axis, decode=decode), axis
 
-    return _first_that_fits(read, (0, 1))  # snnTorch's order, then that of tonic's batches
+    last = few.dim() - 1  # of signals [N, C, T]
+    return _first_that_fits(read, (0, 1, last) if last > 1 else (0, 1))  # snnTorch's order, that of tonic's batches
 
 
 def _first_that_fits(read: Callable[[Any], Made], forms: Iterable[Any]) -> Made:

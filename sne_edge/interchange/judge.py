@@ -15,6 +15,7 @@ from . import witness
 
 WARN_BELOW = 0.95
 FAIL_BELOW = 0.8
+FOLLOWED = 0.5  # correlation of outputs, far below that of any network whose labels mean something
 
 
 def check_shares(*shares: float) -> None:
@@ -98,6 +99,11 @@ def judge(
         )
     if found.agreement < warn_below:
         _warn(f"the integers label {found.agreement:.2%} of {count} samples like the network itself")
+    elif found.correlation < FOLLOWED:
+        _warn(
+            f"labels agree, but outputs follow the network's own by a correlation of {found.correlation:.2f} only: are "
+            "they all alike, of neurons that hardly spike? decode='membrane' (--decode membrane) takes membranes"
+        )
 
 
 def judge_values(

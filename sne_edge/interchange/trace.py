@@ -100,9 +100,10 @@ def _traced(
         _rest(own)
         with follower:
             if looping:
+                sample = sample.clone()  # which a forward may change in place
                 follower.know(sample, Raster(time_axis) if time_axis is not None else input_of(sample))
                 made = _run(own, sample)
-                outputs = [follower.value(tensor) for tensor in tensors(made)]
+                outputs = [follower.value(tensor) for tensor in _stacked(made, steps)]
             else:
                 calls = []
                 for t in range(steps):
@@ -113,7 +114,7 @@ def _traced(
                 outputs = [Record(values, 0) for values in zip(*calls, strict=True)]
     follower.check_calls(steps)
     try:
-        index, output, decoder = _choose(outputs, decode, steps)
+        index, output, decoder = _choose(outputs, decode, steps, _heard(follower.calls))
         graph = _graph(follower.calls, neurons, output, decoder)
     except ValueError as error:
         raise SneError(f"the network cannot be deployed: {error}", advice(str(error))) from None
@@ -158,7 +159,7 @@ def _loops(network: nn.Module, sample: Tensor, neurons: dict[nn.Module, str]) ->
     handles = [module.register_forward_hook(count) for module in neurons]
     _rest(network)
     try:
-        network(sample)
+        network(sample.clone())
     except Exception:
         return False  # it takes one timestep of the sample
     finally:
@@ -318,8 +319,26 @@ def _needed(populations: Iterable[FloatPopulation], last: str) -> list[FloatPopu
     return [p for name, p in by_name.items() if name in found]
 
 
-def _choose(outputs: list[Any], decode: FloatDecoder | None, steps: int) -> tuple[int, Record, FloatDecoder]:
-    """The output that is decoded, and how."""
+def _stacked(made: Any, steps: int) -> list[Tensor]:
+    """Tensors of an output, in order; a list of as many as there are timesteps is one of all."""
+    shapes = {part.shape if isinstance(part, Tensor) else None for part in made} if isinstance(made, list) else {None}
+    if len(made) == steps > 1 and len(shapes) == 1 and None not in shapes:
+        return [torch.stack(made)]
+    if isinstance(made, Tensor):
+        return [made]
+    parts = list(made.values()) if isinstance(made, dict) else made if isinstance(made, list | tuple) else []
+    return [tensor for part in parts for tensor in _stacked(part, steps)]
+
+
+def _heard(calls: dict[str, list[Sum]]) -> set[str]:
+    """Populations that another one hears in the same timestep: they are not the network's last."""
+    return {t.source for name, sums in calls.items() for s in sums[-1:] for t in s.terms if not t.delay} - {INPUT}
+
+
+def _choose(
+    outputs: list[Any], decode: FloatDecoder | None, steps: int, heard: set[str]
+) -> tuple[int, Record, FloatDecoder]:
+    """The output that is decoded, and how: of the network's last neurons, or weights behind them, the first one."""
     kinds: list[tuple[int, Record, What | None]] = []
     for index, made in enumerate(outputs):
         output = _hardened(made)
@@ -341,6 +360,7 @@ def _choose(outputs: list[Any], decode: FloatDecoder | None, steps: int) -> tupl
             kinds.append((index, record, kind))
         elif isinstance(last, Unknown):
             kinds.append((index, record, None))
+    kinds.sort(key=lambda made: _speaker(made[1]) in heard)
     wanted = None if decode is None else ("count" if decode.kind == "first" else decode.kind)
     for index, record, kind in kinds:
         if kind is not None and (wanted is None or kind == wanted):
@@ -355,16 +375,25 @@ def _choose(outputs: list[Any], decode: FloatDecoder | None, steps: int) -> tupl
     raise AssertionError
 
 
+def _speaker(output: Record) -> str:
+    """The population whose spikes or states an output is; "" of currents."""
+    last = output.values[-1]
+    if isinstance(last, Sum):
+        return last.terms[0].source if len(last.terms) == 1 and last.terms[0].op is None else ""
+    return last.population if isinstance(last, State) else ""
+
+
 def _hardened(made: Any) -> Any:
     """What was softened last, for whose label that does not matter: averages of softened timesteps have others."""
     if isinstance(made, Softened):
         return made.value
     if isinstance(made, Record) and any(isinstance(value, Softened) for value in made.values):
         if len(made.values) > 1:
+            function = next(value.function for value in made.values if isinstance(value, Softened))
             return Unknown(
-                "softmax: of each timestep, which are then averaged: leave it out, and averages are of logits"
+                f"{function}: of each timestep, which are then averaged: leave it out, and averages are of logits"
             )
-        return replace(made, values=tuple(value.value for value in made.values))
+        return replace(made, values=tuple(getattr(value, "value", value) for value in made.values))
     return made
 
 
@@ -377,11 +406,11 @@ def _witness(
         _rest(network)
         with torch.no_grad(), instances(network):
             if looping:
-                made = tensors(network(x.float()))[index]
+                made = _stacked(network(x.float().clone()), steps)[index]
                 record = made if output.axis < 0 or output.reduced else made.movedim(output.axis, 0)
             else:
                 each = [x if axis is None else x.select(axis, t) for t in range(steps)]
-                record = torch.stack([tensors(network(part.float()))[index] for part in each])
+                record = torch.stack([tensors(network(part.float().clone()))[index] for part in each])
         if output.reduced or output.axis < 0:
             return record.flatten(1)
         record = record.flatten(2)
