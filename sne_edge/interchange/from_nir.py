@@ -181,14 +181,18 @@ class _Reader:
             name, waiting = last, [last]
             spiking = _kind(self.nodes[last]) != "LI"
             decoder = FloatDecoder("count") if spiking else FloatDecoder("membrane")
+        decoder = self.reading.decode or decoder
+        if last is not None and decoder.kind == "membrane" and np.any(getattr(self.nodes[last], "v_reset", 0)):
+            raise _refuse(
+                last, self.nodes[last], "its membranes are decoded, and v_reset is not 0",
+                "take v_reset off v_leak, v_threshold and itself: spikes stay the same, membranes are lower by it",
+            )  # fmt: skip
         while waiting:
             source = waiting.pop()
             if source not in found and source != INPUT:
                 found[source] = self._neurons(source)
                 waiting += [projection.source for projection in found[source].projections]
-        return FloatGraph(
-            terms.map_shape(self.shapes[self.input]), _in_order(found, name), self.reading.decode or decoder
-        )
+        return FloatGraph(terms.map_shape(self.shapes[self.input]), _in_order(found, name), decoder)
 
     def _source(self, name: str) -> str | None:
         """The population whose spikes, and nothing else, a node passes on; None where there is more to it."""

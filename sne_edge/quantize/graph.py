@@ -125,6 +125,7 @@ def _least(offset: np.ndarray) -> float | tuple[float, ...]:
 
 
 def _integer_graph(graph: FloatGraph, encoder: Encoder, *, buffered: bool) -> Graph:
+    graph = _counting(graph)
     numbers = {FLOAT_INPUT: INPUT} | {p.name: n for n, p in enumerate(graph.populations)}
     mute = {p.name for p in graph.populations if p.threshold is None}
     populations = []
@@ -137,6 +138,19 @@ def _integer_graph(graph: FloatGraph, encoder: Encoder, *, buffered: bool) -> Gr
         made = _population(graph, population, encoder, numbers)
         populations.append(_bounded(made, encoder, last, buffered))
     return Graph(tuple(populations), _decoder(graph.decoder, populations[-1], encoder, buffered))
+
+
+def _counting(graph: FloatGraph) -> FloatGraph:
+    """The graph, its spikes counted by neurons without spikes where counts leak: whole spikes would lose their leak to
+    rounding."""
+    decoder = graph.decoder
+    if decoder.kind != "count" or decoder.leak == 1:
+        return graph
+    last = graph.populations[-1]
+    counted = FloatProjection(last.name, "identity", np.ones(last.shape[2]))
+    zeros = np.zeros(last.shape[2])
+    total = FloatPopulation("total", last.shape, (counted,), np.array(decoder.leak), None, zeros, reset="none")
+    return replace(graph, populations=(*graph.populations, total), decoder=FloatDecoder("membrane", "final"))
 
 
 def _ensemble(

@@ -22,6 +22,7 @@ from ..ir.student import QuantStudent
 from ..ir.vectors import no_vectors
 from .calibrate import check_samples
 
+ROUNDED = 0.1  # share by which rounding may change a gain, before labels are other ones
 GAIN_MOST = 2**16  # fine enough that rounding a gain leaves nothing to speak of
 SHARPEST = 64.0  # a member's logits, of deviation 1, are not stretched further, however right it always is
 CANDIDATES = 61
@@ -97,7 +98,7 @@ def join(
     for member, factor in zip(members, factors, strict=True):
         worth = member.logit_scale * factor / scale
         bias += member.bias * worth
-        students += [_scaled(student, worth) for student in member.students]
+        students += [_scaled(student, worth, member) for student in member.students]
     first = members[0]
     try:
         return QuantEnsemble(
@@ -132,8 +133,18 @@ def sharpness(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(tried[int(np.argmin(losses))])
 
 
-def _scaled(student: QuantStudent, worth: float) -> QuantStudent:
-    gain = np.maximum(1, np.rint(student.gain * worth)).astype(np.int32)
+def _scaled(student: QuantStudent, worth: float, member: QuantEnsemble) -> QuantStudent:
+    """A student whose logits are `worth` times what they were. Raises `SneError` where whole gains are too coarse."""
+    exact = student.gain * worth
+    gain = np.maximum(1, np.rint(exact)).astype(np.int32)
+    apart = float(np.abs(gain / exact - 1).max())
+    if apart > ROUNDED:
+        raise SneError(
+            f"{member.name}'s outputs would be rounded by up to {apart:.0%}: next to the other models' they are worth "
+            f"{float(exact.min()):.2g} units of the common logits",
+            "sums without end take the range: give each model a memory first (`calibrate --window`, or --decode-leak), "
+            "or decode all models alike, by counts say",
+        )
     return msgspec.structs.replace(
         student, gain=gain, bias=integers("a student's bias", student.bias * worth), features=()
     )

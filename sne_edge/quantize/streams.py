@@ -14,15 +14,16 @@ import numpy as np
 from ..errors import SneError
 from ..ir.encoder import Encoder
 from ..ir.ensemble import LOGIT_LIMIT, QuantEnsemble
-from ..ir.graph import Decoder, Graph, Leak
+from ..ir.graph import Cell, Decoder, Graph, Leak, Population, Projection
 from ..ir.graph_proof import prove_decoder, prove_population
 from ..ir.layers import Linear
-from ..ir.neuron import INT32, MAX_WINDOW, Decay, Neuron, nearest_decay
+from ..ir.neuron import INT32, MAX_WINDOW, Bound, Decay, Neuron, nearest_decay
 from ..ir.policy import NEVER, ActivationPolicy
 from ..ir.proof import multiplicities, prove_layer
 from ..ir.student import QuantStudent
 from ..ir.vectors import no_vectors
 
+COUNT_UNITS = 127  # of a spike, in counts that leak: in whole spikes a leak would be rounded away
 FINE = 64  # a gain at least so large is rounded by less than 1 %
 
 
@@ -43,7 +44,12 @@ def with_memory(ensemble: QuantEnsemble, *, window: int | None = None, leak: flo
     length = float(neuron.window) if isinstance(neuron.window, int) else 1 / (1 - neuron.decay.beta)
     try:
         students = [_student(student, neuron, ensemble.encoder) for student in ensemble.students]
-        return _rescaled(ensemble, students, length / _held(ensemble))
+        finer = [_counts(student) and window is None for student in ensemble.students]
+        if any(finer):  # one scale for all logits
+            gains = [s.gain if fine else s.gain * COUNT_UNITS for s, fine in zip(students, finer, strict=True)]
+            students = [msgspec.structs.replace(s, gain=gain) for s, gain in zip(students, gains, strict=True)]
+        longer = length / _held(ensemble) * (COUNT_UNITS if any(finer) else 1)
+        return _rescaled(ensemble, students, longer)
     except ValueError as error:
         raise SneError(
             f"{ensemble.name} cannot forget like that: {error}", "take a shorter window, or a stronger leak"
@@ -69,20 +75,36 @@ def memory(window: int | None, leak: float | None) -> Neuron:
 
 
 def _held(ensemble: QuantEnsemble) -> float:
-    """For how many timesteps the ensemble's own readouts add up, which its biases stand for."""
-    first = ensemble.students[0]
-    if isinstance(first.graph, Graph):
-        window, decay = first.graph.decoder.window, first.graph.decoder.leak
+    """For how many timesteps the ensemble's own readouts add up, which its biases stand for. Raises `ValueError` where
+    students differ in it: their biases, and what each weighs, were chosen for sums of their own lengths."""
+    found = {_length(student, ensemble.encoder.timesteps) for student in ensemble.students}
+    if len(found) > 1:
+        lengths = " and ".join(f"{length:g}" for length in sorted(found))
+        raise ValueError(f"its students add up over {lengths} timesteps; give each model its memory, then join them")
+    return found.pop()
+
+
+def _length(student: QuantStudent, timesteps: int) -> float:
+    """For how many timesteps a student's readout adds up."""
+    if isinstance(student.graph, Graph):
+        window, decay = student.graph.decoder.window, student.graph.decoder.leak
     else:
-        window, decay = first.readout.neuron.window, first.readout.neuron.decay
+        window, decay = student.readout.neuron.window, student.readout.neuron.decay
     if isinstance(window, int):
         return float(window)
-    return float(ensemble.encoder.timesteps) if decay.kind == "none" else 1 / (1 - decay.beta)
+    return float(timesteps) if decay.kind == "none" else 1 / (1 - decay.beta)
+
+
+def _counts(student: QuantStudent) -> bool:
+    """Whether spikes of a graph are counted."""
+    return isinstance(student.graph, Graph) and student.graph.decoder.kind == "count"
 
 
 def _student(student: QuantStudent, neuron: Neuron, encoder: Encoder) -> QuantStudent:
     if isinstance(student.graph, Graph):
-        return msgspec.structs.replace(student, graph=_graph(student.graph, neuron, encoder))
+        made = _graph(student.graph, neuron, encoder)
+        known = student.layer_ops if len(made.populations) == len(student.graph.populations) else ()
+        return msgspec.structs.replace(student, graph=made, layer_ops=known)
     readout, count = msgspec.structs.replace(student.readout, neuron=neuron), len(student.layers)
     bound = prove_layer(readout, encoder, count == 1, multiplicities(student.layers)[-1])
     if bound is None or bound.width > 32:
@@ -93,9 +115,12 @@ def _student(student: QuantStudent, neuron: Neuron, encoder: Encoder) -> QuantSt
 
 
 def _graph(graph: Graph, neuron: Neuron, encoder: Encoder) -> Graph:
-    """A graph whose decoder forgets; a mean current becomes the sum of membranes that hold one timestep's current."""
+    """A graph whose decoder forgets; a mean current becomes the sum of membranes that hold one timestep's current, and
+    a count that leaks the membranes of neurons that do."""
     decoder, last = graph.decoder, graph.populations[-1]
     kind: Any = decoder.kind
+    if kind == "count" and not isinstance(neuron.window, int):
+        return _leaking_count(graph, neuron.decay, encoder)
     if kind == "current":
         gone = Leak("q15", np.zeros(1, np.int32))
         last = msgspec.structs.replace(last, neuron=msgspec.structs.replace(last.neuron, leak=gone, clamp=None))
@@ -111,6 +136,31 @@ def _graph(graph: Graph, neuron: Neuron, encoder: Encoder) -> Graph:
         raise ValueError("its decoder's sums do not fit in 32 bits")
     made = msgspec.structs.replace(made, bound=bound)
     return Graph((*graph.populations[:-1], last), made)
+
+
+def _leaking_count(graph: Graph, decay: Decay, encoder: Encoder) -> Graph:
+    """A graph whose spikes are counted by neurons without spikes, in units of 1 / `COUNT_UNITS`."""
+    last = graph.populations[-1]
+    channels = last.shape[2]
+    weight = np.full(channels, COUNT_UNITS, np.int8)
+    total = Population(
+        name="total",
+        shape=last.shape,
+        projections=(Projection(len(graph.populations) - 1, last.shape, "identity", weight),),
+        neuron=Cell(leak=Leak(decay.kind, np.array([decay.value], np.int32)), spikes=False, reset="none"),
+        bias=np.zeros(channels, np.int32),
+        scale=np.full(channels, 1 / COUNT_UNITS),
+        bound=Bound(0, 0),
+    )
+    proof = prove_population(total, encoder)
+    if proof.membrane is None or proof.membrane.width > 32:
+        raise ValueError("its counts do not fit in 32 bits")
+    total = msgspec.structs.replace(total, bound=proof.membrane)
+    made = Decoder("membrane", "final")
+    bound = prove_decoder(made, total, encoder)
+    if bound is None or bound.width > 32:
+        raise ValueError("its counts do not fit in 32 bits")
+    return Graph((*graph.populations, total), msgspec.structs.replace(made, bound=bound))
 
 
 def _rescaled(ensemble: QuantEnsemble, students: list[QuantStudent], longer: float) -> QuantEnsemble:
