@@ -135,7 +135,7 @@ def quantize(
     from ..interchange.modules import becomes_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout, quantize_network
-    from ..pipeline.stream import for_stream
+    from ..pipeline.stream import for_stream, remembering
     from ..quantize.quantize import check_bits
 
     size = None if shape is None else numbers("--shape", shape)
@@ -201,13 +201,17 @@ def quantize(
         fitting = graphs.samples_for(own, x, encoder, timesteps, decode)
         made = graphs.quantize_traced(own, title, fitting, encoder=encoder, decode=decode, **ranged, **common)
     if window is not None or decode_leak is not None:
-        made = for_stream(made, window=window, leak=decode_leak)
+        whole, made = made, for_stream(made, window=window, leak=decode_leak)
+        inputs = made.encoder.encode(graphs.as_maps(channels_first(x), made.encoder.shape, True))
+        made = remembering(made, whole, inputs, dataset.y_val, warn_below)
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
     save(msgspec.structs.replace(made, provenance=provenance), output)
     right, count = made.provenance["accuracy"], f"{len(dataset.y_val):,} validation samples"
     print(f"samples: {dataset.understood}")
     print(f"accuracy on {count}: {right['integer']:.2%}, the network itself {right['float']:.2%}")
-    print(f"wrote {output}: like the network itself on {made.provenance['agreement']:.2%} of them")
+    memory = made.provenance.get("memory")
+    kept = f", and with its memory {memory['labels_kept']:.2%} of these labels are the same" if memory else ""
+    print(f"wrote {output}: like the network itself on {made.provenance['agreement']:.2%} of them{kept}")
 
 
 @app.command(short_help="Print what quantize reads, and what it refuses and why.")

@@ -173,6 +173,8 @@ class _Reader:
         last = self._source(self.output)
         if last is None:
             arriving, name = self._arriving(self.output), "readout"
+            while name in self.nodes:
+                name += "_"
             shape = terms.map_shape(arriving.shape)
             made, bias = terms.projections(arriving, shape)
             found[name] = FloatPopulation(name, shape, made, np.ones(()), None, bias, reset="none")

@@ -222,8 +222,10 @@ def _graph(
         every = _steady("the output", timed)
         shape = terms.map_shape(every.shape)
         arriving, bias = terms.projections(every, shape)
-        made.append(FloatPopulation("readout", shape, arriving, np.ones(()), None, bias, reset="none"))
         name = "readout"
+        while name in modules:
+            name += "_"
+        made.append(FloatPopulation(name, shape, arriving, np.ones(()), None, bias, reset="none"))
     else:
         name = last.terms[0].source if isinstance(last, Sum) else last.population
     sums = [s for every in (*calls.values(), output.values) for s in every if isinstance(s, Sum)]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
+import warnings
 
+import msgspec
+import numpy as np
+
+from ..check.reference import run
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
+from ..errors import SneWarning
 from ..ir.ensemble import QuantEnsemble
 from ..quantize.calibrate import golden_vectors
 from ..quantize.streams import with_memory
@@ -24,3 +29,24 @@ def for_stream(ensemble: QuantEnsemble, *, window: int | None = None, leak: floa
         return made
     vectors = golden_vectors(HostEngine(HostModel(made)), ensemble.vectors.inputs, ensemble.vectors.labels)
     return msgspec.structs.replace(made, vectors=vectors)
+
+
+def remembering(
+    made: QuantEnsemble, whole: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray, warn_below: float
+) -> QuantEnsemble:
+    """What `for_stream` made of `whole`, its provenance told of whole samples: the accuracy of now, and the share of
+    labels that stay the same (`memory`). Warns (`SneWarning`) of less than `warn_below`.
+
+    inputs as the device takes them, labels int [N].
+    """
+    before, after = (run(model, inputs).decisions.label for model in (whole, made))
+    kept = float((before == after).mean())
+    accuracy = whole.provenance["accuracy"] | {"integer": float((after == labels).mean())}
+    if kept < warn_below:
+        warnings.warn(
+            f"with this memory {kept:.2%} of the labels of whole samples are what they were without",
+            SneWarning,
+            stacklevel=2,
+        )
+    provenance = made.provenance | {"accuracy": accuracy, "memory": {"labels_kept": kept}}
+    return msgspec.structs.replace(made, provenance=provenance)
