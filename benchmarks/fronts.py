@@ -73,7 +73,8 @@ def markdown(record: dict[str, Any], folder: Path) -> Path:
     )  # fmt: skip
     pairs = {core: cascade_points(record, core) for core in cores}
     best = {core: front(rivals(record, core) + pairs[core]) for core in cores}
-    kept = [n for n in range(len(record["cascades"])) if any(_middle(pairs[core][n]) in best[core] for core in cores)]
+    used = [n for n, row in enumerate(record["cascades"]) if any(row["share"])]
+    kept = [n for n in used if any(_middle(pairs[core][n]) in best[core] for core in cores)]
     lines += ["", *_table(
         ["cascade of two int8 CNNs", *heads, "inputs that both see, %"],
         [
@@ -103,8 +104,8 @@ def markdown(record: dict[str, Any], folder: Path) -> Path:
         "(<, >: at most, at least: less or more accurate than all of them). CNNs without ± have one seed and are not "
         "in it. CNNs in cascade / it: the same with single CNNs and all cascades of two of them: a smaller one "
         "answers, and where its two best logits are closer than a margin, a larger one answers instead; margins are "
-        "chosen as the ensembles' are, for as many points of validation accuracy below the larger one. Cascades that "
-        "neither cost least nor are most accurate on any core are left out of the table.",
+        "chosen as the ensembles' are, for as many points of validation accuracy below the larger one. Cascades of "
+        "which another one, or a single CNN, is cheaper and more accurate on every core are left out of the table.",
         "",
         *_how(record),
         "",

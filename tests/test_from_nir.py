@@ -271,6 +271,25 @@ def test_weights_alone_at_the_end_are_a_mean_over_time_and_a_leaky_integrator_a_
     assert len(list(summary(count))) == 1
 
 
+def test_membranes_above_another_rest_are_not_decoded() -> None:
+    raised = chain(nir.Linear(np.ones((3, 2))), lif(3, v_reset=np.array([-0.2, 0, 0.1])), shape=(2,))
+    assert graph_from_nir(raised, Reading(dt=DT)).decoder == FloatDecoder("count")
+    for take in ("mean", "final", "highest"):
+        with pytest.raises(SneError, match="its membranes are decoded, and v_reset is not 0"):
+            graph_from_nir(raised, Reading(dt=DT, decode=FloatDecoder("membrane", take)))  # type: ignore[arg-type]
+    zero = chain(nir.Linear(np.ones((3, 2))), lif(3), shape=(2,))
+    assert graph_from_nir(zero, Reading(dt=DT, decode=FloatDecoder("membrane"))).decoder.kind == "membrane"
+
+
+def test_a_node_named_readout_is_what_it_is() -> None:
+    head = chain(nir.Linear(np.ones((3, 2))), lif(3), nir.Linear(np.ones((3, 3))), shape=(2,))
+    nodes = {{"1": "readout"}.get(name, name): node for name, node in head.nodes.items()}
+    edges = [tuple({"1": "readout"}.get(end, end) for end in edge) for edge in head.edges]
+    named = graph_from_nir(nir.NIRGraph(nodes=nodes, edges=edges, type_check=False), Reading(dt=DT))
+    assert [p.name for p in named.populations] == ["readout", "readout_"]
+    assert named.populations[1].projections[0].source == "readout"
+
+
 @pytest.mark.parametrize(
     ("graph", "reading", "message"),
     [

@@ -30,10 +30,11 @@ from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.graph import Graph
 from sne_edge.ir.schedule import STOPS
-from sne_edge.learn.graph import FloatDecoder, FloatGraph, FloatPopulation, FloatProjection
+from sne_edge.learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, FloatProjection
 from sne_edge.quantize.early import exact_table, with_table
 from sne_edge.quantize.graph import assemble_graph
 from sne_edge.quantize.join import join, shared_encoder, sharpness
+from sne_edge.quantize.streams import with_memory
 
 STEPS = 6
 
@@ -128,6 +129,35 @@ def test_a_member_alone_keeps_its_labels(members: list[QuantEnsemble], dataset: 
         assert (part.argmax(axis=1) == decisions.label).mean() > 0.99
     stretched = [d["factor"] for d in joined.provenance["members"]]
     assert all(factor > 0 for factor in stretched)
+
+
+def test_gains_that_would_be_rounded_away_are_refused_with_what_to_do(dataset: Dataset) -> None:
+    """Sums of events without end take nearly the whole range of a logit."""
+    encoder, x = Encoder("events", (1, 1, 12), STEPS), dataset.x_val.reshape(-1, 1, 12)
+    rasters = (np.repeat(x, STEPS, axis=1) > x.mean()).astype(np.float64).reshape(-1, STEPS, 1, 1, 12)
+    weight = np.random.default_rng(0).normal(size=(3, 12))
+
+    def member(threshold: np.ndarray | None, decoder: FloatDecoder, memory: bool) -> QuantEnsemble:
+        arriving = (FloatProjection(INPUT, "linear", weight),)
+        last = FloatPopulation(
+            "last", (1, 1, 3), arriving, np.array(0.9), threshold, reset="subtract" if threshold is not None else "none"
+        )
+        made = assemble_graph(FloatGraph((1, 1, 12), (last,), decoder), decoder.kind, encoder)
+        return with_memory(made, window=STEPS) if memory and decoder.kind == "count" else made
+
+    for memory in (False, True):
+        pair = [member(np.array(1.0), FloatDecoder("count"), memory), member(None, FloatDecoder("membrane"), memory)]
+        decisions = [reference.run(model, encoder.encode(rasters)).decisions for model in pair]
+        logits = [d.logits.astype(np.int64) for d in decisions]
+        if not memory:
+            with pytest.raises(SneError, match="would be rounded by up to") as refused:
+                join(pair, "both", logits, dataset.y_val)
+            assert "calibrate --window" in refused.value.hint
+            continue
+        joined = join(pair, "both", logits, dataset.y_val)
+        for number, d in enumerate(decisions):
+            part = reference.run_student(joined, number, encoder.encode(rasters)).part
+            assert (part.argmax(axis=1) == d.label).mean() > 0.98
 
 
 def test_logits_are_stretched_as_their_labels_are_likeliest() -> None:

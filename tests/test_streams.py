@@ -28,7 +28,7 @@ from sne_edge.check import reference
 from sne_edge.deploy.export import render
 from sne_edge.deploy.host import HostModel
 from sne_edge.deploy.targets import resolve_target
-from sne_edge.errors import SneError
+from sne_edge.errors import SneError, SneWarning
 from sne_edge.interchange.onnx_engine import samples_of, session
 from sne_edge.interchange.to_nir import to_nir
 from sne_edge.interchange.to_onnx import to_onnx
@@ -42,10 +42,11 @@ from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.rejection import Rejection
 from sne_edge.ir.schedule import decide
 from sne_edge.ir.student import QuantStudent
-from sne_edge.learn.graph import FloatGraph, FloatPopulation, FloatProjection
-from sne_edge.pipeline.stream import for_stream
-from sne_edge.quantize.graph import quantize_graph
-from sne_edge.quantize.streams import with_memory
+from sne_edge.ir.vectors import no_vectors
+from sne_edge.learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, FloatProjection
+from sne_edge.pipeline.stream import for_stream, remembering
+from sne_edge.quantize.graph import assemble_graph, quantize_graph
+from sne_edge.quantize.streams import COUNT_UNITS, with_memory
 
 replace = msgspec.structs.replace
 LONG = 24  # timesteps of a stream: many times those of the models here
@@ -407,3 +408,63 @@ def test_a_window_is_the_same_in_onnx_whole_and_step_by_step(examined: Counter[s
             examined["windows"] += 1
             examined["cut"] += window_of(student) < ensemble.encoder.timesteps
         assert logits.tolist() == want_stream.tolist()
+
+
+def counting_model(leak: float = 1.0) -> QuantEnsemble:
+    """Eight inputs, each of which a neuron of its own repeats; four neurons count them in pairs."""
+    pairs = np.kron(np.eye(4), np.ones((1, 2)))
+    repeated, added = FloatProjection(INPUT, "identity", np.ones(8)), FloatProjection("each", "linear", pairs)
+    each = FloatPopulation("each", (1, 1, 8), (repeated,), np.zeros(()), np.array(0.5), reset="zero")
+    counted = FloatPopulation("pairs", (1, 1, 4), (added,), np.zeros(()), np.array(0.5), reset="zero")
+    graph = FloatGraph((1, 1, 8), (each, counted), FloatDecoder("count", leak=leak))
+    return assemble_graph(graph, "counts", Encoder("events", (1, 1, 8), 10))
+
+
+@pytest.mark.parametrize("leak", [0.25, 0.8, 0.9375, 0.99])
+@pytest.mark.parametrize("when", ["in the graph", "for a stream"])
+def test_counts_that_leak_keep_the_share_of_each_timestep_and_forget(
+    leak: float, when: str, require_tool: Callable[..., None]
+) -> None:
+    require_tool("cc")
+    made = counting_model(leak) if when == "in the graph" else for_stream(counting_model(), leak=leak)
+    rng = np.random.default_rng(0)
+    rasters = (rng.random((5, 400, 8)) < rng.random((5, 400, 8)) / 2).astype(np.uint8)
+    rasters[:, 300:] = 0
+    steps = np.stack([counting_model().encoder.encode(r.reshape(40, 10, 1, 1, 8)).reshape(400, -1) for r in rasters])
+    plain = np.diff(reference.run_stream(for_stream(counting_model(), window=1000), steps), axis=1, prepend=0)
+    total, exact = np.zeros((5, 4)), []
+    for t in range(400):
+        total = leak * total + plain[:, t]
+        exact.append(total)
+    found = reference.run_stream(made, steps)
+    units = np.rint(found * (made.logit_scale * COUNT_UNITS) if when == "in the graph" else found)
+    assert streamed(made, steps[0]).tolist() == found[0].tolist()
+    wanted = COUNT_UNITS * np.stack(exact, axis=1)
+    rounded = 2 / (1 - leak)  # a unit of each timestep, and the leak's own rounding
+    assert np.abs(units - wanted).max() < rounded
+    assert wanted[:, 299].max() > 100 and units[:, -1].max() < rounded + wanted[:, -1].max(), "it forgets"
+    best = np.sort(wanted, axis=2)
+    clear = best[:, :, -1] - best[:, :, -2] > 2 * rounded
+    assert clear.sum() > 100 and (found.argmax(2) == wanted.argmax(2))[clear].all()
+
+
+def test_students_of_other_memories_are_not_given_one_together() -> None:
+    one, other = gesture_model(), for_stream(gesture_model(), window=5)
+    students = (one.students[0], other.students[0])
+    none = no_vectors(one.encoder, len(one.classes), students)
+    mixed = msgspec.structs.replace(one, students=students, order=(0, 1), vectors=none)
+    with pytest.raises(SneError, match="add up over 5 and 20 timesteps"):
+        with_memory(mixed, window=10)
+
+
+def test_what_a_memory_changes_of_whole_samples_is_told() -> None:
+    model, labels = gesture_model(), gestures(80, seed=4)[1]
+    inputs = model.encoder.encode(gestures(80, seed=4)[0])
+    whole = msgspec.structs.replace(model, provenance=model.provenance | {"accuracy": {"float": 1.0, "integer": 1.0}})
+    same = remembering(for_stream(whole, window=TIMESTEPS), whole, inputs, labels, 0.95)
+    assert same.provenance["memory"] == {"labels_kept": 1.0}
+    with pytest.warns(SneWarning, match="of the labels of whole samples"):
+        short = remembering(for_stream(whole, window=1), whole, inputs, labels, 0.95)
+    label = reference.run(short, inputs).decisions.label
+    assert short.provenance["accuracy"] == {"float": 1.0, "integer": float((label == labels).mean())}
+    assert short.provenance["memory"]["labels_kept"] < 0.95
