@@ -27,16 +27,16 @@ HINTS = {
         "repeat", "expand", "tile", "repeat_interleave", "scatter", "scatter_",
     ),
     "leave it out: the label is that of the highest output": ("argmax", "topk"),
-    "samples with timesteps want encoder='events' or 'frames' (--encoder); of a map a layer takes all": (
-        "__getitem__", "select",
-    ),
     "activations are never multiplied with each other here: weights have to be constant": (
         "matmul", "__matmul__", "mm", "scaled_dot_product_attention", "multi_head_attention_forward",
     ),
 }  # fmt: skip
+TAKEN = "samples with timesteps want encoder='events' or 'frames' (--encoder); of a map a layer takes all"
 BY_FUNCTION = {function: hint for hint, functions in HINTS.items() for function in functions}
 
 
 def advice(refusal: str) -> str:
     """The hint for a refusal "FUNCTION: why": what is supported where nothing better is known."""
+    if refusal in [f"{function}: no such function can be deployed" for function in ("__getitem__", "select")]:
+        return TAKEN
     return BY_FUNCTION.get(refusal.split(":")[0], f"supported: {SUPPORTED}")
