@@ -204,6 +204,7 @@ def test_a_mean_over_a_map_is_a_pooling_of_all_of_it() -> None:
     ("methods", "message", "hint"),
     [
         ({"current": lambda s, x: functional.dropout(s.fc1(x), 0.2)}, "active after training", ""),
+        ({"current": lambda s, x: torch.div(torch.ones(20), s.fc1(x))}, "of a constant by a tensor", ""),
         ({"returned": lambda s, h, r, m: torch.stack(r).sum(0).argmax(1)}, "argmax", "leave it out"),
         ({"at": lambda s, x, t: x.repeat(STEPS, 1, 1)[t]}, "repeat", "the same x"),
         ({"current": lambda s, x: torch.sigmoid(s.fc1(x))}, "sigmoid: in the middle", "train the network with them"),

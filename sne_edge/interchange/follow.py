@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -220,10 +220,11 @@ class Follower(TorchFunctionMode):
             return self.know(made, Softened(first, name))
         if name in ADDED:
             return self.know(made, self._added(args[0], args[1], kwargs, ADDED[name]))
-        if name in MULTIPLIED or name in DIVIDED:
-            return self.know(made, self._times(args[0], args[1], name in DIVIDED))
-        if name in NEGATED:
-            return self.know(made, self._times(args[0], -1.0, False))
+        if name in MULTIPLIED or name in DIVIDED or name in NEGATED:
+            result = self._times(args[0], -1.0 if name in NEGATED else args[1], name in DIVIDED)
+            alike = not isinstance(result, Sum) or result.shape == tuple(made.shape[1:])
+            check(alike, f"it makes {list(made.shape)} of samples of {list(getattr(result, 'shape', ()))}")
+            return self.know(made, result)
         if isinstance(first, Sum | Joined):
             result = layer(name, first, list(args), kwargs, made)
             check(result.shape == tuple(made.shape[1:]), f"it makes {list(made.shape)}, which was not foreseen")
@@ -332,13 +333,14 @@ class Follower(TorchFunctionMode):
     def _times(self, one: Any, other: Any, divide: bool) -> Any:
         value, factor = (self.value(one), other) if self.value(one) is not None else (self.value(other), one)
         check(self.value(factor) is None, "of two tensors of the network")
+        check(not divide or factor is other, "of a constant by a tensor of the network")
         if isinstance(value, Record) and value.reduced:
             number = _number(factor)
             check(number > 0, "of membranes by a number that is not positive")
             return replace(value, reduced="mean") if value.reduced == "sum" else value
         check(isinstance(value, Sum), "of what is no current and no spikes")
-        number = _by_channel(factor, value.shape)
-        return terms.scale(value, 1 / number if divide else number)
+        factors = _by_channel(factor, value.shape)
+        return terms.scale(value, 1 / factors if divide else factors)
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         name, given = self.neurons[module], [*args, *kwargs.values()][1:]
@@ -396,7 +398,7 @@ def of_now(value: Sum, time: int) -> Sum:
     )
 
 
-def _unreduced(value: Any) -> bool:
+def _unreduced(value: Any) -> TypeGuard[Record]:
     """Whether it is a record of timesteps as they came."""
     return isinstance(value, Record) and not value.reduced and value.axis >= 0
 
@@ -432,7 +434,7 @@ def _number(value: Any) -> float:
 
 def _by_channel(value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A factor of samples of a shape, one number for all [1] or by channel [channels]."""
-    found = numpy_of(value)
+    found: np.ndarray = numpy_of(value)
     if found.size == 1:
         return found.reshape(1)
     check(found.ndim <= len(shape) + 1, "of a constant of more axes")

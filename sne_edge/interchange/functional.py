@@ -96,9 +96,9 @@ def layer(name: str, given: Sum | Joined, args: Sequence[Any], kwargs: dict[str,
     if name in ("mean", "amax"):
         axes = argument(1, "dim", argument(1, "axis"))
         axes = sorted(a % args[0].dim() for a in (axes if isinstance(axes, list | tuple) else [axes]) if a is not None)
-        places = (1, *given.shape[1:])[-2:]
+        height, width = (1, 1, *given.shape[1:])[-2:]
         check(len(given.shape) > 1 and axes == [*range(2, args[0].dim())], "over other axes than those of a map")
-        pooled = terms.pool(given, "average" if name == "mean" else "maximum", places, places, (0, 0))
+        pooled = terms.pool(given, "average" if name == "mean" else "maximum", (height, width), (height, width), (0, 0))
         return pooled if made.dim() > 2 else _reshaped(pooled, tuple(made.shape[1:]))
     if name in SHAPED or (name == "__getitem__" and _only_adds_axes(args[1])):
         return _reshaped(given, tuple(made.shape[1:]))
