@@ -26,6 +26,7 @@ from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.layers import AvgPool, Conv, Layer, Linear, window_out
 from sne_edge.ir.neuron import Bound, Decay, Neuron
 from sne_edge.ir.policy import ActivationPolicy
+from sne_edge.ir.vectors import no_vectors
 from sne_edge.link.device import Device
 from sne_edge.link.engine import DeviceEngine
 
@@ -300,3 +301,24 @@ def test_a_fault_in_a_cores_own_kernels_is_seen(
 def test_the_boards_of_this_file_have_the_kernels_that_it_says(board: str) -> None:
     kernels = resolve_target(resolve_board(board).target).kernels
     assert kernels == {"microbit": "swar", "mps2-an385": "swar", "mps2-an386": "dsp", "mps3-an547": "helium"}[board]
+
+
+def test_firmware_takes_its_models_own_policy_however_many_early_stops_that_has(
+    require_tool: Callable[..., None], tmp_path: Path
+) -> None:
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm")
+    rng, board = random.Random(0), "mps2-an386"
+    while not (early := with_early(rng, random_ensemble(rng, kind="events", students=1))).policy.early:
+        pass
+    steps = early.encoder.timesteps - 1
+    count = min(32, 70 // steps + 1)
+    student = replace(early.students[0], gain=np.ones_like(early.students[0].gain))
+    policy = ActivationPolicy("cascade", margins=(2**31 - 1,) * (count - 1), early=(2**31 - 1,) * (count * steps))
+    students, order = (student,) * count, tuple(range(count))
+    none = no_vectors(early.encoder, len(early.classes), students)
+    early = replace(early, students=students, order=order, routes=None, policy=policy, vectors=none)
+    assert 4 * len(early.policy.early) > 256, "more than a request usually holds"
+    image = build_firmware(
+        export(early, resolve_board(board).target, tmp_path / "export"), board, tmp_path / "firmware"
+    )
+    compare(early, board, image, random_inputs(rng, early, 4), [(early.policy, None), (ActivationPolicy("all"), None)])

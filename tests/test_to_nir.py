@@ -39,7 +39,7 @@ from sne_edge.ir.neuron import Bound
 from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.student import QuantStudent
 from sne_edge.ir.vectors import no_vectors
-from sne_edge.learn.graph import FloatGraph
+from sne_edge.learn.graph import FloatDecoder, FloatGraph, FloatPopulation, FloatProjection
 from sne_edge.quantize.graph import assemble_graph, float_inputs, quantize_graph
 
 Fired = dict[int, list[np.ndarray]]
@@ -220,6 +220,33 @@ def test_students_that_add_up_are_one_graph_whose_mean_is_the_logits_in_real_uni
     real = got.decisions.logits * ensemble.logit_scale
     assert np.corrcoef(logits.ravel(), real.ravel())[0, 1] > 0.98
     np.testing.assert_allclose(logits.mean(), real.mean(), atol=0.3 * real.std())
+
+
+@pytest.mark.parametrize("take", ["mean", "final", "highest"])
+@pytest.mark.parametrize("alpha", [None, 0.5])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_membranes_of_neurons_that_spike_are_written_in_one_unit_of_all_channels(
+    take: str, alpha: float | None, task: str
+) -> None:
+    """Channels of other sizes of weights, thresholds and leaks have units of their own in integers."""
+    rng, encoder = np.random.default_rng(0), Encoder("events", (1, 1, 6), 15)
+    into = FloatProjection("", "linear", rng.normal(size=(8, 6)))
+    hidden = FloatPopulation("hidden", (1, 1, 8), (into,), np.array(0.75), np.array(0.5))
+    out = FloatProjection("hidden", "linear", rng.normal(size=(3, 8)) * np.array([[0.3], [1], [3]]))
+    last = FloatPopulation(
+        "last", (1, 1, 3), (out,), np.array([0.5, 0.75, 0.875]), np.array([0.5, 1, 2]),
+        alpha=None if alpha is None else np.array(alpha),
+    )  # fmt: skip
+    graph = FloatGraph((1, 1, 6), (hidden, last), FloatDecoder("membrane", take))  # type: ignore[arg-type]
+    made = assemble_graph(graph, "own", encoder, regression=task == "regression")
+    assert len(set(made.students[0].gain.tolist())) > 1 and made.regression == (task == "regression")
+    inputs = (rng.random((200, 15, 6)) < 0.4).astype(np.uint8)
+    inputs = encoder.encode(inputs.reshape(200, 15, 1, 1, 6))
+    got = reference.run(made, inputs).decisions.logits * made.logit_scale
+    logits = read_back(made).simulate(float_inputs(encoder, inputs)).logits.numpy()
+    scale = 1.0 if task == "regression" else got.std() / logits.std()
+    assert np.abs(scale * logits - got).mean() < 0.03 * got.std(), "leaks are rounded on the device alone"
+    assert (logits.argmax(1) == got.argmax(1)).mean() > 0.95
 
 
 def test_what_is_read_back_and_quantised_again_is_the_same_integers() -> None:

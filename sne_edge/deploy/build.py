@@ -28,6 +28,7 @@ CFLAGS = ("-std=c99", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-se
 LDFLAGS = ("-nostartfiles", "-Wl,--gc-sections")
 SERVER = ("main.c",)
 PROFILED = "SNE_PROFILE"
+WIRE_BODY = 256  # bytes of a request, SNE_WIRE_MAX_BODY, where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,8 @@ def _compile(
     sources = [directory.resolve() / name for name in names]
     if mlperf is None:
         sources += [render_served_model(directory, work, vectors), *WIRE]
+        if manifest.get("policy_bytes", 0) > WIRE_BODY:
+            definitions = (*definitions, f"SNE_WIRE_MAX_BODY={manifest['policy_bytes']}")
     else:
         sources.append(render_mlperf_model(directory, work, mlperf))
         definitions = (*definitions, *mlperf.definitions)

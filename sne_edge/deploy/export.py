@@ -280,6 +280,8 @@ def _described(ensemble: QuantEnsemble, model: dict[str, Any]) -> dict[str, Any]
         "stream_bytes": model["state"].stream_bytes if model["streams"] else 0,
         "flash_bytes": {**asdict(model["footprint"]), "tables": model["footprint"].tables},
     }
+    if ensemble.policy.early:  # as a request holds it: five numbers, margins, early stops
+        described["policy_bytes"] = 4 * (5 + len(ensemble.students) - 1 + len(ensemble.policy.early))
     if model["frontend"]:
         described["frontend"] = {k: v for k, v in model["frontend"].items() if k not in ("tables", "audio")}
     return described

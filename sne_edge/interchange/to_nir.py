@@ -368,7 +368,8 @@ class _Student:
         size = int(threshold.max()) if threshold is not None else largest
         factor = np.full((1, p.channels), 2.0 ** -int(np.ceil(np.log2(max(size, 1)))))
         power = float(factor[0, 0])
-        if n == len(self.graph.populations) - 1 and not spikes:
+        decoded = n == len(self.graph.populations) - 1 and self.graph.decoder.sees_membranes
+        if decoded:  # in the units of the logits, by channel
             if w.ensemble.regression:  # its membranes are the outputs themselves, or so many times their mean
                 summed = w.encoder.timesteps if self.graph.decoder.take == "mean" else 1
                 power = w.ensemble.logit_scale * summed
@@ -389,15 +390,21 @@ class _Student:
         still = np.zeros_like(v_leak)
         said = {"reset": cell.reset, "reset_delay": cell.reset_delay, "unit": list(map(float, p.scale)), "power": power}
         name = self._name(n)
-        v_threshold = still if threshold is None else self._values(threshold * power, n) * shrunk
+        v_threshold = still
+        if threshold is not None:
+            v_threshold = self._values((threshold.reshape(-1, p.channels) * factor).ravel(), n) * shrunk
         if not spikes:
             if not leaks:
                 raise self._refuse(n, "a readout without a leak whose highest or mean membrane counts")
             w.add(name, nir.LI(tau, 1 / shrunk, v_leak / shrunk), *before, **said)
         elif isinstance(cell.current_leak, Leak):
             tau_syn, w_in, less = self._time_constant(cell.current_leak, n)
+            if decoded:  # membranes are read in their own units
+                r, v_threshold = r / less, v_threshold / less
             v_threshold = v_threshold / shrunk * less  # snnTorch wants an r that undoes 1 - beta here
             w.add(name, nir.CubaLIF(tau_syn, tau, r / shrunk, v_leak, v_threshold, still, w_in), *before, **said)
+        elif leaks and decoded:  # in the membranes' own units, too
+            w.add(name, nir.LIF(tau, r / shrunk, v_leak / shrunk, v_threshold / shrunk, still), *before, **said)
         elif leaks:
             w.add(name, nir.LIF(tau, r, v_leak, v_threshold, still), *before, **said)
         else:
@@ -428,11 +435,11 @@ class _Student:
         self.w.decoded["decoder"] = json.dumps([decoder.kind, decoder.take, decoder.leak.beta])
         if bias.any():
             self.w.note(f"to the totals come {bias.tolist()}, in units of {self.w.ensemble.logit_scale}")
-        spikes = self.graph.populations[-1].neuron.spikes
-        if spikes and self.w.ensemble.regression:
+        counted = not decoder.sees_membranes
+        if counted and self.w.ensemble.regression:
             worth = (self.student.gain * self.w.ensemble.logit_scale).tolist()
             self.w.note(f"outputs are numbers: the totals times {worth}")
-        elif spikes and len(set(self.student.gain.tolist())) > 1:
+        elif counted and len(set(self.student.gain.tolist())) > 1:
             self.w.note(f"the totals are multiplied by {self.student.gain.tolist()}")
         if decoder.leak.kind != "none":
             self.w.note(f"the totals leak by {decoder.leak.beta} in each timestep")
