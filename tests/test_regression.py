@@ -212,6 +212,19 @@ def test_the_command_makes_one_from_numbers_and_refuses_labels_of_no_use(
     assert isinstance(refused.exception, SneError) and "no input range 'median'" in refused.exception.message
 
 
+@pytest.mark.parametrize(
+    "line", ["calibrate r.sne -o x.sne", "ensemble r.sne r.sne -o x.sne", "compare net.py:net r.sne"]
+)
+def test_commands_of_labels_say_that_a_regression_has_none(
+    line: str, made: QuantEnsemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifact.save(made, "r.sne")
+    refused = CliRunner().invoke(app, [*line.split(), "--data", "mnist1d"])
+    assert isinstance(refused.exception, SneError) and "computes numbers, not labels" in refused.exception.message
+    assert [path.name for path in tmp_path.iterdir()] == ["r.sne"]
+
+
 def test_what_needs_labels_is_refused(made: QuantEnsemble, trained: tuple[Net, int]) -> None:
     network, outputs = trained
     x, y = samples(50, outputs, 2)

@@ -84,6 +84,7 @@ def calibrate(
     from ..ir.artifact import save
     from ..ir.layout import encoder_layout
     from ..pipeline.recalibrate import recalibrate, renew
+    from ..quantize.calibrate import check_labels
     from ..quantize.narrow import narrowed
     from ..quantize.reject import check_rate
     from ..quantize.widen import widened
@@ -101,6 +102,7 @@ def calibrate(
     if max_false_alarms is not None:
         check_rate(max_false_alarms)
     ensemble = load(model)
+    check_labels(ensemble)
     check_output(output, force)
     check_policy(ensemble, max_drop, target_ops, policy, early)
     check_memory(ensemble, window, decode_leak)

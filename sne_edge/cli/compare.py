@@ -60,11 +60,13 @@ def compare(
     """Show, population by population, where a model's integers part from the network that it was made of."""
     from ..data.dataset import load_dataset
     from ..data.origin import origin
+    from ..quantize.calibrate import check_labels
 
     need_training()
     check_finite(fail_below=fail_below)
     check_layout(layout)
     ensemble = load(model)
+    check_labels(ensemble)
     if plot is not None:
         check_picture(plot, force, "--plot")
     from ..interchange import graphs

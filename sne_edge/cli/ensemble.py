@@ -56,12 +56,15 @@ def ensemble(
     """
     from ..ir.artifact import save
     from ..pipeline.ensemble import ensemble_of
+    from ..quantize.calibrate import check_labels
     from ..quantize.join import shared_encoder
 
     check_goals(max_drop, target_ops)
     check_output(output, force)
     check_name(name or output.stem.lower())
     members = [load(model) for model in models]
+    for member in members:
+        check_labels(member)
     shared_encoder(members)
     check_policy(members[0], max_drop, target_ops, policy, early)
     dataset = data_for(members[0], data, data_dir, other_data, seed)

@@ -24,6 +24,7 @@ from ..ir.graph import INPUT, Graph, Leak, Population, Projection, grid
 from ..ir.layers import SynapticLayer
 from ..ir.schedule import decide
 from ..learn.graph import FloatGraph, FloatPopulation
+from ..quantize.calibrate import check_labels
 from ..quantize.graph import float_projection, grid_of
 from .from_nir import Reading, read_nir
 from .graphs import as_maps, followed
@@ -121,6 +122,7 @@ def compare_graph(
 ) -> NetworkComparison:
     """A float graph against the model that was made of it; samples [N, (timesteps,) height, width, channels], real
     values or spikes. Otherwise as `compare_network`."""
+    check_labels(model)
     pairs = _matched(graph, model)
     samples = samples.reshape(*samples.shape[:-3], *model.encoder.shape)
     inputs = model.encoder.encode(samples)

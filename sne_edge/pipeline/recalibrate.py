@@ -28,6 +28,7 @@ from ..ir.vectors import no_vectors
 from ..quantize.calibrate import (
     Promise,
     check_goal,
+    check_labels,
     check_samples,
     choose_policy,
     golden_vectors,
@@ -78,10 +79,7 @@ def recalibrate(
             "a promise is of a drop in accuracy, made of the cascade alone",
             "give --confidence with --max-drop, and with no --early but exact",
         )
-    if ensemble.regression:
-        raise SneError(
-            f"{ensemble.name} computes numbers, not labels: there is no margin to calibrate", "use it as it is"
-        )
+    check_labels(ensemble)
     origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
     kept = ensemble.vectors
     if window is not None or leak is not None:

@@ -130,6 +130,15 @@ def check_goal(max_drop: float, target_ops: float | None, kind: str) -> None:
         raise SneError(f"policy {kind!r} has nothing to calibrate", "calibrate cascade or routed")
 
 
+def check_labels(ensemble: QuantEnsemble) -> None:
+    """Raise `SneError` for a model of numbers, where labels are compared or chosen by."""
+    if ensemble.regression:
+        raise SneError(
+            f"{ensemble.name} computes numbers, not labels: there is no margin to calibrate, and no label to compare",
+            "use it as it is; `sne-edge quantize --regression` says how near its numbers are to the network's",
+        )
+
+
 def check_samples(ensemble: QuantEnsemble, inputs: np.ndarray, labels: np.ndarray) -> None:
     """Raise `SneError` where samples and labels cannot calibrate the ensemble."""
     if len(inputs) != len(labels) or not len(inputs):
