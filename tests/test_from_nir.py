@@ -300,6 +300,11 @@ def test_a_node_named_readout_is_what_it_is() -> None:
         (chain(nir.Linear(np.ones((3, 2))), lif(3, v_reset=np.ones(3) * 0.01), shape=(2,)), SNNTORCH, "v_reset"),
         (chain(nir.Linear(np.ones((3, 2))), nir.Threshold(np.ones(3)), shape=(2,)), Reading(dt=DT), "Threshold"),
         (chain(nir.Linear(np.ones((3, 2))), nir.I(np.ones(3)), shape=(2,)), Reading(dt=DT), "supported|no such node"),
+        (
+            chain(nir.Delay(np.full(2, np.inf)), nir.Linear(np.ones((3, 2))), lif(3), shape=(2,)),
+            Reading(dt=DT),
+            "whole",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_node_and_says_what_to_do(

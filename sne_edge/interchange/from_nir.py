@@ -278,7 +278,8 @@ class _Reader:
             return terms.flat(arriving)
         if kind == "Delay":
             steps = np.unique(np.asarray(node.delay, np.float64) / self._dt(name, node))
-            whole_number = len(steps) == 1 and abs(steps[0] - round(steps[0])) <= 1e-3 * max(1.0, abs(steps[0]))
+            known = len(steps) == 1 and bool(np.isfinite(steps[0]))
+            whole_number = known and abs(steps[0] - round(steps[0])) <= 1e-3 * max(1.0, abs(steps[0]))
             check(bool(whole_number), "its delays differ, or are no whole number of timesteps")
             late = round(float(steps[0]))
             check(not late or not arriving.bias.any(), "it delays a bias: delay spikes, before weights")
