@@ -272,7 +272,7 @@ def test_weights_alone_at_the_end_are_a_mean_over_time_and_a_leaky_integrator_a_
 
 
 def test_membranes_above_another_rest_are_not_decoded() -> None:
-    raised = chain(nir.Linear(np.ones((3, 2))), lif(3, v_reset=np.array([-0.2, 0, 0.1])), shape=(2,))
+    raised = chain(nir.Linear(np.ones((3, 2))), lif(3, v_reset=np.array([-0.2, 0, 0.05])), shape=(2,))
     assert graph_from_nir(raised, Reading(dt=DT)).decoder == FloatDecoder("count")
     for take in ("mean", "final", "highest"):
         with pytest.raises(SneError, match="its membranes are decoded, and v_reset is not 0"):
