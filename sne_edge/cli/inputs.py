@@ -122,11 +122,11 @@ def check_output(path: Path, force: bool, option: str = "-o") -> None:
 
 def check_picture(path: Path, force: bool, option: str = "-o") -> None:
     """Raise `SneError` now where a picture could not be written to `path` as its name says; see `check_output`."""
+    check_output(path, force, option)
     if path.suffix.lower() != ".png":
         raise SneError(
             f"{shortened(path)} is no name of a PNG, which pictures are", f"give one that ends in .png with {option}"
         )
-    check_output(path, force, option)
 
 
 def check_folder(path: Path, force: bool) -> None:

@@ -99,7 +99,7 @@ def judge(
         )
     if found.agreement < warn_below:
         _warn(f"the integers label {found.agreement:.2%} of {count} samples like the network itself")
-    elif found.correlation < FOLLOWED:
+    elif found.agreement >= WARN_BELOW and found.correlation < FOLLOWED:
         _warn(
             f"labels agree, but outputs follow the network's own by a correlation of {found.correlation:.2f} only: are "
             "they all alike, of neurons that hardly spike? decode='membrane' (--decode membrane) takes membranes"

@@ -15,6 +15,8 @@
 #if DBL_MANT_DIG != 53 || FLT_EVAL_METHOD == 2 || FLT_EVAL_METHOD < 0 || defined(__FAST_MATH__)
 #error "fixed_quantize.h needs doubles of 64 bits, calculated as such, to round as Python does"
 #endif
+/* Fails where constants are floats, as -fsingle-precision-constant makes them: build what includes this without that. */
+typedef char fixed_constants_are_doubles[sizeof(0.1) == sizeof(double) ? 1 : -1];
 
 /* One value, which is finite. */
 static inline int8_t fixed_quantized(double x)
