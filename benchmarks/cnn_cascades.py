@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from designs import DESIGNS, RIVALS
 
+from sne_edge.ir import schedule
 from sne_edge.learn.baseline import count_macs
 from sne_edge.quantize.cnn import QuantCnn
 from sne_edge.study.lab import Lab
@@ -54,17 +55,16 @@ def cascades(lab: Lab, drops: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def logits(net: QuantCnn, x: np.ndarray) -> np.ndarray:
-    """What a network says of samples [N, height, width, channels], int8 [N, classes] as int32."""
-    parts = [net.run(net.encode(part))[-1].reshape(len(part), -1) for part in np.array_split(x, len(x) // 1000 + 1)]
-    return np.concatenate(parts).astype(np.int32)
+    """`QuantCnn.logits` as int32, a thousand samples at a time."""
+    return np.concatenate([net.logits(part) for part in np.array_split(x, len(x) // 1000 + 1)]).astype(np.int32)
 
 
 def decide(small: np.ndarray, large: np.ndarray, margin: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels [N], and where the larger network ran, of both networks' logits [N, classes]: the larger one runs where
     the best two of the smaller one are less than `margin` apart, and then alone decides."""
-    best = np.sort(small, axis=1)
-    more = best[:, -1] - best[:, -2] < margin
-    return np.where(more, large.argmax(1), small.argmax(1)), more
+    label, apart = schedule.decide(small)
+    more = apart < margin
+    return np.where(more, large.argmax(1), label), more
 
 
 def choose(small: np.ndarray, large: np.ndarray, labels: np.ndarray, drop: float) -> int:

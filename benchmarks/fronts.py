@@ -72,6 +72,7 @@ def markdown(record: dict[str, Any], folder: Path) -> Path:
         ],
     )  # fmt: skip
     pairs = {core: cascade_points(record, core) for core in cores}
+    single = {core: front(rivals(record, core)) for core in cores}
     best = {core: front(rivals(record, core) + pairs[core]) for core in cores}
     used = [n for n, row in enumerate(record["cascades"]) if any(row["share"])]
     kept = [n for n in used if any(_middle(pairs[core][n]) in best[core] for core in cores)]
@@ -88,7 +89,7 @@ def markdown(record: dict[str, Any], folder: Path) -> Path:
          *(f"CNNs in cascade / it, {core}" for core in cores)],
         [
             [row["name"], row["test"], *(row["cores"][core] or "does not fit" for core in cores), row["operations"],
-             *(_ratio(front(rivals(record, core)), core, row) for core in cores),
+             *(_ratio(single[core], core, row) for core in cores),
              *(_ratio(best[core], core, row) for core in cores)]
             for row in record["spiking"]
         ],

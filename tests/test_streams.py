@@ -448,6 +448,15 @@ def test_counts_that_leak_keep_the_share_of_each_timestep_and_forget(
     assert clear.sum() > 100 and (found.argmax(2) == wanted.argmax(2))[clear].all()
 
 
+def test_a_population_named_total_is_no_other_ones_count() -> None:
+    repeated = FloatProjection(INPUT, "identity", np.ones(8))
+    total = FloatPopulation("total", (1, 1, 8), (repeated,), np.zeros(()), np.array(0.5))
+    graph = FloatGraph((1, 1, 8), (total,), FloatDecoder("count", leak=0.5))
+    made = assemble_graph(graph, "counts", Encoder("events", (1, 1, 8), 10)).students[0].graph
+    assert [p.name for p in made.populations] == ["total", "total_"]  # type: ignore[union-attr]
+    assert made.populations[1].projections[0].source == 0  # type: ignore[union-attr]
+
+
 def test_students_of_other_memories_are_not_given_one_together() -> None:
     one, other = gesture_model(), for_stream(gesture_model(), window=5)
     students = (one.students[0], other.students[0])

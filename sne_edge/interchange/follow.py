@@ -89,13 +89,17 @@ def input_of(x: Tensor, time: int | None = None) -> Sum:
     return terms.source(INPUT, tuple(x.shape[1:]), time)
 
 
-def tensors(value: Any) -> list[Tensor]:
-    """Tensors of an output, in order."""
+def tensors(value: Any, steps: int = 0) -> list[Tensor]:
+    """Tensors of an output, in order; a list of `steps` of them, one a timestep, is one of all."""
     if isinstance(value, Tensor):
         return [value]
+    if isinstance(value, list) and len(value) == steps > 1:
+        shapes = {item.shape if isinstance(item, Tensor) else None for item in value}
+        if len(shapes) == 1 and None not in shapes:
+            return [torch.stack(value)]
     if isinstance(value, dict):
-        value = list(value.values())
-    return [t for item in value for t in tensors(item)] if isinstance(value, list | tuple) else []
+        value = [*value.values()]
+    return [t for item in value for t in tensors(item, steps)] if isinstance(value, list | tuple) else []
 
 
 class Follower(TorchFunctionMode):

@@ -26,7 +26,7 @@ from ..errors import SneError
 from ..ir.checks import check
 from ..ir.encoder import Shape
 from ..ir.layers import Pair, size
-from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset
+from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, unused_name
 from . import terms
 from .terms import Sum
 
@@ -172,9 +172,7 @@ class _Reader:
         found: dict[str, FloatPopulation] = {}
         last = self._source(self.output)
         if last is None:
-            arriving, name = self._arriving(self.output), "readout"
-            while name in self.nodes:
-                name += "_"
+            arriving, name = self._arriving(self.output), unused_name("readout", self.nodes)
             shape = terms.map_shape(arriving.shape)
             made, bias = terms.projections(arriving, shape)
             found[name] = FloatPopulation(name, shape, made, np.ones(()), None, bias, reset="none")

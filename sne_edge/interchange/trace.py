@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import SneError
 from ..ir.checks import check
-from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered
+from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered, unused_name
 from . import terms
 from .advice import SUPPORTED, advice
 from .follow import Follower, Raster, Record, Softened, Unknown, input_of, of_now, tensors
@@ -103,7 +103,7 @@ def _traced(
                 sample = sample.clone()  # which a forward may change in place
                 follower.know(sample, Raster(time_axis) if time_axis is not None else input_of(sample))
                 made = _run(own, sample)
-                outputs = [follower.value(tensor) for tensor in _stacked(made, steps)]
+                outputs = [follower.value(tensor) for tensor in tensors(made, steps)]
             else:
                 calls = []
                 for t in range(steps):
@@ -222,9 +222,7 @@ def _graph(
         every = _steady("the output", timed)
         shape = terms.map_shape(every.shape)
         arriving, bias = terms.projections(every, shape)
-        name = "readout"
-        while name in modules:
-            name += "_"
+        name = unused_name("readout", modules)
         made.append(FloatPopulation(name, shape, arriving, np.ones(()), None, bias, reset="none"))
     else:
         name = last.terms[0].source if isinstance(last, Sum) else last.population
@@ -321,17 +319,6 @@ def _needed(populations: Iterable[FloatPopulation], last: str) -> list[FloatPopu
     return [p for name, p in by_name.items() if name in found]
 
 
-def _stacked(made: Any, steps: int) -> list[Tensor]:
-    """Tensors of an output, in order; a list of as many as there are timesteps is one of all."""
-    shapes = {part.shape if isinstance(part, Tensor) else None for part in made} if isinstance(made, list) else {None}
-    if len(made) == steps > 1 and len(shapes) == 1 and None not in shapes:
-        return [torch.stack(made)]
-    if isinstance(made, Tensor):
-        return [made]
-    parts = list(made.values()) if isinstance(made, dict) else made if isinstance(made, list | tuple) else []
-    return [tensor for part in parts for tensor in _stacked(part, steps)]
-
-
 def _heard(calls: dict[str, list[Sum]]) -> set[str]:
     """Populations that another one hears in the same timestep: they are not the network's last."""
     return {t.source for name, sums in calls.items() for s in sums[-1:] for t in s.terms if not t.delay} - {INPUT}
@@ -408,7 +395,7 @@ def _witness(
         _rest(network)
         with torch.no_grad(), instances(network):
             if looping:
-                made = _stacked(network(x.float().clone()), steps)[index]
+                made = tensors(network(x.float().clone()), steps)[index]
                 record = made if output.axis < 0 or output.reduced else made.movedim(output.axis, 0)
             else:
                 each = [x if axis is None else x.select(axis, t) for t in range(steps)]

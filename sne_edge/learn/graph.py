@@ -9,7 +9,7 @@ Shapes are (height, width, channels), channel last, 1-D data having height 1; fl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -402,6 +402,13 @@ def dense_kernel(weight: np.ndarray, groups: int = 1, dilation: Pair = (1, 1)) -
         rows, columns = slice(group * each, (group + 1) * each), slice(group * depth, (group + 1) * depth)
         full[rows, columns, :: dilation[0], :: dilation[1]] = weight[rows]
     return full
+
+
+def unused_name(wanted: str, taken: Container[str]) -> str:
+    """A name for a population beside others: `wanted`, or so many underscores behind it as it takes."""
+    while wanted in taken:
+        wanted += "_"
+    return wanted
 
 
 def ordered(populations: Iterable[FloatPopulation], last: str) -> tuple[FloatPopulation, ...]:

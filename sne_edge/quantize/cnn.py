@@ -115,9 +115,13 @@ class QuantCnn:
             outputs.append(inputs)
         return outputs
 
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """What it says of samples [N, height, width, channels], int8 [N, classes]."""
+        return self.run(self.encode(x))[-1].reshape(len(x), -1)
+
     def accuracy(self, x: np.ndarray, labels: np.ndarray) -> float:
         """Share of samples labelled right, 0..1; the first of equal logits wins."""
-        logits = self.run(self.encode(x))[-1].reshape(len(x), -1)
+        logits = self.logits(x)
         return float((logits.argmax(axis=1) == labels).mean())
 
     @property

@@ -27,7 +27,7 @@ from ..ir.policy import ActivationPolicy
 from ..ir.student import QuantStudent
 from ..ir.vectors import no_vectors
 from ..learn.graph import INPUT as FLOAT_INPUT
-from ..learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection
+from ..learn.graph import FloatDecoder, FloatGraph, FloatPool, FloatPopulation, FloatProjection, unused_name
 from ..learn.integers import CONSTANT_MAX, membrane_unit, weight_limit
 from .calibrate import golden_vectors, measure, with_costs
 from .chain import CLAMPS_INT16, READOUT_LEAST, READOUT_MOST
@@ -149,7 +149,8 @@ def _counting(graph: FloatGraph) -> FloatGraph:
     last = graph.populations[-1]
     counted = FloatProjection(last.name, "identity", np.ones(last.shape[2]))
     zeros = np.zeros(last.shape[2])
-    total = FloatPopulation("total", last.shape, (counted,), np.array(decoder.leak), None, zeros, reset="none")
+    name = unused_name("total", [p.name for p in graph.populations])
+    total = FloatPopulation(name, last.shape, (counted,), np.array(decoder.leak), None, zeros, reset="none")
     return replace(graph, populations=(*graph.populations, total), decoder=FloatDecoder("membrane", "final"))
 
 
