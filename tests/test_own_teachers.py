@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import safetensors.torch
 import torch
@@ -26,7 +27,7 @@ from sne_edge.learn.onnx_teacher import OnnxTeacher
 from sne_edge.learn.partition import Source, make_partition
 from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
-from sne_edge.learn.teacher import accuracy, count_macs, fingerprint
+from sne_edge.learn.teacher import accuracy, count_macs, fine_tune, fingerprint
 from sne_edge.learn.views import to_torch
 from sne_edge.pipeline.config import TrainConfig, model_key
 from sne_edge.pipeline.stages import teacher_of_module
@@ -226,6 +227,55 @@ def test_an_onnx_teacher_answers_alike_in_torch_and_learns(photos: Dataset, expo
     after = find_teacher(replace(config, fine_tune=60), photos)
     scores = [accuracy(t, photos.x_val, photos.y_val) for t in (before, after)]
     assert scores[0] < 0.8 < 0.9 < scores[1]
+
+
+class Deep(nn.Module):
+    """Two dozen blocks of sums, as wide as at first: what no rate teaches well once its norms are folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+                nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8),
+            )
+            for _ in range(24)
+        )  # fmt: skip
+        self.linear = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(x).relu()
+        for block in self.blocks:
+            x = (x + block(x)).relu()
+        features = x.mean((2, 3))
+        return features, self.linear(features)
+
+
+def test_norms_that_an_exporter_folded_are_there_again_when_a_teacher_learns(photos: Dataset, tmp_path: Path):
+    torch.manual_seed(0)
+    path, net = tmp_path / "deep.onnx", Deep()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(20):
+            net.train()(torch.rand(64, 3, 12, 12))  # statistics to fold
+        torch.onnx.export(
+            net.eval(), (torch.rand(2, 3, 12, 12),), str(path), input_names=["x"], output_names=["f", "z"],
+            dynamic_axes={"x": {0: "N"}, "f": {0: "N"}, "z": {0: "N"}}, opset_version=17, dynamo=False,
+        )  # fmt: skip
+    assert not any(node.op_type == "BatchNormalization" for node in onnx.load(path).graph.node)
+    teacher = OnnxTeacher(path, photos.shape, CLASSES, "f", "z")
+    x = to_torch(photos.x_train)
+    made = learnable(teacher, x)
+    norms = [m for m in made.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == 49 and torch.allclose(made.features(x), teacher.features(x), rtol=1e-3, atol=1e-3)
+    plain = learnable(teacher, x)
+    plain.norms = nn.ModuleDict()
+    with pytest.raises(SneError, match="the loss is nan") as caught:
+        fine_tune(plain, photos, epochs=4, rate=0.1)
+    assert "--teacher-input" in caught.value.hint
+    fine_tune(made, photos, epochs=4, rate=0.1)
+    assert accuracy(made, photos.x_val, photos.y_val) > 0.6
 
 
 @pytest.mark.filterwarnings("ignore:the students are right")

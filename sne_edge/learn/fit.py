@@ -58,6 +58,7 @@ class Plan:
     warm      share of the schedule in which the rate rises; then it falls as a cosine
     patience  epochs without a better score after which learning ends; 0: never
     folded    batch norms are folded: AdamW's steps, which do not know how large weights are, shrink with small ones
+    remedy    what to do where the loss is no number
     """
 
     epochs: int
@@ -69,6 +70,7 @@ class Plan:
     minutes: float | None = None
     patience: int = 0
     folded: bool = False
+    remedy: str = "give a lower `rate` in the settings' [recipe] (--config)"
 
 
 def fit(
@@ -160,7 +162,7 @@ def fit(
         last = 0.0 if latest is None else latest.item()
         note = Told(f"loss {last:.3f}", {"loss": last})
         if not np.isfinite(last):
-            raise SneError(f"{stage}: the loss is {last} in epoch {epoch + 1}", "train with a lower rate")
+            raise SneError(f"{stage}: the loss is {last} in epoch {epoch + 1}", plan.remedy)
         if score is not None:
             value_now, words = score()
             note = Told(f"{note}, {words}", note.values | (words.values if isinstance(words, Told) else {}))

@@ -29,11 +29,12 @@ Attributes = dict[str, Any]
 def learnable(teacher: OnnxTeacher, samples: Tensor) -> TeacherNet:
     """The teacher as a torch module from its file's input to the features, with its fitted classifier.
 
-    `samples` [N, channels, height, width], a few, are given to both. Raises `SneError` for an operator that is not
-    known here, and where answers differ.
+    `samples` [N, channels, height, width], some hundreds, are what its norms are restored by (`_Learnable.normalise`),
+    and are given to both: raises `SneError` for an operator that is not known here, and where answers differ.
     """
     made = _Learnable(teacher).eval()
     with torch.no_grad():
+        made.normalise(samples)
         mine, theirs = made.features(samples), teacher.features(samples)
     if mine.shape != theirs.shape or float((mine - theirs).abs().max()) > NEAR * float(theirs.abs().max() + 1):
         raise SneError(
@@ -44,7 +45,11 @@ def learnable(teacher: OnnxTeacher, samples: Tensor) -> TeacherNet:
 
 
 class _Learnable(TeacherNet):
-    """An ONNX graph up to its features, and the classifier."""
+    """An ONNX graph up to its features, and the classifier.
+
+    Exporters fold batch norms into the convolutions before them, and a deep network without any learns badly or not at
+    all: each convolution has one here, which changes no answer until it learns.
+    """
 
     images = True
 
@@ -59,6 +64,8 @@ class _Learnable(TeacherNet):
         self.constants: dict[str, np.ndarray] = {}
         self.places: dict[str, str] = {}
         self.nodes = needed(graph, [self.output])
+        self.norms = nn.ModuleDict()
+        self.settling = False
         self._take(graph)
         odd = sorted({node.op_type for node in self.nodes} - OPERATORS.keys())
         if odd:
@@ -83,6 +90,31 @@ class _Learnable(TeacherNet):
                 self.register_parameter(place, nn.Parameter(tensor))
             else:
                 self.register_buffer(place, tensor)
+        for k, node in enumerate(self.nodes):
+            if node.op_type == "Conv" and node.input[1] in values:
+                weights = values[node.input[1]]
+                norm = nn.BatchNorm1d if weights.ndim == 3 else nn.BatchNorm2d
+                self.norms[str(k)] = norm(len(weights))
+
+    def normalise(self, samples: Tensor) -> None:
+        """Give the norm behind each convolution the mean and deviation that `samples` have there, as statistics and as
+        what it scales to: it takes away what it adds."""
+        self.settling = True
+        self.features(samples)
+        self.settling = False
+
+    def _normalised(self, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        if not self.settling:
+            out: Tensor = norm(x)
+            return out
+        variance, mean = torch.var_mean(x.transpose(0, 1).flatten(1), dim=1, correction=0)
+        for kept, found in (
+            (norm.running_mean, mean), (norm.running_var, variance),
+            (norm.bias, mean), (norm.weight, (variance + norm.eps).sqrt()),
+        ):  # fmt: skip
+            assert kept is not None
+            kept.copy_(found)
+        return x
 
     def extra_repr(self) -> str:
         """Part of the teacher's fingerprint: the graph."""
@@ -93,10 +125,11 @@ class _Learnable(TeacherNet):
             x = x.permute(0, 2, 3, 1)
         known: dict[str, Any] = {self.input: x.reshape(len(x), *self.layout)}
         known |= self.constants | {name: getattr(self, place) for name, place in self.places.items()}
-        for node in self.nodes:
+        for k, node in enumerate(self.nodes):
             attributes = {a.name: _attribute(a) for a in node.attribute}
             given = [known[name] if name else None for name in node.input]
-            known[node.output[0]] = OPERATORS[node.op_type](given, attributes)
+            made = OPERATORS[node.op_type](given, attributes)
+            known[node.output[0]] = self._normalised(self.norms[str(k)], made) if str(k) in self.norms else made
         found: Tensor = known[self.output]
         return found.flatten(1)
 

@@ -26,6 +26,8 @@ from .heard import Heard
 from .networks import ResidualTeacher, TeacherNet, build_teacher
 from .views import Augmenter, batches, to_torch
 
+DIVERGED = "say what it was trained on (--teacher-input, --teacher-mean, --teacher-deviation), or leave --fine-tune out"
+UNSTABLE = "see whether samples hold values of another scale than others, or give another --teacher"
 PROBES = 16  # samples by whose answers a teacher's code is told from another's
 
 
@@ -51,9 +53,9 @@ def train_teacher(
     torch.manual_seed(seed)
     net = build_teacher(size, dataset.shape, len(dataset.classes), dataset.timesteps)
     if isinstance(net, ResidualTeacher):
-        plan = Plan(epochs, batch=128, rate=0.15, decay=5e-4, sgd=True, minutes=minutes)
+        plan = Plan(epochs, batch=128, rate=0.15, decay=5e-4, sgd=True, minutes=minutes, remedy=UNSTABLE)
     else:
-        plan = Plan(epochs, batch=128, rate=4e-3, decay=1e-2, minutes=minutes)
+        plan = Plan(epochs, batch=128, rate=4e-3, decay=1e-2, minutes=minutes, remedy=UNSTABLE)
     return _taught(net, dataset, plan, "teacher", seed, augmentation, noise, checkpoint, device, progress)
 
 
@@ -75,7 +77,7 @@ def fine_tune(
     where it has nothing to train."""
     check_trainable(net)
     torch.manual_seed(seed)
-    plan = Plan(epochs, batch=128, rate=rate, decay=5e-4, sgd=True)
+    plan = Plan(epochs, batch=128, rate=rate, decay=5e-4, sgd=True, remedy=DIVERGED)
     return _taught(
         net, dataset, plan, "fine-tuning the teacher", seed, augmentation, noise, checkpoint, device, progress
     )

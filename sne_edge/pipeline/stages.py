@@ -43,6 +43,7 @@ from ..quantize.residual import quantize_residual
 
 CALIBRATION_SAMPLES = 20_000  # held-out samples, augmented views among them, that margins are chosen by
 PROBED = 4  # samples that a teacher from elsewhere is tried on before it teaches
+NORMED = 512  # samples by which norms of a network from elsewhere are restored
 GOLDEN_AUDIO = 2  # recordings among the golden vectors
 
 
@@ -97,7 +98,7 @@ def teacher_from_onnx(
         scaled = teacher if isinstance(teacher, ScaledTeacher) else None
         inner = teacher if scaled is None else scaled.teacher
         assert isinstance(inner, OnnxTeacher)
-        probe = to_torch(dataset.x_train[:PROBED])
+        probe = to_torch(dataset.x_train[:: max(1, len(dataset.x_train) // NORMED)][:NORMED])
         made = learnable(inner, probe if scaled is None else scaled.scaled(probe))
         teacher = made if scaling is None else ScaledTeacher(made, *scaling)
     progress("teacher", 1, 1, "from an ONNX file")
