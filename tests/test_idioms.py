@@ -99,8 +99,25 @@ STILL: dict[str, tuple[dict[str, Any], Callable[[Any], Tensor]]] = {
     "a factor by neuron": ({"current": lambda s, x: s.fc1(x) * s.gain}, summed),
     "a divisor by neuron": ({"current": lambda s, x: s.fc1(x) / (s.gain + 0.5)}, summed),
     "a matrix": ({"current": lambda s, x: x @ s.fc1.weight.t() + s.fc1.bias}, summed),
+    "repeated by a new axis": ({"at": lambda s, x, t: x.repeat(STEPS, 1, 1)[t]}, summed),
+    "expanded by a new axis": (
+        {"before": lambda s, x: x.expand(STEPS, *x.shape), "at": lambda s, x, t: x[t]}, summed),
+    "unsqueezed and repeated": (
+        {"before": lambda s, x: x.unsqueeze(0).repeat(STEPS, 1, 1), "at": lambda s, x, t: x[t]}, summed),
+    "an axis of None, expanded": (
+        {"before": lambda s, x: x[None].expand(STEPS, -1, -1), "at": lambda s, x, t: x[t]}, summed),
+    "repeated along the second axis": (
+        {"before": lambda s, x: x.unsqueeze(1).repeat(1, STEPS, 1), "at": lambda s, x, t: x[:, t]}, summed),
+    "expanded along the last axis": (
+        {"before": lambda s, x: x[:, :, None].expand(-1, -1, STEPS), "at": lambda s, x, t: x[..., t]}, summed),
+    "stacked with itself": ({"before": lambda s, x: torch.stack([x] * STEPS), "at": lambda s, x, t: x[t]}, summed),
+    "repeated maps, flat": (
+        {"before": lambda s, x: x.view(-1, 3, 4).repeat(STEPS, 1, 1, 1).flatten(2), "at": lambda s, x, t: x[t]}, summed),
+    "repeated and a layer of all": (
+        {"before": lambda s, x: s.fc1(x.repeat(STEPS, 1, 1)), "at": lambda s, x, t: x[t], "current": lambda s, x: x},
+        summed),
     "an axis and back": ({"before": lambda s, x: x[:, None], "at": lambda s, x, t: x.flatten(1)}, summed),
-}
+}  # fmt: skip
 # of rasters [N, T, 12]
 MOVING: dict[str, dict[str, Any]] = {
     "plain": {"at": lambda s, x, t: x[:, t]},
@@ -206,7 +223,8 @@ def test_a_mean_over_a_map_is_a_pooling_of_all_of_it() -> None:
         ({"current": lambda s, x: functional.dropout(s.fc1(x), 0.2)}, "active after training", ""),
         ({"current": lambda s, x: torch.div(torch.ones(20), s.fc1(x))}, "of a constant by a tensor", ""),
         ({"returned": lambda s, h, r, m: torch.stack(r).sum(0).argmax(1)}, "argmax", "leave it out"),
-        ({"at": lambda s, x, t: x.repeat(STEPS, 1, 1)[t]}, "repeat", "the same x"),
+        ({"current": lambda s, x: s.fc1(x.view(-1, 6, 2)[:, :, :1].repeat(1, 1, 2).flatten(1))}, "__getitem__", ""),
+        ({"current": lambda s, x: s.fc1(x).repeat(1, 2)[:, :20]}, "repeat: of what is no time", "the same x"),
         ({"current": lambda s, x: torch.sigmoid(s.fc1(x))}, "sigmoid: in the middle", "train the network with them"),
         ({"current": lambda s, x: torch.einsum("nf,hf->nh", x, s.fc1.weight)}, "einsum", "functional.linear"),
     ],

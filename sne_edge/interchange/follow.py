@@ -45,6 +45,7 @@ ADDED = {  # by what the second of two tensors is multiplied, and the first
 MULTIPLIED = {"mul", "__mul__", "__rmul__", "mul_", "__imul__", "multiply"}
 DIVIDED = {"div", "__truediv__", "div_", "__itruediv__", "__idiv__", "true_divide", "divide"}
 NEGATED = {"neg", "__neg__", "negative"}
+SPREAD = {"expand", "expand_as", "repeat", "tile", "broadcast_to"}
 TURNED = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
 ARITHMETIC = {*ADDED, *MULTIPLIED, *DIVIDED, *NEGATED}
 
@@ -190,6 +191,12 @@ class Follower(TorchFunctionMode):
             return self._of_each(name, timed[0].axis, args, kwargs, made)
         if isinstance(first, Raster):
             return self._of_raster(name, first, args, made)
+        if isinstance(first, Sum) and _adds_first_axis(name, args):
+            return self.know(made, Record((first,), 0))
+        if name in SPREAD and isinstance(first, Sum | Record):
+            return self.know(made, _spread(first, tuple(args[0].shape), tuple(made.shape)))
+        if name in SHAPED and _unreduced(first):
+            return self._shape_each(first, args[0], made)
         if name in ("__getitem__", "select") and _unreduced(first):
             axis, place = (args[1] % args[0].dim(), args[2]) if name == "select" else _place(args[1], args[0])
             check(axis == first.axis, f"along axis {axis} of values by timestep")
@@ -262,6 +269,16 @@ class Follower(TorchFunctionMode):
             axis, place = _place(args[1], args[0])
         check(axis % args[0].dim() == raster.axis, f"along axis {axis}, which is not time")
         self.know(made, input_of(made, int(place) % args[0].shape[raster.axis]))
+
+    def _shape_each(self, record: Record, given: Tensor, made: Tensor) -> None:
+        """Values of timesteps, each in another shape."""
+        kept = record.axis + 1
+        check(made.shape[:kept] == given.shape[:kept] and made.dim() > kept, "across timesteps")
+        check(kept > 1 or made.shape[1] == given.shape[1], "across samples")
+        for value in record.values:
+            check(isinstance(value, Sum), "of what is no current and no spikes")
+        values = [layer("reshape", value, [], {}, made.select(record.axis, 0)) for value in record.values]
+        self.know(made, replace(record, values=tuple(values)))
 
     def _of_each(self, name: str, axis: int, args: Sequence[Any], kwargs: dict[str, Any], made: Tensor) -> None:
         """A function of all timesteps at once, along `axis`, is one of each."""
@@ -405,6 +422,31 @@ def of_now(value: Sum, time: int) -> Sum:
 def _unreduced(value: Any) -> TypeGuard[Record]:
     """Whether it is a record of timesteps as they came."""
     return isinstance(value, Record) and not value.reduced and value.axis >= 0
+
+
+def _adds_first_axis(name: str, args: Sequence[Any]) -> bool:
+    """Whether a function puts an axis before that of the samples, which can only be time."""
+    index = args[1][0] if len(args) > 1 and isinstance(args[1], tuple) else args[1] if len(args) > 1 else 0
+    if name == "unsqueeze":
+        return isinstance(index, int) and index in (0, -1 - args[0].dim())
+    return name == "__getitem__" and index is None
+
+
+def _spread(value: Sum | Record, given: tuple[int, ...], made: tuple[int, ...]) -> Record:
+    """What is the same in all timesteps, which a tensor of shape `given` becomes along a new axis, or one of one
+    place."""
+    if isinstance(value, Record):
+        axis = value.axis
+        check(axis >= 0 and not value.reduced and len(value.values) == 1, "of what has timesteps already")
+    elif len(made) == len(given) + 1:
+        axis, given = 0, (1, *given)
+    else:
+        axis = next((n for n, (a, b) in enumerate(zip(given, made, strict=False)) if a == 1 != b), 0)
+        check(axis > 0, "of what is no time")
+    check(made == (*given[:axis], made[axis], *given[axis + 1 :]), "along more axes than that of time")
+    if isinstance(value, Sum) and axis:
+        value = layer("reshape", value, [], {}, torch.empty(made[:axis] + made[axis + 1 :], device="meta"))
+    return Record((value.values[0] if isinstance(value, Record) else value,) * made[axis], axis)
 
 
 def _turned(name: str, axis: int, args: Sequence[Any]) -> int:
