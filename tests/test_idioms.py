@@ -112,7 +112,8 @@ STILL: dict[str, tuple[dict[str, Any], Callable[[Any], Tensor]]] = {
         {"before": lambda s, x: x[:, :, None].expand(-1, -1, STEPS), "at": lambda s, x, t: x[..., t]}, summed),
     "stacked with itself": ({"before": lambda s, x: torch.stack([x] * STEPS), "at": lambda s, x, t: x[t]}, summed),
     "repeated maps, flat": (
-        {"before": lambda s, x: x.view(-1, 3, 4).repeat(STEPS, 1, 1, 1).flatten(2), "at": lambda s, x, t: x[t]}, summed),
+        {"before": lambda s, x: x.view(-1, 3, 4).repeat(STEPS, 1, 1, 1).flatten(2), "at": lambda s, x, t: x[t]},
+        summed),
     "repeated and a layer of all": (
         {"before": lambda s, x: s.fc1(x.repeat(STEPS, 1, 1)), "at": lambda s, x, t: x[t], "current": lambda s, x: x},
         summed),
@@ -215,6 +216,57 @@ def test_a_mean_over_a_map_is_a_pooling_of_all_of_it() -> None:
     assert plain.std() > 0.1
     for axes in ((2, 3), [2, 3], (-1, -2)):
         assert np.array_equal(graph_says(Pooled(axes), x, "direct"), plain)
+
+
+class Folding(nn.Module):
+    """Convolutions of all timesteps at once, time and samples along one axis; neurons in a loop between them."""
+
+    def __init__(self, fold: Any, unfold: Any, timed: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.fold, self.unfold, self.timed = fold, unfold, timed
+        self.conv, self.norm, self.fc = nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.Linear(6, 4)
+        self.one, self.two = (snn.Leaky(beta=0.8) for _ in range(2))
+        self.norm.running_mean += 0.2  # type: ignore[operator]
+        with torch.no_grad():
+            self.conv.weight *= 4
+            self.fc.weight *= 5
+
+    def fire(self, neurons: snn.Leaky, currents: Tensor) -> Tensor:
+        membrane, spikes = neurons.init_leaky(), []
+        for t in range(STEPS):
+            spike, membrane = neurons(currents.select(self.timed, t), membrane)
+            spikes.append(spike)
+        return torch.stack(spikes, dim=self.timed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.movedim(1, self.timed) * 1.0
+        shape = x.shape[:2]
+        maps = self.norm(self.conv(self.fold(x, (1, 3, 4)))) * 2
+        spikes = self.fire(self.one, self.unfold(maps, shape))
+        pooled = functional.max_pool2d(self.fold(spikes, spikes.shape[2:]), (1, 2))
+        return self.fire(self.two, self.unfold(self.fc(pooled.flatten(1)), shape)).sum(self.timed)
+
+
+@pytest.mark.parametrize("timed", [0, 1], ids=["time first", "samples first"])
+@pytest.mark.parametrize(
+    ("fold", "unfold"),
+    [
+        (lambda x, s: x.flatten(0, 1).reshape(-1, *s), lambda x, s: x.unflatten(0, tuple(s))),
+        (lambda x, s: x.reshape(-1, *s), lambda x, s: x.view(*s, *x.shape[1:])),
+        (
+            lambda x, s: x.contiguous().view(x.shape[0] * x.shape[1], *s),
+            lambda x, s: x.reshape(s[0], -1, *x.shape[1:]).contiguous(),
+        ),
+    ],
+    ids=["flatten and unflatten", "reshape and view", "view and reshape"],
+)
+def test_timesteps_along_the_axis_of_samples_are_timesteps(fold: Any, unfold: Any, timed: int) -> None:
+    net, x = Folding(fold, unfold, timed).eval(), moving()
+    with torch.no_grad():
+        own = net(torch.from_numpy(x)).double().numpy()
+    assert own.std(axis=0).max() > 0.5
+    assert (graph_says(net, x, "frames") == own).all(axis=1).mean() >= 0.95
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,19 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
+class Folded:
+    """Values of timesteps along one axis, the first, with samples: time is before (`axis` 0) or behind them (1)."""
+
+    values: tuple[Any, ...]
+    axis: int
+
+    def at(self, tensor: Tensor, time: int) -> Tensor:
+        """A timestep's part of a tensor whose first axis is so."""
+        steps = len(self.values)
+        return tensor.unflatten(0, (steps, -1) if self.axis == 0 else (-1, steps)).select(self.axis, time)
+
+
+@dataclass(frozen=True, eq=False)
 class Softened:
     """What `ORDERED` functions made: good for a label, and for nothing else."""
 
@@ -189,6 +202,10 @@ class Follower(TorchFunctionMode):
         timed = [value for value in map(self.value, args[:2]) if isinstance(value, Raster) or _unreduced(value)]
         if timed and (name in ARITHMETIC or name in ("linear", "matmul", "__matmul__")):
             return self._of_each(name, timed[0].axis, args, kwargs, made)
+        if any(isinstance(value, Folded) for value in map(self.value, args[:2])):
+            return self._of_folded(name, args, kwargs, made)
+        if (isinstance(first, Raster) or _unreduced(first)) and name in SHAPED and _folds(args[0], first.axis, made):
+            return self._fold(first, args[0], made)
         if isinstance(first, Raster):
             return self._of_raster(name, first, args, made)
         if isinstance(first, Sum) and _adds_first_axis(name, args):
@@ -269,6 +286,41 @@ class Follower(TorchFunctionMode):
             axis, place = _place(args[1], args[0])
         check(axis % args[0].dim() == raster.axis, f"along axis {axis}, which is not time")
         self.know(made, input_of(made, int(place) % args[0].shape[raster.axis]))
+
+    def _fold(self, given: Raster | Record, tensor: Tensor, made: Tensor) -> None:
+        """Timesteps and samples along one axis, each sample perhaps in another shape."""
+        values = []
+        for t in range(tensor.shape[given.axis]):
+            value = input_of(tensor.select(given.axis, t), t) if isinstance(given, Raster) else given.values[t]
+            check(isinstance(value, Sum), "of what is no current and no spikes")
+            values.append(layer("reshape", value, [], {}, made))
+        self.know(made, Folded(tuple(values), given.axis))
+
+    def _of_folded(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], made: Tensor) -> None:
+        """A function of timesteps and samples along one axis is one of each timestep; in time's own axis again, they
+        are a record."""
+        folded = next(value for value in map(self.value, args[:2]) if isinstance(value, Folded))
+        steps, axis, given = len(folded.values), folded.axis, next(a for a in args if self.value(a) is folded)
+        apart = given.unflatten(0, (steps, -1) if axis == 0 else (-1, steps)).shape[:2]
+        if name in (*SHAPED, "unflatten") and made.dim() > 2 and made.shape[:2] == apart:
+            values = [layer("reshape", value, [], {}, made[0]) for value in folded.values]
+            return self.know(made, Record(tuple(values), axis))
+        check(made.shape[:1] == given.shape[:1], "across timesteps and samples")
+        known = []
+        for t in range(steps):
+            now = []
+            for argument in args:
+                value = self.value(argument)
+                check(value is None or (isinstance(value, Folded) and value.axis == axis), "of other timesteps")
+                if value is not None:
+                    part = value.at(argument, t)
+                    self.know(part, value.values[t])
+                    argument = part
+                now.append(argument)
+            part = folded.at(made, t)
+            self._follow(name, now, kwargs, part)
+            known.append(self.value(part))
+        self.know(made, Folded(tuple(known), axis))
 
     def _shape_each(self, record: Record, given: Tensor, made: Tensor) -> None:
         """Values of timesteps, each in another shape."""
@@ -422,6 +474,11 @@ def of_now(value: Sum, time: int) -> Sum:
 def _unreduced(value: Any) -> TypeGuard[Record]:
     """Whether it is a record of timesteps as they came."""
     return isinstance(value, Record) and not value.reduced and value.axis >= 0
+
+
+def _folds(given: Tensor, axis: int, made: Tensor) -> bool:
+    """Whether another shape has the axes of time and samples as one, and of what follows all."""
+    return axis < 2 < given.dim() and made.dim() > 1 and made.shape[0] == given.shape[0] * given.shape[1]
 
 
 def _adds_first_axis(name: str, args: Sequence[Any]) -> bool:
