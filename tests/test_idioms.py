@@ -117,6 +117,12 @@ STILL: dict[str, tuple[dict[str, Any], Callable[[Any], Tensor]]] = {
     "repeated and a layer of all": (
         {"before": lambda s, x: s.fc1(x.repeat(STEPS, 1, 1)), "at": lambda s, x, t: x[t], "current": lambda s, x: x},
         summed),
+    "votes": ({"returned": lambda s, h, r, m: sum(r).view(-1, 2, 2).sum(2)}, lambda m: m),
+    "votes of neurons apart": (
+        {"returned": lambda s, h, r, m: torch.stack(r).sum(0).reshape(-1, 2, 2).mean(1)}, lambda m: m),
+    "votes of each timestep": ({"returned": lambda s, h, r, m: torch.stack(r).view(STEPS, -1, 2, 2).sum(-1)}, summed),
+    "votes before time is summed": (
+        {"returned": lambda s, h, r, m: torch.stack(r, 1).unflatten(2, (2, 2)).sum(3).sum(1)}, lambda m: m),
     "an axis and back": ({"before": lambda s, x: x[:, None], "at": lambda s, x, t: x.flatten(1)}, summed),
 }  # fmt: skip
 # of rasters [N, T, 12]

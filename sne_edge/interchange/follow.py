@@ -7,10 +7,9 @@ where it matters, by the function's name.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +21,24 @@ from ..ir.checks import check
 from ..learn.graph import INPUT
 from . import terms
 from .advice import advice
-from .functional import SHAPED, Joined, layer, numpy_of
+from .functional import SHAPED, Groups, Joined, layer, numpy_of
 from .states import State, check_states, hidden
 from .terms import Sum
+from .timesteps import (
+    SPREAD,
+    TURNED,
+    Folded,
+    Raster,
+    Record,
+    accumulated,
+    adds_first_axis,
+    folds,
+    reduced,
+    spread,
+    taken_at,
+    turned,
+    unreduced,
+)
 
 SAME = {  # functions that leave values as they are
     "clone", "contiguous", "detach", "float", "to", "type", "type_as", "requires_grad_", "alias", "cpu", "__copy__",
@@ -45,38 +59,7 @@ ADDED = {  # by what the second of two tensors is multiplied, and the first
 MULTIPLIED = {"mul", "__mul__", "__rmul__", "mul_", "__imul__", "multiply"}
 DIVIDED = {"div", "__truediv__", "div_", "__itruediv__", "__idiv__", "true_divide", "divide"}
 NEGATED = {"neg", "__neg__", "negative"}
-SPREAD = {"expand", "expand_as", "repeat", "tile", "broadcast_to"}
-TURNED = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
 ARITHMETIC = {*ADDED, *MULTIPLIED, *DIVIDED, *NEGATED}
-
-
-@dataclass(frozen=True, eq=False)
-class Raster:
-    """The input of all timesteps, before one is taken."""
-
-    axis: int
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """Values of timesteps in order, along an axis; `reduced`: their `sum`, `mean` or `highest` over it."""
-
-    values: tuple[Any, ...]
-    axis: int
-    reduced: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Folded:
-    """Values of timesteps along one axis, the first, with samples: time is before (`axis` 0) or behind them (1)."""
-
-    values: tuple[Any, ...]
-    axis: int
-
-    def at(self, tensor: Tensor, time: int) -> Tensor:
-        """A timestep's part of a tensor whose first axis is so."""
-        steps = len(self.values)
-        return tensor.unflatten(0, (steps, -1) if self.axis == 0 else (-1, steps)).select(self.axis, time)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,33 +182,33 @@ class Follower(TorchFunctionMode):
         if name in SAME:
             check(made.is_floating_point(), "to whole numbers, or to true and false")
             return self.know(made, first)
-        timed = [value for value in map(self.value, args[:2]) if isinstance(value, Raster) or _unreduced(value)]
+        timed = [value for value in map(self.value, args[:2]) if isinstance(value, Raster) or unreduced(value)]
         if timed and (name in ARITHMETIC or name in ("linear", "matmul", "__matmul__")):
             return self._of_each(name, timed[0].axis, args, kwargs, made)
         if any(isinstance(value, Folded) for value in map(self.value, args[:2])):
             return self._of_folded(name, args, kwargs, made)
-        if (isinstance(first, Raster) or _unreduced(first)) and name in SHAPED and _folds(args[0], first.axis, made):
+        if (isinstance(first, Raster) or unreduced(first)) and name in SHAPED and folds(args[0], first.axis, made):
             return self._fold(first, args[0], made)
         if isinstance(first, Raster):
             return self._of_raster(name, first, args, made)
-        if isinstance(first, Sum) and _adds_first_axis(name, args):
+        if isinstance(first, Sum) and adds_first_axis(name, args):
             return self.know(made, Record((first,), 0))
         if name in SPREAD and isinstance(first, Sum | Record):
-            return self.know(made, _spread(first, tuple(args[0].shape), tuple(made.shape)))
-        if name in SHAPED and _unreduced(first):
+            return self.know(made, spread(first, tuple(args[0].shape), tuple(made.shape)))
+        if name in SHAPED and unreduced(first):
             return self._shape_each(first, args[0], made)
-        if name in ("__getitem__", "select") and _unreduced(first):
-            axis, place = (args[1] % args[0].dim(), args[2]) if name == "select" else _place(args[1], args[0])
+        if name in ("__getitem__", "select") and unreduced(first):
+            axis, place = (args[1] % args[0].dim(), args[2]) if name == "select" else taken_at(args[1], args[0])
             check(axis == first.axis, f"along axis {axis} of values by timestep")
             return self.know(made, first.values[place])
-        if name in ("unbind", "__iter__") and _unreduced(first):
+        if name in ("unbind", "__iter__") and unreduced(first):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0) % args[0].dim()
             check(isinstance(made, tuple | list) and axis == first.axis, "not along time: index timesteps instead")
             for tensor, value in zip(made, first.values, strict=True):
                 self.know(tensor, value)
             return None
-        if name in TURNED and _unreduced(first):
-            return self.know(made, replace(first, axis=_turned(name, first.axis, args)))
+        if name in TURNED and unreduced(first):
+            return self.know(made, replace(first, axis=turned(name, first.axis, args)))
         if name == "__setitem__" and (first is None or isinstance(first, Record)):
             return self._put(first, args)
         if name in ("stack", "cat", "concat"):
@@ -234,11 +217,19 @@ class Follower(TorchFunctionMode):
             axis = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
             axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
             axis = axis % args[0].dim() if isinstance(axis, int) else axis
+            if (
+                name in ("sum", "mean")
+                and isinstance(axis, int)
+                and axis > 1
+                and unreduced(first)
+                and axis != first.axis
+            ):
+                return self._reduce_each(name, first, axis, args[0], made)
             check(axis == first.axis, f"over axis {axis} of values by timestep")
             if unknown := next((value for value in first.values if isinstance(value, Unknown)), None):
                 return self._unknown(made, unknown.why)
             check(tensors(made)[0].dim() < args[0].dim(), "with keepdim: return [samples, classes]")
-            return self.know(tensors(made)[0], _reduced(first, name))
+            return self.know(tensors(made)[0], reduced(first, name))
         if name in ORDERED and isinstance(first, Sum | Record | State):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
             check(
@@ -253,7 +244,7 @@ class Follower(TorchFunctionMode):
             alike = not isinstance(result, Sum) or result.shape == tuple(made.shape[1:])
             check(alike, f"it makes {list(made.shape)} of samples of {list(getattr(result, 'shape', ()))}")
             return self.know(made, result)
-        if isinstance(first, Sum | Joined):
+        if isinstance(first, Sum | Joined | Groups):
             result = layer(name, first, list(args), kwargs, made)
             check(result.shape == tuple(made.shape[1:]), f"it makes {list(made.shape)}, which was not foreseen")
             return self.know(made, result)
@@ -262,7 +253,7 @@ class Follower(TorchFunctionMode):
     def _of_raster(self, name: str, raster: Raster, args: Sequence[Any], made: Any) -> None:
         """The input of all timesteps: in another order of axes or another shape of a timestep, or taken from."""
         if name in TURNED:
-            return self.know(made, Raster(_turned(name, raster.axis, args)))
+            return self.know(made, Raster(turned(name, raster.axis, args)))
         if name in SHAPED:
             kept = raster.axis + 1
             check(made.shape[:kept] == args[0].shape[:kept] and made.dim() > kept, "across timesteps")
@@ -283,7 +274,7 @@ class Follower(TorchFunctionMode):
         if name == "select":
             axis, place = args[1], args[2]
         else:
-            axis, place = _place(args[1], args[0])
+            axis, place = taken_at(args[1], args[0])
         check(axis % args[0].dim() == raster.axis, f"along axis {axis}, which is not time")
         self.know(made, input_of(made, int(place) % args[0].shape[raster.axis]))
 
@@ -301,8 +292,7 @@ class Follower(TorchFunctionMode):
         are a record."""
         folded = next(value for value in map(self.value, args[:2]) if isinstance(value, Folded))
         steps, axis, given = len(folded.values), folded.axis, next(a for a in args if self.value(a) is folded)
-        apart = given.unflatten(0, (steps, -1) if axis == 0 else (-1, steps)).shape[:2]
-        if name in (*SHAPED, "unflatten") and made.dim() > 2 and made.shape[:2] == apart:
+        if name in SHAPED and made.dim() > 2 and made.shape[:2] == folded.apart(given).shape[:2]:
             values = [layer("reshape", value, [], {}, made[0]) for value in folded.values]
             return self.know(made, Record(tuple(values), axis))
         check(made.shape[:1] == given.shape[:1], "across timesteps and samples")
@@ -332,6 +322,17 @@ class Follower(TorchFunctionMode):
         values = [layer("reshape", value, [], {}, made.select(record.axis, 0)) for value in record.values]
         self.know(made, replace(record, values=tuple(values)))
 
+    def _reduce_each(self, name: str, record: Record, axis: int, given: Tensor, made: Tensor) -> None:
+        """A sum or mean over another axis than time is one of each timestep."""
+        check(made.dim() == given.dim() - 1 and record.axis < axis, "over an axis before that of time")
+        values = []
+        for t in range(len(record.values)):
+            part, now = given.select(record.axis, t), made.select(record.axis, t)
+            self.know(part, record.values[t])
+            self._follow(name, [part], {"dim": axis - 1}, now)
+            values.append(self.value(now))
+        self.know(made, Record(tuple(values), record.axis))
+
     def _of_each(self, name: str, axis: int, args: Sequence[Any], kwargs: dict[str, Any], made: Tensor) -> None:
         """A function of all timesteps at once, along `axis`, is one of each."""
         dims = made.dim()
@@ -356,7 +357,7 @@ class Follower(TorchFunctionMode):
 
     def _put(self, record: Record | None, args: Sequence[Any]) -> None:
         """A timestep's values into a tensor that is there to hold them all."""
-        axis, place = _place(args[1], args[0])
+        axis, place = taken_at(args[1], args[0])
         values = () if record is None else record.values
         check(
             place == len(values) and (record is None or record.axis == axis), "put timesteps in order, from the first"
@@ -384,7 +385,7 @@ class Follower(TorchFunctionMode):
             check(
                 min(factors) > 0 and _number(rest) == 0, "of membranes and something else: add those of all timesteps"
             )
-            return _accumulated([value for value in both if value is not None])
+            return accumulated([value for value in both if value is not None])
         shape = next((value.shape for value in both if isinstance(value, Sum)), ())
         for tensor, value, factor in ((one, both[0], factors[0]), (other, both[1], factors[1])):
             value = self._constant(tensor, shape) if value is None else value
@@ -471,63 +472,6 @@ def of_now(value: Sum, time: int) -> Sum:
     )
 
 
-def _unreduced(value: Any) -> TypeGuard[Record]:
-    """Whether it is a record of timesteps as they came."""
-    return isinstance(value, Record) and not value.reduced and value.axis >= 0
-
-
-def _folds(given: Tensor, axis: int, made: Tensor) -> bool:
-    """Whether another shape has the axes of time and samples as one, and of what follows all."""
-    return axis < 2 < given.dim() and made.dim() > 1 and made.shape[0] == given.shape[0] * given.shape[1]
-
-
-def _adds_first_axis(name: str, args: Sequence[Any]) -> bool:
-    """Whether a function puts an axis before that of the samples, which can only be time."""
-    index = args[1][0] if len(args) > 1 and isinstance(args[1], tuple) else args[1] if len(args) > 1 else 0
-    if name == "unsqueeze":
-        return isinstance(index, int) and index in (0, -1 - args[0].dim())
-    return name == "__getitem__" and index is None
-
-
-def _spread(value: Sum | Record, given: tuple[int, ...], made: tuple[int, ...]) -> Record:
-    """What is the same in all timesteps, which a tensor of shape `given` becomes along a new axis, or one of one
-    place."""
-    if isinstance(value, Record):
-        axis = value.axis
-        check(axis >= 0 and not value.reduced and len(value.values) == 1, "of what has timesteps already")
-    elif len(made) == len(given) + 1:
-        axis, given = 0, (1, *given)
-    else:
-        axis = next((n for n, (a, b) in enumerate(zip(given, made, strict=False)) if a == 1 != b), 0)
-        check(axis > 0, "of what is no time")
-    check(made == (*given[:axis], made[axis], *given[axis + 1 :]), "along more axes than that of time")
-    if isinstance(value, Sum) and axis:
-        value = layer("reshape", value, [], {}, torch.empty(made[:axis] + made[axis + 1 :], device="meta"))
-    return Record((value.values[0] if isinstance(value, Record) else value,) * made[axis], axis)
-
-
-def _turned(name: str, axis: int, args: Sequence[Any]) -> int:
-    """Where the axis of time is in what `permute` and its like make; no other axes may change places."""
-    order = _order(name, args[0].dim(), args[1:])
-    check([a for a in order if a != axis] == sorted(set(order) - {axis}), "of more than time")
-    return order.index(axis)
-
-
-def _order(name: str, axes: int, asked: Sequence[Any]) -> list[int]:
-    """Which axis of a tensor each axis of what `permute` and its like make was."""
-    given = [a for part in asked for a in (part if isinstance(part, list | tuple) else [part])]
-    if name == "permute":
-        return [a % axes for a in given]
-    check(len(given) == 2, "of several axes")
-    one, other = (a % axes for a in given)
-    order = list(range(axes))
-    if name.startswith("move"):
-        order.insert(other, order.pop(one))
-    else:
-        order[one], order[other] = other, one
-    return order
-
-
 def _number(value: Any) -> float:
     """The number that a number is, or a tensor of equal ones."""
     found = torch.as_tensor(value).detach().double().cpu().numpy().reshape(-1)
@@ -546,42 +490,3 @@ def _by_channel(value: Any, shape: tuple[int, ...]) -> np.ndarray:
     check(bool((by_channel == by_channel[:1, :, :1]).all()), "of a constant by place")
     factors: np.ndarray = by_channel[0, :, 0]
     return factors
-
-
-def _reduced(record: Record, how: str) -> Any:
-    """What a sum, a mean or the highest over time is: of spikes or currents, everything that arrived; of states, their
-    record."""
-    highest = how.endswith("max")
-    if highest or not all(isinstance(value, Sum) for value in record.values):
-        check(all(isinstance(value, State) for value in record.values), "the highest of what is no membrane")
-        return replace(record, reduced="highest" if highest else how)
-    found = terms.total(record.values)
-    return found if how == "sum" else terms.scale(found, np.full(1, 1 / len(record.values)))
-
-
-def _accumulated(values: Sequence[Any]) -> Any:
-    """States of timesteps, added one after another."""
-    parts: list[Any] = []
-    for value in values:
-        check(
-            isinstance(value, State) or (isinstance(value, Record) and value.axis < 0 and value.reduced == "sum"),
-            "of membranes and something else: add those of all timesteps",
-        )
-        parts += [value] if isinstance(value, State) else value.values
-    return parts[0] if len(parts) == 1 else Record(tuple(parts), -1, "sum")
-
-
-def _place(index: Any, tensor: Tensor) -> tuple[int, int]:
-    """Axis and place of an index that takes one timestep of a tensor: 3, or :, 3, or ..., 3, or 3, :."""
-    every = list(index) if isinstance(index, tuple) else [index]
-    for n, part in enumerate(every):
-        if part is Ellipsis:
-            every[n : n + 1] = [slice(None)] * (tensor.dim() - len(every) + 1)
-            break
-    taken = [n for n, part in enumerate(every) if not isinstance(part, slice) or part != slice(None)]
-    why = "index one timestep by its number, and nothing else"
-    check(len(taken) == 1 and not isinstance(every[taken[0]], bool), why)
-    try:
-        return taken[0], operator.index(every[taken[0]])
-    except TypeError:
-        raise ValueError(why) from None

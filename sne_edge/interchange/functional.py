@@ -19,7 +19,7 @@ from ..learn.graph import INPUT
 from . import terms
 from .terms import Sum
 
-SHAPED = {"flatten", "view", "reshape", "squeeze", "unsqueeze", "ravel"}
+SHAPED = {"flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze", "ravel"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,27 @@ class Joined:
         return (sum(p.shape[0] for p in self.parts), *self.parts[0].shape[1:])
 
 
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Values in rows, [rows, columns], which are good for a sum or a mean over either: votes of a population, say."""
+
+    value: Sum
+    shape: tuple[int, int]
+
+    def reduced(self, axis: int, mean: bool) -> Sum:
+        """Their sum, or mean, over an axis: 1, the rows, or 2, the columns."""
+        rows, columns = self.shape
+        one = np.ones((1, self.shape[axis - 1])) / (self.shape[axis - 1] if mean else 1)
+        return terms.linear(self.value, np.kron(np.eye(rows), one) if axis == 2 else np.kron(one, np.eye(columns)))
+
+
 def numpy_of(value: Any, missing: Any = None) -> Any:
     """A tensor or number in float64; `missing` for None."""
     return missing if value is None else torch.as_tensor(value).detach().double().cpu().numpy()
 
 
-def layer(name: str, given: Sum | Joined, args: Sequence[Any], kwargs: dict[str, Any], made: Tensor) -> Any:
-    """What a function of torch makes of values, `Sum` or `Joined`: a layer, a pooling, another shape.
+def layer(name: str, given: Sum | Joined | Groups, args: Sequence[Any], kwargs: dict[str, Any], made: Tensor) -> Any:
+    """What a function of torch makes of values, `Sum`, `Joined` or `Groups`: a layer, a pooling, another shape.
 
     name    the function's
     given   what its first argument is
@@ -53,6 +67,14 @@ def layer(name: str, given: Sum | Joined, args: Sequence[Any], kwargs: dict[str,
 
     if isinstance(given, Joined):
         return _of_joined(name, given, args, kwargs, made)
+    if isinstance(given, Groups):
+        axis = argument(1, "dim", argument(1, "axis"))
+        axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
+        if name in ("sum", "mean") and isinstance(axis, int) and axis % 3:
+            check(made.dim() == 2, "with keepdim: return [samples, classes]")
+            return given.reduced(axis % 3, name == "mean")
+        check(name in SHAPED, "no such function can be deployed")
+        return _reshaped(given.value, tuple(made.shape[1:]))
     if name == "linear":
         return terms.linear(given, numpy_of(argument(1, "weight")), numpy_of(argument(2, "bias"), 0.0))
     if name in ("conv1d", "conv2d"):
@@ -138,8 +160,8 @@ def _zeros(part: Sum, made: Tensor) -> Sum:
     return replace(part, alone=(int(np.prod(part.shape)),) if len(shape) == 1 else (part.shape[0], *shape[1:]))
 
 
-def _reshaped(given: Sum, shape: tuple[int, ...]) -> Sum:
-    """The same values in another shape: flat, or the input in any."""
+def _reshaped(given: Sum, shape: tuple[int, ...]) -> Sum | Groups:
+    """The same values in another shape: flat, in rows, or the input in any."""
     if shape == given.shape:
         return given
     raw = len(given.terms) == 1 and given.terms[0].source == INPUT and given.terms[0].op is None
@@ -147,6 +169,8 @@ def _reshaped(given: Sum, shape: tuple[int, ...]) -> Sum:
         only = given.terms[0]
         check(len(only.shape) == len(only.map), "a flattened input is shaped again")
         return terms.source(INPUT, shape, only.time)
+    if len(shape) == 2 and shape[0] * shape[1] == np.prod(given.shape):
+        return Groups(terms.flat(given), (shape[0], shape[1]))
     check(len(shape) == 1, f"from {list(given.shape)} to {list(shape)}")
     return terms.flat(given)
 

@@ -22,11 +22,12 @@ from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered, unused_name
 from . import terms
 from .advice import SUPPORTED, advice
-from .follow import Follower, Raster, Record, Softened, Unknown, input_of, of_now, tensors
+from .follow import Follower, Softened, Unknown, input_of, of_now, tensors
 from .functional import numpy_of
 from .modules import CAN_TEACH, check_framework, check_neurons, float_copy
 from .states import State, instances
 from .terms import Sum
+from .timesteps import Raster, Record
 
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
 

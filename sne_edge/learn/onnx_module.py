@@ -103,10 +103,11 @@ class _Learnable(TeacherNet):
         self.features(samples)
         self.settling = False
 
-    def _normalised(self, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    def _normalised(self, norm: nn.Module, x: Tensor) -> Tensor:
         if not self.settling:
             out: Tensor = norm(x)
             return out
+        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
         variance, mean = torch.var_mean(x.transpose(0, 1).flatten(1), dim=1, correction=0)
         for kept, found in (
             (norm.running_mean, mean), (norm.running_var, variance),
