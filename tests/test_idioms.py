@@ -138,6 +138,16 @@ MOVING: dict[str, dict[str, Any]] = {
     "one less all": {"before": lambda s, x: 1 - x, "at": lambda s, x, t: x[:, t]},
     "a layer of all": {"before": lambda s, x: s.fc1(x), "at": lambda s, x, t: x[:, t], "current": lambda s, x: x},
     "unbound": {"before": lambda s, x: (2 * x).unbind(1), "at": lambda s, x, t: x[t]},
+    "a slice of one": {"at": lambda s, x, t: x[:, t : t + 1].squeeze(1)},
+    "a slice of one, flat": {"at": lambda s, x, t: x[:, t : t + 1, :].flatten(1)},
+    "a slice of one, taken": {"at": lambda s, x, t: x[:, t : t + 1][:, 0]},
+    "the later half from behind": {"at": lambda s, x, t: x[:, 3:][:, t - 3] if t > 2 else x[:, t]},
+    "chunks": {"before": lambda s, x: x.chunk(STEPS, 1), "at": lambda s, x, t: x[t].squeeze(1)},
+    "splits": {"before": lambda s, x: torch.split(2 * x, 1, dim=1), "at": lambda s, x, t: x[t].squeeze(1) / 2},
+    "narrowed": {"at": lambda s, x, t: x.narrow(1, t, 1).squeeze(1)},
+    "selected": {"at": lambda s, x, t: x.index_select(1, torch.tensor([t])).squeeze(1)},
+    "asked about": {"at": lambda s, x, t: (x if x.is_contiguous() else x.contiguous())[:, t]},
+    "data": {"at": lambda s, x, t: x.data[:, t]},
     "scaled by channel": {
         "before": lambda s, x: x * torch.linspace(0.5, 1, 12), "at": lambda s, x, t: x[:, t]},
 }  # fmt: skip
@@ -189,6 +199,82 @@ def test_signals_whose_time_is_last_are_taken_so() -> None:
     assert (graph_says(net, x, "events") == own).all(axis=1).mean() >= 0.95
     made = quantize_network(net, "last", x, timesteps=STEPS, encoder="events", warn_below=0.9)
     assert made.provenance["correlation"] > 0.98
+
+
+def test_a_forward_that_wants_its_number_of_timesteps_is_given_it() -> None:
+    class Counted(Net):
+        def forward(self, x: Tensor, num_steps: int) -> Tensor:  # type: ignore[override]
+            return Net.forward(self, x)[:num_steps]  # type: ignore[no-any-return]
+
+    net, x = Counted().eval(), still()
+    with torch.no_grad():
+        own = net(torch.from_numpy(x), STEPS).sum(0).double().numpy()
+    assert (graph_says(net, x, "direct") == own).all(axis=1).mean() >= 0.95
+    with pytest.raises(SneError, match="mem1") as refused:
+        quantize_network(type("N", (Net,), {"forward": lambda s, x, mem1, mem2: x})(), "own", x, timesteps=STEPS)
+    assert "wants mem1, mem2, too" in refused.value.hint
+
+
+def test_modules_that_keep_membranes_themselves_start_as_they_were_made() -> None:
+    class Keeping(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.fc, self.lif = nn.Linear(inputs, outputs), snn.Leaky(beta=0.8)
+            with torch.no_grad():
+                self.fc.weight *= 3
+            self.mem = self.lif.init_leaky()
+
+        def forward(self, x: Tensor) -> Tensor:
+            spikes, self.mem = self.lif(self.fc(x), self.mem)
+            return spikes  # type: ignore[no-any-return]
+
+    class Looping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.body = nn.Sequential(Keeping(12, 20), Keeping(20, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([self.body(x) for _ in range(STEPS)])
+
+    x = still()
+    with torch.no_grad():
+        own = Looping()(torch.from_numpy(x)).sum(0).double().numpy()
+    assert own.std(axis=0).max() > 0.5
+    assert (graph_says(Looping(), x, "direct") == own).all(axis=1).mean() >= 0.95
+    made = quantize_network(Looping(), "own", x, timesteps=STEPS, warn_below=0.8)
+    assert made.provenance["correlation"] > 0.95
+
+
+def counted(net: nn.Module, x: np.ndarray) -> np.ndarray:
+    """Spikes that a network of one timestep, whose neurons keep their states, makes of samples in all."""
+    for neurons in (module for module in net.modules() if isinstance(module, snn.Leaky)):
+        neurons.reset_mem()
+    with torch.no_grad():
+        return torch.stack([net(torch.from_numpy(x)) for _ in range(STEPS)]).sum(0).double().numpy()
+
+
+def test_concatenations_of_concatenations_and_matrices_behind_them_are_read() -> None:
+    class Dense(nn.Module):
+        def __init__(self, product: Any) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.product, self.layers = product, nn.ModuleList([nn.Linear(12, 8), nn.Linear(20, 8), nn.Linear(28, 4)])
+            self.neurons = nn.ModuleList(snn.Leaky(beta=0.8, init_hidden=True) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer, neurons in zip(self.layers, self.neurons, strict=True):
+                made = neurons(3 * self.product(x, layer))
+                x = torch.cat([x, made], dim=1)
+            return made  # type: ignore[no-any-return]
+
+    x = still()
+    plain = Dense(lambda x, layer: layer(x))
+    assert counted(plain, x).std(axis=0).max() > 0.5
+    assert (graph_says(plain, x, "direct") == counted(plain, x)).all(axis=1).mean() >= 0.95
+    for product in (lambda x, layer: x @ layer.weight.t(), lambda x, layer: torch.mm(x, layer.weight.T)):
+        net = Dense(lambda x, layer, p=product: p(x, layer) + layer.bias)
+        assert (graph_says(net, x, "direct") == counted(net, x)).all(axis=1).mean() >= 0.95
 
 
 def test_records_that_are_filled_with_slices_are_records() -> None:
@@ -275,9 +361,20 @@ def test_timesteps_along_the_axis_of_samples_are_timesteps(fold: Any, unfold: An
     assert (graph_says(net, x, "frames") == own).all(axis=1).mean() >= 0.95
 
 
+def half(record: list[Tensor]) -> Tensor:
+    return torch.stack(record[STEPS // 2 :])
+
+
 @pytest.mark.parametrize(
     ("methods", "message", "hint"),
     [
+        ({"returned": lambda s, h, r, m: half(r)}, "spikes of some timesteps, not of all", "all timesteps"),
+        ({"returned": lambda s, h, r, m: torch.stack(r[::2])}, "spikes of some timesteps, not of all", "all timesteps"),
+        ({"returned": lambda s, h, r, m: half(m)}, "membranes of some timesteps, not of all", "all timesteps"),
+        ({"returned": lambda s, h, r, m: s.fc2(h[-1])}, "currents of one timestep, or of some", "all timesteps"),
+        ({"returned": lambda s, h, r, m: s.fc2(half(h))}, "currents of some timesteps, not of all", "all timesteps"),
+        ({"current": lambda s, x: 0.3 * torch.tanh(s.fc1(x))}, "mul: of what comes of tanh", ""),
+        ({"at": lambda s, x, t: (x > 0).float()}, "gt", "as they are"),
         ({"current": lambda s, x: functional.dropout(s.fc1(x), 0.2)}, "active after training", ""),
         ({"current": lambda s, x: torch.div(torch.ones(20), s.fc1(x))}, "of a constant by a tensor", ""),
         ({"returned": lambda s, h, r, m: torch.stack(r).sum(0).argmax(1)}, "argmax", "leave it out"),
@@ -291,6 +388,46 @@ def test_what_cannot_be_read_says_what_to_write(methods: dict[str, Any], message
     with pytest.raises(SneError, match=message) as refused:
         quantize_network(network(**methods), "own", still(), timesteps=STEPS)
     assert hint in refused.value.hint
+
+
+def test_of_outputs_the_one_that_has_all_timesteps_is_decoded() -> None:
+    net, x = network(returned=lambda s, h, r, m: (torch.stack(r), half(m))), still()
+    with torch.no_grad():
+        own = net(torch.from_numpy(x))[0].sum(0).double().numpy()
+    assert (graph_says(net, x, "direct") == own).all(axis=1).mean() >= 0.95
+
+
+@pytest.mark.parametrize("function", [torch.tanh, torch.sigmoid])
+def test_values_that_end_in_a_function_are_none_that_integers_have(function: Any) -> None:
+    net = network(returned=lambda s, h, r, m: function(torch.stack(m).mean(0)))
+    with pytest.raises(SneError, match=f"values of {function.__name__}"):
+        quantize_network(net, "own", still(), timesteps=STEPS, task="regression")
+    quantize_network(net, "own", still(), timesteps=STEPS, warn_below=0.8)
+
+
+def test_a_forward_that_decides_by_its_spikes_is_told_of() -> None:
+    class Deciding(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            made = Net.forward(self, x)
+            return made if made.sum() >= 0 else -made  # type: ignore[no-any-return]
+
+    with pytest.warns(SneWarning, match="decides by what its neurons say"):
+        quantize_network(Deciding().eval(), "own", still(), timesteps=STEPS)
+
+
+def test_spikes_may_be_logged_and_data_taken() -> None:
+    logged: list[Any] = []
+
+    def current(self: Net, x: Tensor) -> Tensor:
+        logged.append((x.cpu().numpy(), x.sum().item(), x.tolist()))
+        return self.fc1(x.data)  # type: ignore[no-any-return]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(
+            graph_says(network(current=current), still(), "direct"), graph_says(network(), still(), "direct")
+        )
+    assert logged
 
 
 def test_a_raster_without_its_encoder_is_told_of_it() -> None:

@@ -258,3 +258,50 @@ def test_a_maximum_of_spikes_times_a_negative_number_is_refused_and_its_negative
         print(terms.pool(terms.scale(spikes, negative), "maximum", (1, 2), (1, 2), (0, 0)))
     pooled = terms.scale(terms.pool(spikes, "maximum", (1, 2), (1, 2), (0, 0)), negative)
     assert pooled.terms[0].gain == -1 and pooled.shape == (2, 4)
+
+
+def adapted(change: Callable[[snn.Leaky, int], None]) -> Loop:
+    """A loop in which something about the first neurons is set at each timestep."""
+
+    def loop(net: Network, x: Tensor) -> Tensor:
+        one, two, spikes = net.lif1.init_leaky(), net.lif2.init_leaky(), []
+        for t in range(STEPS):
+            change(net.lif1, t)
+            a, one = net.lif1(net.fc1(x), one)
+            b, two = net.lif2(net.fc2(a), two)
+            spikes.append(b)
+        return torch.stack(spikes)
+
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda lif, t: setattr(lif, "threshold", torch.tensor(2 - t / STEPS)), "threshold"),
+        (lambda lif, t: setattr(lif, "threshold", lif.threshold + (0 if t < STEPS - 1 else 0.5)), "threshold"),
+        (lambda lif, t: setattr(lif, "beta", torch.tensor(0.3 + 0.1 * t)), "beta"),
+    ],
+)
+def test_settings_that_change_while_a_network_runs_are_refused(change: Any, what: str) -> None:
+    with pytest.raises(SneError, match=f"lif1's {what} changes while the network runs") as refused:
+        trace(Network(adapted(change)), samples(), STEPS)
+    assert "set it before" in refused.value.hint
+
+
+def test_recurrent_weights_that_change_are_refused_and_settings_of_each_forward_are_not() -> None:
+    def loop(net: Network, x: Tensor) -> Tensor:
+        spikes, one = net.lif1.init_rleaky()
+        currents, kept = [], net.lif1.recurrent.weight.data.clone()
+        for t in range(STEPS):
+            net.lif1.recurrent.weight.data = kept * (t > 2)
+            spikes, one = net.lif1(net.fc1(x), spikes, one)
+            currents.append(net.fc2(spikes))
+        return torch.stack(currents).mean(0)
+
+    net = Network(loop)
+    net.lif1 = snn.RLeaky(beta=0.9, linear_features=HIDDEN)
+    with pytest.raises(SneError, match=r"lif1's recurrent\.weight changes"):
+        trace(net, samples(), STEPS)
+    once = adapted(lambda lif, t: setattr(lif, "threshold", torch.tensor(1.5)))
+    assert float(trace(Network(once), samples(), STEPS).graph.populations[0].threshold) == 1.5  # type: ignore[arg-type]

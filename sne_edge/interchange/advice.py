@@ -26,17 +26,29 @@ HINTS = {
     "then rates (encoder='rate') or spikes (encoder='events')": (
         "repeat", "expand", "tile", "repeat_interleave", "scatter", "scatter_",
     ),
+    "give samples of 0 and 1 as they are (encoder='events', --encoder events)": (
+        "gt", "__gt__", "ge", "__ge__", "ne", "__ne__", "eq", "__eq__", "sign", "bool",
+    ),
     "leave it out: the label is that of the highest output": ("argmax", "topk"),
     "activations are never multiplied with each other here: weights have to be constant": (
         "matmul", "__matmul__", "mm", "scaled_dot_product_attention", "multi_head_attention_forward",
     ),
 }  # fmt: skip
+WORDS = {  # found anywhere in a refusal
+    "not of all": "return the record of all timesteps, torch.stack(spk_rec): what its counts or means leave out would "
+    "have to be left out on the device, too",
+    "of a membrane": "let the next layer take the spikes, or take out what is behind the last membranes",
+    "is not finite": "train the network again: weights or settings are NaN or infinite",
+}
 TAKEN = "samples with timesteps want encoder='events' or 'frames' (--encoder); of a map a layer takes all"
 BY_FUNCTION = {function: hint for hint, functions in HINTS.items() for function in functions}
 
 
 def advice(refusal: str) -> str:
     """The hint for a refusal "FUNCTION: why": what is supported where nothing better is known."""
+    for word, hint in WORDS.items():
+        if word in refusal:
+            return hint
     if refusal in [f"{function}: no such function can be deployed" for function in ("__getitem__", "select")]:
         return TAKEN
     return BY_FUNCTION.get(refusal.split(":")[0], f"supported: {SUPPORTED}")

@@ -22,7 +22,7 @@ from ..learn.graph import INPUT
 from . import terms
 from .advice import advice
 from .functional import SHAPED, Groups, Joined, layer, numpy_of
-from .states import State, check_states, hidden
+from .states import Settings, State, check_states, hidden
 from .terms import Sum
 from .timesteps import (
     SPREAD,
@@ -33,20 +33,23 @@ from .timesteps import (
     accumulated,
     adds_first_axis,
     folds,
+    is_slice,
+    parts_of,
     reduced,
     spread,
     taken_at,
     turned,
     unreduced,
+    without_time,
 )
 
 SAME = {  # functions that leave values as they are
     "clone", "contiguous", "detach", "float", "to", "type", "type_as", "requires_grad_", "alias", "cpu", "__copy__",
-    "__deepcopy__", "detach_",
+    "__deepcopy__", "detach_", "data",
 }  # fmt: skip
 DROPOUTS = {"dropout", "dropout1d", "dropout2d", "feature_dropout"}
 LOOKS = {
-    "size", "dim", "__len__", "numel", "is_floating_point", "stride", "__get__", "__set__", "get_device", "__bool__",
+    "size", "dim", "__len__", "numel", "is_floating_point", "stride", "__set__", "get_device", "__bool__",
     "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
 }  # fmt: skip
 # functions after which the highest output is still the highest
@@ -77,9 +80,18 @@ class Softened:
 
 @dataclass(frozen=True, eq=False)
 class Unknown:
-    """What a function made that cannot be deployed."""
+    """What a function made that cannot be deployed; `neurons`: of what they said, and not of the input alone."""
 
     why: str
+    neurons: bool = False
+
+
+def name_of(function: Any) -> str:
+    """What a function of torch is called; of an attribute that makes a tensor, the attribute."""
+    name = getattr(function, "__name__", str(function))
+    if name != "__get__":
+        return str(name)
+    return str(getattr(getattr(function, "__self__", None), "__name__", name))
 
 
 def input_of(x: Tensor, time: int | None = None) -> Sum:
@@ -110,6 +122,8 @@ class Follower(TorchFunctionMode):
         self.kept: list[Tensor] = []  # so that no id comes back
         self.inside = 0
         self.calls: dict[str, list[Sum]] = {name: [] for name in neurons.values()}
+        self.settings = {module: Settings(name, module) for module, name in neurons.items()}
+        self.branches = False  # whether a forward decides by what its neurons say
         self.handles: list[Any] = []
 
     def __enter__(self) -> Follower:
@@ -141,13 +155,16 @@ class Follower(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", str(func))
+        name = name_of(func)
         own = not self.inside and name in ("add_", "__iadd__") and self.value(args[0]) is None
         given = (args[0].clone(), *args[1:]) if own else args  # before it is changed in place
         before = {} if self.inside else {id(t): self.value(t) for t in tensors([*args, *kwargs.values()])}
         made = func(*args, **kwargs)
+        self.branches |= name == "__bool__" and any(_of_neurons(value) for value in before.values())
         if self.inside or name in LOOKS or not any(value is not None for value in before.values()):
             return made
+        if not tensors(made) and made is not None:
+            return made  # a question about it, whose answer is a number or an array of its own
         self.given = before
         try:
             self._follow(name, *_bound(given, kwargs), made)
@@ -155,15 +172,16 @@ class Follower(TorchFunctionMode):
             raise
         except Exception as error:  # an argument of another kind than is known
             why = str(error) if isinstance(error, ValueError) else "its arguments are not understood"
-            # what returns nothing changed its own
-            self._unknown(made if tensors(made) else args[0], f"{name}: {why}")
+            # what returns nothing, an assignment, changed its own
+            self._unknown(args[0] if made is None else made, f"{name}: {why}")
         finally:
             self.given = {}
         return made
 
     def _unknown(self, made: Any, why: str) -> None:
+        neurons = any(map(_of_neurons, self.given.values()))
         for tensor in tensors(made):
-            self.know(tensor, Unknown(why))
+            self.know(tensor, Unknown(why, neurons))
 
     def _follow(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> None:
         """Say what a function made."""
@@ -187,8 +205,12 @@ class Follower(TorchFunctionMode):
             return self._of_each(name, timed[0].axis, args, kwargs, made)
         if any(isinstance(value, Folded) for value in map(self.value, args[:2])):
             return self._of_folded(name, args, kwargs, made)
+        if name in SHAPED and unreduced(first) and without_time(first, args[0], made):
+            return self.know(made, _reshaped(first.values[0], made))
         if (isinstance(first, Raster) or unreduced(first)) and name in SHAPED and folds(args[0], first.axis, made):
             return self._fold(first, args[0], made)
+        if (isinstance(first, Raster) or unreduced(first)) and is_slice(name, args):
+            return self._part(name, first, args, kwargs, made)
         if isinstance(first, Raster):
             return self._of_raster(name, first, args, made)
         if isinstance(first, Sum) and adds_first_axis(name, args):
@@ -217,13 +239,7 @@ class Follower(TorchFunctionMode):
             axis = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
             axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
             axis = axis % args[0].dim() if isinstance(axis, int) else axis
-            if (
-                name in ("sum", "mean")
-                and isinstance(axis, int)
-                and axis > 1
-                and unreduced(first)
-                and axis != first.axis
-            ):
+            if name in ("sum", "mean") and isinstance(axis, int) and axis > 1 and first.axis not in (-1, axis):
                 return self._reduce_each(name, first, axis, args[0], made)
             check(axis == first.axis, f"over axis {axis} of values by timestep")
             if unknown := next((value for value in first.values if isinstance(value, Unknown)), None):
@@ -248,7 +264,7 @@ class Follower(TorchFunctionMode):
             result = layer(name, first, list(args), kwargs, made)
             check(result.shape == tuple(made.shape[1:]), f"it makes {list(made.shape)}, which was not foreseen")
             return self.know(made, result)
-        raise ValueError("no such function can be deployed")
+        raise ValueError(_no_current(first) if isinstance(first, State) else "no such function can be deployed")
 
     def _of_raster(self, name: str, raster: Raster, args: Sequence[Any], made: Any) -> None:
         """The input of all timesteps: in another order of axes or another shape of a timestep, or taken from."""
@@ -280,12 +296,19 @@ class Follower(TorchFunctionMode):
 
     def _fold(self, given: Raster | Record, tensor: Tensor, made: Tensor) -> None:
         """Timesteps and samples along one axis, each sample perhaps in another shape."""
-        values = []
-        for t in range(tensor.shape[given.axis]):
-            value = input_of(tensor.select(given.axis, t), t) if isinstance(given, Raster) else given.values[t]
-            check(isinstance(value, Sum), "of what is no current and no spikes")
-            values.append(layer("reshape", value, [], {}, made))
+        values = [_reshaped(self._of_time(given, tensor, t), made) for t in range(tensor.shape[given.axis])]
         self.know(made, Folded(tuple(values), given.axis))
+
+    def _part(self, name: str, given: Raster | Record, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> None:
+        """Some of the timesteps, in one tensor or in several."""
+        for part, (axis, *places) in zip(tensors(made), parts_of(name, args[0], args, kwargs, made), strict=True):
+            check(axis == given.axis, f"along axis {axis}, which is not time")
+            self.know(part, Record(tuple(self._of_time(given, args[0], t) for t in places), axis))
+
+    @staticmethod
+    def _of_time(given: Raster | Record, tensor: Tensor, time: int) -> Any:
+        """What a tensor of all timesteps is at one."""
+        return input_of(tensor.select(given.axis, time), time) if isinstance(given, Raster) else given.values[time]
 
     def _of_folded(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], made: Tensor) -> None:
         """A function of timesteps and samples along one axis is one of each timestep; in time's own axis again, they
@@ -293,7 +316,7 @@ class Follower(TorchFunctionMode):
         folded = next(value for value in map(self.value, args[:2]) if isinstance(value, Folded))
         steps, axis, given = len(folded.values), folded.axis, next(a for a in args if self.value(a) is folded)
         if name in SHAPED and made.dim() > 2 and made.shape[:2] == folded.apart(given).shape[:2]:
-            values = [layer("reshape", value, [], {}, made[0]) for value in folded.values]
+            values = [_reshaped(value, made[0]) for value in folded.values]
             return self.know(made, Record(tuple(values), axis))
         check(made.shape[:1] == given.shape[:1], "across timesteps and samples")
         known = []
@@ -317,10 +340,8 @@ class Follower(TorchFunctionMode):
         kept = record.axis + 1
         check(made.shape[:kept] == given.shape[:kept] and made.dim() > kept, "across timesteps")
         check(kept > 1 or made.shape[1] == given.shape[1], "across samples")
-        for value in record.values:
-            check(isinstance(value, Sum), "of what is no current and no spikes")
-        values = [layer("reshape", value, [], {}, made.select(record.axis, 0)) for value in record.values]
-        self.know(made, replace(record, values=tuple(values)))
+        values = tuple(_reshaped(value, made.select(record.axis, 0)) for value in record.values)
+        self.know(made, replace(record, values=values))
 
     def _reduce_each(self, name: str, record: Record, axis: int, given: Tensor, made: Tensor) -> None:
         """A sum or mean over another axis than time is one of each timestep."""
@@ -372,7 +393,8 @@ class Follower(TorchFunctionMode):
         check(axis in (1, 1 - made.dim()), f"along axis {axis}: concatenate channels")
         # spikes that come late are zeros at first
         parts = [self._constant(t) if value is None else value for t, value in zip(args[0], parts, strict=True)]
-        check(all(isinstance(part, Sum) for part in parts), "of what is no current and no spikes")
+        parts = [only for part in parts for only in (part.parts if isinstance(part, Joined) else (part,))]
+        check(*next(((False, _no_current(p)) for p in parts if not isinstance(p, Sum)), (True, "")))
         check(all(part.terms or not part.bias.any() for part in parts), "of a constant that is not zero")
         return self.know(made, Joined(tuple(parts)))
 
@@ -389,7 +411,7 @@ class Follower(TorchFunctionMode):
         shape = next((value.shape for value in both if isinstance(value, Sum)), ())
         for tensor, value, factor in ((one, both[0], factors[0]), (other, both[1], factors[1])):
             value = self._constant(tensor, shape) if value is None else value
-            check(isinstance(value, Sum), "of what is no current and no spikes")
+            check(isinstance(value, Sum), _no_current(value))
             values.append(value if factor == 1 else terms.scale(value, np.full(1, factor)))
         return terms.total(values)
 
@@ -412,12 +434,13 @@ class Follower(TorchFunctionMode):
             number = _number(factor)
             check(number > 0, "of membranes by a number that is not positive")
             return replace(value, reduced="mean") if value.reduced == "sum" else value
-        check(isinstance(value, Sum), "of what is no current and no spikes")
+        check(isinstance(value, Sum), _no_current(value))
         factors = _by_channel(factor, value.shape)
         return terms.scale(value, 1 / factors if divide else factors)
 
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         name, given = self.neurons[module], [*args, *kwargs.values()][1:]
+        self.settings[module].check(len(self.calls[name]))
         states = given if any(state is not None for state in given) else [*hidden(module).values()]
         check_states(name, [self.value(state) for state in states], states, len(self.calls[name]))
         self.inside += 1
@@ -447,13 +470,25 @@ class Follower(TorchFunctionMode):
                 self.know(tensor, State(name, time, which))
 
     def check_calls(self, steps: int) -> None:
-        """Every population took every timestep; neurons that are not used are none."""
-        for name, calls in self.calls.items():
+        """Every population took every timestep, with the settings of the first one; neurons that are not used are
+        none."""
+        for module, name in self.neurons.items():
+            calls = self.calls[name]
+            self.settings[module].check(len(calls))
             if calls and len(calls) != steps:
                 raise SneError(
                     f"{name} ran {len(calls)} times in {steps} timesteps",
                     "use each neuron module once a timestep, and give --timesteps as the network has them",
                 )
+
+
+def _of_neurons(value: Any) -> bool:
+    """Whether something depends on what neurons said."""
+    if isinstance(value, Sum):
+        return any(t.source != INPUT for t in value.terms)
+    if isinstance(value, Record | Folded):
+        return any(map(_of_neurons, value.values))
+    return isinstance(value, State | Softened) or (isinstance(value, Unknown) and value.neurons)
 
 
 def _bound(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
@@ -470,6 +505,21 @@ def of_now(value: Sum, time: int) -> Sum:
         value,
         terms=tuple(t if t.time is None else replace(t, delay=t.delay + time - t.time, time=None) for t in value.terms),
     )
+
+
+def _reshaped(value: Any, made: Tensor) -> Any:
+    """Spikes or currents of samples in the shape of those of `made`."""
+    check(isinstance(value, Sum | Groups), _no_current(value))
+    return layer("reshape", value, [], {}, made)
+
+
+def _no_current(value: Any) -> str:
+    """In words, what something is that should have been spikes or currents."""
+    if isinstance(value, Softened):
+        return f"of what comes of {value.function}, in the middle of a network"
+    if isinstance(value, State):
+        return "of a membrane, where spikes alone pass between layers"
+    return getattr(value, "why", "of what is no current and no spikes")
 
 
 def _number(value: Any) -> float:

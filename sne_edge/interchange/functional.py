@@ -132,6 +132,8 @@ def _of_joined(name: str, given: Joined, args: Sequence[Any], kwargs: dict[str, 
     if name in ("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d", *SHAPED):
         parts = (layer(name, p, args, kwargs, made) if p.terms else _zeros(p, made) for p in given.parts)
         return Joined(tuple(parts))
+    if name in ("matmul", "__matmul__", "mm"):
+        name, args = "linear", [args[0], args[1].T]
     check(name in ("linear", "conv1d", "conv2d"), "of concatenated channels")
     check(name == "linear" or int(args[6] if len(args) > 6 else kwargs.get("groups", 1)) == 1, "with groups")
     named = dict(zip(("weight", "bias"), args[1:3], strict=False)) | kwargs

@@ -83,6 +83,11 @@ def quantize_traced(
     kind = encoder.kind if isinstance(encoder, Encoder) else encoder or "direct"
     timed = kind in ("events", "frames", "rate")
     read, axis = _follow(network, samples, kind, timesteps, decoder(decode))
+    if read.softened and check_task(task):
+        raise SneError(
+            f"the network's outputs are values of {read.softened}, of which integers have what comes before",
+            f"take {read.softened} out of forward and do it to what the device answers",
+        )
     maps = as_maps(samples, read.graph.input_shape, kind in ("events", "frames"))
     scaling = Scaling(scale, offset, input_range, input_scale)
     made, inputs = _quantized(read.graph, name, maps, encoder or kind, timesteps, scaling, classes, task)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import SneError
 from .terms import Sum
 
+SET = ("beta", "alpha", "threshold", "V", "R", "C", "time_step", "reset_mechanism_val", "graded_spikes_factor")
 KEPT = ("mem", "syn", "syn_exc", "syn_inh", "spk")  # attributes of snnTorch's neurons
 
 
@@ -29,6 +30,34 @@ class State:
     population: str
     time: int
     which: str
+
+
+class Settings:
+    """What neurons are made with, thresholds, decays and recurrent weights, as they were at first: a forward that
+    adapts them would be read with the last ones."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name, self.module = name, module
+        self.first: dict[str, Tensor] | None = None
+
+    def _now(self) -> dict[str, Tensor]:
+        recurrent = getattr(self.module, "recurrent", None)
+        found = {name: getattr(self.module, name) for name in SET if hasattr(self.module, name)}
+        found |= {} if recurrent is None else dict(recurrent.named_parameters(prefix="recurrent"))
+        return {name: torch.as_tensor(value).detach().clone() for name, value in found.items() if value is not None}
+
+    def check(self, time: int) -> None:
+        """Raise `SneError` where they are others by a timestep than they were the first time."""
+        now = self._now()
+        if self.first is None:
+            self.first = now
+        for name, value in now.items():
+            first = self.first.get(name)
+            if first is None or not torch.equal(torch.nan_to_num(value), torch.nan_to_num(first)):
+                raise SneError(
+                    f"{self.name}'s {name.removesuffix('_val')} changes while the network runs (timestep {time})",
+                    "integers have one of each for all timesteps: set it before, and leave it",
+                )
 
 
 def hidden(module: nn.Module) -> dict[str, Tensor]:

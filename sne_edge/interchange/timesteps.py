@@ -22,6 +22,7 @@ from .states import State
 from .terms import Sum
 
 TURNED = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
+PARTS = {"narrow", "index_select", "split", "chunk", "tensor_split", "split_with_sizes"}  # and slices
 SPREAD = {"expand", "expand_as", "repeat", "tile", "broadcast_to"}
 
 
@@ -58,6 +59,15 @@ class Folded:
         return tensor.reshape(*((steps, -1) if self.axis == 0 else (-1, steps)), *tensor.shape[1:])
 
 
+def is_slice(name: str, args: Sequence[Any]) -> bool:
+    """Whether a function takes some timesteps, or some of something else."""
+    index = args[1] if len(args) > 1 else None
+    every = index if isinstance(index, tuple) else (index,)
+    return name in PARTS or (
+        name == "__getitem__" and any(isinstance(part, slice) and part != slice(None) for part in every)
+    )
+
+
 def unreduced(value: Any) -> TypeGuard[Record]:
     """Whether it is a record of timesteps as they came."""
     return isinstance(value, Record) and not value.reduced and value.axis >= 0
@@ -66,6 +76,36 @@ def unreduced(value: Any) -> TypeGuard[Record]:
 def folds(given: Tensor, axis: int, made: Tensor) -> bool:
     """Whether another shape has the axes of time and samples as one, and of what follows all."""
     return axis < 2 < given.dim() and made.dim() > 1 and made.shape[0] == given.shape[0] * given.shape[1]
+
+
+def without_time(record: Record, given: Tensor, made: Tensor) -> bool:
+    """Whether another shape of a record of one timestep is that timestep's own."""
+    samples = given.shape[1 if record.axis == 0 else 0]
+    keeps = made.shape[: record.axis + 1] == given.shape[: record.axis + 1] and made.dim() > record.axis + 1
+    return len(record.values) == 1 and made.dim() > 1 and made.shape[0] == samples and not keeps
+
+
+def parts_of(name: str, given: Tensor, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> list[list[int]]:
+    """Axis, and then the places along it, of each tensor that `PARTS` make; what takes one place has none but it."""
+    if name == "__getitem__":
+        axis, taken = _taken(args[1], given)
+        check(isinstance(taken, slice), "index one timestep by its number, or a slice, and nothing else")
+        return [[axis, *range(given.shape[axis])[taken]]]
+
+    def argument(place: int, key: str, default: Any = 0) -> Any:
+        return args[place] if len(args) > place else kwargs.get(key, default)
+
+    if name in ("narrow", "index_select"):
+        axis = argument(1, "dim") % given.dim()
+        if name == "index_select":
+            return [[axis, *map(int, argument(2, "index"))]]
+        start = int(argument(2, "start"))
+        return [[axis, *range(start, start + int(argument(3, "length")))]]
+    axis, found, start = argument(2, "dim") % given.dim(), [], 0
+    for part in made:
+        found.append([axis, *range(start, start + part.shape[axis])])
+        start += part.shape[axis]
+    return found
 
 
 def adds_first_axis(name: str, args: Sequence[Any]) -> bool:
@@ -140,15 +180,22 @@ def accumulated(values: Sequence[Any]) -> Any:
 
 def taken_at(index: Any, tensor: Tensor) -> tuple[int, int]:
     """Axis and place of an index that takes one timestep of a tensor: 3, or :, 3, or ..., 3, or 3, :."""
+    axis, taken = _taken(index, tensor)
+    why = "index one timestep by its number, and nothing else"
+    check(not isinstance(taken, bool), why)
+    try:
+        return axis, operator.index(taken)
+    except TypeError:
+        raise ValueError(why) from None
+
+
+def _taken(index: Any, tensor: Tensor) -> tuple[int, Any]:
+    """The one axis of which an index does not take all, and what it takes of it."""
     every = list(index) if isinstance(index, tuple) else [index]
     for n, part in enumerate(every):
         if part is Ellipsis:
             every[n : n + 1] = [slice(None)] * (tensor.dim() - len(every) + 1)
             break
     taken = [n for n, part in enumerate(every) if not isinstance(part, slice) or part != slice(None)]
-    why = "index one timestep by its number, and nothing else"
-    check(len(taken) == 1 and not isinstance(every[taken[0]], bool), why)
-    try:
-        return taken[0], operator.index(every[taken[0]])
-    except TypeError:
-        raise ValueError(why) from None
+    check(len(taken) == 1, "index one timestep by its number, and nothing else")
+    return taken[0], every[taken[0]]

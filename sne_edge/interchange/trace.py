@@ -8,6 +8,10 @@ All timesteps must do the same; what a population hears of an earlier timestep i
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,7 +21,7 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
-from ..errors import SneError
+from ..errors import SneError, SneWarning
 from ..ir.checks import check
 from ..learn.graph import INPUT, FloatDecoder, FloatGraph, FloatPopulation, Reset, ordered, unused_name
 from . import terms
@@ -31,6 +35,7 @@ from .timesteps import Raster, Record
 
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
 
+COUNTS = {"num_steps", "n_steps", "nb_steps", "steps", "timesteps", "time_steps", "num_timesteps", "n_timesteps"}
 What = Literal["count", "membrane", "current"]
 
 
@@ -50,11 +55,13 @@ class Refused(SneError):
 @dataclass(frozen=True)
 class Traced:
     """A network that was read. `witness`: its own forward and decoder on raw inputs, as it takes them, to logits
-    [N, classes]; `timesteps`: of one inference."""
+    [N, classes]; `timesteps`: of one inference; `softened`: a function of its outputs that keeps their order, but not
+    their values, or ""."""
 
     graph: FloatGraph
     witness: Callable[[Tensor], Tensor]
     timesteps: int
+    softened: str = ""
 
 
 def trace(
@@ -74,6 +81,9 @@ def trace(
     """
     check_framework(network)
     own = float_copy(network)
+    wanted = _required(own)
+    if len(wanted) == 1 and wanted[0].lower() in COUNTS:
+        own.forward = functools.partial(own.forward, **{wanted[0]: timesteps})
     names = {module: name or type(module).__name__ for name, module in own.named_modules()}
     neurons = {module: name for module, name in names.items() if _is_neuron(module)}
     _check_neurons(neurons)
@@ -95,8 +105,9 @@ def _traced(
     decode: FloatDecoder | None,
 ) -> Traced:
     """A copy of a network, read; what its neurons did is in the follower, however it ends."""
+    pristine = copy.deepcopy(own)  # whose own modules, not only snnTorch's, are at rest
     with torch.no_grad(), instances(own):
-        looping = _loops(own, sample, neurons)
+        looping = _loops(pristine, sample)
         steps = _axis_length(sample, time_axis, timesteps)
         _rest(own)
         with follower:
@@ -114,12 +125,20 @@ def _traced(
                     calls.append([follower.value(tensor) for tensor in tensors(_run(own, x))])
                 outputs = [Record(values, 0) for values in zip(*calls, strict=True)]
     follower.check_calls(steps)
+    if follower.branches:
+        warnings.warn(
+            "the forward decides by what its neurons say, and is read as it goes for the first two samples: see that "
+            "samples of all kinds agree",
+            SneWarning,
+            stacklevel=2,
+        )
     try:
         index, output, decoder = _choose(outputs, decode, steps, _heard(follower.calls))
         graph = _graph(follower.calls, neurons, output, decoder)
     except ValueError as error:
         raise SneError(f"the network cannot be deployed: {error}", advice(str(error))) from None
-    return Traced(graph, _witness(own, index, output, decoder, looping, steps, time_axis), steps)
+    witness = _witness(pristine, index, output, decoder, looping, steps, time_axis)
+    return Traced(graph, witness, steps, _softening(outputs[index]))
 
 
 def _is_neuron(module: nn.Module) -> bool:
@@ -150,22 +169,23 @@ def _check_neurons(neurons: dict[nn.Module, str]) -> None:
         check_neurons(name, module)
 
 
-def _loops(network: nn.Module, sample: Tensor, neurons: dict[nn.Module, str]) -> bool:
-    """Whether one forward runs more than one timestep."""
+def _loops(network: nn.Module, sample: Tensor) -> bool:
+    """Whether one forward runs more than one timestep; of a copy."""
+    network = copy.deepcopy(network)
+    neurons = [module for module in network.modules() if _is_neuron(module)]
     calls = dict.fromkeys(neurons, 0)
 
     def count(module: nn.Module, *_: Any) -> None:
         calls[module] += 1
 
-    handles = [module.register_forward_hook(count) for module in neurons]
+    for module in neurons:
+        module.register_forward_hook(count)
     _rest(network)
-    try:
-        network(sample.clone())
-    except Exception:
-        return False  # it takes one timestep of the sample
-    finally:
-        for handle in handles:
-            handle.remove()
+    with instances(network):
+        try:
+            network(sample.clone())
+        except Exception:
+            return False  # it takes one timestep of the sample
     return max(calls.values()) > 1
 
 
@@ -178,8 +198,27 @@ def _run(network: nn.Module, x: Tensor) -> Any:
     except Exception as error:  # a forward is anyone's code
         raise ForwardFailed(
             f"the network's forward failed on samples of shape {list(x.shape)}{_handed_on(network)}: {error}",
-            "run it by itself first, on samples of that shape; neurons in nn.Sequential need init_hidden=True",
+            _wanted(network)
+            or "run it by itself first, on samples of that shape; neurons in nn.Sequential need init_hidden=True",
         ) from None
+
+
+def _wanted(network: nn.Module) -> str:
+    """What to do where a forward wants more than samples; "" where it does not."""
+    names = _required(network)
+    if not names:
+        return ""
+    return (
+        f"its forward wants {', '.join(names)}, too: give defaults, None of states to start from, or wrap it in a "
+        "module whose forward(x) runs all timesteps; neurons with init_hidden=True keep their states themselves"
+    )
+
+
+def _required(network: nn.Module) -> list[str]:
+    """Arguments without a default that a forward has beside the samples."""
+    others = list(inspect.signature(network.forward).parameters.values())[1:]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in others if p.kind in kinds and p.default is p.empty]
 
 
 def _handed_on(network: nn.Module) -> str:
@@ -296,7 +335,7 @@ def _steady(name: str, calls: Sequence[Sum]) -> Sum:
     for time, call in enumerate(calls):
         want = {key for key in last if key[0] <= time}
         same_bias = np.array_equal(
-            np.broadcast_to(call.bias, calls[-1].bias.shape or (1,)), np.atleast_1d(calls[-1].bias)
+            np.broadcast_to(call.bias, calls[-1].bias.shape or (1,)), np.atleast_1d(calls[-1].bias), equal_nan=True
         )
         if set(prints(call)) != want or not same_bias:
             raise SneError(
@@ -329,7 +368,7 @@ def _choose(
     outputs: list[Any], decode: FloatDecoder | None, steps: int, heard: set[str]
 ) -> tuple[int, Record, FloatDecoder]:
     """The output that is decoded, and how: of the network's last neurons, or weights behind them, the first one."""
-    kinds: list[tuple[int, Record, What | None]] = []
+    kinds: list[tuple[int, Record, What | None, str]] = []  # the last: why it cannot be taken, or ""
     for index, made in enumerate(outputs):
         output = _hardened(made)
         if isinstance(output, Sum) and (spread := terms.spread(output, steps)):
@@ -337,32 +376,49 @@ def _choose(
         record = output if isinstance(output, Record) else Record((output,), -1)
         last = record.values[-1]
         kind: What | None = None
+        every = list(range(steps)) if record.axis >= 0 or record.reduced else [steps - 1]
+        why = ""
         if isinstance(last, State) and last.which == "mem":
             kind = "membrane"
             times = [state.time for state in record.values if isinstance(state, State)]
-            every = record.axis >= 0 or record.reduced
-            check(times == (list(range(steps)) if every else [steps - 1]), "membranes of some timesteps, not of all")
+            why = "" if times == every else "membranes of some timesteps, not of all"
         elif isinstance(last, Sum):
             only = last.terms[0]
             spikes = len(last.terms) == 1 and only.op is None and only.source != INPUT and not last.bias.any()
             kind = "count" if spikes and not only.pools and only.gain > 0 else "current"
-        if kind is not None and (record.axis >= 0 or record.reduced or kind == "membrane"):
-            kinds.append((index, record, kind))
+            if record.axis < 0 and not record.reduced:
+                why = f"{'spikes' if kind == 'count' else 'currents'} of one timestep, or of some, not of all"
+            elif not record.reduced and (
+                len(record.values) != steps or (kind == "count" and [_moment(v) for v in record.values] != every)
+            ):
+                why = f"{'spikes' if kind == 'count' else 'currents'} of some timesteps, not of all"
         elif isinstance(last, Unknown):
-            kinds.append((index, record, None))
+            why = last.why
+        if kind is not None or why:
+            kinds.append((index, record, kind, why))
     kinds.sort(key=lambda made: _speaker(made[1]) in heard)
     wanted = None if decode is None else ("count" if decode.kind == "first" else decode.kind)
-    for index, record, kind in kinds:
-        if kind is not None and (wanted is None or kind == wanted):
+    for index, record, kind, why in kinds:
+        if kind is not None and not why and (wanted is None or kind == wanted):
             take: Literal["final", "mean", "highest"] = "mean" if record.axis >= 0 or record.reduced else "final"
             take = "highest" if record.reduced == "highest" else take
             made = decode or (FloatDecoder(kind, take) if kind == "membrane" else FloatDecoder(kind))
             fixed = not record.reduced or made.kind != "membrane" or made.take == take
             check(fixed, f"the forward returns the {take} of the membranes already")
             return index, record, made
-    why = next((r.values[-1].why for _, r, kind in kinds if kind is None), "")
-    check(False, why or "its outputs are no spikes, membranes or currents over time: return the record of a layer")
+    reasons = sorted((kind is not None, why) for _, _, kind, why in kinds if why)  # what is no output at all first
+    check(
+        False,
+        reasons[0][1]
+        if reasons
+        else "its outputs are no spikes, membranes or currents over time: return the record of a layer",
+    )
     raise AssertionError
+
+
+def _moment(value: Any) -> int | None:
+    """The timestep whose spikes something is, as they came."""
+    return value.terms[0].time if isinstance(value, Sum) and len(value.terms) == 1 else None
 
 
 def _speaker(output: Record) -> str:
@@ -371,6 +427,12 @@ def _speaker(output: Record) -> str:
     if isinstance(last, Sum):
         return last.terms[0].source if len(last.terms) == 1 and last.terms[0].op is None else ""
     return last.population if isinstance(last, State) else ""
+
+
+def _softening(made: Any) -> str:
+    """The function that softened an output last, or ""."""
+    every = made.values if isinstance(made, Record) else (made,)
+    return next((value.function for value in every if isinstance(value, Softened)), "")
 
 
 def _hardened(made: Any) -> Any:
@@ -390,9 +452,11 @@ def _hardened(made: Any) -> Any:
 def _witness(
     network: nn.Module, index: int, output: Record, decoder: FloatDecoder, looping: bool, steps: int, axis: int | None
 ) -> Callable[[Tensor], Tensor]:
-    """The network's own forward and the decoder on what it returns."""
+    """The network's own forward, of a copy at rest for each batch, and the decoder on what it returns."""
+    pristine = network
 
     def run(x: Tensor) -> Tensor:
+        network = copy.deepcopy(pristine)
         _rest(network)
         with torch.no_grad(), instances(network):
             if looping:
