@@ -38,6 +38,7 @@ SNE_INLINE size_t sne_fire_512(const sne_neurons *p, int16_t *v, const int16_t *
 {
     const __m512i low = _mm512_set1_epi16((short)p->clamp_low), high = _mm512_set1_epi16((short)p->clamp_high);
     const __m512i factors = _mm512_set1_epi16((short)factor);
+    const __m128i shift = _mm_cvtsi32_si128((int)factor);
     const int16_t *const thresholds = (const int16_t *)p->threshold;
     size_t c, n = 0;
     for (c = 0; c < whole; c += 32) {
@@ -57,7 +58,7 @@ SNE_INLINE size_t sne_fire_512(const sne_neurons *p, int16_t *v, const int16_t *
             m = _mm512_max_epi16(_mm512_min_epi16(m, high), low);
         }
         if (decay == SNE_DECAY_SHIFT) {
-            m = _mm512_sub_epi16(m, _mm512_srai_epi16(m, (unsigned int)factor));
+            m = _mm512_sub_epi16(m, _mm512_sra_epi16(m, shift));
         } else if (decay == SNE_DECAY_Q15) { /* bits 15 to 30 of the products */
             m = _mm512_or_si512(_mm512_slli_epi16(_mm512_mulhi_epi16(m, factors), 1),
                                 _mm512_srli_epi16(_mm512_mullo_epi16(m, factors), 15));

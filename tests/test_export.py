@@ -407,6 +407,18 @@ def test_a_caller_needs_no_header_but_sne_h(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_headers_of_c_are_no_old_casts_of_cpp(
+    compiler: str, exported: Callable[[str], Path], require_tool: Callable[..., None]
+) -> None:
+    require_tool(compiler)
+    strict = ["-Wall", "-Wextra", "-Wold-style-cast", "-Werror"]
+    source = '#include "fixed.h"\n#include "fixed_quantize.h"\nint main() { return 0; }\n'
+    command = [compiler, "-x", "c++", "-std=c++11", *strict, f"-I{exported('fixed')}", "-fsyntax-only", "-"]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("model", ["fixed", "random, events"])
 def test_the_readmes_example_compiles(
     model: str, exported: Callable[[str], Path], require_tool: Callable[..., None], tmp_path: Path

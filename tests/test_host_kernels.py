@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from strategies import random_inputs
 from test_equivalence import ensemble_of, linear
 
 from sne_edge.deploy import library
+from sne_edge.deploy.export import export
 from sne_edge.deploy.host import HostModel
 from sne_edge.ir.encoder import Encoder
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -78,3 +82,16 @@ def test_each_processors_kernels_equal_portable_c(
             np.testing.assert_array_equal(getattr(mine, name), getattr(portable, name), err_msg=name)
         examined["networks"] += 1
         examined["spikes"] += int(mine.spikes.sum())
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_each_processors_c_compiles_without_a_warning(
+    processor: str, tmp_path: Path, require_tool: Callable[..., None]
+) -> None:
+    require_tool("gcc")
+    folder = export(wide(17), "host", tmp_path / "c")
+    strict = ["-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Werror"]
+    sources = json.loads((folder / "manifest.json").read_text())["library"]
+    command = ["gcc", "-std=c99", "-O2", f"-march={processor}", *strict, "-fsyntax-only", *sources]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -241,3 +241,18 @@ def test_the_command_reads_nir_and_asks_for_what_the_file_leaves_open(tmp_path: 
     done = quantize(tmp_path, *common, "--dt", "1e-4")
     assert done.returncode == 0, done.stderr
     assert load(tmp_path / "own.sne").provenance["agreement"] >= 0.8
+
+
+def test_a_file_that_reads_options_or_ends_python_when_imported_is_told_of(tmp_path: Path) -> None:
+    net = "from torch import nn\nimport snntorch as snn\n"
+    net += "def net():\n"
+    net += "    return nn.Sequential(nn.Linear(6, 8), snn.Leaky(beta=0.9, init_hidden=True), nn.Linear(8, 3))\n"
+    options = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float, default=1e-3)\n"
+    (tmp_path / "options.py").write_text(net + options + "args = p.parse_args()\n")
+    (tmp_path / "wanting.py").write_text(net + options + "p.add_argument('data')\nargs = p.parse_args()\n")
+    np.savez(tmp_path / "d.npz", x_train=np.random.default_rng(0).random((60, 6)), y_train=np.arange(60) % 3)
+    rest = ["--data", tmp_path / "d.npz", "--timesteps", "5", "-o", tmp_path / "n.sne", "--fail-below", "0"]
+    done = called("quantize", f"{tmp_path}/options.py:net", *rest)
+    assert done.returncode == 0, done.stderr
+    wanting = called("quantize", f"{tmp_path}/wanting.py:net", *rest, "--force")
+    assert wanting.returncode == 1 and "__main__" in wanting.stderr and "ended python" in wanting.stderr

@@ -218,3 +218,11 @@ def test_without_clang_for_webassembly_it_says_how_to_get_it_and_writes_nothing(
     assert isinstance(done.exception, SneError)
     assert said in done.exception.message and "apt-get install clang lld" in done.exception.hint
     assert not (tmp_path / "made").exists()
+
+
+def test_a_page_for_another_target_is_refused(tmp_path: Path) -> None:
+    save(tiny_ensemble(students=1), tmp_path / "tiny.sne")
+    given = ["export", str(tmp_path / "tiny.sne"), "--for", "web", "--target", "m4", "-o", str(tmp_path / "made")]
+    done = CliRunner().invoke(app, given)
+    assert isinstance(done.exception, SneError)
+    assert "a page runs wasm32, not m4" in done.exception.message and not (tmp_path / "made").exists()

@@ -103,6 +103,9 @@ def test_export_tells_of_it_and_calibrate_does_it(ten: QuantEnsemble, tmp_path: 
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=rng.integers(4, size=200), layout="NLC")
     told = called("export", tmp_path / "ten.sne", "--target", "cortex-m4", "-o", tmp_path / "c")
     assert "sne-edge calibrate" in told.stderr and "--fours" in told.stderr
+    for target in ("m0", "m3", "m55", "riscv32", "host"):  # whose kernels gain nothing
+        other = called("export", tmp_path / "ten.sne", "--target", target, "-o", tmp_path / target)
+        assert other.returncode == 0 and "--fours" not in other.stderr
     done = called(
         "calibrate", tmp_path / "ten.sne", "--fours", "--data", tmp_path / "mine.npz", "--other-data", "-o",
         tmp_path / "twelve.sne",

@@ -109,7 +109,8 @@ def export(
 
     if target is None:
         target = "wasm32" if ecosystem == "web" else "cortex-m"
-    resolve_target(target)
+    if ecosystem == "web" and resolve_target(target) is not resolve_target("wasm32"):
+        raise SneError(f"a page runs wasm32, not {target}", "leave --target out: --for web")
     if ecosystem is not None:
         _export_package(ensembles, ecosystem, target, output, package_name, package_version, force)
         return
@@ -125,7 +126,7 @@ def export(
         blobs = export_blobs(ensembles, target, folder)
         print(f"wrote {', '.join(map(str, blobs))}; sne_load.h beside it says how to load a model")
         return
-    directory = write(ensembles, target, folder)
+    directory = write(ensembles, target, folder, force=force)
     headers = " and ".join(f"{member.identifier}.h" for member in ensembles)
     for name, member in zip(models, ensembles, strict=True):
         _advise(name, member, target)
@@ -137,7 +138,7 @@ def _advise(model: str, ensemble: QuantEnsemble, target: str) -> None:
     from ..deploy.targets import resolve_target
     from ..quantize.widen import widened
 
-    if resolve_target(target).name.startswith("cortex-m") and widened(ensemble) is not ensemble:
+    if resolve_target(target).kernels == "dsp" and widened(ensemble) is not ensemble:
         print(
             "note: a first convolution's channels are no multiple of four, which Cortex-M4, M7 and M33 want; the same "
             f"model on up to 0.6 of the instructions: sne-edge calibrate {model} --fours --data DATA -o FILE",
@@ -159,7 +160,7 @@ def _export_package(
     check_ecosystem(ecosystem)
     folder = output or Path(f"{name or ensembles[0].identifier}-{ecosystem}")
     check_folder(folder, force)
-    made = export_package(ensembles, ecosystem, target, folder, name=name, version=version or VERSION)
+    made = export_package(ensembles, ecosystem, target, folder, name=name, version=version or VERSION, force=force)
     print(f"wrote {made}: a package for {ECOSYSTEMS[ecosystem]}; README.md in it says how to use it and to check it")
 
 

@@ -85,14 +85,17 @@ def export_package(
     *,
     name: str | None = None,
     version: str = VERSION,
+    force: bool = False,
 ) -> Path:
     """Write a package of `ensemble`, one model or several with one runtime, for an ecosystem (`ECOSYSTEMS`) to
     `directory`, and return that. `name`: of the package, by default the model's; `version`: MAJOR.MINOR.PATCH.
 
-    An earlier export there is replaced whole. Raises `SneError` where the directory holds anything else, the ecosystem
-    is not known, or it cannot take the name.
+    An earlier export's files there are replaced, as `export.export` does. Raises `SneError` where the directory holds
+    no export but something else, where files were changed since and `force` does not say that they go, where the
+    ecosystem is not known, and where it cannot take the name.
     """
-    return install(render_package(ensemble, ecosystem, target, name=name, version=version), Path(directory))
+    files = render_package(ensemble, ecosystem, target, name=name, version=version)
+    return install(files, Path(directory), force=force)
 
 
 def render_package(

@@ -7,6 +7,7 @@ point or a network of the writer's framework.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from ..check.verify import ReferenceEngine
-from ..errors import SneError
+from ..errors import SneError, SneWarning
 from ..ir.encoder import Encoder, Shape
 from ..ir.ensemble import QuantEnsemble
 from ..learn.graph import FloatDecoder, FloatGraph
 from ..quantize.calibrate import golden_vectors, measure, with_costs
-from ..quantize.graph import assemble_graph
+from ..quantize.graph import assemble_graph, float_inputs
+from ..quantize.silent import hold_silent
 from . import witness
 from .from_nir import Reading, read_nir
 from .inputs import Scaling, beyond
@@ -263,8 +265,23 @@ def _quantized(
         raise SneError("an Encoder and a scale, offset or range are given", "give the scale and offset to the Encoder")
     if encoder.timesteps != timesteps or (encoder.kind in ("events", "frames") and maps.shape[1] != timesteps):
         raise SneError(f"{timesteps} timesteps are asked for, but the input has others", "give the same number")
-    made = assemble_graph(graph, name, encoder, classes, regression=check_task(task))
-    return made, encoder.encode(maps)
+    inputs = encoder.encode(maps)
+    graph, held = hold_silent(graph, lambda: _spoken(graph, encoder, inputs))
+    for population, channels in held.items():
+        warnings.warn(
+            f"{channels} channels of {population} spike in none of the samples, and their weights, far larger than the "
+            "others', are held to the others' range: give samples in which they speak, if there are such",
+            SneWarning,
+            stacklevel=4,
+        )
+    return assemble_graph(graph, name, encoder, classes, regression=check_task(task)), inputs
+
+
+def _spoken(graph: FloatGraph, encoder: Encoder, inputs: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    """Which neurons of each population spiked, for batches of samples."""
+    for start in range(0, len(inputs), BATCH):
+        run = graph.simulate(float_inputs(encoder, inputs[start : start + BATCH]).float())
+        yield {name: spikes.any(dim=1).any(dim=0).numpy() for name, spikes in run.spikes.items()}
 
 
 def as_maps(samples: np.ndarray, shape: Shape, timed: bool) -> np.ndarray:

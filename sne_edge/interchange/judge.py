@@ -95,7 +95,8 @@ def judge(
         raise SneError(
             f"the integers label {found.agreement:.2%} of {count} samples like the network itself, less than "
             f"{fail_below:.0%}",
-            "check the samples' layout and scale, and bits; fail_below=0 (--fail-below 0) makes the model all the same",
+            "check the samples' layout and scale, and that weights of a layer are of one size; fail_below=0 "
+            "(--fail-below 0) makes the model all the same",
         )
     if found.agreement < warn_below:
         _warn(f"the integers label {found.agreement:.2%} of {count} samples like the network itself")

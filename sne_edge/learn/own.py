@@ -38,11 +38,18 @@ def run_file(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a user's folder stays as it is
+    given, sys.argv = sys.argv, [str(path)]  # which a file that takes options would take for its own
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise SneError(f"{path} failed: {error!r}", "run it with python first") from error
+    except SystemExit as error:
+        raise SneError(
+            f"{path} ended python ({error.code}) when it was imported",
+            "put what it does, options and training, below if __name__ == '__main__':",
+        ) from None
     finally:
         sys.path.pop(0)
         sys.dont_write_bytecode = written
+        sys.argv = given
     return module

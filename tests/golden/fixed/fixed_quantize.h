@@ -12,6 +12,11 @@
 
 #include "sne.h"
 
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wold-style-cast" /* this is C */
+#endif
+
 #if DBL_MANT_DIG != 53 || FLT_EVAL_METHOD == 2 || FLT_EVAL_METHOD < 0 || defined(__FAST_MATH__)
 #error "fixed_quantize.h needs doubles of 64 bits, calculated as such, to round as Python does"
 #endif
@@ -58,5 +63,9 @@ SNE_CHECKED static inline sne_status fixed_quantize(const float *values, size_t 
     }
     return SNE_OK;
 }
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 #endif
