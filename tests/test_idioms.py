@@ -368,11 +368,15 @@ def half(record: list[Tensor]) -> Tensor:
 @pytest.mark.parametrize(
     ("methods", "message", "hint"),
     [
-        ({"returned": lambda s, h, r, m: half(r)}, "spikes of some timesteps, not of all", "all timesteps"),
-        ({"returned": lambda s, h, r, m: torch.stack(r[::2])}, "spikes of some timesteps, not of all", "all timesteps"),
+        ({"returned": lambda s, h, r, m: half(r)}, "outputs of some timesteps, not of all", "all timesteps"),
+        (
+            {"returned": lambda s, h, r, m: torch.stack(r[::2])},
+            "outputs of some timesteps, not of all",
+            "all timesteps",
+        ),
         ({"returned": lambda s, h, r, m: half(m)}, "membranes of some timesteps, not of all", "all timesteps"),
-        ({"returned": lambda s, h, r, m: s.fc2(h[-1])}, "currents of one timestep, or of some", "all timesteps"),
-        ({"returned": lambda s, h, r, m: s.fc2(half(h))}, "currents of some timesteps, not of all", "all timesteps"),
+        ({"returned": lambda s, h, r, m: s.fc2(h[-1])}, "outputs of one timestep, or of some", "all timesteps"),
+        ({"returned": lambda s, h, r, m: s.fc2(half(h))}, "outputs of some timesteps, not of all", "all timesteps"),
         ({"current": lambda s, x: 0.3 * torch.tanh(s.fc1(x))}, "mul: of what comes of tanh", ""),
         ({"at": lambda s, x, t: (x > 0).float()}, "gt", "as they are"),
         ({"current": lambda s, x: functional.dropout(s.fc1(x), 0.2)}, "active after training", ""),

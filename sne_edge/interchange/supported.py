@@ -81,6 +81,37 @@ def _ending(end: Callable[..., Tensor]) -> Callable[[], nn.Module]:
     return lambda: _Forward(run, nn.Linear(6, 6), snn.Leaky(beta=0.5), nn.Linear(6, 4))
 
 
+def _repeated() -> nn.Module:
+    """One sample for all timesteps, in one tensor."""
+    return _Forward(
+        lambda x, layer, neurons: torch.stack([neurons(now) for now in layer(x.expand(STEPS, *x.shape))]),
+        nn.Linear(6, 6), _lif(),
+    )  # fmt: skip
+
+
+def _folded() -> nn.Module:
+    """A layer of all timesteps at once, as if they were samples."""
+
+    def run(x: Tensor, layer: nn.Module, neurons: nn.Module) -> Tensor:
+        currents = layer(x.repeat(STEPS, 1, 1).flatten(0, 1)).unflatten(0, (STEPS, -1))
+        return torch.stack([neurons(now) for now in currents])
+
+    return _Forward(run, nn.Linear(6, 6), _lif())
+
+
+def _adapting() -> nn.Module:
+    """A threshold that grows while the network runs."""
+
+    def run(x: Tensor, layer: nn.Module, neurons: Any) -> Tensor:
+        spikes = []
+        for t in range(STEPS):
+            neurons.threshold = torch.tensor(1 + 0.1 * t)
+            spikes.append(neurons(layer(x)))
+        return torch.stack(spikes)
+
+    return _Forward(run, nn.Linear(6, 6), _lif())
+
+
 def _pruned() -> nn.Module:
     layer = nn.Linear(6, 6)
     prune.l1_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]
@@ -164,6 +195,10 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "a neuron module used twice": (
         FLAT, lambda: _Forward(lambda x, a, b: b(a(b(a(x)))), nn.Linear(6, 6), _lif())
     ),
+    "a sample repeated over time": (FLAT, _repeated),
+    "layers of time and samples along one axis": (FLAT, _folded),
+    "votes of a population (rows summed)": (FLAT, _ending(lambda s, m, fc: s.sum(0).view(-1, 3, 2).sum(2))),
+    "settings of neurons that change in the loop": (FLAT, _adapting),
     "outputs added up or averaged over time": (FLAT, _ending(lambda s, m, fc: s[0] + s[1] + s[2])),
     "the last, mean or highest membrane": (FLAT, _ending(lambda s, m, fc: m.amax(0))),
     "a layer on spike counts or rates": (FLAT, _ending(lambda s, m, fc: fc(s.mean(0)))),

@@ -387,11 +387,11 @@ def _choose(
             spikes = len(last.terms) == 1 and only.op is None and only.source != INPUT and not last.bias.any()
             kind = "count" if spikes and not only.pools and only.gain > 0 else "current"
             if record.axis < 0 and not record.reduced:
-                why = f"{'spikes' if kind == 'count' else 'currents'} of one timestep, or of some, not of all"
+                why = "outputs of one timestep, or of some, not of all"
             elif not record.reduced and (
                 len(record.values) != steps or (kind == "count" and [_moment(v) for v in record.values] != every)
             ):
-                why = f"{'spikes' if kind == 'count' else 'currents'} of some timesteps, not of all"
+                why = "outputs of some timesteps, not of all"
         elif isinstance(last, Unknown):
             why = last.why
         if kind is not None or why:
