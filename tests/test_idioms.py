@@ -375,6 +375,8 @@ def half(record: list[Tensor]) -> Tensor:
             "all timesteps",
         ),
         ({"returned": lambda s, h, r, m: half(m)}, "membranes of some timesteps, not of all", "all timesteps"),
+        ({"returned": lambda s, h, r, m: (torch.stack(h), half(r))}, "outputs of some timesteps, not of all", ""),
+        ({"returned": lambda s, h, r, m: (torch.stack(h), sum(r).argmax(1))}, "argmax", "leave it out"),
         ({"returned": lambda s, h, r, m: s.fc2(h[-1])}, "outputs of one timestep, or of some", "all timesteps"),
         ({"returned": lambda s, h, r, m: s.fc2(half(h))}, "outputs of some timesteps, not of all", "all timesteps"),
         ({"current": lambda s, x: 0.3 * torch.tanh(s.fc1(x))}, "mul: of what comes of tanh", ""),

@@ -36,6 +36,7 @@ from .timesteps import Raster, Record
 NEURONS: tuple[type, ...] = (snn.Leaky, snn.Lapicque, snn.Synaptic, snn.Alpha, snn.RLeaky, snn.RSynaptic)
 
 COUNTS = {"num_steps", "n_steps", "nb_steps", "steps", "timesteps", "time_steps", "num_timesteps", "n_timesteps"}
+NO_OUTPUT = "its outputs are no spikes, membranes or currents over time: return the record of a layer"
 What = Literal["count", "membrane", "current"]
 
 
@@ -396,7 +397,7 @@ def _choose(
             why = last.why
         if kind is not None or why:
             kinds.append((index, record, kind, why))
-    kinds.sort(key=lambda made: _speaker(made[1]) in heard)
+    kinds = [made for made in kinds if _speaker(made[1]) not in heard] or kinds
     wanted = None if decode is None else ("count" if decode.kind == "first" else decode.kind)
     for index, record, kind, why in kinds:
         if kind is not None and not why and (wanted is None or kind == wanted):
@@ -407,13 +408,7 @@ def _choose(
             check(fixed, f"the forward returns the {take} of the membranes already")
             return index, record, made
     reasons = sorted((kind is not None, why) for _, _, kind, why in kinds if why)  # what is no output at all first
-    check(
-        False,
-        reasons[0][1]
-        if reasons
-        else "its outputs are no spikes, membranes or currents over time: return the record of a layer",
-    )
-    raise AssertionError
+    raise ValueError(reasons[0][1] if reasons else NO_OUTPUT)
 
 
 def _moment(value: Any) -> int | None:
