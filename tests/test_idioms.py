@@ -411,6 +411,15 @@ def test_values_that_end_in_a_function_are_none_that_integers_have(function: Any
     quantize_network(net, "own", still(), timesteps=STEPS, warn_below=0.8)
 
 
+def test_a_population_that_votes_is_told_of_and_read_as_the_hint_says() -> None:
+    labels = np.arange(60) % 2
+    with pytest.warns(SneWarning, match=r"4 outputs for 2 classes.*spk_rec\.view\(timesteps, -1, 2, 2\)\.sum\(-1\)"):
+        quantize_network(network(), "votes", still(), labels=labels, timesteps=STEPS, warn_below=0.5)
+    votes = network(returned=lambda s, h, r, m: torch.stack(r).view(STEPS, -1, 2, 2).sum(-1))
+    made = quantize_network(votes, "votes", still(), labels=labels, timesteps=STEPS, warn_below=0.5)
+    assert len(made.classes) == 2
+
+
 def test_a_forward_that_decides_by_its_spikes_is_told_of() -> None:
     class Deciding(Net):
         def forward(self, x: Tensor) -> Tensor:

@@ -323,7 +323,7 @@ def _measured(
     else:
         known = known_labels(labels, len(samples), len(made.classes))
         found = witness.compare(made, inputs, own, known)
-        judge(found, made.encoder, clipped, largest, known, len(samples), warn_below, fail_below)
+        judge(found, made.encoder, clipped, largest, known, len(made.classes), len(samples), warn_below, fail_below)
     provenance = found.record() | {"source": origin, "samples": len(samples), "clipped": sum(clipped)}
     made = msgspec.structs.replace(made, provenance=provenance)
     engine = ReferenceEngine(made)

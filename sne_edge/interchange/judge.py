@@ -78,6 +78,7 @@ def judge(
     clipped: tuple[float, float],
     largest: float,
     labels: np.ndarray | None,
+    outputs: int,
     count: int,
     warn_below: float,
     fail_below: float,
@@ -89,7 +90,7 @@ def judge(
         if found.accuracy <= CHANCE * chance and len(np.unique(labels)) > 1:
             _warn(
                 f"the network itself is right on {found.accuracy:.1%} of the samples, where the commonest class makes "
-                f"{chance:.1%}: are layout, scaling and labels those it was trained with?"
+                f"{chance:.1%}: are layout, scaling and labels those it was trained with?{_votes(labels, outputs)}"
             )
     if found.agreement < fail_below:
         raise SneError(
@@ -129,6 +130,18 @@ def judge_values(
         )
     if found.fit < warn_below:
         _warn(told)
+
+
+def _votes(labels: np.ndarray, outputs: int) -> str:
+    """What to do where a network has several outputs for each class, as snnTorch's population codes have."""
+    classes = int(labels.max()) + 1
+    if outputs < 2 * classes or outputs % classes:
+        return ""
+    each = outputs // classes
+    return (
+        f" It has {outputs} outputs for {classes} classes: where each class is voted for by {each} neurons, return "
+        f"spk_rec.view(timesteps, -1, {classes}, {each}).sum(-1)"
+    )
 
 
 def _tell_input(encoder: Encoder, clipped: tuple[float, float], largest: float, saturated: dict[str, float]) -> None:

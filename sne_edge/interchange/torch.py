@@ -132,7 +132,9 @@ def quantize_network(
     expected = witness.outputs(own, _batches(samples, inputs, encoder, first), timesteps if constant else None)
     found = witness.compare(made, inputs, expected, known)
     clipped = beyond(encoder, samples)
-    judge(found, encoder, clipped, np.abs(samples).max(), known, len(samples), warn_below, fail_below)
+    judge(
+        found, encoder, clipped, np.abs(samples).max(), known, len(made.classes), len(samples), warn_below, fail_below
+    )
     provenance = found.record() | {
         "source": "quantize_network",
         "samples": len(samples),
