@@ -117,6 +117,11 @@ STILL: dict[str, tuple[dict[str, Any], Callable[[Any], Tensor]]] = {
     "repeated and a layer of all": (
         {"before": lambda s, x: s.fc1(x.repeat(STEPS, 1, 1)), "at": lambda s, x, t: x[t], "current": lambda s, x: x},
         summed),
+    "joined by a new axis": ({"returned": lambda s, h, r, m: torch.cat([v.unsqueeze(0) for v in r])}, summed),
+    "membranes joined": (
+        {"returned": lambda s, h, r, m: torch.cat([v[None] for v in m], dim=0).mean(0)}, lambda m: m),
+    "joined in two parts": (
+        {"returned": lambda s, h, r, m: torch.cat([torch.stack(r[:2]), torch.stack(r[2:])])}, summed),
     "votes": ({"returned": lambda s, h, r, m: sum(r).view(-1, 2, 2).sum(2)}, lambda m: m),
     "votes of neurons apart": (
         {"returned": lambda s, h, r, m: torch.stack(r).sum(0).reshape(-1, 2, 2).mean(1)}, lambda m: m),
@@ -416,7 +421,7 @@ def test_a_population_that_votes_is_told_of_and_read_as_the_hint_says() -> None:
     with pytest.warns(SneWarning, match=r"4 outputs for 2 classes.*spk_rec\.view\(timesteps, -1, 2, 2\)\.sum\(-1\)"):
         quantize_network(network(), "votes", still(), labels=labels, timesteps=STEPS, warn_below=0.5)
     votes = network(returned=lambda s, h, r, m: torch.stack(r).view(STEPS, -1, 2, 2).sum(-1))
-    made = quantize_network(votes, "votes", still(), labels=labels, timesteps=STEPS, warn_below=0.5)
+    made = quantize_network(votes, "votes", still(), timesteps=STEPS, warn_below=0.5)
     assert len(made.classes) == 2
 
 

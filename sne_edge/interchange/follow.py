@@ -213,7 +213,7 @@ class Follower(TorchFunctionMode):
             return self._part(name, first, args, kwargs, made)
         if isinstance(first, Raster):
             return self._of_raster(name, first, args, made)
-        if isinstance(first, Sum) and adds_first_axis(name, args):
+        if isinstance(first, Sum | State) and adds_first_axis(name, args):
             return self.know(made, Record((first,), 0))
         if name in SPREAD and isinstance(first, Sum | Record):
             return self.know(made, spread(first, tuple(args[0].shape), tuple(made.shape)))
@@ -390,7 +390,10 @@ class Follower(TorchFunctionMode):
         axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
         if name == "stack":
             return self.know(made, Record(tuple(parts), axis % made.dim()))
-        check(axis in (1, 1 - made.dim()), f"along axis {axis}: concatenate channels")
+        axis %= made.dim()
+        if all(unreduced(part) and part.axis == axis for part in parts):
+            return self.know(made, Record(tuple(value for part in parts for value in part.values), axis))
+        check(axis == 1, f"along axis {axis}: concatenate channels")
         # spikes that come late are zeros at first
         parts = [self._constant(t) if value is None else value for t, value in zip(args[0], parts, strict=True)]
         parts = [only for part in parts for only in (part.parts if isinstance(part, Joined) else (part,))]
