@@ -7,7 +7,7 @@ where it matters, by the function's name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +49,7 @@ SAME = {  # functions that leave values as they are
 }  # fmt: skip
 DROPOUTS = {"dropout", "dropout1d", "dropout2d", "feature_dropout"}
 LOOKS = {
-    "size", "dim", "__len__", "numel", "is_floating_point", "stride", "__set__", "get_device", "__bool__",
+    "size", "dim", "__len__", "numel", "is_floating_point", "stride", "get_device", "__bool__",
     "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
 }  # fmt: skip
 # functions after which the highest output is still the highest
@@ -62,6 +62,8 @@ ADDED = {  # by what the second of two tensors is multiplied, and the first
 MULTIPLIED = {"mul", "__mul__", "__rmul__", "mul_", "__imul__", "multiply"}
 DIVIDED = {"div", "__truediv__", "div_", "__itruediv__", "__idiv__", "true_divide", "divide"}
 NEGATED = {"neg", "__neg__", "negative"}
+IN_PLACE = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__", "__ipow__", "__ifloordiv__", "__setitem__"}
+SHARING = {"data", "numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage"}
 ARITHMETIC = {*ADDED, *MULTIPLIED, *DIVIDED, *NEGATED}
 
 
@@ -77,6 +79,11 @@ class Softened:
         """It cannot be deployed where the network goes on."""
         return f"{self.function}: in the middle of a network"
 
+    @property
+    def of_each(self) -> str:
+        """It cannot be deployed timestep by timestep."""
+        return f"{self.function}: of each timestep, which are then averaged: leave it out, and averages are of logits"
+
 
 @dataclass(frozen=True, eq=False)
 class Unknown:
@@ -87,11 +94,10 @@ class Unknown:
 
 
 def name_of(function: Any) -> str:
-    """What a function of torch is called; of an attribute that makes a tensor, the attribute."""
+    """What a function of torch is called; of an attribute that is read, the attribute."""
     name = getattr(function, "__name__", str(function))
-    if name != "__get__":
-        return str(name)
-    return str(getattr(getattr(function, "__self__", None), "__name__", name))
+    attribute = getattr(getattr(function, "__self__", None), "__name__", name)
+    return str(attribute if name == "__get__" else f"{attribute} =" if name == "__set__" else name)
 
 
 def input_of(x: Tensor, time: int | None = None) -> Sum:
@@ -114,9 +120,11 @@ def tensors(value: Any, steps: int = 0) -> list[Tensor]:
 class Follower(TorchFunctionMode):
     """Knows what every tensor is while a network runs."""
 
-    def __init__(self, neurons: dict[nn.Module, str]) -> None:
+    def __init__(self, neurons: dict[nn.Module, str], weights: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.neurons = neurons
+        self.weights = {t.untyped_storage().data_ptr() for t in weights}  # which no sample may change
+        self.shared: list[tuple[Tensor, Tensor]] = []  # whose memory was given away, and what was in it
         self.known: dict[int, tuple[Any, int]] = {}  # what it is, and how often it had been changed in place by then
         self.given: dict[int, Any] = {}  # what a function's arguments were before it, where it changes them
         self.kept: list[Tensor] = []  # so that no id comes back
@@ -156,12 +164,17 @@ class Follower(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = name_of(func)
-        own = not self.inside and name in ("add_", "__iadd__") and self.value(args[0]) is None
-        given = (args[0].clone(), *args[1:]) if own else args  # before it is changed in place
         before = {} if self.inside else {id(t): self.value(t) for t in tensors([*args, *kwargs.values()])}
+        ours = any(value is not None for value in before.values())
+        own = ours and _in_place(name) and self.value(args[0]) is None
+        if own and args[0].untyped_storage().data_ptr() in self.weights:
+            raise SneError("the forward changes weights by the sample", "integers have the same for all: leave them")
+        given = (args[0].clone(), *args[1:]) if own and name != "__setitem__" else args  # before it is changed in place
+        if ours and name in SHARING and isinstance(args[0], Tensor):
+            self.shared.append((args[0], args[0].detach().clone()))
         made = func(*args, **kwargs)
         self.branches |= name == "__bool__" and any(_of_neurons(value) for value in before.values())
-        if self.inside or name in LOOKS or not any(value is not None for value in before.values()):
+        if self.inside or name in LOOKS or not ours:
             return made
         if not tensors(made) and made is not None:
             return made  # a question about it, whose answer is a number or an array of its own
@@ -178,6 +191,16 @@ class Follower(TorchFunctionMode):
             self.given = {}
         return made
 
+    def check_shared(self) -> None:
+        """Raise `SneError` where memory that was given away, as `.data` or to numpy, was written to: torch says nothing
+        of that."""
+        for tensor, before in self.shared:
+            if not torch.equal(torch.nan_to_num(tensor.detach()), torch.nan_to_num(before)):
+                raise SneError(
+                    "the forward writes into a tensor's .data, or into an array of numpy's that shares its memory",
+                    "make a new tensor of it, so that what it does is seen",
+                )
+
     def _unknown(self, made: Any, why: str) -> None:
         neurons = any(map(_of_neurons, self.given.values()))
         for tensor in tensors(made):
@@ -186,6 +209,10 @@ class Follower(TorchFunctionMode):
     def _follow(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> None:
         """Say what a function made."""
         first = self.value(args[0]) if args else None
+        check("out" not in kwargs, "into a tensor that is there (out=)")
+        if name.endswith(" ="):
+            check(name != "data =", "it is given another tensor's values")
+            return None  # requires_grad, grad
         if isinstance(first, Unknown):
             return self._unknown(made, first.why)
         if name in SAME and first is None:
@@ -198,7 +225,7 @@ class Follower(TorchFunctionMode):
             check(not training or rate == 0, "it is active after training, too: give it training=self.training")
             return self.know(made, first)
         if name in SAME:
-            check(made.is_floating_point(), "to whole numbers, or to true and false")
+            check(made.is_floating_point() and made.itemsize > 1, "to whole numbers, or to true and false")
             return self.know(made, first)
         timed = [value for value in map(self.value, args[:2]) if isinstance(value, Raster) or unreduced(value)]
         if timed and (name in ARITHMETIC or name in ("linear", "matmul", "__matmul__")):
@@ -212,7 +239,7 @@ class Follower(TorchFunctionMode):
         if (isinstance(first, Raster) or unreduced(first)) and is_slice(name, args):
             return self._part(name, first, args, kwargs, made)
         if isinstance(first, Raster):
-            return self._of_raster(name, first, args, made)
+            return self._of_raster(name, first, args, kwargs, made)
         if isinstance(first, Sum | State) and adds_first_axis(name, args):
             return self.know(made, Record((first,), 0))
         if name in SPREAD and isinstance(first, Sum | Record):
@@ -222,7 +249,7 @@ class Follower(TorchFunctionMode):
         if name in ("__getitem__", "select") and unreduced(first):
             axis, place = (args[1] % args[0].dim(), args[2]) if name == "select" else taken_at(args[1], args[0])
             check(axis == first.axis, f"along axis {axis} of values by timestep")
-            return self.know(made, first.values[place])
+            return self.know(made, first.values[place % args[0].shape[axis]])
         if name in ("unbind", "__iter__") and unreduced(first):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0) % args[0].dim()
             check(isinstance(made, tuple | list) and axis == first.axis, "not along time: index timesteps instead")
@@ -242,31 +269,40 @@ class Follower(TorchFunctionMode):
             if name in ("sum", "mean") and isinstance(axis, int) and axis > 1 and first.axis not in (-1, axis):
                 return self._reduce_each(name, first, axis, args[0], made)
             check(axis == first.axis, f"over axis {axis} of values by timestep")
+            check(first.axis < 0 or args[0].shape[axis] == len(first.values), "of timesteps that were never put there")
             if unknown := next((value for value in first.values if isinstance(value, Unknown)), None):
                 return self._unknown(made, unknown.why)
             check(tensors(made)[0].dim() < args[0].dim(), "with keepdim: return [samples, classes]")
             return self.know(tensors(made)[0], reduced(first, name))
         if name in ORDERED and isinstance(first, Sum | Record | State):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            classes = made.dim() - (2 if unreduced(first) and first.axis == made.dim() - 1 else 1)
             check(
-                ORDERED[name] == "each" or axis in (-1, made.dim() - 1),
+                ORDERED[name] == "each" or axis in (classes, classes - made.dim()),
                 f"over axis {axis}, which is not that of the classes",
             )
             return self.know(made, Softened(first, name))
         if name in ADDED:
             return self.know(made, self._added(args[0], args[1], kwargs, ADDED[name]))
         if name in MULTIPLIED or name in DIVIDED or name in NEGATED:
+            check(kwargs.get("rounding_mode") is None, "to whole numbers")
             result = self._times(args[0], -1.0 if name in NEGATED else args[1], name in DIVIDED)
             alike = not isinstance(result, Sum) or result.shape == tuple(made.shape[1:])
             check(alike, f"it makes {list(made.shape)} of samples of {list(getattr(result, 'shape', ()))}")
             return self.know(made, result)
         if isinstance(first, Sum | Joined | Groups):
+            self._check_constant(args, kwargs)
             result = layer(name, first, list(args), kwargs, made)
             check(result.shape == tuple(made.shape[1:]), f"it makes {list(made.shape)}, which was not foreseen")
             return self.know(made, result)
         raise ValueError(_no_current(first) if isinstance(first, State) else "no such function can be deployed")
 
-    def _of_raster(self, name: str, raster: Raster, args: Sequence[Any], made: Any) -> None:
+    def _check_constant(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Raise `ValueError` where weights, or other arguments of a layer, depend on the sample."""
+        others = tensors([*args[1:], *kwargs.values()])
+        check(all(self.value(t) is None for t in others), "by what depends on the sample")
+
+    def _of_raster(self, name: str, raster: Raster, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> None:
         """The input of all timesteps: in another order of axes or another shape of a timestep, or taken from."""
         if name in TURNED:
             return self.know(made, Raster(turned(name, raster.axis, args)))
@@ -276,13 +312,13 @@ class Follower(TorchFunctionMode):
             check(kept > 1 or made.shape[1] == args[0].shape[1], "across samples")
             return self.know(made, raster)
         check(name in ("__getitem__", "select", "unbind", "__iter__"), "no such function can be deployed")
-        return self._take(name, raster, args, made)
+        return self._take(name, raster, args, kwargs, made)
 
-    def _take(self, name: str, raster: Raster, args: Sequence[Any], made: Any) -> None:
+    def _take(self, name: str, raster: Raster, args: Sequence[Any], kwargs: dict[str, Any], made: Any) -> None:
         """One timestep of the input, or all of them in turn."""
         if name in ("unbind", "__iter__"):
-            axis = args[1] if len(args) > 1 else 0
-            check(name == "__iter__" or axis == raster.axis, f"along axis {axis}, which is not time")
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else 0) % args[0].dim()
+            check(axis == raster.axis, f"along axis {axis}, which is not time")
             for t, tensor in enumerate(made if isinstance(made, tuple | list) else ()):
                 self.know(tensor, input_of(tensor, t))
             check(isinstance(made, tuple | list), "index the input by the timestep instead")
@@ -358,6 +394,7 @@ class Follower(TorchFunctionMode):
         """A function of all timesteps at once, along `axis`, is one of each."""
         dims = made.dim()
         check(all(not isinstance(t, Tensor) or t.dim() <= dims for t in args) and axis < dims, "across timesteps")
+        check(name in ARITHMETIC or axis < dims - 1, "across timesteps")
         values = []
         for t in range(made.shape[axis]):
             now = made.select(axis, t)
@@ -373,6 +410,7 @@ class Follower(TorchFunctionMode):
             now = argument.select(axis, time)
             self.know(now, input_of(now, time) if isinstance(value, Raster) else value.values[time])
             return now
+        check(value is None, "of what has timesteps and what has none: give both the same")
         own = axis - dims + argument.dim() if isinstance(argument, Tensor) and name in ARITHMETIC else -1
         return argument if own < 0 else argument.select(own, time if argument.shape[own] > 1 else 0)
 
@@ -444,6 +482,7 @@ class Follower(TorchFunctionMode):
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         name, given = self.neurons[module], [*args, *kwargs.values()][1:]
         self.settings[module].check(len(self.calls[name]))
+        self.check_shared()
         states = given if any(state is not None for state in given) else [*hidden(module).values()]
         check_states(name, [self.value(state) for state in states], states, len(self.calls[name]))
         self.inside += 1
@@ -475,6 +514,7 @@ class Follower(TorchFunctionMode):
     def check_calls(self, steps: int) -> None:
         """Every population took every timestep, with the settings of the first one; neurons that are not used are
         none."""
+        self.check_shared()
         for module, name in self.neurons.items():
             calls = self.calls[name]
             self.settings[module].check(len(calls))
@@ -483,6 +523,11 @@ class Follower(TorchFunctionMode):
                     f"{name} ran {len(calls)} times in {steps} timesteps",
                     "use each neuron module once a timestep, and give --timesteps as the network has them",
                 )
+
+
+def _in_place(name: str) -> bool:
+    """Whether a function of torch changes what it is given first."""
+    return (name.endswith("_") and not name.startswith("__")) or name in IN_PLACE
 
 
 def _of_neurons(value: Any) -> bool:
@@ -496,10 +541,10 @@ def _of_neurons(value: Any) -> bool:
 
 def _bound(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
     """Arguments with what a function works on first, whatever it is called by."""
+    kwargs = {"dim" if key == "axis" else key: value for key, value in kwargs.items()}  # torch takes both
     first = next((key for key in ("input", "self", "tensors") if not args and key in kwargs), None)
-    if first is None:
-        return args, kwargs
-    return (kwargs[first],), {key: value for key, value in kwargs.items() if key != first}
+    args = args if first is None else (kwargs.pop(first),)
+    return ((*args, kwargs.pop("other")) if len(args) == 1 and "other" in kwargs else args), kwargs
 
 
 def of_now(value: Sum, time: int) -> Sum:

@@ -170,11 +170,23 @@ def _reshaped(given: Sum, shape: tuple[int, ...]) -> Sum | Groups:
     if raw and not given.terms[0].pools and not (len(shape) == 1 and len(given.shape) > 1):
         only = given.terms[0]
         check(len(only.shape) == len(only.map), "a flattened input is shaped again")
-        return terms.source(INPUT, shape, only.time)
+        return _input_shaped(given, shape)
     if len(shape) == 2 and shape[0] * shape[1] == np.prod(given.shape):
         return Groups(terms.flat(given), (shape[0], shape[1]))
     check(len(shape) == 1, f"from {list(given.shape)} to {list(shape)}")
     return terms.flat(given)
+
+
+def _input_shaped(given: Sum, shape: tuple[int, ...]) -> Sum:
+    """The input, scaled and shifted perhaps, in another shape."""
+    only, bias = given.terms[0], np.asarray(given.bias)
+    offset = only.offset
+    if shape[0] != given.shape[0]:
+        check(
+            bool((bias == bias.flat[0]).all()) and len(set(offset)) < 2, "of an input whose channels are shifted apart"
+        )
+        bias, offset = np.asarray(bias.flat[0]), offset[:1] * shape[0]
+    return Sum((replace(only, shape=shape, map=shape, origin=shape, offset=offset),), bias)
 
 
 def _pair(value: Any, fill: int | None = None) -> Pair:

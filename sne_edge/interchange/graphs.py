@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from .trace import Refused, Traced, trace
 
 Made = TypeVar("Made")
 BATCH = 64
+OTHERWISE = "weights, thresholds and decisions that depend on the sample cannot be deployed: take them out of forward"
 DECODERS = {
     "count": FloatDecoder("count"),
     "current": FloatDecoder("current"),
@@ -216,18 +217,50 @@ def followed(network: nn.Module, samples: np.ndarray, encoder: str, timesteps: i
 def _follow(
     network: nn.Module, samples: np.ndarray, kind: str, timesteps: int, decode: FloatDecoder | None
 ) -> tuple[Traced, int | None]:
-    """The network, followed on a few samples, and the axis of time that it takes."""
-    few = torch.from_numpy(np.ascontiguousarray(samples[:2], np.float32))
+    """The network, followed on a few samples, and the axis of time that it takes. Followed on a few others, as many as
+    were not before, it has to be the same: what depends on the sample is no weight, and no decision either."""
+    first, second = [count for count in (2, 3, 4) if count != timesteps][:2]  # so that time is not taken for samples
+    order = np.argsort(-np.abs(samples).reshape(len(samples), -1).sum(axis=1), kind="stable")  # the busiest first
+
+    def taken(rows: np.ndarray) -> Tensor:
+        few = torch.from_numpy(np.ascontiguousarray(samples[rows], np.float32))
+        return few[:, None].expand(len(few), timesteps, *few.shape[1:]) if kind == "rate" else few
+
+    def read(axis: int | None) -> tuple[Traced, int | None]:
+        made = []
+        for rows in (np.arange(first) % len(samples), order[np.arange(second) * (len(order) - 1) // (second - 1)]):
+            few = taken(rows)
+            few = few if axis is None else few.movedim(1, axis).contiguous()
+            made.append(trace(network, few, timesteps, time_axis=axis, decode=decode))
+        check_same(made[0].graph, made[1].graph)
+        return made[0], axis
+
     if kind == "direct":
-        return trace(network, few, timesteps, decode=decode), None
-    if kind == "rate":
-        few = few[:, None].expand(len(few), timesteps, *few.shape[1:])
-
-    def read(axis: int) -> tuple[Traced, int]:
-        return trace(network, few.movedim(1, axis).contiguous(), timesteps, time_axis=axis, decode=decode), axis
-
-    last = few.dim() - 1  # of signals [N, C, T]
+        return read(None)
+    last = samples.ndim - 1 + (kind == "rate")  # of signals [N, C, T]
     return _first_that_fits(read, (0, 1, last) if last > 1 else (0, 1))  # snnTorch's order, that of tonic's batches
+
+
+def check_same(one: FloatGraph, other: FloatGraph) -> None:
+    """Raise `Refused` where a forward made another graph of other samples."""
+    if [p.name for p in one.populations] != [p.name for p in other.populations]:
+        raise Refused("the forward runs other neurons for other samples", OTHERWISE, len(one.populations))
+    for p, q in zip(one.populations, other.populations, strict=True):
+        if not _same(p, q):
+            raise Refused(f"what {p.name} takes is something else for other samples", OTHERWISE, len(one.populations))
+    if not _same(one, other):
+        raise Refused("the forward does something else for other samples", OTHERWISE, len(one.populations))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal, arrays and all."""
+    if isinstance(one, np.ndarray):
+        return isinstance(other, np.ndarray) and np.array_equal(one, other, equal_nan=True)
+    if is_dataclass(one) and type(one) is type(other):
+        return all(_same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 def _first_that_fits(read: Callable[[Any], Made], forms: Iterable[Any]) -> Made:

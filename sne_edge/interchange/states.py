@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from ..errors import SneError
 from .terms import Sum
 
-SET = ("beta", "alpha", "threshold", "V", "R", "C", "time_step", "reset_mechanism_val", "graded_spikes_factor")
+SET = (
+    "beta", "alpha", "threshold", "V", "R", "C", "time_step", "reset_mechanism_val", "reset_delay",
+    "graded_spikes_factor", "inhibition",
+)  # fmt: skip
 KEPT = ("mem", "syn", "syn_exc", "syn_inh", "spk")  # attributes of snnTorch's neurons
 
 

@@ -99,7 +99,7 @@ def parts_of(name: str, given: Tensor, args: Sequence[Any], kwargs: dict[str, An
         axis = argument(1, "dim") % given.dim()
         if name == "index_select":
             return [[axis, *map(int, argument(2, "index"))]]
-        start = int(argument(2, "start"))
+        start = int(argument(2, "start")) % given.shape[axis]
         return [[axis, *range(start, start + int(argument(3, "length")))]]
     axis, found, start = argument(2, "dim") % given.dim(), [], 0
     for part in made:

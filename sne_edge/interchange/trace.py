@@ -29,7 +29,7 @@ from .advice import SUPPORTED, advice
 from .follow import Follower, Softened, Unknown, input_of, of_now, tensors
 from .functional import numpy_of
 from .modules import CAN_TEACH, check_framework, check_neurons, float_copy
-from .states import State, instances
+from .states import State, hidden, instances
 from .terms import Sum
 from .timesteps import Raster, Record
 
@@ -88,7 +88,7 @@ def trace(
     names = {module: name or type(module).__name__ for name, module in own.named_modules()}
     neurons = {module: name for module, name in names.items() if _is_neuron(module)}
     _check_neurons(neurons)
-    follower = Follower(neurons)
+    follower = Follower(neurons, [*own.parameters(), *_buffers(own, neurons)])
     try:
         return _traced(own, neurons, follower, sample, timesteps, time_axis, decode)
     except SneError as error:
@@ -126,6 +126,7 @@ def _traced(
                     calls.append([follower.value(tensor) for tensor in tensors(_run(own, x))])
                 outputs = [Record(values, 0) for values in zip(*calls, strict=True)]
     follower.check_calls(steps)
+    _check_neurons(neurons)  # a forward may have set what none may have
     if follower.branches:
         warnings.warn(
             "the forward decides by what its neurons say, and is read as it goes for the first two samples: see that "
@@ -140,6 +141,12 @@ def _traced(
         raise SneError(f"the network cannot be deployed: {error}", advice(str(error))) from None
     witness = _witness(pristine, index, output, decoder, looping, steps, time_axis)
     return Traced(graph, witness, steps, _softening(outputs[index]))
+
+
+def _buffers(network: nn.Module, neurons: dict[nn.Module, str]) -> list[Tensor]:
+    """A network's buffers, but for the states of its neurons."""
+    states = {id(value) for module in neurons for value in hidden(module).values()}
+    return [buffer for buffer in network.buffers() if id(buffer) not in states]
 
 
 def _is_neuron(module: nn.Module) -> bool:
@@ -383,6 +390,8 @@ def _choose(
             kind = "membrane"
             times = [state.time for state in record.values if isinstance(state, State)]
             why = "" if times == every else "membranes of some timesteps, not of all"
+            if len({(state.population, state.which) for state in record.values if isinstance(state, State)}) > 1:
+                why = "membranes of one layer in some timesteps and of another one in others"
         elif isinstance(last, Sum):
             only = last.terms[0]
             spikes = len(last.terms) == 1 and only.op is None and only.source != INPUT and not last.bias.any()
@@ -393,6 +402,8 @@ def _choose(
                 len(record.values) != steps or (kind == "count" and [_moment(v) for v in record.values] != every)
             ):
                 why = "outputs of some timesteps, not of all"
+            elif kind == "count" and not all(map(_alike(last), record.values)):
+                why = "spikes that are not the same in every timestep"
         elif isinstance(last, Unknown):
             why = last.why
         if kind is not None or why:
@@ -409,6 +420,16 @@ def _choose(
             return index, record, made
     reasons = sorted((kind is not None, why) for _, _, kind, why in kinds if why)  # what is no output at all first
     raise ValueError(reasons[0][1] if reasons else NO_OUTPUT)
+
+
+def _alike(last: Sum) -> Callable[[Any], bool]:
+    """Whether spikes are those of the last timestep's neurons, weighted alike."""
+    want = [terms.likeness(t) for t in last.terms]
+
+    def alike(value: Any) -> bool:
+        return isinstance(value, Sum) and [terms.likeness(t) for t in value.terms] == want and not np.any(value.bias)
+
+    return alike
 
 
 def _moment(value: Any) -> int | None:
@@ -433,13 +454,12 @@ def _softening(made: Any) -> str:
 def _hardened(made: Any) -> Any:
     """What was softened last, for whose label that does not matter: averages of softened timesteps have others."""
     if isinstance(made, Softened):
+        if isinstance(made.value, Record) and not made.value.reduced and len(made.value.values) > 1:
+            return Unknown(made.of_each)
         return made.value
     if isinstance(made, Record) and any(isinstance(value, Softened) for value in made.values):
         if len(made.values) > 1:
-            function = next(value.function for value in made.values if isinstance(value, Softened))
-            return Unknown(
-                f"{function}: of each timestep, which are then averaged: leave it out, and averages are of logits"
-            )
+            return Unknown(next(value.of_each for value in made.values if isinstance(value, Softened)))
         return replace(made, values=tuple(getattr(value, "value", value) for value in made.values))
     return made
 
@@ -455,11 +475,11 @@ def _witness(
         _rest(network)
         with torch.no_grad(), instances(network):
             if looping:
-                made = tensors(network(x.float().clone()), steps)[index]
+                made = tensors(_run(network, x.float().clone()), steps)[index]
                 record = made if output.axis < 0 or output.reduced else made.movedim(output.axis, 0)
             else:
                 each = [x if axis is None else x.select(axis, t) for t in range(steps)]
-                record = torch.stack([tensors(network(part.float().clone()))[index] for part in each])
+                record = torch.stack([tensors(_run(network, part.float().clone()))[index] for part in each])
         if output.reduced or output.axis < 0:
             return record.flatten(1)
         record = record.flatten(2)
