@@ -17,7 +17,8 @@ import pytest
 from strategies import ENCODERS, proven, random_ensemble, with_vectors
 from test_equivalence import EDGES, LIF, READOUT
 
-from sne_edge.deploy.export import export, read_manifest, render, write_files
+from sne_edge.deploy.export import export, read_manifest, render
+from sne_edge.deploy.folder import write_files
 from sne_edge.deploy.targets import resolve_target
 from sne_edge.errors import SneError
 from sne_edge.ir import artifact
@@ -222,7 +223,7 @@ def test_targets_share_the_c_and_differ_in_the_build(core: str) -> None:
 def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
     directory = export(random_ensemble(random.Random(1), name="older"), "host", tmp_path / "out")
     (directory / "build").mkdir()
-    (directory / "build" / "old.o").write_bytes(b"")
+    (directory / "build" / "older.o").write_bytes(b"")
     want = contents(export(fixed_ensemble(), "host", tmp_path / "fresh"))
     assert contents(export(fixed_ensemble(), "host", directory)) == want
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "out"]

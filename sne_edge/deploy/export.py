@@ -5,12 +5,8 @@ The same model makes the same bytes. Nothing here needs torch or a compiler.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import accumulate
@@ -22,9 +18,9 @@ import jinja2
 from ..codegen import context, graph
 from ..codegen.footprint import Footprint, footprint
 from ..errors import SneError, shortened
-from ..files import read_file
 from ..ir.ensemble import QuantEnsemble
 from ..resources import RUNTIME, TEMPLATES, c_templates
+from .folder import MANIFEST, file_digest, install, manifest_of
 from .targets import Target, resolve_target
 
 RUNTIME_SOURCES = ("sne_schedule.c",)
@@ -103,8 +99,6 @@ FRONTEND_TEMPLATE_FILES = {
 LIBRARY_TEMPLATE_FILES = {"main.c.j2": "examples/main.c", "Makefile.j2": "Makefile", "README.md.j2": "README.md"}
 FRONTEND_SOURCE, FRONTEND_HEADER = "sne_logmel.c", "sne_logmel.h"
 STRUCT_HEADERS = ("sne.h", "sne_verify.h", "sne_model.h", "sne_neuron.h", "sne_tables.h", "sne_student.h")
-MANIFEST = "manifest.json"
-BUILT, LIBRARY_FILE = "build", "lib*.a"  # what an export's Makefile makes
 LICENSE = "Apache-2.0"
 
 
@@ -119,113 +113,6 @@ def export(
     that they go, and models whose names in C could meet.
     """
     return install(render(ensemble, resolve_target(target)), Path(directory), force=force)
-
-
-def install(files: dict[str, str], directory: Path, *, force: bool = False) -> Path:
-    """Put rendered files in `directory`, in place of an earlier export; see `export`."""
-    directory = directory.resolve() if directory.is_symlink() else directory
-    try:
-        taken = directory.exists() and not directory.is_dir()
-    except OSError as error:
-        raise SneError(f"cannot write {shortened(directory)}: {error.strerror}", "name another with -o") from None
-    if taken:
-        raise SneError(f"{directory} is a file", "name a directory for the export with -o")
-    earlier: dict[str, str | None] = {}
-    if directory.is_dir() and any(directory.iterdir()):
-        try:
-            earlier = _earlier(_manifest(directory), files)
-        except SneError:
-            raise SneError(
-                f"{directory} holds files that are not an export",
-                "name an empty or new directory with -o, or remove it",
-            ) from None
-        if not force:
-            _check_unchanged(directory, earlier, files)
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
-        try:
-            write_files(files, staging / "new")
-            if _others(directory, earlier):
-                _replace_files(staging / "new", directory, files, earlier)
-            else:
-                _replace(staging / "new", directory, staging / "old")
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        blocked = isinstance(error, FileExistsError | NotADirectoryError)
-        why = "a part of its path is a file" if blocked else error.strerror
-        raise SneError(
-            f"cannot write {directory}: {why}", "check the folder, its permissions and the free space"
-        ) from error
-    return directory
-
-
-def _earlier(manifest: dict[str, Any], files: dict[str, str]) -> dict[str, str | None]:
-    """The files of an earlier export, and their digests; None where its manifest, of an older version, has none."""
-    listed = manifest.get("files")
-    if not isinstance(listed, dict):
-        listed = dict.fromkeys([*manifest["sources"], *manifest.get("headers", []), *files])
-    for name in listed:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise SneError("its manifest names files elsewhere", "export to a new directory")
-    return {**listed, MANIFEST: None}
-
-
-def _others(directory: Path, earlier: dict[str, str | None]) -> bool:
-    """Whether a directory holds more than an export and what its Makefile builds."""
-    found = (p.relative_to(directory) for p in directory.rglob("*") if not p.is_dir())
-    return any(
-        name.parts[0] != BUILT and not name.match(LIBRARY_FILE) and name.as_posix() not in earlier for name in found
-    )
-
-
-def _check_unchanged(directory: Path, earlier: dict[str, str | None], files: dict[str, str]) -> None:
-    """Raise `SneError` where a file that would be written over or taken away is no longer what was exported."""
-    changed = [
-        name
-        for name in sorted({*earlier, *files})
-        if (directory / name).is_file()
-        and (name not in earlier or earlier[name] not in (None, file_digest((directory / name).read_bytes())))
-    ]
-    if changed:
-        raise SneError(
-            f"{directory} holds files of an export that were changed since, or are your own: {', '.join(changed)}",
-            "move them elsewhere, or write over them with force=True (--force)",
-        )
-
-
-def _replace(new: Path, directory: Path, old: Path) -> None:
-    """A directory that holds nothing but an export, by a new one, at once."""
-    if directory.exists():
-        directory.rename(old)
-    try:
-        new.rename(directory)
-    except OSError:
-        if old.exists():
-            old.rename(directory)
-        raise
-
-
-def _replace_files(new: Path, directory: Path, files: dict[str, str], earlier: dict[str, str | None]) -> None:
-    """An export beside a user's own files, one after another, its manifest last."""
-    for name in sorted(files, key=lambda name: name == MANIFEST):
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        (new / name).replace(directory / name)
-    shutil.rmtree(directory / BUILT, ignore_errors=True)
-    for library in directory.glob(LIBRARY_FILE):
-        library.unlink()
-    for name in earlier.keys() - files.keys():
-        (directory / name).unlink(missing_ok=True)
-        with suppress(OSError):  # not empty
-            (directory / name).parent.rmdir()
-
-
-def write_files(files: dict[str, str], folder: Path) -> None:
-    """Write rendered files to a folder, which is made."""
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def render(ensemble: QuantEnsemble | Sequence[QuantEnsemble], target: Target) -> dict[str, str]:
@@ -291,11 +178,6 @@ def finished(files: dict[str, str], manifest: dict[str, Any]) -> dict[str, str]:
     made = {name: licensed(name, text) for name, text in files.items()}
     manifest = manifest | {"files": {name: file_digest(text.encode()) for name, text in sorted(made.items())}}
     return made | {MANIFEST: json.dumps(manifest, indent=2) + "\n"}
-
-
-def file_digest(content: bytes) -> str:
-    """16 hex digits by which a file is known as it was written."""
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def measure(ensemble: QuantEnsemble, target: Target | None = None) -> Footprint:
@@ -386,26 +268,13 @@ _COMMENTS |= dict.fromkeys((".json", ".pdsc"), "")  # they have a field for it
 
 def read_manifest(directory: Path | str) -> dict[str, Any]:
     """The manifest of an exported directory of one model; `SneError` where there is none, or several."""
-    manifest = _manifest(directory)
+    manifest = manifest_of(directory)
     if "models" in manifest:
         raise SneError(f"{shortened(directory)} holds several models", "name the .sne file of one of them")
     if "package" in manifest:
         kind = shortened(manifest["package"])
         raise SneError(f"{shortened(directory)} is a package for {kind}", "name the .sne file that it was made of")
     return manifest
-
-
-def _manifest(directory: Path | str) -> dict[str, Any]:
-    """The manifest of an exported directory, of one model or several."""
-    path, hint = Path(directory) / MANIFEST, "make one with `sne-edge export MODEL -o DIRECTORY`"
-    try:
-        manifest = json.loads(read_file(path, 2**20, hint=hint))
-    except (SneError, ValueError, RecursionError) as error:
-        raise SneError(f"{shortened(directory)} is not an exported model: {shortened(error)}", hint) from None
-    named = isinstance(manifest, dict) and ("models" in manifest or {"identifier", "fingerprint"} <= manifest.keys())
-    if not named or "sources" not in manifest:
-        raise SneError(f"{path} is incomplete", "export the model again")
-    return manifest  # type: ignore[no-any-return]
 
 
 @cache

@@ -21,7 +21,8 @@ from ..files import workspace
 from ..ir.ensemble import QuantEnsemble
 from ..resources import RUNTIME, digest
 from ..store import Store
-from .export import read_manifest, render, write_files
+from .export import read_manifest, render
+from .folder import write_files
 from .targets import quoted, resolve_target
 from .tools import described, key_of
 

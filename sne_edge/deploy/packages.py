@@ -17,7 +17,8 @@ from typing import Any
 from ..errors import SneError, nearest, shortened
 from ..ir.ensemble import QuantEnsemble
 from ..resources import TEMPLATES
-from .export import LICENSE, Library, environment, finished, install, make_library
+from .export import LICENSE, Library, environment, finished, make_library
+from .folder import install
 from .targets import resolve_target
 
 ECOSYSTEMS = {  # name -> what it is called

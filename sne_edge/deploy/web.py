@@ -16,7 +16,8 @@ from typing import Any
 from ..errors import SneError
 from ..files import workspace
 from ..ir.ensemble import QuantEnsemble
-from .export import Library, environment, write_files
+from .export import Library, environment
+from .folder import write_files
 
 # Without a C library. The stack lies first, so that one that runs out traps rather than eats the tables.
 FLAGS = (

@@ -53,7 +53,8 @@ def _held(population: FloatPopulation, heard: Spoken, held: dict[str, int]) -> F
             made.append(q)
             continue
         spoke = heard[q.source]
-        alive: np.ndarray = spoke.reshape(-1) if q.op == "linear" and not q.pools else spoke.any(axis=(0, 1))
+        whole = q.op == "linear" and not q.pools
+        alive = np.asarray(spoke.reshape(-1) if whole else spoke.any(axis=(0, 1)))
         if q.op == "linear" and len(alive) != q.weight.shape[1]:  # pooled: all places of a channel are one
             alive = np.tile(alive, q.weight.shape[1] // len(alive))
         rows = _by_source(q).copy()
