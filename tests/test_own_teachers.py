@@ -296,6 +296,15 @@ def test_an_onnx_teacher_answers_live_whatever_the_executor(photos: Dataset, exp
     assert torch.equal(twin(x), teacher(x)) and twin.classifier is not teacher.classifier
 
 
+def test_a_class_of_a_users_own_starts_from_the_seed(photos: Dataset, net: Path) -> None:
+    config = TrainConfig(teacher=f"{net}:Net", teacher_input="0..1")
+    torch.manual_seed(1)
+    first = find_teacher(config, photos)
+    torch.manual_seed(2)
+    assert fingerprint(find_teacher(config, photos)) == fingerprint(first)
+    assert fingerprint(find_teacher(replace(config, seed=1), photos)) != fingerprint(first)
+
+
 def test_fine_tuning_is_kept_and_found_again(photos: Dataset, exported: Path, tmp_path: Path):
     config = TrainConfig(teacher=str(exported), features="f", logits="z", teacher_input="0..1", fine_tune=2)
     first = find_teacher(config, photos, tmp_path)

@@ -25,9 +25,10 @@ from sne_edge.data.dataset import Dataset
 from sne_edge.data.unknown import load_unknown
 from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
-from sne_edge.errors import SneError
+from sne_edge.errors import SneError, SneWarning
 from sne_edge.ir import artifact
 from sne_edge.ir.ensemble import QuantEnsemble
+from sne_edge.ir.policy import ActivationPolicy
 from sne_edge.ir.rejection import MOST, NONE, WHOLE, Rejection
 from sne_edge.link.connect import connect
 from sne_edge.link.engine import DeviceEngine
@@ -208,7 +209,7 @@ def test_calibrated_with_unknown_samples_a_model_says_its_limits(require_tool: C
     own = tiny_ensemble()
     dataset = data_of(own)
     unknown = np.random.default_rng(5).normal(0, 1.0, (600, 1, 16, 2)).astype(np.float32)
-    made, _ = recalibrate(own, dataset, 2.0, unknown=unknown, max_false_alarms=0.1)
+    made, promised = recalibrate(own, dataset, 2.0, unknown=unknown, max_false_alarms=0.1)
     told = made.provenance["calibration"]["rejection"]
     assert told["unknown"] == 200 and told["known"] == len(dataset.y_test) and told["asked"] == 0.1
     assert told["false_alarms"] <= told["false_alarms_at_most"] < 0.2
@@ -220,6 +221,14 @@ def test_calibrated_with_unknown_samples_a_model_says_its_limits(require_tool: C
     row = evaluate(engine, made.encoder.encode(dataset.x_test), dataset.y_test, [made.policy])[0]
     assert round(row.rejected, 4) == told["rejected"]
     assert row.rejected > 0 and row.accuracy is not None and row.accuracy <= 1 - row.rejected
+    chosen = made.encoder.encode(dataset.x_val)
+    own_labels = engine.run(chosen, None, None).values["label"]
+    whole = engine.run(chosen, ActivationPolicy("all"), None).values["label"]
+    right, all_right = own_labels == dataset.y_val, whole == dataset.y_val
+    assert promised.accuracy == right.mean() < 1 and promised.differing == (right != all_right).mean()
+    assert made.provenance["calibration"]["promise"]["accuracy"] == promised.accuracy
+    with pytest.warns(SneWarning, match="of the known test samples get no label"):
+        recalibrate(own, dataset, 2.0, unknown=np.repeat(dataset.x_val, 3, axis=0), max_false_alarms=0.05)
     again, _ = recalibrate(made, dataset, 2.0)
     assert again.rejection is msgspec.UNSET and "rejection" not in again.provenance["calibration"]
 

@@ -76,7 +76,10 @@ def test_settings_of_ones_own_are_studied_in_the_presets_place(
     assert [row[0] for row in record["rows"][2:]] == ["1 student"]
     assert record["command"] == "sne-edge study ensemble --config mine.toml --seeds 0"
     elsewhere = replace(lab, settings=replace(mine, dataset="mnist1d"), source="mine.toml")
-    assert command("ensemble", elsewhere) == "sne-edge study ensemble --config mine.toml --data waves --seeds 0,1"
+    assert command(
+        "ensemble", elsewhere
+    ) == "sne-edge study ensemble --config mine.toml --data mnist1d --seeds 0,1".replace("mnist1d", lab.dataset)
+    assert elsewhere.label == "waves" and replace(elsewhere, dataset="mnist1d").label == "mine"
     assert len({table_key("ensemble", replace(lab, settings=own)) for own in (None, mine, replace(mine, noise=1))}) == 3
     capsys.readouterr()
     assert run(["study", "all", *given[2:]]) == 1

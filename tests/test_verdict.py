@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sne_edge.check.evaluation import commonest
+from sne_edge.check.evaluation import commonest, of_no_use
 from sne_edge.data.dataset import split
-from sne_edge.errors import SneWarning
+from sne_edge.errors import SneError, SneWarning
 from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
@@ -48,6 +48,44 @@ def test_doubts_name_what_learned_too_little(figures: tuple[float, float, float]
     assert pytest.approx(0.4) == commonest(LABELS)
     for text, pattern in zip(found, words, strict=True):
         assert re.search(pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("share", "accuracy", "useless"),
+    [
+        (0.1, 0.12, True), (0.1, 0.13, False), (0.5, 0.6, True), (0.5, 0.61, False), (0.9, 0.92, True),
+        (0.9, 0.93, False), (0.98, 0.98, True), (0.98, 1.0, False), (1.0, 1.0, False),
+    ],
+)  # fmt: skip
+def test_what_is_of_no_use_goes_by_the_commonest_class_and_by_all_others(
+    share: float, accuracy: float, useless: bool
+) -> None:
+    commoner = round(100 * share)
+    labels = np.array([0] * commoner + [1 + k % 9 for k in range(100 - commoner)])
+    assert of_no_use(accuracy, labels) == useless
+
+
+def test_validation_samples_that_are_training_samples_are_told_of() -> None:
+    x, y = np.repeat(np.random.default_rng(0).normal(size=(60, 6)), 8, axis=0), np.arange(480) % 2
+    data = split("often", x, y, np.random.default_rng(1).normal(size=(100, 6)), np.arange(100) % 2)
+    assert data.repeated == len(data.x_val)
+    assert re.search("60 of 60 validation samples are training samples.*learned by heart", *doubts_of_data(data))
+
+
+def test_classes_that_no_part_holds_are_told_of_and_none_is_lost_to_training() -> None:
+    rng = np.random.default_rng(0)
+    y = np.array([0] * 40 + [1] * 39 + [2])
+    tests = (rng.normal(size=(60, 6)), np.arange(60) % 3)
+    seen = set()
+    for seed in range(40):
+        data = split("rare", rng.normal(size=(80, 6)), y, *tests, seed=seed)
+        assert {*data.y_train.tolist()} == {0, 1, 2} and len(data.y_train) + len(data.y_val) == 80
+        assert re.search("there is no validation sample of 2", *doubts_of_data(data))
+        seen.add(len(data.y_val))
+    assert seen == {9, 10}, "the sample was drawn for validation by some seeds, and given back"
+    with pytest.raises(SneError, match="not enough") as refused:
+        split("fewer", rng.normal(size=(12, 6)), np.arange(12))
+    assert "drawn for testing" in refused.value.hint
 
 
 def test_test_samples_that_are_training_samples_are_told_of() -> None:

@@ -17,12 +17,19 @@ from ..ir.policy import ActivationPolicy, format_policy
 from ..ir.rejection import NONE
 from .verify import Engine
 
-CHANCE = 1.2  # times the commonest class's share: a network that is right less often learned nothing of use
+CHANCE = 0.2  # of the commonest class's share, or of all others': who is not ahead by as much learned nothing of use
 
 
 def commonest(labels: np.ndarray) -> float:
     """The share of the commonest class among labels int [N]: the accuracy of whoever always names it."""
     return float(np.bincount(labels).max()) / len(labels)
+
+
+def of_no_use(accuracy: float, labels: np.ndarray) -> bool:
+    """Whether an accuracy on labels int [N] is hardly that of whoever always names the commonest class: for classes of
+    which one makes a tenth, up to 12 %, for one that makes nine tenths, up to 92 %."""
+    floor = commonest(labels)
+    return bool(floor < 1 and accuracy <= floor + CHANCE * min(floor, 1 - floor))
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import SneError
+from ..errors import SneError, SneWarning
 from .app import app
 from .inputs import (
     check_output,
@@ -50,7 +51,7 @@ def evaluate(
 
     import msgspec
 
-    from ..check.evaluation import default_policies
+    from ..check.evaluation import commonest, default_policies, of_no_use
     from ..check.evaluation import evaluate as evaluate_with
     from ..deploy.engine import HostEngine
     from ..deploy.host import HostModel
@@ -73,6 +74,14 @@ def evaluate(
         progress("evaluating", len(policies), len(policies), "")
         if energy:
             accounts = energies.account(ensemble, chosen, policies, progress)
+    known = labels[labels >= 0]
+    best = max((r.accuracy for r in results if r.accuracy is not None), default=None)
+    if data is not None and best is not None and of_no_use(best, known):
+        warnings.warn(
+            f"{best:.1%} of the samples are labelled rightly, where the commonest class makes {commonest(known):.1%}",
+            SneWarning,
+            stacklevel=1,
+        )
     if as_json:
         rows = [asdict(r) | {"operations": r.operations} for r in results]
         for row, found in zip(rows, accounts, strict=False):

@@ -272,6 +272,11 @@ def train(
     tell(
         f"wrote {output} ({output.stat().st_size:,} bytes) and {log}, its epochs; "
         f"`sne-edge train --config {recipe} -o again.sne` makes it again"
+        + (
+            ""
+            if chosen.minutes is None
+            else ", roughly: minutes end training, and a computer does more or less in them"
+        )
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -42,7 +42,8 @@ class Dataset:
     of `x_train` and `x_test` were made of, int16 [N, samples], [0, 0] where there is no front end.
     `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored. `seed` drew the
     validation samples and, unless `own_test`, the test samples. `standard`: mean and deviation of each channel, float32
-    [channels], by which samples were standardised, or None.
+    [channels], by which samples were standardised, or None. `stated`: the layout that a user stated for a file that
+    leaves it open, or "".
     """
 
     name: str
@@ -61,6 +62,7 @@ class Dataset:
     understood: str = ""
     standard: tuple[np.ndarray, np.ndarray] | None = None
     audio_train: np.ndarray = field(default_factory=no_audio)
+    stated: str = ""
 
     @property
     def shape(self) -> Shape:
@@ -82,11 +84,14 @@ class Dataset:
     def known(self) -> int:
         """How many test samples are, value for value, samples of the training data."""
 
-        def digests(part: np.ndarray) -> list[bytes]:
-            return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in part]
+        seen = {*_digests(self.x_train), *_digests(self.x_val)}
+        return sum(digest in seen for digest in _digests(self.x_test))
 
-        seen = {*digests(self.x_train), *digests(self.x_val)}
-        return sum(digest in seen for digest in digests(self.x_test))
+    @cached_property
+    def repeated(self) -> int:
+        """How many validation samples are, value for value, samples that are trained with."""
+        seen = {*_digests(self.x_train)}
+        return sum(digest in seen for digest in _digests(self.x_val))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -96,6 +101,11 @@ class Dataset:
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
+
+
+def _digests(part: np.ndarray) -> list[bytes]:
+    """What samples are known by."""
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in part]
 
 
 def load_dataset(
@@ -124,7 +134,8 @@ def load_dataset(
         (x, y, x_test, y_test), own, classes = npz(path)
         if layout is not None and own not in (None, layout):
             raise SneError(f"the layout in {path} is {own!r}, and {layout} was stated", "leave one of them out")
-        return _told(path, path.stem, Raw(x, y, x_test, y_test, classes, layout=layout or own), seed, finder)
+        found = _told(path, path.stem, Raw(x, y, x_test, y_test, classes, layout=layout or own), seed, finder)
+        return replace(found, stated=layout or "")
     raise SneError(
         f"there is no data set {shortened(source)!r}",
         f"{nearest(str(source), DATASETS)}give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; "
@@ -185,15 +196,22 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
         raise SneError(f"x_test holds samples of {x_test.shape[1:]}, x_train of {x.shape[1:]}", NPZ_HINT)
     count = int(max(y.max(initial=0), y_test.max())) + 1
     if len(x) < 8 or count < 2 or len(np.unique(y)) < count:
+        drawn = not own_test and len(np.unique([*y, *y_test])) == count
         raise SneError(
             f"{len(x)} training samples of {len(np.unique(y))} classes, labels up to {count - 1}, are not enough",
-            "label every class 0, 1, 2, ... and give each class training samples",
+            "give each class more samples: those drawn for testing left one without"
+            if drawn
+            else "label every class 0, 1, 2, ... and give each class training samples",
         )
     standard = None
     if raw.standardise:
         x, x_test, standard = standardised(x, x_test)
     order, held = generator.permutation(len(x)), max(1, round(VALIDATION_SHARE * len(x)))
-    val, train = np.sort(order[:held]), np.sort(order[held:])
+    lost = [k for k in range(count) if k not in y[order[held:]]]  # classes whose few samples were all drawn
+    back = np.isin(y[order[:held]], lost)
+    val, train = np.sort(order[:held][~back]), np.sort(np.concatenate([order[held:], order[:held][back]]))
+    if not len(val):
+        raise SneError("no sample is left for validation", "give each class at least two samples")
     if raw.classes and len(raw.classes) != count:
         raise SneError(
             f"{len(raw.classes)} names for {count} classes, of labels up to {count - 1}", "give one for each class"

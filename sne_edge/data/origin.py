@@ -6,7 +6,7 @@ its test or validation samples may be ones that the model has learnt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def record(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
         "samples": {part: len(labels) for part, labels in parts.items()},
+        **({"layout": dataset.stated} if dataset.stated else {}),
     }
 
 
@@ -68,7 +69,18 @@ def load_for(
     known = origin(provenance)
     if seed is None:
         seed = 0 if known is None else known.seed
-    dataset = load_dataset(source, seed, folder, finder=finder)
+    stated = provenance["dataset"].get("layout") if known is not None else None
+
+    def as_trained(name: str, shape: Sequence[int]) -> str:
+        """The layout of a file, where its shape leaves it open that of the file that the model was trained with."""
+        try:
+            return finder(name, shape)
+        except SneError as error:
+            if " may be " not in error.message or not isinstance(stated, str) or len(stated) != len(shape):
+                raise
+            return stated
+
+    dataset = load_dataset(source, seed, folder, finder=as_trained)
     return dataset, check(provenance, classes, dataset, other=other)
 
 

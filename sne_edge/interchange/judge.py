@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..check.evaluation import CHANCE, commonest
+from ..check.evaluation import commonest, of_no_use
 from ..errors import SneError, SneWarning
 from ..ir.encoder import Encoder, Scaled
 from . import witness
@@ -87,7 +87,7 @@ def judge(
     _tell_input(encoder, clipped, largest, found.saturated)
     if labels is not None and found.accuracy is not None:
         chance = commonest(labels)
-        if found.accuracy <= CHANCE * chance and len(np.unique(labels)) > 1:
+        if of_no_use(found.accuracy, labels):
             _warn(
                 f"the network itself is right on {found.accuracy:.1%} of the samples, where the commonest class makes "
                 f"{chance:.1%}: are layout, scaling and labels those it was trained with?{_votes(labels, outputs)}"

@@ -7,6 +7,7 @@ other way round, in another form and with all else as it was.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -20,7 +21,7 @@ from ..data import origin
 from ..data.dataset import Dataset
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
-from ..errors import SneError
+from ..errors import SneError, SneWarning
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import Graph
 from ..ir.policy import ActivationPolicy
@@ -41,6 +42,8 @@ from ..quantize.early import check_rule, exact_table, margin_table, partial_part
 from ..quantize.guarantee import guaranteed_policy
 from ..quantize.reject import choose, report, seen, thirds
 from ..quantize.streams import with_memory
+
+MOST_REJECTED = 0.3  # of known samples, above which a rejection costs more than it is worth
 
 
 def recalibrate(
@@ -110,6 +113,14 @@ def recalibrate(
     rejected = None
     if unknown is not None:
         made, rejected = _with_rejection(made, dataset, unknown, max_false_alarms)
+        promised = _promise(HostModel(made), inputs, labels, promised)
+        if rejected["rejected"] > MOST_REJECTED:
+            warnings.warn(
+                f"{rejected['rejected']:.1%} of the known test samples get no label: the unknown ones are too much "
+                "like them; a higher --max-false-alarms keeps more",
+                SneWarning,
+                stacklevel=2,
+            )
     engine = HostEngine(HostModel(made))
     told = _told(engine, made, dataset, inputs)
     calibration: dict[str, Any] = {

@@ -6,6 +6,7 @@ In: a `TrainConfig`. Out: a calibrated `QuantEnsemble` that carries its figures 
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import warnings
@@ -165,6 +166,7 @@ def find_teacher(
             config.teacher_input, config.teacher_mean, config.teacher_deviation, dataset.standard, dataset.shape[2]
         )
         if config.script:
+            seed_everything(config.seed)  # a class of a user's own draws its first weights
             found = stages.teacher_from_script(dataset, config.teacher, config.weights, scaling)
         else:
             found = stages.teacher_from_onnx(
@@ -181,6 +183,13 @@ def find_teacher(
         dataset, config.teacher, config.teacher_epochs, config.seed, minutes=_share(config, TEACHER_SHARE),
         augmentation=config.augmentation, noise=config.noise, cache=cache, device=device, progress=progress,
     )  # fmt: skip
+
+
+def seed_everything(seed: int) -> None:
+    """Every common generator, as a user's own code may draw from any."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
 
 
 def check_events(dataset: Dataset) -> None:

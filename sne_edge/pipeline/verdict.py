@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..check.evaluation import CHANCE, commonest
+from ..check.evaluation import commonest, of_no_use
 from ..data.dataset import Dataset
 
 KNOWN = 0.01  # of the test samples, which may be training samples as well, as some of large collections are
@@ -19,12 +19,23 @@ BEHIND = 0.10  # of all samples, which the teacher gets right and the students d
 
 def doubts_of_data(dataset: Dataset) -> list[str]:
     """What is probably wrong with the data, before anything is learned from them."""
-    if dataset.known <= KNOWN * len(dataset.x_test):
-        return []
-    return [
-        f"{dataset.known:,} of {len(dataset.x_test):,} test samples are training samples, too: test accuracy will not "
-        "be that of new data; leave them out of one of both"
-    ]
+    found = []
+    if dataset.known > KNOWN * len(dataset.x_test):
+        found.append(
+            f"{dataset.known:,} of {len(dataset.x_test):,} test samples are training samples, too: test accuracy will "
+            "not be that of new data; leave them out of one of both"
+        )
+    if dataset.repeated > KNOWN * len(dataset.x_val):
+        found.append(
+            f"{dataset.repeated:,} of {len(dataset.x_val):,} validation samples are training samples, too, since "
+            "samples come more than once: epochs, order and margins are chosen by what was learned by heart"
+        )
+    for part, labels in (("validation", dataset.y_val), ("test", dataset.y_test)):
+        missing = sorted({*range(len(dataset.classes))} - {*labels.tolist()})
+        if missing:
+            names = ", ".join(dataset.classes[k] for k in missing[:5]) + (", ..." if len(missing) > 5 else "")
+            found.append(f"there is no {part} sample of {names}: accuracy says nothing of them; give more samples")
+    return found
 
 
 def doubts(provenance: dict[str, Any], labels: np.ndarray) -> list[str]:
@@ -34,12 +45,12 @@ def doubts(provenance: dict[str, Any], labels: np.ndarray) -> list[str]:
     float_best = max(provenance["float"]["validation"])
     best = max(row["accuracy"] for row in provenance["integer"]["validation"])
     found = []
-    if teacher <= CHANCE * floor:
+    if of_no_use(teacher, labels):
         found.append(
             f"the teacher is right on {teacher:.1%} of the validation samples, where the commonest class makes "
             f"{floor:.1%}: students learn no more from it; give it more epochs, or look at labels and layout"
         )
-    if best <= CHANCE * floor:
+    if of_no_use(best, labels):
         found.append(
             f"the students are right on {best:.1%} of the validation samples, where the commonest class makes "
             f"{floor:.1%}: they learned nothing of use; give more epochs or channels"

@@ -80,7 +80,8 @@ class Lab:
     @property
     def label(self) -> str:
         """The name of the settings, or of the data set; of a file without its folder and ending."""
-        return Path(self.source or self.dataset).stem
+        own = self.settings is None or self.settings.dataset != self.dataset
+        return Path(self.dataset if own else self.source).stem
 
     def table(self, study: str) -> str:
         """The name of a study's table, of whose files it is the stem."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,7 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
     spread = "; mean ± standard deviation" if len(lab.seeds) > 1 else ", one run"
     lines += ["", f"Test data. Seeds {seeds}{spread}."]
     if lab.changes.get("minutes"):
-        lines[-1] += f" Each model was trained for {lab.changes['minutes']:g} minutes, not for all of its epochs."
+        lines[-1] += f" Each model was trained for at most {lab.changes['minutes']:g} minutes."
     lines += [part for note in table.notes for part in ("", note)]
     if table.picture is not None:
         lines += ["", f"![{table.title}]({lab.table(name)}.png)"]
@@ -85,7 +86,7 @@ def command(name: str, lab: Lab) -> str:
     """What makes a study's table."""
     given = [] if lab.settings is None else [f"--config {lab.source}"]
     if lab.settings is None or lab.settings.dataset != lab.dataset:
-        given.append(f"--data {Path(lab.dataset).stem}")
+        given.append(f"--data {shlex.quote(lab.dataset)}")
     made = f"sne-edge study {name} {' '.join(given)} --seeds {','.join(map(str, lab.seeds))}"
     made += "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
     return made + (f" --budget {lab.changes['minutes']:g}" if lab.changes.get("minutes") else "")
