@@ -119,9 +119,9 @@ def test_an_output_is_read_as_what_the_forward_makes_of_it(name: str) -> None:
     [
         (lambda net, s, c, m: m[2], "membranes of some timesteps"),
         (lambda net, s, c, m: torch.stack(m[2:]).mean(0), "membranes of some timesteps"),
-        (lambda net, s, c, m: one_by_one(s[1:]), "no spikes, membranes or currents over time"),
+        (lambda net, s, c, m: one_by_one(s[1:]), "outputs of one timestep, or of some, not of all"),
         (lambda net, s, c, m: F.softmax(one_by_one(s), 0), "softmax: over axis 0"),
-        (lambda net, s, c, m: one_by_one([F.softmax(k, 1) for k in c]), "of what is no current and no spikes"),
+        (lambda net, s, c, m: one_by_one([F.softmax(k, 1) for k in c]), "of what comes of softmax, in the middle"),
         (lambda net, s, c, m: in_place(m) - m[0], "of membranes and something else"),
         (lambda net, s, c, m: torch.stack(s).max(0)[0], "of what is no membrane"),
     ],

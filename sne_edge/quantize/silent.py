@@ -60,7 +60,6 @@ def _held(population: FloatPopulation, heard: Spoken, held: dict[str, int]) -> F
         rows = _by_source(q).copy()
         most = np.abs(rows[:, alive]).max(axis=(1, 2), initial=0.0)[:, None, None]
         over = (np.abs(rows) > most) & (most > 0)
-        over[:, alive] = False
         if over.any():
             rows = np.where(over, np.sign(rows) * most, rows)
             channels = over.any(axis=(0, 2)).nonzero()[0] % spoke.shape[2]
