@@ -439,7 +439,7 @@ def test_spikes_may_be_logged_and_data_taken() -> None:
     logged: list[Any] = []
 
     def current(self: Net, x: Tensor) -> Tensor:
-        logged.append((x.cpu().numpy(), x.sum().item(), x.tolist()))
+        logged.append((x.cpu().numpy(), x.sum().item(), x.tolist(), x.grad, x.grad_fn, x.shape, x.device, x.is_leaf))
         return self.fc1(x.data)  # type: ignore[no-any-return]
 
     with warnings.catch_warnings():

@@ -113,6 +113,10 @@ STILL: dict[str, Case] = {
         {"before": lambda s, x: (setattr(s.lif1, "graded_spikes_factor", torch.tensor(2.0)), x)[1]}, summed, REFUSED),
     "stacked by its axis": ({"returned": lambda s, h, r, m: torch.stack(r, axis=1)}, lambda m: m.sum(1), RIGHT),
     "numbers by name": ({"before": lambda s, x: torch.mul(input=x, other=2.0)}, summed, RIGHT),
+    "counted on the way": (
+        {"current": lambda s, x: (s.gain.add_(x.mean()), s.fc1(x))[1]}, summed, RIGHT),
+    "a gain that grows by the sample": (
+        {"current": lambda s, x: s.fc1(x) * s.gain.add_(x.mean())}, summed, REFUSED),
     "one channel for three": (
         {"before": lambda s, x: x.view(-1, 1, 3, 4).repeat(1, 3, 1, 1)[:, 1].flatten(1)}, summed, RIGHT),
 }  # fmt: skip

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from command_line import called
 
+from sne_edge.data.dataset import split
+from sne_edge.errors import SneError
+
 QUICK = [
     "--students",
     "1",
@@ -50,3 +53,26 @@ def test_a_layout_that_was_stated_in_training_is_known_afterwards(signals: Path)
 def test_a_model_that_names_the_commonest_class_is_told_of_by_eval(signals: Path) -> None:
     done = called("eval", signals / "sq.sne", "--data", signals / "sq.npz")
     assert "where the commonest class makes 9" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        (np.eye(3)[np.arange(90) % 3], "argmax(1)"),
+        (np.array(["cat", "dog", "owl"])[np.arange(90) % 3], "return_inverse=True"),
+        ((np.arange(90) % 3).astype(float), "return_inverse=True"),
+        (np.arange(90) % 3 + 1, "take 1 off"),
+        (np.array([0, 2])[np.arange(90) % 2], "label every class 0, 1, 2"),
+    ],
+    ids=["one-hot", "words", "floats", "from one", "a gap"],
+)
+def test_labels_of_another_kind_are_told_how_to_become_whole_numbers(labels: np.ndarray, hint: str) -> None:
+    with pytest.raises(SneError) as refused:
+        split("mine", np.random.default_rng(0).normal(size=(90, 6)), labels)
+    assert hint in refused.value.hint
+
+
+def test_a_model_that_is_given_twice_makes_no_ensemble(signals: Path) -> None:
+    twice = [signals / "sq.sne", signals / "sq.sne"]
+    done = called("ensemble", *twice, "--data", signals / "sq.npz", "-o", signals / "both.sne")
+    assert done.returncode == 1 and "given twice" in done.stderr and not (signals / "both.sne").exists()

@@ -196,12 +196,13 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
         raise SneError(f"x_test holds samples of {x_test.shape[1:]}, x_train of {x.shape[1:]}", NPZ_HINT)
     count = int(max(y.max(initial=0), y_test.max())) + 1
     if len(x) < 8 or count < 2 or len(np.unique(y)) < count:
-        drawn = not own_test and len(np.unique([*y, *y_test])) == count
+        hint = "label every class 0, 1, 2, ... and give each class training samples"
+        if not own_test and len(np.unique([*y, *y_test])) == count:
+            hint = "give each class more samples: those drawn for testing left one without"
+        elif len(np.unique(y)) == count - 1 and y.min() == 1:
+            hint = "labels begin at 0: take 1 off all of them"
         raise SneError(
-            f"{len(x)} training samples of {len(np.unique(y))} classes, labels up to {count - 1}, are not enough",
-            "give each class more samples: those drawn for testing left one without"
-            if drawn
-            else "label every class 0, 1, 2, ... and give each class training samples",
+            f"{len(x)} training samples of {len(np.unique(y))} classes, labels up to {count - 1}, are not enough", hint
         )
     standard = None
     if raw.standardise:
@@ -249,8 +250,13 @@ def _samples(key: str, array: np.ndarray, layout: str) -> np.ndarray:
 
 def _labels(key: str, array: np.ndarray, count: int) -> np.ndarray:
     if array.dtype.kind not in "iu" or array.shape != (count,):
+        hint = NPZ_HINT
+        if array.ndim == 2 and len(array) == count:
+            hint = f"one-hot labels become whole numbers by {key}.argmax(1)"
+        elif array.dtype.kind in "fbUS" and array.shape == (count,):
+            hint = f"where they are classes, number them: classes, {key} = numpy.unique({key}, return_inverse=True)"
         raise SneError(
-            f"{key} is {array.dtype}{list(array.shape)}, not one integer label for each of {count} samples", NPZ_HINT
+            f"{key} is {array.dtype}{list(array.shape)}, not one integer label for each of {count} samples", hint
         )
     if array.min() < 0 or array.max() >= 1024:
         raise SneError(f"{key} holds labels outside 0..1023", "label the classes 0, 1, 2, ...")

@@ -7,7 +7,7 @@ where it matters, by the function's name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,8 +49,9 @@ SAME = {  # functions that leave values as they are
 }  # fmt: skip
 DROPOUTS = {"dropout", "dropout1d", "dropout2d", "feature_dropout"}
 LOOKS = {
-    "size", "dim", "__len__", "numel", "is_floating_point", "stride", "get_device", "__bool__",
-    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
+    "size", "dim", "__len__", "numel", "is_floating_point", "stride", "get_device", "__bool__", "retain_grad",
+    "register_hook", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
+    "new_empty",
 }  # fmt: skip
 # functions after which the highest output is still the highest
 ORDERED = {"softmax": "by class", "log_softmax": "by class", "sigmoid": "each", "logsigmoid": "each", "tanh": "each"}
@@ -120,10 +121,9 @@ def tensors(value: Any, steps: int = 0) -> list[Tensor]:
 class Follower(TorchFunctionMode):
     """Knows what every tensor is while a network runs."""
 
-    def __init__(self, neurons: dict[nn.Module, str], weights: Iterable[Tensor] = ()) -> None:
+    def __init__(self, neurons: dict[nn.Module, str]) -> None:
         super().__init__()
         self.neurons = neurons
-        self.weights = {t.untyped_storage().data_ptr() for t in weights}  # which no sample may change
         self.shared: list[tuple[Tensor, Tensor]] = []  # whose memory was given away, and what was in it
         self.known: dict[int, tuple[Any, int]] = {}  # what it is, and how often it had been changed in place by then
         self.given: dict[int, Any] = {}  # what a function's arguments were before it, where it changes them
@@ -167,8 +167,6 @@ class Follower(TorchFunctionMode):
         before = {} if self.inside else {id(t): self.value(t) for t in tensors([*args, *kwargs.values()])}
         ours = any(value is not None for value in before.values())
         own = ours and _in_place(name) and self.value(args[0]) is None
-        if own and args[0].untyped_storage().data_ptr() in self.weights:
-            raise SneError("the forward changes weights by the sample", "integers have the same for all: leave them")
         given = (args[0].clone(), *args[1:]) if own and name != "__setitem__" else args  # before it is changed in place
         if ours and name in SHARING and isinstance(args[0], Tensor):
             self.shared.append((args[0], args[0].detach().clone()))
@@ -176,8 +174,8 @@ class Follower(TorchFunctionMode):
         self.branches |= name == "__bool__" and any(_of_neurons(value) for value in before.values())
         if self.inside or name in LOOKS or not ours:
             return made
-        if not tensors(made) and made is not None:
-            return made  # a question about it, whose answer is a number or an array of its own
+        if not tensors(made) and (made is not None or getattr(func, "__name__", "") == "__get__"):
+            return made  # a question about it, whose answer is no tensor of its own
         self.given = before
         try:
             self._follow(name, *_bound(given, kwargs), made)

@@ -34,6 +34,7 @@ from .trace import Refused, Traced, trace
 
 Made = TypeVar("Made")
 BATCH = 64
+LOOKED = 4096  # samples among which those are that a network is followed on
 OTHERWISE = "weights, thresholds and decisions that depend on the sample cannot be deployed: take them out of forward"
 DECODERS = {
     "count": FloatDecoder("count"),
@@ -217,10 +218,11 @@ def followed(network: nn.Module, samples: np.ndarray, encoder: str, timesteps: i
 def _follow(
     network: nn.Module, samples: np.ndarray, kind: str, timesteps: int, decode: FloatDecoder | None
 ) -> tuple[Traced, int | None]:
-    """The network, followed on a few samples, and the axis of time that it takes. Followed on a few others, as many as
-    were not before, it has to be the same: what depends on the sample is no weight, and no decision either."""
+    """The network, followed on a few samples, and the axis of time that it takes. Followed on a few others, of another
+    number, it has to be the same: what depends on the sample is no weight, and no decision either."""
     first, second = [count for count in (2, 3, 4) if count != timesteps][:2]  # so that time is not taken for samples
-    order = np.argsort(-np.abs(samples).reshape(len(samples), -1).sum(axis=1), kind="stable")  # the busiest first
+    looked = np.abs(samples[:LOOKED]).reshape(min(LOOKED, len(samples)), -1).sum(axis=1)
+    order = np.argsort(-looked, kind="stable")  # the busiest first
 
     def taken(rows: np.ndarray) -> Tensor:
         few = torch.from_numpy(np.ascontiguousarray(samples[rows], np.float32))

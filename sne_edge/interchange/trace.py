@@ -29,7 +29,7 @@ from .advice import SUPPORTED, advice
 from .follow import Follower, Softened, Unknown, input_of, of_now, tensors
 from .functional import numpy_of
 from .modules import CAN_TEACH, check_framework, check_neurons, float_copy
-from .states import State, hidden, instances
+from .states import State, instances
 from .terms import Sum
 from .timesteps import Raster, Record
 
@@ -88,7 +88,7 @@ def trace(
     names = {module: name or type(module).__name__ for name, module in own.named_modules()}
     neurons = {module: name for module, name in names.items() if _is_neuron(module)}
     _check_neurons(neurons)
-    follower = Follower(neurons, [*own.parameters(), *_buffers(own, neurons)])
+    follower = Follower(neurons)
     try:
         return _traced(own, neurons, follower, sample, timesteps, time_axis, decode)
     except SneError as error:
@@ -141,12 +141,6 @@ def _traced(
         raise SneError(f"the network cannot be deployed: {error}", advice(str(error))) from None
     witness = _witness(pristine, index, output, decoder, looping, steps, time_axis)
     return Traced(graph, witness, steps, _softening(outputs[index]))
-
-
-def _buffers(network: nn.Module, neurons: dict[nn.Module, str]) -> list[Tensor]:
-    """A network's buffers, but for the states of its neurons."""
-    states = {id(value) for module in neurons for value in hidden(module).values()}
-    return [buffer for buffer in network.buffers() if id(buffer) not in states]
 
 
 def _is_neuron(module: nn.Module) -> bool:

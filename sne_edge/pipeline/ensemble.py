@@ -11,6 +11,8 @@ from ..data import origin
 from ..data.dataset import Dataset
 from ..deploy.engine import HostEngine
 from ..deploy.host import HostModel
+from ..errors import SneError
+from ..ir.artifact import fingerprint
 from ..ir.ensemble import QuantEnsemble
 from ..quantize.calibrate import Promise, check_goal, measure
 from ..quantize.join import join, shared_encoder
@@ -39,6 +41,9 @@ def ensemble_of(
     """
     shared_encoder(models)
     check_goal(max_drop, target_ops, kind)
+    prints = [fingerprint(model) for model in models]
+    if twice := next((m.name for k, m in enumerate(models) if prints[k] in prints[:k]), None):
+        raise SneError(f"{twice} is given twice", "give each model once: it would only say the same again")
     for model in models:
         origin.check(model.provenance, model.classes, dataset, other=other)
     inputs, labels = models[0].encoder.encode(dataset.x_val), dataset.y_val
