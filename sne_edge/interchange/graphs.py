@@ -229,13 +229,17 @@ def _follow(
         return few[:, None].expand(len(few), timesteps, *few.shape[1:]) if kind == "rate" else few
 
     def read(axis: int | None) -> tuple[Traced, int | None]:
-        made = []
-        for rows in (np.arange(first) % len(samples), order[np.arange(second) * (len(order) - 1) // (second - 1)]):
+        def traced(rows: np.ndarray) -> Traced:
             few = taken(rows)
             few = few if axis is None else few.movedim(1, axis).contiguous()
-            made.append(trace(network, few, timesteps, time_axis=axis, decode=decode))
-        check_same(made[0].graph, made[1].graph)
-        return made[0], axis
+            return trace(network, few, timesteps, time_axis=axis, decode=decode)
+
+        made = traced(np.arange(first) % len(samples))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SneWarning)  # which the first ones gave
+            again = traced(order[np.arange(second) * (len(order) - 1) // (second - 1)])
+        check_same(made.graph, again.graph)
+        return made, axis
 
     if kind == "direct":
         return read(None)
