@@ -25,8 +25,8 @@ ELSEWHERE = "move it elsewhere, or export to another directory with -o"
 
 def install(files: dict[str, str], directory: Path, *, force: bool = False) -> Path:
     """Put rendered files in `directory`, in place of an earlier export; see `export.export`."""
-    directory = directory.resolve() if directory.is_symlink() else directory
     try:
+        directory = directory.resolve() if directory.is_symlink() else directory
         taken = directory.exists() and not directory.is_dir()
     except OSError as error:
         raise SneError(f"cannot write {shortened(directory)}: {error.strerror}", "name another with -o") from None
