@@ -235,7 +235,7 @@ def test_the_command_prints_draws_and_fails_where_it_is_told_to(tmp_path: Path) 
     done = command("compare", net, model, *data, "--json", "--samples", "10")
     told = json.loads(done.stdout)
     assert told["samples"] == 10 and len(told["populations"]) == 3 and "rasters" not in told
-    assert told["populations"][0]["integer_rate"] > 0
+    assert told["populations"][0]["integer_rate"] > 0 and "made of?" not in done.stderr
     spoilt = load(model)
     student = spoilt.students[0]
     *before, last = student.layers
@@ -246,6 +246,7 @@ def test_the_command_prints_draws_and_fails_where_it_is_told_to(tmp_path: Path) 
     save(spoilt, tmp_path / "bad.sne")
     done = command("compare", net, tmp_path / "bad.sne", *data, "--fail-below", "0.9")
     assert done.returncode == 1 and "less than 90.00%" in done.stderr and "spikes that differ" in done.stdout
+    assert "warning: weights are off by up to 200%" in done.stderr and "made of?" in done.stderr
     for arguments, words in (
         (("--fail-below", "1.5"), "cannot be asked for"),
         (("--plot", tmp_path), "it is a folder"),

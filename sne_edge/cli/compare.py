@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import SneError
+from ..errors import SneError, SneWarning
 from . import complete
 from .app import app
 from .inputs import check_finite, check_layout, check_picture, load, need_training, reset_kind
@@ -16,6 +17,8 @@ from .output import print_json, print_table
 
 if TYPE_CHECKING:
     from ..interchange.compare import NetworkComparison
+
+FOREIGN = 0.5  # error of weights, relative, that no rounding to 8 or 4 bits makes
 
 
 @app.command(short_help="Show where a model's integers part from its network.")
@@ -101,6 +104,14 @@ def compare(
         print_json(found.record() | {"model": ensemble.name, "network": network})
     else:
         _print(found, ensemble.name)
+    off = max((p.weight_error for p in found.populations if p.weight_error is not None), default=0.0)
+    if off > FOREIGN:
+        warnings.warn(
+            f"weights are off by up to {off:.0%}, more than rounding does: is this the network that {ensemble.name} "
+            "was made of?",
+            SneWarning,
+            stacklevel=1,
+        )
     if fail_below is not None and found.agreement < fail_below:
         raise SneError(
             f"{found.agreement:.2%} of {found.samples} samples get the network's own label, less than {fail_below:.2%}",
