@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from msgspec.structs import replace
 
 import sne_edge.cli
 from sne_edge.cli import complete, output, run, table
@@ -31,6 +32,7 @@ from sne_edge.deploy import doctor
 from sne_edge.ir.artifact import load, save
 from sne_edge.ir.ensemble import QuantEnsemble
 from sne_edge.ir.policy import format_policy
+from sne_edge.ir.vectors import no_vectors
 
 CLI = Path(sne_edge.cli.__file__).parent
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -43,6 +45,8 @@ def place(tiny: QuantEnsemble, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A folder with a model, a network, and data for either."""
     folder = tmp_path_factory.mktemp("terminal")
     save(tiny, folder / "tiny.sne")
+    twin = replace(tiny, bias=tiny.bias + np.arange(len(tiny.bias), dtype=tiny.bias.dtype))
+    save(replace(twin, vectors=no_vectors(twin.encoder, len(twin.classes), twin.students)), folder / "twin.sne")
     (folder / "net.py").write_text(NET)
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 150)
@@ -114,7 +118,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str] | Callable[[
     yield ["quantize", "net.py:net", "-o", "net.sne", "--data", "small.npz", "--timesteps", "4", "--fail-below", "0"]
     yield ["compare", "net.py:net", "net.sne", "--data", "small.npz"]
     yield ["calibrate", "tiny.sne", "-o", "calibrated.sne", "--data", "tiny.npz", "--other-data"]
-    yield ["ensemble", "tiny.sne", "tiny.sne", "-o", "joined.sne", "--data", "tiny.npz", "--other-data"]
+    yield ["ensemble", "tiny.sne", "twin.sne", "-o", "joined.sne", "--data", "tiny.npz", "--other-data"]
     yield ["verify", "tiny.sne", "--on", "host"]
     yield ["build", "mnist1d", "-o", "built"]
     yield ["bench", "mnist1d", "--on", "qemu:mps2-an386", "--samples", "1", "--layers"]
