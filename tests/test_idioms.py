@@ -197,6 +197,16 @@ def test_a_network_of_rasters_in_other_words_is_its_own_forward(name: str) -> No
     assert (graph_says(net, x, "frames") == own).all(axis=1).mean() >= 0.95
 
 
+@pytest.mark.parametrize("name", ["plain", "slices behind", "a layer of all", "a slice of one", "unbound"])
+def test_one_timestep_is_a_timestep(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("test_idioms.STEPS", 1)
+    net, x = network(**MOVING[name]), moving()[:, :1]
+    with torch.no_grad():
+        own = net(torch.from_numpy(x)).sum(0).double().numpy()
+    assert own.std(axis=0).max() > 0.1
+    assert (graph_says(net, x, "frames") == own).all(axis=1).mean() >= 0.95
+
+
 def test_signals_whose_time_is_last_are_taken_so() -> None:
     net, x = network(at=lambda s, x, t: x[:, :, t]), moving()
     with torch.no_grad():

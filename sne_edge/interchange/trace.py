@@ -108,8 +108,10 @@ def _traced(
     """A copy of a network, read; what its neurons did is in the follower, however it ends."""
     pristine = copy.deepcopy(own)  # whose own modules, not only snnTorch's, are at rest
     with torch.no_grad(), instances(own):
-        looping = _loops(pristine, sample)
         steps = _axis_length(sample, time_axis, timesteps)
+        looping = _loops(pristine, sample)
+        if steps == 1 and time_axis is not None and not looping:  # one timestep tells nothing: what it takes does
+            looping = _calls(pristine, sample.select(time_axis, 0)) is None
         _rest(own)
         with follower:
             if looping:
@@ -172,7 +174,12 @@ def _check_neurons(neurons: dict[nn.Module, str]) -> None:
 
 
 def _loops(network: nn.Module, sample: Tensor) -> bool:
-    """Whether one forward runs more than one timestep; of a copy."""
+    """Whether one forward runs more than one timestep."""
+    return (_calls(network, sample) or 0) > 1  # or takes one timestep of the sample, and fails
+
+
+def _calls(network: nn.Module, sample: Tensor) -> int | None:
+    """How often neurons run in one forward, of a copy, at most; None where it fails."""
     network = copy.deepcopy(network)
     neurons = [module for module in network.modules() if _is_neuron(module)]
     calls = dict.fromkeys(neurons, 0)
@@ -187,8 +194,8 @@ def _loops(network: nn.Module, sample: Tensor) -> bool:
         try:
             network(sample.clone())
         except Exception:
-            return False  # it takes one timestep of the sample
-    return max(calls.values()) > 1
+            return None
+    return max(calls.values())
 
 
 def _run(network: nn.Module, x: Tensor) -> Any:
