@@ -83,15 +83,18 @@ class Dataset:
     @cached_property
     def known(self) -> int:
         """How many test samples are, value for value, samples of the training data."""
-
-        seen = {*_digests(self.x_train), *_digests(self.x_val)}
+        seen = {*self._trained, *_digests(self.x_val)}
         return sum(digest in seen for digest in _digests(self.x_test))
 
     @cached_property
     def repeated(self) -> int:
         """How many validation samples are, value for value, samples that are trained with."""
-        seen = {*_digests(self.x_train)}
-        return sum(digest in seen for digest in _digests(self.x_val))
+        return sum(digest in self._trained for digest in _digests(self.x_val))
+
+    @cached_property
+    def _trained(self) -> frozenset[bytes]:
+        """What the samples that are trained with are known by."""
+        return frozenset(_digests(self.x_train))
 
     @cached_property
     def fingerprint(self) -> str:

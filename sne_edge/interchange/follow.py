@@ -232,10 +232,11 @@ class Follower(TorchFunctionMode):
             return self._of_folded(name, args, kwargs, made)
         if name in SHAPED and unreduced(first) and without_time(first, args[0], made):
             return self.know(made, _reshaped(first.values[0], made))
-        if (isinstance(first, Raster) or unreduced(first)) and name in SHAPED and folds(args[0], first.axis, made):
-            return self._fold(first, args[0], made)
-        if (isinstance(first, Raster) or unreduced(first)) and is_slice(name, args):
-            return self._part(name, first, args, kwargs, made)
+        if isinstance(first, Raster) or unreduced(first):
+            if name in SHAPED and folds(args[0], first.axis, made):
+                return self._fold(first, args[0], made)
+            if is_slice(name, args):
+                return self._part(name, first, args, kwargs, made)
         if isinstance(first, Raster):
             return self._of_raster(name, first, args, kwargs, made)
         if isinstance(first, Sum | State) and adds_first_axis(name, args):
@@ -359,15 +360,19 @@ class Follower(TorchFunctionMode):
             for argument in args:
                 value = self.value(argument)
                 check(value is None or (isinstance(value, Folded) and value.axis == axis), "of other timesteps")
-                if value is not None:
-                    part = value.at(argument, t)
-                    self.know(part, value.values[t])
-                    argument = part
-                now.append(argument)
-            part = folded.at(made, t)
-            self._follow(name, now, kwargs, part)
-            known.append(self.value(part))
+                now.append(argument if value is None else self._known(value.at(argument, t), value.values[t]))
+            known.append(self._made(name, now, kwargs, folded.at(made, t)))
         self.know(made, Folded(tuple(known), axis))
+
+    def _known(self, part: Tensor, value: Any) -> Tensor:
+        """A timestep's part of a tensor, which is from now on known as a value."""
+        self.know(part, value)
+        return part
+
+    def _made(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], part: Tensor) -> Any:
+        """What a function makes of one timestep, whose part of what it made `part` is."""
+        self._follow(name, args, kwargs, part)
+        return self.value(part)
 
     def _shape_each(self, record: Record, given: Tensor, made: Tensor) -> None:
         """Values of timesteps, each in another shape."""
@@ -382,10 +387,8 @@ class Follower(TorchFunctionMode):
         check(made.dim() == given.dim() - 1 and record.axis < axis, "over an axis before that of time")
         values = []
         for t in range(len(record.values)):
-            part, now = given.select(record.axis, t), made.select(record.axis, t)
-            self.know(part, record.values[t])
-            self._follow(name, [part], {"dim": axis - 1}, now)
-            values.append(self.value(now))
+            part = self._known(given.select(record.axis, t), record.values[t])
+            values.append(self._made(name, [part], {"dim": axis - 1}, made.select(record.axis, t)))
         self.know(made, Record(tuple(values), record.axis))
 
     def _of_each(self, name: str, axis: int, args: Sequence[Any], kwargs: dict[str, Any], made: Tensor) -> None:
@@ -395,9 +398,8 @@ class Follower(TorchFunctionMode):
         check(name in ARITHMETIC or axis < dims - 1, "across timesteps")
         values = []
         for t in range(made.shape[axis]):
-            now = made.select(axis, t)
-            self._follow(name, [self._at(t, axis, dims, name, a) for a in args], kwargs, now)
-            values.append(self.value(now))
+            now = [self._at(t, axis, dims, name, a) for a in args]
+            values.append(self._made(name, now, kwargs, made.select(axis, t)))
         self.know(made, Record(tuple(values), axis))
 
     def _at(self, time: int, axis: int, dims: int, name: str, argument: Any) -> Any:
@@ -405,9 +407,7 @@ class Follower(TorchFunctionMode):
         value = self.value(argument)
         if isinstance(value, Raster | Record):
             check(value.axis == axis and argument.dim() == dims, "of other timesteps")
-            now = argument.select(axis, time)
-            self.know(now, input_of(now, time) if isinstance(value, Raster) else value.values[time])
-            return now
+            return self._known(argument.select(axis, time), self._of_time(value, argument, time))
         check(value is None, "of what has timesteps and what has none: give both the same")
         own = axis - dims + argument.dim() if isinstance(argument, Tensor) and name in ARITHMETIC else -1
         return argument if own < 0 else argument.select(own, time if argument.shape[own] > 1 else 0)

@@ -1,19 +1,27 @@
 """Objects from a user's own Python file.
 
-In: `FILE.py:NAME`. Out: what NAME is there. The file is run: only one that is trusted should be named.
+In: `FILE.py:NAME`. Out: what NAME is there; the generators that its code draws from, seeded. The file is run: only one
+that is trusted should be named.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from ..errors import SneError
 from ..files import open_file
 
 MAX_BYTES = 2**31  # of a Python file
+CPU = torch.device("cpu")
 USER = "sne_edge_user_network"  # what a user's file is called as a module
 
 
@@ -53,3 +61,18 @@ def run_file(path: Path) -> Any:
         sys.dont_write_bytecode = written
         sys.argv = given
     return module
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """The generators that all share, and a user's code may draw from, seeded, and afterwards as they were."""
+    before, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(before)
+            np.random.set_state(of_numpy)

@@ -6,18 +6,13 @@ same, transformed; one code for views that are kept and for those made anew.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SneError
 from .augmentation import LONG, Augmentation
-from .own import load_object
+from .own import load_object, seeded
 
 SEEDS = 2**31
 CONTRACT = "it takes a float tensor [N, channels, height, width], and gives back one of that shape, finite"
@@ -101,7 +96,7 @@ class Own:
 
     def __call__(self, x: Tensor, draws: torch.Generator | None = None) -> Tensor:
         """`x`, transformed, float32, on its device; the same for a state of the generator."""
-        with _seeded(int(torch.randint(SEEDS, (), generator=draws)), x.device), torch.no_grad():
+        with seeded(int(torch.randint(SEEDS, (), generator=draws)), x.device), torch.no_grad():
             parts = x.split(1) if self.single else [x]  # type: ignore[no-untyped-call]
             return torch.cat([self._called(part) for part in parts])
 
@@ -124,18 +119,3 @@ class Own:
         if x.dim() == 5 and not bool(((made == 0) | (made == 1)).all()):
             raise SneError(f"the augmentation {self.where} made rasters of other values than 0 and 1", CONTRACT)
         return made
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """The generators that all share, seeded, and afterwards as they were."""
-    before, of_numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(before)
-            np.random.set_state(of_numpy)

@@ -6,7 +6,6 @@ In: a `TrainConfig`. Out: a calibrated `QuantEnsemble` that carries its figures 
 from __future__ import annotations
 
 import json
-import random
 import re
 import shutil
 import warnings
@@ -30,6 +29,7 @@ from ..learn.device import CPU, Device
 from ..learn.distill import prefix_accuracy
 from ..learn.fit import Progress, Told, quiet
 from ..learn.networks import TeacherNet, wanted_values
+from ..learn.own import seeded
 from ..learn.student import Ensemble
 from ..learn.teacher import accuracy, count_macs, fingerprint
 from ..learn.views import check_augmentation
@@ -166,8 +166,8 @@ def find_teacher(
             config.teacher_input, config.teacher_mean, config.teacher_deviation, dataset.standard, dataset.shape[2]
         )
         if config.script:
-            seed_everything(config.seed)  # a class of a user's own draws its first weights
-            found = stages.teacher_from_script(dataset, config.teacher, config.weights, scaling)
+            with seeded(config.seed):  # a class of a user's own draws its first weights
+                found = stages.teacher_from_script(dataset, config.teacher, config.weights, scaling)
         else:
             found = stages.teacher_from_onnx(
                 dataset, config.teacher, config.features, config.logits, scaling, learns=config.fine_tune > 0,
@@ -183,13 +183,6 @@ def find_teacher(
         dataset, config.teacher, config.teacher_epochs, config.seed, minutes=_share(config, TEACHER_SHARE),
         augmentation=config.augmentation, noise=config.noise, cache=cache, device=device, progress=progress,
     )  # fmt: skip
-
-
-def seed_everything(seed: int) -> None:
-    """Every common generator, as a user's own code may draw from any."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
 
 
 def check_events(dataset: Dataset) -> None:

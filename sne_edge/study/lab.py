@@ -80,8 +80,12 @@ class Lab:
     @property
     def label(self) -> str:
         """The name of the settings, or of the data set; of a file without its folder and ending."""
-        own = self.settings is None or self.settings.dataset != self.dataset
-        return Path(self.dataset if own else self.source).stem
+        return Path(self.dataset if self.names_data else self.source).stem
+
+    @property
+    def names_data(self) -> bool:
+        """Whether the data set was named, and is not that of the settings."""
+        return self.settings is None or self.settings.dataset != self.dataset
 
     def table(self, study: str) -> str:
         """The name of a study's table, of whose files it is the stem."""

@@ -85,7 +85,7 @@ def markdown(name: str, table: Table, lab: Lab) -> str:
 def command(name: str, lab: Lab) -> str:
     """What makes a study's table."""
     given = [] if lab.settings is None else [f"--config {lab.source}"]
-    if lab.settings is None or lab.settings.dataset != lab.dataset:
+    if lab.names_data:
         given.append(f"--data {shlex.quote(lab.dataset)}")
     made = f"sne-edge study {name} {' '.join(given)} --seeds {','.join(map(str, lab.seeds))}"
     made += "" if lab.schemes == tuple(SCHEMES) else f" --schemes {','.join(lab.schemes)}"
