@@ -71,20 +71,25 @@ class Device:
         made = torch.from_numpy(array)
         return made if self.host else made.to(self.name, non_blocking=True)  # what a loop sends it does not wait for
 
-    def place(self, module: Module) -> Module:
-        """A module, moved to the device; a GPU is quickest where maps lie in memory channels last."""
-        last = {"memory_format": torch.channels_last} if self.kind == "cuda" else {}
-        return module.to(self.name, **last)  # type: ignore[call-overload,no-any-return]
+    def place(self, module: Module, wanted: bool = False) -> Module:
+        """A module, moved to the device; a GPU is quickest where maps lie in memory channels last, and a processor
+        where it halves their precision, if that is `wanted`."""
+        last = self.kind == "cuda" or (self.host and self.halves(wanted))
+        layout = {"memory_format": torch.channels_last} if last else {}
+        return module.to(self.name, **layout)  # type: ignore[call-overload,no-any-return]
+
+    def halves(self, wanted: bool) -> bool:
+        """Whether convolutions and products are in bfloat16: where `wanted` on a processor that has instructions for
+        it, always on CUDA, or as the precision says."""
+        if self.precision != "auto":
+            return self.precision == "bfloat16"
+        if self.host:
+            return wanted and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return self.kind == "cuda"
 
     def autocast(self, wanted: bool) -> torch.autocast:
-        """Convolutions and products in bfloat16, where `wanted` on a processor that has instructions for it."""
-        if self.precision != "auto":
-            enabled = self.precision == "bfloat16"
-        elif self.host:
-            enabled = wanted and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        else:
-            enabled = self.kind == "cuda"
-        return torch.autocast(self.kind, torch.bfloat16, enabled=enabled)
+        """The context of convolutions and products that are `halves`, or not."""
+        return torch.autocast(self.kind, torch.bfloat16, enabled=self.halves(wanted))
 
     def exact(self) -> AbstractContextManager[Any]:
         """Convolutions in whole float32: sums of integers, as rounded networks make them, come out exact."""

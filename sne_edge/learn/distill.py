@@ -56,7 +56,7 @@ class Job:
         tutor = Tutor(
             lessons, self.recipe, self.device, self.teacher, self.augmentation, self.noise, self.heard, self.partition
         )
-        return Course(self.device.place(ensemble), tutor)
+        return Course(self.device.place(ensemble, self.recipe.half), tutor)
 
 
 def distill(
@@ -129,7 +129,7 @@ def distill(
             ensemble.students[k].load_state_dict(state["student"])
             ensemble.heads[k].load_state_dict(state["head"])
     tutor = Tutor(lessons, recipe, device, teacher, augmentation, noise, heard, ensemble.partition)
-    course = Course(device.place(ensemble), tutor)
+    course = Course(device.place(ensemble, recipe.half), tutor)
 
     def together(pick: np.ndarray, generator: np.random.Generator) -> Tensor:
         return course.together(course.draw(pick, generator))

@@ -5,7 +5,6 @@ In: arrays, a recipe, a teacher. Out: a `Batch` for losses to judge by.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ..errors import SneError
 from ..files import write_whole
+from .answering import Answering
 from .augmentation import LIGHT, Augmentation
 from .device import CPU, Device
 from .heard import Heard
@@ -97,7 +97,9 @@ class Tutor:
         self.augmenter = Augmenter(augmentation.reaching(recipe.reach), noise if recipe.live else 0.0, self.heard)
         if recipe.live and teacher is None:
             raise SneError("the teacher is to answer live, and there is none", "leave `live` out of the recipe")
-        self.teacher = None if teacher is None or not recipe.live else device.place(copy.deepcopy(teacher).eval())
+        self.teacher: Answering | None = None
+        if teacher is not None and recipe.live:
+            self.teacher = Answering(teacher, device, lessons.x.shape[-3:], len(lessons.labels))
         self.deviation = lessons.deviation if recipe.anew or recipe.live else 0.0
         if not device.host:
             self.x = device.put(np.stack([to_torch(view).numpy() for view in lessons.x]))
@@ -126,9 +128,7 @@ class Tutor:
         if recipe.anew or recipe.live:
             x = self.augmenter.anew(x, self.deviation)
         if self.teacher is not None:
-            with torch.no_grad(), self.device.autocast(self.teacher.images):
-                features, logits = self.teacher.answers(x)
-            targets, logits = features.float(), logits.float()
+            targets, logits = self.teacher(x)
             if self.projection is not None:
                 targets = targets @ self.projection[0] + self.projection[1]
         return Batch(x, targets, logits, labels)

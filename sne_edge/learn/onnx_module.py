@@ -61,10 +61,11 @@ class _Learnable(TeacherNet):
         self.macs, self.parameter_count = teacher.macs, teacher.parameter_count
         graph = _folded(teacher)
         self.input, self.output = teacher.input, teacher.names[0]
-        self.constants: dict[str, np.ndarray] = {}
+        self.constants: dict[str, Any] = {}
         self.places: dict[str, str] = {}
         self.nodes = needed(graph, [self.output])
         self.norms = nn.ModuleDict()
+        self.steps: list[tuple[str, list[str], str, Attributes, str]] = []  # operator, inputs, output, and norm's name
         self.settling = False
         self._take(graph)
         odd = sorted({node.op_type for node in self.nodes} - OPERATORS.keys())
@@ -79,10 +80,11 @@ class _Learnable(TeacherNet):
 
         values = {w.name: onnx.numpy_helper.to_array(w) for w in graph.initializer}
         learning = {name for node in self.nodes if node.op_type in LEARNING for name in node.input}
+        filling = {node.input[2] for node in self.nodes if node.op_type == "Pad" and len(node.input) > 2}
         for name in dict.fromkeys(name for node in self.nodes for name in node.input if name in values):
             value = values[name]
-            if value.dtype.kind != "f":
-                self.constants[name] = value
+            if value.dtype.kind != "f" or name in filling:
+                self.constants[name] = value.tolist()
                 continue
             place = self.places[name] = f"value{len(self.places)}"
             tensor = torch.from_numpy(value.astype(np.float32))
@@ -95,6 +97,8 @@ class _Learnable(TeacherNet):
                 weights = values[node.input[1]]
                 norm = nn.BatchNorm1d if weights.ndim == 3 else nn.BatchNorm2d
                 self.norms[str(k)] = norm(len(weights))
+            attributes = {a.name: _attribute(a) for a in node.attribute}
+            self.steps.append((node.op_type, list(node.input), node.output[0], attributes, str(k)))
 
     def normalise(self, samples: Tensor) -> None:
         """Give the norm behind each convolution the mean and deviation that `samples` have there, as statistics and as
@@ -119,18 +123,18 @@ class _Learnable(TeacherNet):
 
     def extra_repr(self) -> str:
         """Part of the teacher's fingerprint: the graph."""
-        return f"{self.digest}, {[node.op_type for node in self.nodes]}"
+        return f"{self.digest}, {[step[0] for step in self.steps]}"
 
     def features(self, x: Tensor) -> Tensor:
         if len(self.layout) == 3 and self.layout != tuple(x.shape[1:]):
             x = x.permute(0, 2, 3, 1)
         known: dict[str, Any] = {self.input: x.reshape(len(x), *self.layout)}
-        known |= self.constants | {name: getattr(self, place) for name, place in self.places.items()}
-        for k, node in enumerate(self.nodes):
-            attributes = {a.name: _attribute(a) for a in node.attribute}
-            given = [known[name] if name else None for name in node.input]
-            made = OPERATORS[node.op_type](given, attributes)
-            known[node.output[0]] = self._normalised(self.norms[str(k)], made) if str(k) in self.norms else made
+        known.update(self.constants)
+        known.update({name: getattr(self, place) for name, place in self.places.items()})
+        for operator, inputs, output, attributes, place in self.steps:
+            given = [known[name] if name else None for name in inputs]
+            made = OPERATORS[operator](given, attributes)
+            known[output] = self._normalised(self.norms[place], made) if place in self.norms else made
         found: Tensor = known[self.output]
         return found.flatten(1)
 
@@ -208,27 +212,26 @@ def _average_pool(v: Values, a: Attributes) -> Tensor:
 
 
 def _mean(v: Values, a: Attributes) -> Tensor:
-    axes = v[1].tolist() if len(v) > 1 else a.get("axes")
+    axes = v[1] if len(v) > 1 else a.get("axes")
     x: Tensor = v[0]
     return x.mean(dim=axes or list(range(x.dim())), keepdim=bool(a.get("keepdims", 1)))
 
 
 def _slice(v: Values, a: Attributes) -> Tensor:
     x: Tensor = v[0]
-    starts, ends = v[1].tolist(), v[2].tolist()
-    axes = v[3].tolist() if len(v) > 3 and v[3] is not None else list(range(len(starts)))
-    steps = v[4].tolist() if len(v) > 4 else [1] * len(starts)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        index = torch.arange(x.shape[axis], device=x.device)[start : min(end, 2**31) : step]
-        x = x.index_select(axis, index)
+    axes = v[3] if len(v) > 3 and v[3] is not None else list(range(len(v[1])))
+    steps = v[4] if len(v) > 4 else [1] * len(v[1])
+    for start, end, axis, step in zip(v[1], v[2], axes, steps, strict=True):
+        x = x[(slice(None),) * (axis % x.dim()) + (slice(start, min(end, 2**31), step),)]
     return x
 
 
 def _pad(v: Values, a: Attributes) -> Tensor:
     x: Tensor = v[0]
-    before, after = np.split(np.asarray(v[1]), 2)
-    widths = [int(p) for pair in zip(before[::-1], after[::-1], strict=True) for p in pair]
-    value = float(v[2]) if len(v) > 2 and v[2] is not None else 0.0
+    before, after = v[1][: x.dim()], v[1][x.dim() :]
+    widths = [p for pair in zip(reversed(before), reversed(after), strict=True) for p in pair]
+    value = v[2] if len(v) > 2 and v[2] is not None else 0.0
+    value = value[0] if isinstance(value, list) else value
     mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}[a.get("mode", "constant")]
     return functional.pad(x, widths, mode, value) if mode == "constant" else functional.pad(x, widths[:4], mode)
 
@@ -240,7 +243,7 @@ def _clip(v: Values, a: Attributes) -> Tensor:
 
 def _reshape(v: Values, a: Attributes) -> Tensor:
     x: Tensor = v[0]
-    shape = [x.shape[k] if n == 0 else int(n) for k, n in enumerate(v[1].tolist())]
+    shape = [x.shape[k] if n == 0 else n for k, n in enumerate(v[1])]
     return x.reshape(len(x), *shape[1:]) if len(shape) > 1 and -1 not in shape[1:] else x.reshape(shape)
 
 
