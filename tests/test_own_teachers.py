@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sne_edge.data.dataset import Dataset, divide
 from sne_edge.data.raw import Raw
@@ -276,6 +277,38 @@ def test_norms_that_an_exporter_folded_are_there_again_when_a_teacher_learns(pho
     assert "--teacher-input" in caught.value.hint
     fine_tune(made, photos, epochs=4, rate=0.1)
     assert accuracy(made, photos.x_val, photos.y_val) > 0.6
+
+
+class Constants(nn.Module):
+    """Operators that take their places, widths and shapes from constants of the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 3, stride=2)
+        self.linear = nn.Linear(12, CLASSES)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = functional.pad(self.first(x), (1, 2, 0, 1), value=0.5).clamp(0, 6)
+        x = self.second(x[:, :, 1:-1:2, -9:])
+        x = torch.cat([x.mean((2, 3)), x.reshape(-1, 6, 8)[:, :, 1:2].flatten(1)], 1)
+        return x, self.linear(x)
+
+
+def test_constants_of_a_graph_are_values_so_that_torch_compiles_it_whole(photos: Dataset, tmp_path: Path):
+    torch.manual_seed(0)
+    path = tmp_path / "constants.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Constants().eval(), (torch.rand(2, 3, 12, 12),), str(path), input_names=["x"], output_names=["f", "z"],
+            dynamic_axes={"x": {0: "N"}, "f": {0: "N"}, "z": {0: "N"}}, opset_version=17, dynamo=False,
+        )  # fmt: skip
+    taken = {node.op_type for node in onnx.load(path).graph.node}
+    assert {"Pad", "Slice", "Reshape", "ReduceMean", "Clip", "Concat"} <= taken
+    made, x = learnable(OnnxTeacher(path, photos.shape, CLASSES, "f", "z"), to_torch(photos.x_train)), photos.x_val
+    with torch.no_grad():
+        compiled = torch.compile(made.answers, fullgraph=True, backend="eager")(to_torch(x))
+        assert all(torch.equal(a, b) for a, b in zip(compiled, made.answers(to_torch(x)), strict=True))
 
 
 @pytest.mark.filterwarnings("ignore:the students are right")
