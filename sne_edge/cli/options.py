@@ -99,6 +99,7 @@ Layout = Annotated[
     str | None,
     typer.Option(
         help="Axes of an .npz's samples, a letter each, where their shape leaves a choice: NL, NCL, NLC, NHW, NCHW, "
-        "NHWC; of rasters of events with a T: NTCHW. Default: what the file's array `layout` says."
+        "NHWC; NC of a table's columns; of rasters of events with a T: NTCHW. Default: what the file's array `layout` "
+        "says."
     ),
 ]

@@ -97,7 +97,10 @@ def train(
     ] = None,
     input_scale: Annotated[
         str | None,
-        typer.Option(help="What has a scale of its own: network (default), the whole input, or per-channel."),
+        typer.Option(
+            help="What has a scale of its own: auto (the default: as the samples need it, with an offset where they "
+            "lie far from zero), network (the whole input), or per-channel."
+        ),
     ] = None,
     learn_decay: Annotated[
         bool, typer.Option("--learn-decay", help="Layers learn their leak: a product on the device, not a shift.")
@@ -178,6 +181,7 @@ def train(
     """
     from ..check.evaluation import commonest
     from ..data.dataset import load_dataset
+    from ..data import units
     from ..files import open_file, write_whole
     from ..ir.artifact import save
     from ..learn.augmentation import LIGHT, parse
@@ -195,6 +199,7 @@ def train(
     from ..learn.transforms import Own
     from ..pipeline import settings, track
     from ..pipeline.presets import preset
+    from ..pipeline.train import learnt
     from ..pipeline.train import train as run
 
     base = preset(data or "mnist1d") if config is None else settings.read(config)
@@ -240,8 +245,10 @@ def train(
     if chosen.augmentation.own is not None:
         Own(chosen.augmentation.own)
     with bars() as shown, track.tracked(log, run_name, log_dir, shown) as progress:
-        found = load_dataset(chosen.dataset, chosen.seed, data_dir, layout=layout)
+        found = learnt(load_dataset(chosen.dataset, chosen.seed, data_dir, layout=layout), chosen.input_scale)
         print(f"samples: {found.understood}", file=sys.stderr)
+        if found.units is not None:
+            print(f"learned in units of the training samples: {units.told(found.units)}", file=sys.stderr)
         if chosen.augmentation != LIGHT:
             once = chosen.augmentation.of(found).nothing and not chosen.noise
             told = "; each sample is seen once, as it is" if once else ""

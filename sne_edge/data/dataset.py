@@ -33,6 +33,24 @@ LARGEST = 1e15  # magnitude of a value: sums of squares of as many as memory hol
 
 
 @dataclass(frozen=True, eq=False)
+class Units:
+    """What values are measured by: float64 [channels], `middle`, and `spread`, which is positive."""
+
+    middle: np.ndarray
+    spread: np.ndarray
+
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """A file's own values [..., channels] in these units, float32."""
+        values: np.ndarray = ((x.astype(np.float64) - self.middle) / self.spread).astype(np.float32)
+        return values
+
+    def given(self, x: np.ndarray) -> np.ndarray:
+        """The values that they were, float64."""
+        values: np.ndarray = x.astype(np.float64) * self.spread + self.middle
+        return values
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples float32 [N, height, width, channels], channel last, 1-D data having height 1; labels int64 [N].
 
@@ -43,7 +61,8 @@ class Dataset:
     `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored. `seed` drew the
     validation samples and, unless `own_test`, the test samples. `standard`: mean and deviation of each channel, float32
     [channels], by which samples were standardised, or None. `stated`: the layout that a user stated for a file that
-    leaves it open, or "".
+    leaves it open, or "". `units`: those that samples were brought to (`data.units`) from what the file holds, whose
+    fingerprint is `given`; None and "" where they are the file's own.
     """
 
     name: str
@@ -63,6 +82,8 @@ class Dataset:
     standard: tuple[np.ndarray, np.ndarray] | None = None
     audio_train: np.ndarray = field(default_factory=no_audio)
     stated: str = ""
+    units: Units | None = None
+    given: str = ""
 
     @property
     def shape(self) -> Shape:
@@ -79,6 +100,10 @@ class Dataset:
     def layout(self) -> str:
         """Of the samples as they are here: see `ir.layout`."""
         return OWN if self.x_train.ndim == 4 else OWN_RASTER
+
+    def as_given(self, x: np.ndarray) -> np.ndarray:
+        """Samples as they are here, in the values that a model's encoder takes: those of the file."""
+        return x if self.units is None else self.units.given(x)
 
     @cached_property
     def known(self) -> int:
@@ -98,7 +123,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over all samples, labels and the split."""
+        """16 hex digits over all samples, as they were given, labels and the split."""
+        if self.given:
+            return self.given
         digest = hashlib.sha256()
         for part in (self.x_train, self.y_train, self.x_val, self.y_val, self.x_test, self.y_test):
             digest.update(f"{part.dtype.str}{part.shape}".encode())

@@ -1,7 +1,7 @@
 """Layouts: which axis of an array of samples is which.
 
 A layout names an array's axes in order, a letter each: N samples, T timesteps (of rasters of events), C channels, and
-L length or H height and W width. The package's own order is channel last, N (T) H W C, 1-D data having height 1 and its
+L length or H height and W width; NC is a table, whose columns are channels of one place. The package's own order is channel last, N (T) H W C, 1-D data having height 1 and its
 length along the width; torch's is channel first. A layout is stated, or found where an array's shape leaves one
 meaning only; everything else is an error that says how to state it.
 """
@@ -28,18 +28,19 @@ HINT = (
 
 
 def parse_layout(text: str) -> str:
-    """The layout that `text` names: N once, L or HW, and C and T at most once, in any order; `SneError` else."""
+    """The layout that `text` names: N once, L or HW, and C and T at most once, in any order, or NC; `SneError` else."""
     layout = text.strip().upper()
     rest = set(layout) - set("NTC")
-    if len(set(layout)) != len(layout) or "N" not in layout or rest not in ({"L"}, {"H", "W"}):
-        raise SneError(f"{text!r} is no layout", "give NL, NCL, NLC, NHW, NCHW or NHWC; of events with a T: NTCHW")
+    spans = rest in ({"L"}, {"H", "W"}) or set(layout) == {"N", "C"}
+    if len(set(layout)) != len(layout) or "N" not in layout or not spans:
+        raise SneError(f"{text!r} is no layout", "give NL, NC, NCL, NLC, NHW, NCHW or NHWC; of events with a T: NTCHW")
     return layout
 
 
 def sample_shape(shape: Sequence[int], layout: str) -> Shape:
     """(height, width, channels) of the samples in an array."""
     sizes = dict(zip(layout, shape, strict=True))
-    return sizes.get("H", 1), sizes["L"] if "L" in sizes else sizes["W"], sizes.get("C", 1)
+    return sizes.get("H", 1), sizes["L"] if "L" in sizes else sizes.get("W", 1), sizes.get("C", 1)
 
 
 def to_samples(array: np.ndarray, layout: str) -> np.ndarray:
@@ -113,7 +114,7 @@ def encoder_layout(encoder: Encoder) -> LayoutFinder:
     def find(name: str, shape: Sequence[int]) -> str:
         raster = encoder.streams
         if len(shape) - raster == 2:
-            return "NTL" if raster else "NL"
+            return "NTL" if raster else "NC" if encoder.shape[:2] == (1, 1) else "NL"
         wanted = f"inputs of shape {encoder.shape} (height, width, channels)"
         return find_layout(name, shape, lambda _, sample: sample == encoder.shape, wanted, raster)
 
@@ -123,5 +124,7 @@ def encoder_layout(encoder: Encoder) -> LayoutFinder:
 def describe(shape: Shape, layout: str) -> str:
     """What was understood, for a line of text: the samples' shape and the layout they were read in."""
     height, width, channels = shape
+    if layout == "NC":
+        return f"{channels} columns of a table (read as NC)"
     what = f"length {width}" if height == 1 else f"{height} x {width}"
     return f"{what}, {channels} channel{'s' if channels > 1 else ''} (read as {layout})"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..data.dataset import Units
 from ..errors import SneError
 
 SIZES = ("small", "large", "resnet18")
@@ -176,11 +177,13 @@ def wanted_values(
     deviation: Sequence[float] | None,
     standard: tuple[np.ndarray, np.ndarray] | None,
     channels: int,
+    units: Units | None = None,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Gain and offset [channels] from samples, which were standardised by `standard` from 0..255 (None: they are as
     their file has them), to what a teacher wants: one of `INPUTS`, less a mean and over a deviation, each of one number
-    or one a channel. None where that is the samples themselves. Raises `SneError` where it cannot be."""
-    gain, offset = np.ones(channels), np.zeros(channels)
+    or one a channel. `units`: those that a file's own values were brought to; it wants the values. None where that is
+    the samples themselves. Raises `SneError` where it cannot be."""
+    gain, offset = (np.ones(channels), np.zeros(channels)) if units is None else (units.spread, units.middle)
     if wants != "standard":
         if standard is None:
             raise SneError(

@@ -21,6 +21,8 @@ from ..learn.student import Body
 from ..quantize.calibrate import check_goal
 from ..quantize.early import check_rule
 
+INPUT_SCALES = ("auto", "network", "per-channel")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -39,7 +41,8 @@ class TrainConfig:
               less teacher_mean and over teacher_deviation, one number or one a channel, where these are given
     fine_tune epochs that a teacher from elsewhere is trained on for
     max_drop  points (percent) of validation accuracy that the cascade may cost
-    input_scale   `network`: one scale for the whole input; `per-channel`: one for each channel, of units of its own
+    input_scale   `auto`: as the training samples need it, with an offset where they lie far from zero, see
+              `data.units`; `network`: one scale for the whole input; `per-channel`: one for each channel
     early     rule by which students end before their last timestep (`quantize.early.RULES`), or None
     timesteps of samples that are constant over time; rasters of events have their own
     minutes   wall time that all training may take, or None: then the epochs decide, and runs repeat exactly
@@ -68,7 +71,7 @@ class TrainConfig:
     early: str | None = None
     vectors: int = 32
     seed: int = 0
-    input_scale: str = "network"
+    input_scale: str = "auto"
     minutes: float | None = None
     name: str | None = None
 
@@ -102,8 +105,8 @@ class TrainConfig:
             check_rule(self.early, 2)  # of the timesteps that the data has, when that is known
         if not 0 <= self.seed < 2**31:
             raise SneError(f"seed {self.seed} is out of range", "give a seed in 0..2^31-1")
-        if self.input_scale not in ("network", "per-channel"):
-            raise SneError(f"there is no input scale {self.input_scale!r}", "give one of: network, per-channel")
+        if self.input_scale not in INPUT_SCALES:
+            raise SneError(f"there is no input scale {self.input_scale!r}", f"give one of: {', '.join(INPUT_SCALES)}")
         if self.minutes is not None and not self.minutes > 0:
             raise SneError(f"a budget of {self.minutes} minutes is none", "give a positive number of minutes")
 

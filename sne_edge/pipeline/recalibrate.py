@@ -87,7 +87,7 @@ def recalibrate(
     kept = ensemble.vectors
     if window is not None or leak is not None:
         ensemble = with_memory(ensemble, window=window, leak=leak)
-    inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
+    inputs, labels = ensemble.encoder.encode(dataset.as_given(dataset.x_val)), dataset.y_val
     check_samples(ensemble, inputs, labels)
     steps = ensemble.policy.timesteps or ensemble.encoder.timesteps
     if early is not None:
@@ -155,8 +155,9 @@ def _with_rejection(
 
     strangers = seen(values(unknown))
     forming, setting, judging = thirds(len(unknown))
-    rule = choose(seen(values(dataset.x_val)), strangers.picked(forming), strangers.picked(setting), max_false_alarms)
-    test = values(dataset.x_test)
+    known = seen(values(dataset.as_given(dataset.x_val)))
+    rule = choose(known, strangers.picked(forming), strangers.picked(setting), max_false_alarms)
+    test = values(dataset.as_given(dataset.x_test))
     told = report(rule, seen(test), test["label"] == dataset.y_test, strangers.picked(judging))
     made = msgspec.structs.replace(ensemble, rejection=rule)
     return made, told | {"asked": max_false_alarms, "chosen_on": len(forming) + len(setting)}
@@ -176,7 +177,7 @@ def renew(
     Raises `SneError` as `recalibrate` does.
     """
     origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
-    inputs, labels = ensemble.encoder.encode(dataset.x_val), dataset.y_val
+    inputs, labels = ensemble.encoder.encode(dataset.as_given(dataset.x_val)), dataset.y_val
     check_samples(ensemble, inputs, labels)
     made = change(ensemble)
     if made is ensemble:
@@ -194,7 +195,7 @@ def _told(engine: HostEngine, made: QuantEnsemble, dataset: Dataset, inputs: np.
     """The figures that a model carries; `inputs`: the validation samples, encoded."""
     return {
         "validation": figures(engine, made, inputs, dataset.y_val),
-        "test": figures(engine, made, made.encoder.encode(dataset.x_test), dataset.y_test),
+        "test": figures(engine, made, made.encoder.encode(dataset.as_given(dataset.x_test)), dataset.y_test),
     }
 
 

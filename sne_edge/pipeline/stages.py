@@ -18,6 +18,7 @@ from torch import nn
 
 from ..check.verify import ReferenceEngine
 from ..data.dataset import Dataset
+from ..data.units import encoder_of_given
 from ..errors import SneError
 from ..interchange.script import load_network
 from ..ir.encoder import Encoder, input_channels
@@ -63,7 +64,7 @@ def built_in_teacher(
     """Stage 1: the built-in teacher of a `size` in `teacher.SIZES`: from `cache`, or trained, and then kept there.
     `augmentation`: of the views that it sees; `noise`: the severity of what they meet, at most."""
     how = augmentation.of(dataset).key
-    key = outcome_key(size, epochs, seed, minutes, how, noise, dataset.fingerprint, *device.key)
+    key = outcome_key(size, epochs, seed, minutes, how, noise, dataset.fingerprint, dataset.units is None, *device.key)
     path = None if cache is None else cache / f"teacher-{key}.pt"
     kept = None if path is None else read_checkpoint(path)
     if kept is not None:
@@ -110,17 +111,25 @@ def teacher_from_script(
 ) -> TeacherNet:
     """Stage 1, of FILE.py:NAME and perhaps a safetensors file of weights."""
     module = as_teacher(load_network(where, None if weights is None else Path(weights))).eval()
+    return _scaled(module, dataset, where, scaling).eval()
+
+
+def _scaled(
+    module: TeacherNet, dataset: Dataset, name: str, scaling: tuple[np.ndarray, np.ndarray] | None
+) -> TeacherNet:
+    """A teacher of some name, tried on samples as it wants them."""
     samples = to_torch(dataset.x_train[:PROBED])
     if scaling is not None:
         samples = ScaledTeacher(module, *scaling).scaled(samples)
-    teacher = fitted(module, samples, len(dataset.classes), where).eval()
-    return teacher if scaling is None else ScaledTeacher(teacher, *scaling).eval()
+    teacher = fitted(module, samples, len(dataset.classes), name)
+    return teacher if scaling is None else ScaledTeacher(teacher, *scaling)
 
 
-def teacher_of_module(dataset: Dataset, module: nn.Module) -> TeacherNet:
-    """Stage 1, of a module: see `learn.networks.as_teacher`."""
-    name = type(module).__name__
-    return fitted(as_teacher(module), to_torch(dataset.x_train[:PROBED]), len(dataset.classes), name)
+def teacher_of_module(
+    dataset: Dataset, module: nn.Module, scaling: tuple[np.ndarray, np.ndarray] | None = None
+) -> TeacherNet:
+    """Stage 1, of a module: see `learn.networks.as_teacher`; `scaling`: as `teacher_from_script` has it."""
+    return _scaled(as_teacher(module), dataset, type(module).__name__, scaling)
 
 
 def tuned_further(
@@ -232,7 +241,7 @@ def teach(
     recipe: Recipe,
     seed: int,
     *,
-    input_scale: str = "network",
+    input_scale: str = "auto",
     minutes: float | None = None,
     augmentation: Augmentation = LIGHT,
     noise: float = 0.0,
@@ -243,12 +252,14 @@ def teach(
 ) -> Ensemble:
     """Stage 3: students of a body, distilled; `run` is a folder for the state of their training, or None.
 
-    `input_scale`: `network` or `per-channel`, as a `TrainConfig` has it. Raises `SneError` where there is one channel.
+    `input_scale`: as a `TrainConfig` has it. Raises `SneError` where there is one channel, and each is to have a scale.
     """
     if dataset.timesteps is not None:
         encoder = Encoder("events", dataset.shape, dataset.timesteps)
     else:
-        scale = _steps_by_channel(dataset, body) if input_scale == "per-channel" else _step(dataset)
+        apart = dataset.units is not None and len({*dataset.units.spread.tolist()}) > 1
+        by_channel = input_scale == "per-channel" or (input_scale == "auto" and apart)
+        scale = _steps_by_channel(dataset, body) if by_channel else _step(dataset)
         encoder = Encoder("direct", dataset.shape, timesteps, scale=scale)
     torch.manual_seed(seed)
     ensemble = Ensemble(taught.chunks, body, encoder)
@@ -282,10 +293,14 @@ def _range(values: np.ndarray) -> float:
     return float(np.quantile(np.abs(values), 0.9999))
 
 
-def integers(ensemble: Ensemble, name: str, classes: tuple[str, ...]) -> QuantEnsemble:
-    """Stage 4: the ensemble in integers, every bound proven; nothing is measured yet."""
-    made = quantize_residual if ensemble.sizes.residual else quantize_ensemble
-    return made(ensemble, name, classes)
+def integers(ensemble: Ensemble, name: str, dataset: Dataset) -> QuantEnsemble:
+    """Stage 4: the ensemble in integers, every bound proven; nothing is measured yet. It takes samples as the data
+    set's file has them."""
+    quantized = quantize_residual if ensemble.sizes.residual else quantize_ensemble
+    made = quantized(ensemble, name, dataset.classes)
+    if dataset.units is None:
+        return made
+    return msgspec.structs.replace(made, encoder=encoder_of_given(made.encoder, dataset.units))
 
 
 def calibrated(
@@ -303,7 +318,7 @@ def calibrated(
     progress("calibration", 0, 1, "")
     samples = calibration_samples(ensemble.encoder, dataset, seed, augmentation)
     made = calibrate(ensemble, *samples, max_drop, where=device.name)
-    golden = ensemble.encoder.encode(dataset.x_test[:vectors])
+    golden = ensemble.encoder.encode(dataset.as_given(dataset.x_test[:vectors]))
     found = golden_vectors(ReferenceEngine(made), golden, dataset.y_test[:vectors])
     made = msgspec.structs.replace(made, vectors=found)
     return (
@@ -318,4 +333,4 @@ def calibration_samples(
     more to choose margins by."""
     count = min(5, max(1, CALIBRATION_SAMPLES // len(dataset.x_val)))
     seen = views(dataset.x_val, count, seed, augmentation.of(dataset))
-    return encoder.encode(seen.reshape(-1, *seen.shape[2:])), np.tile(dataset.y_val, len(seen))
+    return encoder.encode(dataset.as_given(seen.reshape(-1, *seen.shape[2:]))), np.tile(dataset.y_val, len(seen))

@@ -22,6 +22,7 @@ from ..check.evaluation import figures
 from ..check.verify import ReferenceEngine
 from ..data import origin
 from ..data.dataset import Dataset, load_dataset
+from ..data.units import in_units
 from ..errors import SneError, SneWarning
 from ..ir.ensemble import QuantEnsemble
 from ..learn import partition as partitions
@@ -67,6 +68,7 @@ def train(
     """
     dataset = dataset or load_dataset(config.dataset, config.seed)
     check_events(dataset)
+    given, dataset = dataset, learnt(dataset, config.input_scale)
     if config.early is not None:
         check_rule(config.early, dataset.timesteps or config.timesteps)
     check_augmentation(config.augmentation, dataset)
@@ -75,7 +77,9 @@ def train(
     if teacher is None:
         original = find_teacher(config, dataset, cache, progress, device)
     else:
-        original = stages.teacher_of_module(dataset, teacher)
+        brought = None if dataset is given else dataset.units  # the module takes samples as they were given
+        scaling = None if brought is None else (brought.spread, brought.middle)
+        original = stages.teacher_of_module(dataset, teacher, scaling)
     taught = divide_features(
         config, original, dataset, minutes=_share(config, TUNING_SHARE), cache=cache, device=device, progress=progress
     )
@@ -85,7 +89,7 @@ def train(
         config, taught, dataset, minutes=_share(config, 1 - TEACHER_SHARE - TUNING_SHARE * tuned), run=run,
         executor=executor, device=device, progress=progress,
     )  # fmt: skip
-    integers = stages.integers(ensemble, config.name or _identifier(dataset.name), dataset.classes)
+    integers = stages.integers(ensemble, config.name or _identifier(dataset.name), dataset)
     made = stages.calibrated(
         integers, dataset, config.max_drop, config.vectors, config.seed, augmentation=config.augmentation,
         device=device, progress=progress,
@@ -94,16 +98,18 @@ def train(
     if tuned:
         taught.chunks.provenance["teacher"] = _scores(taught.teacher, dataset, device)
     parts = {"validation": (dataset.x_val, dataset.y_val), "test": (dataset.x_test, dataset.y_test)}
+    held = {"validation": given.x_val, "test": given.x_test}
+    encoded = {part: made.encoder.encode(given.as_given(x)) for part, x in held.items()}
     engine = ReferenceEngine(made, device.name)
     ensemble.to(device.name)
     provenance = _provenance(config, dataset, original, taught.chunks, device) | {
         **({"device": list(device.key)} if device.key else {}),
         "float": {part: _rounded(prefix_accuracy(ensemble, x, y, made.order)) for part, (x, y) in parts.items()},
-        "integer": {part: figures(engine, made, made.encoder.encode(x), y) for part, (x, y) in parts.items()},
+        "integer": {part: figures(engine, made, encoded[part], y) for part, (_, y) in parts.items()},
     }
     made = msgspec.structs.replace(made, provenance=provenance)
     if config.early is not None:
-        made = recalibrate(made, dataset, config.max_drop, early=config.early)[0]
+        made = recalibrate(made, given, config.max_drop, early=config.early)[0]
         provenance = made.provenance
     for text in verdict.doubts(provenance, dataset.y_val):
         warnings.warn(text, SneWarning, stacklevel=2)
@@ -113,6 +119,11 @@ def train(
     if run is not None:
         shutil.rmtree(run, ignore_errors=True)
     return made
+
+
+def learnt(dataset: Dataset, input_scale: str) -> Dataset:
+    """A data set as networks learn it, for the `input_scale` of a `TrainConfig`."""
+    return in_units(dataset) if input_scale == "auto" else dataset
 
 
 def divide_features(
@@ -163,8 +174,9 @@ def find_teacher(
     """The teacher that a config names: of an ONNX file, of a user's own, both perhaps fine-tuned, or built in."""
     if config.onnx or config.script:
         scaling = wanted_values(
-            config.teacher_input, config.teacher_mean, config.teacher_deviation, dataset.standard, dataset.shape[2]
-        )
+            config.teacher_input, config.teacher_mean, config.teacher_deviation, dataset.standard, dataset.shape[2],
+            dataset.units,
+        )  # fmt: skip
         if config.script:
             with seeded(config.seed):  # a class of a user's own draws its first weights
                 found = stages.teacher_from_script(dataset, config.teacher, config.weights, scaling)

@@ -16,6 +16,9 @@ from ..data.dataset import Dataset
 KNOWN = 0.01  # of the test samples, which may be training samples as well, as some of large collections are
 BEHIND = 0.10  # of all samples, which the teacher gets right and the students do not
 
+WIDEST = 256  # columns of a table, at most; longer samples are signals
+JUDGED = 2000  # samples that tell one from the other
+
 
 def doubts_of_data(dataset: Dataset) -> list[str]:
     """What is probably wrong with the data, before anything is learned from them."""
@@ -30,12 +33,31 @@ def doubts_of_data(dataset: Dataset) -> list[str]:
             f"{dataset.repeated:,} of {len(dataset.x_val):,} validation samples are training samples, too, since "
             "samples come more than once: epochs, order and margins are chosen by what was learned by heart"
         )
+    if not dataset.stated and _is_table(dataset):
+        found.append(
+            f"neighbours among the {dataset.shape[1]} values of a sample have no more in common than others, as columns "
+            "of a table: if they are, state --layout NC (if they follow each other in time, --layout NL)"
+        )
     for part, labels in (("validation", dataset.y_val), ("test", dataset.y_test)):
         missing = sorted({*range(len(dataset.classes))} - {*labels.tolist()})
         if missing:
             names = ", ".join(dataset.classes[k] for k in missing[:5]) + (", ..." if len(missing) > 5 else "")
             found.append(f"there is no {part} sample of {names}: accuracy says nothing of them; give more samples")
     return found
+
+
+def _is_table(dataset: Dataset) -> bool:
+    """Whether samples [1, length, 1] look like rows of a table: of signals, neighbours go together most."""
+    height, length, channels = dataset.shape
+    if dataset.x_train.ndim != 4 or height * channels != 1 or not 3 <= length <= WIDEST:
+        return False
+    x = dataset.x_train[:JUDGED].reshape(-1, length)
+    x = x[:, x.std(axis=0) > 0]
+    if x.shape[1] < 3:
+        return False
+    common = np.abs(np.corrcoef(x.T.astype(np.float64)))
+    pairs = common[np.triu_indices(len(common), 1)]
+    return bool(np.diagonal(common, 1).mean() < pairs.mean() + 0.05)
 
 
 def doubts(provenance: dict[str, Any], labels: np.ndarray) -> list[str]:

@@ -90,7 +90,7 @@ def repeated(held: Held, drop: float, confidence: float | None) -> Repeated:
         for _ in range(TRIALS):
             rows = generator.integers(len(labels), size=DRAWN)
             trials.append(judged(held.model, picked(work, rows), labels[rows], work, labels, drop, confidence))
-        validation = measure(held.model, held.engine, held.model.encoder.encode(held.data.x_val))
+        validation = measure(held.model, held.engine, held.encode(held.data.x_val))
         try:
             unseen = judged(held.model, validation, held.data.y_val, work, labels, drop, confidence).differing
         except SneError:  # too few

@@ -23,7 +23,7 @@ from ..learn.device import CPU, Device
 from ..learn.executor import run_jobs, worker_count
 from ..learn.fit import Progress, quiet
 from ..pipeline.config import TrainConfig, model_key
-from ..pipeline.train import find_teacher, train
+from ..pipeline.train import find_teacher, learnt, train
 
 RETRIES = 2  # of a job whose process or machine was lost
 Result = TypeVar("Result")
@@ -44,7 +44,8 @@ class ModelJob:
     @property
     def data(self) -> Dataset:
         """Its data set."""
-        return load(self.config.dataset, self.config.seed, self.folder, self.layout)
+        config = self.config
+        return load(config.dataset, config.seed, self.folder, self.layout, config.input_scale)
 
     @property
     def path(self) -> Path:
@@ -190,6 +191,6 @@ def _taught_by(config: TrainConfig) -> TrainConfig:
 
 
 @lru_cache(maxsize=4)
-def load(dataset: str, seed: int, folder: Path | None, layout: str | None = None) -> Dataset:
-    """A data set, split by a seed."""
-    return load_dataset(dataset, seed, folder, layout=layout)
+def load(dataset: str, seed: int, folder: Path | None, layout: str | None = None, input_scale: str = "auto") -> Dataset:
+    """A data set, split by a seed, as a `TrainConfig` of this `input_scale` learns it."""
+    return learnt(load_dataset(dataset, seed, folder, layout=layout), input_scale)

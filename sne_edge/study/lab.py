@@ -98,7 +98,7 @@ class Lab:
 
     def data(self, seed: int) -> Dataset:
         """The data set, split by a seed."""
-        return jobs.load(self.dataset, seed, self.folder)
+        return jobs.load(self.dataset, seed, self.folder, input_scale=self.config(seed).input_scale)
 
     def teacher(self, seed: int) -> TeacherNet:
         """The teacher of a seed."""
@@ -223,7 +223,11 @@ class Held:
     @cached_property
     def inputs(self) -> np.ndarray:
         """Test samples as the device takes them."""
-        return self.model.encoder.encode(self.data.x_test)
+        return self.encode(self.data.x_test)
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """Samples in the data set's units as the device takes them."""
+        return self.model.encoder.encode(self.data.as_given(x))
 
     @cached_property
     def test(self) -> Work:

@@ -118,7 +118,7 @@ def _under(held: Held, width: float, kind: str, strength: Any) -> Found:
         if kind in NOISES and data.frontend is not None:
             audio = add_noise(kind, data.audio_test, float(strength.split()[0]), seed)
             x = data.frontend.apply(audio).astype(np.float32)
-        inputs = held.model.encoder.encode(x)
+        inputs = held.encode(x)
         first, every = ActivationPolicy("first", students=1), ActivationPolicy("all")
         one, whole, own = (held.run(policy, inputs) for policy in (first, every, held.model.policy))
         nets = [accuracy(net, x, data.y_test) for net in (teacher, lab.net(seed, design))]

@@ -69,12 +69,12 @@ class Search:
     @property
     def data(self) -> Dataset:
         """The data set, whole."""
-        return jobs.load(self.base.dataset, self.base.seed, self.folder, self.layout)
+        return jobs.load(self.base.dataset, self.base.seed, self.folder, self.layout, self.base.input_scale)
 
     @property
     def blind(self) -> Dataset:
         """The data set without test samples."""
-        return blind(self.base.dataset, self.base.seed, self.folder, self.layout)
+        return blind(self.base.dataset, self.base.seed, self.folder, self.layout, self.base.input_scale)
 
     def open(self) -> Journal:
         """The journal. Raises `SneError` where Optuna is missing, or it belongs to another search."""
@@ -282,7 +282,7 @@ LIMITS_HINT = "raise the limits, or give the search more minutes"
 
 def _verify(model: QuantEnsemble, dataset: Dataset) -> None:
     """Hold the host build against the reference, on golden vectors and validation samples, in every number."""
-    inputs = model.encoder.encode(dataset.x_val[:VERIFIED])
+    inputs = model.encoder.encode(dataset.as_given(dataset.x_val[:VERIFIED]))
     for check in verify(model, inputs, ReferenceEngine(model), [HostEngine(HostModel(model))]):
         if check.difference:
             raise SneError(f"{model.name}: {check.engine} differs: {check.difference}", "please report this fault")

@@ -39,7 +39,8 @@ class TrialJob(jobs.ModelJob):
     @property
     def data(self) -> Dataset:
         """Its data set, without test samples."""
-        return blind(self.config.dataset, self.config.seed, self.folder, self.layout)
+        config = self.config
+        return blind(config.dataset, config.seed, self.folder, self.layout, config.input_scale)
 
     @property
     def path(self) -> Path:
@@ -92,16 +93,16 @@ def divide(config: TrainConfig, data: Dataset, cache: Path, progress: Progress =
 
 
 @lru_cache(maxsize=2)
-def blind(dataset: str, seed: int, folder: Path | None, layout: str | None) -> Dataset:
+def blind(dataset: str, seed: int, folder: Path | None, layout: str | None, input_scale: str) -> Dataset:
     """A data set with its validation samples in the test samples' place: nothing that chooses can see those."""
-    data = jobs.load(dataset, seed, folder, layout)
+    data = jobs.load(dataset, seed, folder, layout, input_scale)
     return replace(data, x_test=data.x_val, y_test=data.y_val, audio_test=np.zeros((0, 0), np.int16))
 
 
 @lru_cache(maxsize=4)
 def _taught(config: TrainConfig, folder: Path | None, layout: str | None, cache: Path) -> stages.Taught:
     """For candidates of one number of students, one after the other in this process."""
-    return divide(config, blind(config.dataset, config.seed, folder, layout), cache)
+    return divide(config, blind(config.dataset, config.seed, folder, layout, config.input_scale), cache)
 
 
 def _divided_by(config: TrainConfig) -> TrainConfig:
@@ -114,15 +115,18 @@ def _made(job: TrialJob, taught: stages.Taught) -> QuantEnsemble:
     """The candidate in integers and calibrated; a training that was killed goes on from its last epoch."""
     run = job.path.with_suffix(".run")
     learnt = teach_students(job.config, taught, job.data, run=run, executor=job.executor)
-    integers = stages.integers(learnt, "candidate", job.data.classes)
-    made = calibrate(integers, integers.encoder.encode(job.data.x_val), job.data.y_val, job.config.max_drop)
+    data = job.data
+    integers = stages.integers(learnt, "candidate", data)
+    inputs = integers.encoder.encode(data.as_given(data.x_val))
+    made = calibrate(integers, inputs, data.y_val, job.config.max_drop)
     shutil.rmtree(run, ignore_errors=True)
     return made
 
 
 def _judged(made: QuantEnsemble, job: TrialJob) -> dict[str, float]:
-    inputs = made.encoder.encode(job.data.x_val)
-    row = evaluate(ReferenceEngine(made), inputs, job.data.y_val, [made.policy])[0]
+    data = job.data
+    inputs = made.encoder.encode(data.as_given(data.x_val))
+    row = evaluate(ReferenceEngine(made), inputs, data.y_val, [made.policy])[0]
     needed = need(made, job.target, [made.policy], students_run=row.students_run)
     return {
         "accuracy": float(row.accuracy or 0.0),
