@@ -180,8 +180,8 @@ def train(
     (.toml) and what each epoch reached (.csv).
     """
     from ..check.evaluation import commonest
-    from ..data.dataset import load_dataset
     from ..data import units
+    from ..data.dataset import load_dataset
     from ..files import open_file, write_whole
     from ..ir.artifact import save
     from ..learn.augmentation import LIGHT, parse

@@ -1,9 +1,10 @@
 """Layouts: which axis of an array of samples is which.
 
 A layout names an array's axes in order, a letter each: N samples, T timesteps (of rasters of events), C channels, and
-L length or H height and W width; NC is a table, whose columns are channels of one place. The package's own order is channel last, N (T) H W C, 1-D data having height 1 and its
-length along the width; torch's is channel first. A layout is stated, or found where an array's shape leaves one
-meaning only; everything else is an error that says how to state it.
+L length or H height and W width; NC is a table, whose columns are channels of one place. The package's own order is
+channel last, N (T) H W C, 1-D data having height 1 and its length along the width; torch's is channel first. A layout
+is stated, or found where an array's shape leaves one meaning only; everything else is an error that says how to state
+it.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def doubts_of_data(dataset: Dataset) -> list[str]:
         )
     if not dataset.stated and _is_table(dataset):
         found.append(
-            f"neighbours among the {dataset.shape[1]} values of a sample have no more in common than others, as columns "
-            "of a table: if they are, state --layout NC (if they follow each other in time, --layout NL)"
+            f"neighbours among the {dataset.shape[1]} values of a sample have no more in common than others, as "
+            "columns of a table: if they are, state --layout NC (if they follow each other in time, --layout NL)"
         )
     for part, labels in (("validation", dataset.y_val), ("test", dataset.y_test)):
         missing = sorted({*range(len(dataset.classes))} - {*labels.tolist()})
