@@ -235,7 +235,7 @@ def place(tiny: QuantEnsemble, tmp_path_factory: pytest.TempPathFactory) -> Iter
     np.savez(folder / "words.npz", x_train=np.array(["a", "b"]), y_train=np.zeros(2, int))
     np.savez(folder / "odd.npz", **{"x_train": np.zeros((9, 4)), "y_train": np.zeros(9, int), "zz\x1b[1m": np.zeros(3)})
     rng = np.random.default_rng(0)
-    np.savez(folder / "right.npz", x_train=rng.normal(size=(800, 40)), y_train=np.arange(800) % 10)
+    np.savez(folder / "right.npz", x_train=rng.normal(size=(800, 40)).cumsum(1), y_train=np.arange(800) % 10)
     bombs(folder)
     for name in ("tiny.sne", "kept.sne"):
         save(tiny, folder / name)
@@ -361,7 +361,7 @@ def test_a_model_is_overwritten_only_by_force(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    np.savez("right.npz", x_train=rng.normal(size=(80, 40)), y_train=np.arange(80) % 10)
+    np.savez("right.npz", x_train=rng.normal(size=(80, 40)).cumsum(1), y_train=np.arange(80) % 10)
     line = ["calibrate", "mnist1d", "--data", "right.npz", "-o", "made.sne", "--target-ops", "50000", "--other-data"]
     (tmp_path / "made.sne").write_text("precious")
     assert run(line) == 1 and "--force" in capfd.readouterr().err

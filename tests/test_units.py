@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,9 @@ from sne_edge.data.raw import Raw
 from sne_edge.data.units import encoder_of_given, in_units
 from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
+from sne_edge.interchange.torch import quantize_network
 from sne_edge.ir.encoder import Encoder
+from sne_edge.learn.neurons import LIF
 from sne_edge.learn.recipe import Recipe
 from sne_edge.learn.student import Body
 from sne_edge.pipeline.config import TrainConfig
@@ -219,3 +222,78 @@ def test_a_table_is_read_again_as_it_was_trained(tmp_path: Path, require_tool: C
     made = train(replace(CONFIG, recipe=Recipe(joint=2, rounded=1)), dataset=data)
     again, note = origin.load_for(made.provenance, made.classes, path, finder=encoder_layout(made.encoder))
     assert note is None and again.fingerprint == data.fingerprint and again.shape == (1, 1, 5)
+
+
+class Own(nn.Module):
+    """A network of counts: it makes them small itself, or its weights do (`raw`); or a convolution pads them then."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.way, self.conv = way, nn.Conv1d(1, 4, 3, padding=1)
+        self.first = nn.Linear(96 if way == "padded" else 24, 32)
+        self.last = nn.Linear(32, 3)
+        self.one, self.two, self.out = (snn.Leaky(beta=0.5) for _ in range(3))
+        if way == "raw":
+            with torch.no_grad():
+                self.first.bias -= self.first.weight.sum(1) * 2048 / 10
+                self.first.weight /= 10
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if self.way == "raw" else (x - 2048) / 10
+        one, two, out = self.one.init_leaky(), self.two.init_leaky(), self.out.init_leaky()
+        made = []
+        for _ in range(6):
+            h = x
+            if self.way == "padded":
+                h, one = self.one(self.conv(x.unsqueeze(1)), one)
+                h = h.flatten(1)
+            h, two = self.two(2 * self.first(h), two)
+            h, out = self.out(3 * self.last(h), out)
+            made.append(out)
+        return torch.stack(made).mean(0)
+
+
+@pytest.mark.parametrize("way", ["shifted", "raw", "padded"])
+def test_a_network_of_counts_is_what_it_is_in_the_framework(way: str, require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    x = data_of("counts of an ADC").x_train[:300, 0, :, 0]
+    made = quantize_network(Own(way).eval(), "own", x, timesteps=6)
+    assert made.encoder.offset == pytest.approx(2048, abs=2) and made.provenance["agreement"] > 0.95
+    if way == "padded":
+        return  # its own shift is its offset, whatever the samples
+    told = [quantize_network(Own(way).eval(), "own", x, timesteps=6, fail_below=0, warn_below=0, **given)
+            for given in ({"offset": 0.0}, {"scale": 17.0})]  # fmt: skip
+    assert all(other.encoder.offset == 0 and other.provenance["agreement"] < 0.9 for other in told)
+
+
+def test_an_offset_that_would_have_to_reach_a_padding_is_not_taken(require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    torch.manual_seed(0)
+    x = (100 + np.random.default_rng(0).normal(size=(60, 1, 12))).astype(np.float32)
+
+    def chain(padding: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv1d(1, 3, 3, padding=padding), LIF(), nn.Flatten(), nn.Linear(3 * (10 + 2 * padding), 2)
+        )
+
+    for padding, offset in ((0, 100), (1, 0)):
+        made = quantize_network(chain(padding), "own", x, timesteps=3, fail_below=0, warn_below=0)
+        assert made.encoder.offset == pytest.approx(offset, abs=1)
+
+
+def test_channels_that_reach_very_differently_have_a_scale_each(require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    torch.manual_seed(0)
+    unit = torch.tensor([0.01, 1.0, 300.0])
+    net = nn.Sequential(nn.Conv1d(3, 6, 3), LIF(), nn.Flatten(), nn.Linear(60, 3))
+    with torch.no_grad():
+        net[0].weight *= 3 / unit[:, None]
+    x = np.random.default_rng(0).normal(size=(200, 3, 12)).astype(np.float32) * unit.numpy()[:, None]
+    made = quantize_network(net, "own", x, timesteps=4)
+    assert isinstance(made.encoder.scale, tuple) and made.provenance["agreement"] > 0.96
+    alike = quantize_network(net, "own", x, timesteps=4, input_scale="network", fail_below=0, warn_below=0)
+    assert isinstance(alike.encoder.scale, float) and alike.provenance["agreement"] < 0.8
+    pixels = np.random.default_rng(0).normal(size=(60, 40)).astype(np.float32) * np.linspace(0.01, 1, 40)
+    wide = quantize_network(nn.Sequential(nn.Linear(40, 8), LIF(), nn.Linear(8, 2)), "own", pixels, timesteps=3)
+    assert isinstance(wide.encoder.scale, float), "so many values are of one kind"

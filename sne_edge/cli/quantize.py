@@ -56,8 +56,12 @@ def quantize(
         ),
     ] = None,
     offset: Annotated[
-        str, typer.Option(help="Real value of the int8 input's 0, or of each channel's: q = (x - offset) / scale.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            help="Real value of the int8 input's 0, or of each channel's: q = (x - offset) / scale. Default: 0, or, "
+            "where that is far off the samples and nothing pads them with zeros, their middle."
+        ),
+    ] = None,
     input_range: Annotated[
         str,
         typer.Option(
@@ -68,9 +72,10 @@ def quantize(
     input_scale: Annotated[
         str,
         typer.Option(
-            help="What has a scale of its own: network, the whole input, or per-channel: axes of other units."
+            help="What has a scale of its own: auto (each of a few channels that reach very differently), network (the "
+            "whole input), or per-channel."
         ),
-    ] = "network",
+    ] = "auto",
     bits: Annotated[
         str,
         typer.Option(help="Bits of weights, 8 or 4, between the first layer and the readout; or all layers': 8,4,8."),
@@ -130,18 +135,21 @@ def quantize(
     from ..interchange import graphs
     from ..interchange.from_nir import Reading
     from ..interchange.graphs import channels_first
-    from ..interchange.inputs import check_encoding, make_encoder
+    from ..interchange.inputs import Scaling, check_encoding, pads
     from ..interchange.judge import check_shares
     from ..interchange.modules import becomes_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout, quantize_network
+    from ..ir.encoder import in_words
+    from ..ir.ensemble import QuantEnsemble
     from ..pipeline.stream import for_stream, remembering
     from ..quantize.quantize import check_bits
 
     size = None if shape is None else numbers("--shape", shape)
     widths = numbers("--bits", bits)
     ranged: dict[str, Any] = {
-        "scale": None if scale is None else scaled("--scale", scale), "offset": scaled("--offset", offset),
+        "scale": None if scale is None else scaled("--scale", scale),
+        "offset": None if offset is None else scaled("--offset", offset),
         "input_range": input_range, "input_scale": input_scale,
     }  # fmt: skip
     check_encoding(encoder, input_range, input_scale, ranged["scale"])
@@ -149,6 +157,11 @@ def quantize(
     check_shares(warn_below, fail_below)
     check_layout(layout)
     check_memory(None, window, decode_leak)
+
+    def less(made: QuantEnsemble) -> str:
+        """What the encoder takes off the samples, if anything."""
+        return f", less {in_words(made.encoder.offset)}" if made.encoder.shifted else ""
+
     reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
     own = None if network.endswith(".nir") else load_network(network, weights)
     chain = own is not None and becomes_chain(own, encoder)
@@ -169,7 +182,7 @@ def quantize(
             made = graphs.quantize_traced(own, title, fitting, decode=decode, **asked)
         save(made, output)
         fits, found = made.provenance["r_squared"], made.provenance
-        print(f"samples: {told.understood}")
+        print(f"samples: {told.understood}{less(made)}")
         tell(
             f"R squared on {len(told.y):,} validation samples: {fits['integer']:.4f}, the network itself "
             f"{fits['float']:.4f}"
@@ -192,7 +205,9 @@ def quantize(
             network, title, channels_first(x), reading=reading, encoder=encoder, **ranged, **common
         )
     elif chain:
-        given = make_encoder(encoder, x, timesteps, size or dataset.shape, **ranged)
+        steps = Scaling(**ranged)
+        steps = steps.fixed if own is not None and pads(tuple(own.modules())) else steps
+        given = steps.encoder(encoder, x, timesteps, size or dataset.shape)
         made = quantize_network(
             own, title, x, encoder=given, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
             **common,
@@ -207,7 +222,7 @@ def quantize(
     provenance = made.provenance | {"dataset": record(dataset) | {"seed": seed}}
     save(msgspec.structs.replace(made, provenance=provenance), output)
     right, count = made.provenance["accuracy"], f"{len(dataset.y_val):,} validation samples"
-    print(f"samples: {dataset.understood}")
+    print(f"samples: {dataset.understood}{less(made)}")
     print(f"accuracy on {count}: {right['integer']:.2%}, the network itself {right['float']:.2%}")
     memory = made.provenance.get("memory")
     kept = f", and with its memory {memory['labels_kept']:.2%} of these labels are the same" if memory else ""

@@ -22,7 +22,7 @@ from ..check.verify import ReferenceEngine
 from ..errors import SneError, SneWarning
 from ..ir.encoder import Encoder, Shape
 from ..ir.ensemble import QuantEnsemble
-from ..learn.graph import FloatDecoder, FloatGraph
+from ..learn.graph import INPUT, FloatDecoder, FloatGraph
 from ..quantize.calibrate import golden_vectors, measure, with_costs
 from ..quantize.graph import assemble_graph, float_inputs
 from ..quantize.silent import hold_silent
@@ -64,9 +64,9 @@ def quantize_traced(
     classes: tuple[str, ...] | None = None,
     decode: str | None = None,
     scale: float | Sequence[float] | None = None,
-    offset: float | Sequence[float] = 0.0,
+    offset: float | Sequence[float] | None = None,
     input_range: str = "max",
-    input_scale: str = "network",
+    input_scale: str = "auto",
     task: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
@@ -155,9 +155,9 @@ def _from_graph(
     labels: Any = None,
     classes: tuple[str, ...] | None = None,
     scale: float | Sequence[float] | None = None,
-    offset: float | Sequence[float] = 0.0,
+    offset: float | Sequence[float] | None = None,
     input_range: str = "max",
-    input_scale: str = "network",
+    input_scale: str = "auto",
     task: str | None = None,
     warn_below: float = WARN_BELOW,
     fail_below: float = FAIL_BELOW,
@@ -296,9 +296,10 @@ def _quantized(
     if graph.offset.any():
         if kind in ("events", "rate"):
             raise SneError("the network shifts its input, and spikes have no offset", "shift nothing before a layer")
-        if not isinstance(encoder, Encoder) and not np.any(scaling.offset):
+        if not isinstance(encoder, Encoder) and not np.any(scaling.offset or 0.0):
             scaling = replace(scaling, offset=graph.offset.tolist())
     if not isinstance(encoder, Encoder):
+        scaling = scaling.fixed if _padded(graph) else scaling
         encoder = scaling.encoder(encoder or "direct", maps, timesteps, graph.input_shape)
     elif scaling.said:
         raise SneError("an Encoder and a scale, offset or range are given", "give the scale and offset to the Encoder")
@@ -314,6 +315,13 @@ def _quantized(
             stacklevel=4,
         )
     return assemble_graph(graph, name, encoder, classes, regression=check_task(task)), inputs
+
+
+def _padded(graph: FloatGraph) -> bool:
+    """Whether zeros are put around the input, which an offset would have to reach."""
+    taken = [p for population in graph.populations for p in population.projections if p.source == INPUT]
+    pools = [pool for p in taken for pool in p.pools]
+    return any(p.op != "linear" and any(p.padding) for p in taken) or any(any(pool.padding) for pool in pools)
 
 
 def _spoken(graph: FloatGraph, encoder: Encoder, inputs: np.ndarray) -> Iterator[dict[str, np.ndarray]]:

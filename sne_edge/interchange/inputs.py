@@ -7,20 +7,21 @@ scale suits them, and the same samples as torch's modules take them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..errors import SneError
-from ..ir.encoder import RATE_SCALE, Encoder, Scaled, Shape, input_channels
+from ..ir.encoder import RATE_SCALE, Encoder, Scaled, Shape, as_scaled, differ, input_channels, middles, reach
 from ..ir.layers import size
 from ..ir.layout import LayoutFinder, find_layout, to_samples, usual_layout
 
 KINDS = ("direct", "rate", "events", "frames")
 RANGES = ("max", "percentile", "mse")
-SCALES = ("network", "per-channel")
+SCALES = ("auto", "network", "per-channel")
+SENSOR = 32  # channels, at most, that `auto` gives a scale each: pixels and bands have one unit
 PERCENTILE = 0.999  # of the magnitudes, what `percentile` keeps
 RANGES_TRIED = 100  # by `mse`, from a hundredth of the largest magnitude to all of it
 GLITCH = 4.0  # a magnitude of so many times that of 99 % of the values is none of the signal's
@@ -64,9 +65,9 @@ class Scaling:
     """What a user says of the steps of an input: `make_encoder` has the words."""
 
     scale: float | Sequence[float] | None = None
-    offset: float | Sequence[float] = 0.0
+    offset: float | Sequence[float] | None = None
     input_range: str = "max"
-    input_scale: str = "network"
+    input_scale: str = "auto"
 
     def encoder(self, kind: str, x: np.ndarray, timesteps: int, shape: tuple[int, ...]) -> Encoder:
         """`make_encoder`'s of samples in the package's order."""
@@ -76,17 +77,27 @@ class Scaling:
         )  # fmt: skip
 
     @property
+    def fixed(self) -> Scaling:
+        """The same, of no offset where none is given."""
+        return self if self.offset is not None else replace(self, offset=0.0)
+
+    @property
     def said(self) -> bool:
         """Whether anything is said."""
-        return (
-            self.scale is not None
-            or bool(np.any(self.offset))
-            or (self.input_range, self.input_scale)
-            != (
-                "max",
-                "network",
-            )
-        )
+        ranged = (self.input_range, self.input_scale) != ("max", "auto")
+        return self.scale is not None or bool(np.any(self.offset or 0.0)) or ranged
+
+
+def pads(layers: Sequence[nn.Module]) -> bool:
+    """Whether the first of a chain's layers with weights, or what is before it, puts zeros around the input, which an
+    offset would have to reach."""
+    for layer in layers:
+        padding = getattr(layer, "padding", 0)
+        if padding == "same" or (not isinstance(padding, str) and bool(np.any(padding))):
+            return True
+        if hasattr(layer, "weight"):
+            return False
+    return False
 
 
 def make_encoder(
@@ -97,9 +108,9 @@ def make_encoder(
     *,
     layout: str | None = None,
     scale: float | Sequence[float] | None = None,
-    offset: float | Sequence[float] = 0.0,
+    offset: float | Sequence[float] | None = 0.0,
     input_range: str = "max",
-    input_scale: str = "network",
+    input_scale: str = "auto",
 ) -> Encoder:
     """An encoder for samples like `x`, float [N, ...] of one to three axes, with timesteps [N, timesteps, ...] for
     `frames`, and 0/1 for `events`; channel last where a `shape` is given.
@@ -107,15 +118,18 @@ def make_encoder(
     `shape` (height, width, channels): by default the samples', in `layout`, by default the usual one of their shape.
     `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`,
     `frames`), 1 where frames are whole numbers that int8 holds, counts of events say, or at which inputs are
-    probabilities 0..1 (`rate`). It and `offset` are one number, or one for each channel (of flat samples, each value).
+    probabilities 0..1 (`rate`). It and `offset` are one number, or one for each channel (of flat samples, each value);
+    an offset of None is that which values without a `scale` call for, see `ir.encoder.middles`.
     `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
     beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
     and rounding of all but glitches make the smallest mean squared error.
-    `input_scale`, likewise: `network`, one scale for all, or `per-channel`, each channel's own.
+    `input_scale`, likewise: `network`, one scale for all, `per-channel`, each channel's own, or `auto`, that where up
+    to `SENSOR` channels reach so differently that one would cost others their steps (`ir.encoder.differ`).
     Raises `SneError` where these make no encoder.
     """
     check_encoding(kind, input_range, input_scale, scale)
-    x, given, offset = np.asarray(x), None if scale is None else _scaled(scale), _scaled(offset)
+    x, given, found = np.asarray(x), None if scale is None else _scaled(scale), offset is None
+    offset = 0.0 if offset is None else _scaled(offset)
     if shape is None:
         timed = kind in ("events", "frames")
         if layout is None and timed and x.ndim != 3:
@@ -143,6 +157,8 @@ def make_encoder(
             )
         given = RATE_SCALE
     elif given is None:
+        if found and not (kind == "frames" and _whole(x)):
+            offset = as_scaled(middles(_by_channel(x, shape)))
         given = _chosen(_centred(x, offset, shape), kind, input_range, input_scale, shape)
     try:
         return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=given, offset=offset)  # type: ignore[arg-type]
@@ -184,7 +200,8 @@ def _fitting(values: tuple[float, ...], shape: tuple[int, ...]) -> tuple[float, 
 
 def _chosen(x: np.ndarray, kind: str, input_range: str, input_scale: str, shape: tuple[int, ...]) -> Scaled:
     """The scale of samples less their offset: one, or one for each channel."""
-    if input_scale == "network":
+    whole = input_scale == "auto" and not (1 < shape[2] <= SENSOR and differ(reach(_by_channel(x, shape))))
+    if whole or input_scale == "network" or (input_scale == "auto" and kind == "frames" and _whole(x)):
         return _step(x, kind, input_range)
     columns = _by_channel(x, shape).T
     if len(columns) == 1:
@@ -215,7 +232,7 @@ def check_range(input_range: str, input_scale: str, kind: str, scale: object) ->
     """Raise `SneError` where an input's range cannot be chosen so."""
     if input_scale not in SCALES:
         raise SneError(f"there is no input scale {input_scale!r}", f"give one of: {', '.join(SCALES)}")
-    if input_scale != "network" and (scale is not None or kind in ("rate", "events")):
+    if input_scale == "per-channel" and (scale is not None or kind in ("rate", "events")):
         raise SneError(
             f"an input scale {input_scale} is chosen where there is nothing to choose",
             "it finds the scales of a direct input or of frames: leave the scale, or this choice, out",

@@ -24,7 +24,7 @@ from ..quantize.calibrate import golden_vectors, measure, with_costs
 from ..quantize.quantize import assemble
 from . import witness
 from .graphs import quantize_traced, samples_for
-from .inputs import Scaling, beyond, fit_to, layout_for, network_input
+from .inputs import Scaling, beyond, fit_to, layout_for, network_input, pads
 from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, check_task, judge, known_labels
 from .modules import becomes_chain, modules, permanent_copy
 
@@ -43,9 +43,9 @@ def quantize_network(
     bits: int | Sequence[int] = 8,
     layout: str | None = None,
     scale: float | Sequence[float] | None = None,
-    offset: float | Sequence[float] = 0.0,
+    offset: float | Sequence[float] | None = None,
     input_range: str = "max",
-    input_scale: str = "network",
+    input_scale: str = "auto",
     decode: str | None = None,
     task: str | None = None,
     warn_below: float = WARN_BELOW,
@@ -73,9 +73,11 @@ def quantize_network(
     layout       of the calibration samples (`ir.layout`: "NCHW", "NHWC", "NTCHW", ...), where it is not torch's own
                  order or cannot be told from the network's first layer; they are turned to torch's order
     scale        of one step of the int8 input, and its `offset`: q = (x - offset) / scale, numbers or one for each
-                 channel; see `inputs.make_encoder`
+                 channel; by default 0, or, where that is far off the samples and nothing pads them with zeros, their
+                 middle; see `inputs.make_encoder`
     input_range  what sets the scale where none is given: `max`, `percentile` or `mse`, likewise
-    input_scale  `network`: one scale for the whole input; `per-channel`: of sensors whose axes have units of their own
+    input_scale  `network`: one scale for the whole input; `per-channel`: of sensors whose axes have units of their own;
+                 `auto`: as the samples need it
     decode       of a graph: what becomes of its outputs, a name in `graphs.DECODERS`
     task         `classification`, the default; `regression`: the outputs, one or more, are numbers, logits times
                  `logit_scale` (`HostModel.values`). Then labels, float [N, outputs], are true values, the network is
@@ -116,7 +118,7 @@ def quantize_network(
         raise SneError(f"{len(names)} class names for {last.out_features} outputs", "give one name for each output")
 
     samples, understood = _samples(array_of(calibration), first, encoder, layout)
-    encoder = _encoder(encoder, samples, timesteps, Scaling(scale, offset, input_range, input_scale))
+    encoder = _encoder(encoder, samples, timesteps, Scaling(scale, offset, input_range, input_scale), read)
     samples = fit_to(encoder, samples, first)
     known = known_labels(labels, len(samples), len(names))
     inputs = encoder.encode(samples)
@@ -183,12 +185,10 @@ def _batches(samples: np.ndarray, inputs: np.ndarray, encoder: Encoder, first: n
 
 
 def _encoder(
-    given: Encoder | str | None,
-    samples: np.ndarray,
-    timesteps: int,
-    scaling: Scaling,
+    given: Encoder | str | None, samples: np.ndarray, timesteps: int, scaling: Scaling, layers: Sequence[nn.Module]
 ) -> Encoder:
     if not isinstance(given, Encoder):
+        scaling = scaling.fixed if pads(layers) else scaling
         encoder = scaling.encoder(given or "direct", samples, timesteps, samples.shape[-3:])
     elif scaling.said:
         raise SneError("an Encoder and a scale, offset or range are given", "give the scale and offset to the Encoder")

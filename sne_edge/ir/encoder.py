@@ -20,6 +20,9 @@ EncoderKind = Literal["direct", "rate", "events", "frames"]
 
 MAX_NEURONS = 65535  # event indices are uint16
 RATE_SCALE = 1 / 128  # of a rate whose inputs are probabilities
+OFF = 2.0  # times as far from zero as from their middle values may reach: beyond, int8 loses more than a bit of them
+APART = 4.0  # times as far as another one a channel may reach: beyond, int8 loses two bits of that
+REACH = 0.9999  # of magnitudes lie within what values are said to reach
 
 
 class Encoder(msgspec.Struct, frozen=True):
@@ -227,6 +230,45 @@ def input_channels(shape: Shape) -> int:
 def _grid(shape: Shape) -> tuple[int, ...]:
     height, width, channels = shape
     return (width, 1) if height == channels == 1 else (channels,)
+
+
+def as_scaled(values: np.ndarray) -> Scaled:
+    """One number, where all are alike."""
+    found = tuple(float(value) for value in values.reshape(-1))
+    return found[0] if len(set(found)) == 1 else found
+
+
+def in_words(values: Scaled | np.ndarray) -> str:
+    """A scale or offset, or what is like one, from the least to the largest: `2048`, `0 to 9.81`."""
+    ends = dict.fromkeys(
+        np.format_float_positional(end, 4, fractional=False, trim="-") for end in (np.min(values), np.max(values))
+    )
+    return " to ".join(ends)
+
+
+def reach(x: np.ndarray) -> np.ndarray:
+    """What one magnitude in ten thousand exceeds, float64 [channels], for values [N, channels]."""
+    reached: np.ndarray = np.quantile(np.abs(x), REACH, axis=0)
+    return reached
+
+
+def differ(reaches: np.ndarray) -> bool:
+    """Whether channels that reach so far, float [channels], need a scale each; those that are constant do not count."""
+    varying = reaches[reaches > 0]
+    return len(varying) > 1 and bool(varying.max() > APART * varying.min())
+
+
+def middles(x: np.ndarray) -> np.ndarray:
+    """The offsets that values [N, channels] call for, float64 [channels]: where zero is far off their mean, one for
+    all, or each channel's own where that lets them have finer steps; else 0, so that what is zero needs no work."""
+    x = x.astype(np.float64)
+    reaches, mean = reach(x), x.mean(axis=0)
+    own = reach(x - mean)
+    alike = np.full(len(mean), mean.mean())
+    if reaches.max() > OFF * reach(x - alike).max() and reach(x - alike).max() <= OFF * own.max():
+        return alike
+    apart: np.ndarray = np.where(reaches > OFF * own, mean, 0.0)
+    return apart
 
 
 def rate_draws(seed: int, timesteps: int, size: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..check.reference import run
 from ..check.verify import ReferenceEngine
 from ..errors import SneError
-from ..ir.encoder import Encoder, Shape
+from ..ir.encoder import Encoder, Shape, as_scaled
 from ..ir.ensemble import QuantEnsemble
 from ..ir.graph import INPUT, Alpha, Cell, Decoder, Graph, Leak, Population, Projection
 from ..ir.graph_proof import prove_decoder, prove_population
@@ -109,19 +109,13 @@ def integer_graph(graph: FloatGraph, encoder: Encoder) -> Graph:
             "give samples, or an encoder, of the network's shape",
         )
     moved = encoder.spread(encoder.offset) - graph.offset  # the real value of a step 0, as the populations take it
-    encoder = msgspec.structs.replace(encoder, offset=_least(moved))
+    encoder = msgspec.structs.replace(encoder, offset=as_scaled(moved))
     try:
         return _integer_graph(graph, encoder, buffered=False)
     except ValueError:
         if encoder.kind != "frames":
             raise
     return _integer_graph(graph, encoder, buffered=True)  # frames that cannot come as a stream without end
-
-
-def _least(offset: np.ndarray) -> float | tuple[float, ...]:
-    """As an encoder has it."""
-    values = tuple(float(v) for v in offset.reshape(-1))
-    return values[0] if len(set(values)) == 1 else values
 
 
 def _integer_graph(graph: FloatGraph, encoder: Encoder, *, buffered: bool) -> Graph:
