@@ -190,6 +190,17 @@ def test_a_teacher_of_signals_takes_them_as_torch_has_them(signals: tuple[Datase
     assert all(map(torch.equal, before, network.buffers())) and network.training
 
 
+@pytest.mark.parametrize("layout", ["NL", "NC"])
+def test_a_teacher_of_rows_takes_them_as_rows(layout: str):
+    rng = np.random.default_rng(0)
+    data = divide("rows", Raw(rng.normal(size=(60, 7)).astype(np.float32), np.arange(60) % 3, layout=layout), 0)
+    net = nn.Module()
+    net.features, net.classifier = nn.Sequential(nn.Linear(7, 5), nn.ReLU()), nn.Linear(5, 3)
+    x = to_torch(data.x_val)
+    found = teacher_of_module(data, net)(x)
+    assert torch.equal(found, net.classifier(net.features(x.flatten(1))))
+
+
 def test_a_teacher_that_does_not_fit_the_samples_is_told_with_its_own_words(signals: tuple[Dataset, str]):
     data, path = signals
     cases = {

@@ -263,7 +263,7 @@ class _Flat(nn.Module):
 
 def fitted(teacher: TeacherNet, samples: Tensor, classes: int, name: str) -> TeacherNet:
     """A user's teacher as it takes `samples`, float [N, channels, height, width]: so, or those of height 1 as
-    [N, channels, length]. Raises `SneError` in the name of `name` where it takes neither, and where what it makes of
+    [N, channels, length], or of one axis, signals of one channel and rows of tables, as [N, values]. Raises `SneError` in the name of `name` where it takes neither, and where what it makes of
     them is no features [N, d] that its classifier takes, or no logit a class."""
     if not isinstance(teacher, ModuleTeacher):
         return teacher
@@ -276,6 +276,9 @@ def fitted(teacher: TeacherNet, samples: Tensor, classes: int, name: str) -> Tea
     if samples.shape[-2] == 1:
         flat = ModuleTeacher(_Flat(teacher.backbone), teacher.classifier)
         ways.append((flat, [*samples.shape[:-2], samples.shape[-1]]))
+    if samples.dim() == 4 and samples[0].numel() == max(samples.shape[1:]):
+        row = ModuleTeacher(nn.Sequential(nn.Flatten(), teacher.backbone), teacher.classifier)
+        ways.append((row, [len(samples), samples[0].numel()]))
     refused = []
     for way, shape in ways:
         try:
