@@ -15,6 +15,7 @@ from command_line import called as run
 
 from sne_edge.data import origin
 from sne_edge.data.dataset import load_dataset, split
+from sne_edge.data.units import in_units
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import load, save
 from sne_edge.ir.ensemble import QuantEnsemble
@@ -113,6 +114,42 @@ def test_other_data_with_a_test_part_or_on_purpose_is_taken(model: Path, tmp_pat
     assert done.returncode == 0 and not notes(done), done.stderr
 
 
+def test_samples_that_a_model_has_learnt_are_known_under_another_name(data: Path, model: Path, tmp_path: Path):
+    known = load_dataset(data, seed=SEED)
+    taken, labels = known.x_train[:, 0, :, 0], known.y_train
+    new = np.random.default_rng(5).normal(size=(120, 16)).astype(np.float32)
+    other = np.arange(120) % 3
+    path = tmp_path / "renamed.npz"
+    np.savez(path, x_train=new, y_train=other, x_test=taken[:60], y_test=labels[:60])  # a third of what it has learnt
+    for command in ("eval", "bench", "calibrate"):
+        place = ["-o", tmp_path / "made.sne"] if command == "calibrate" else []
+        done = run(command, model, "--data", path, *place)
+        assert done.returncode == 1 and "samples for test that the model was trained with" in done.stderr, done.stderr
+        assert "--other-data" in done.stderr and not (tmp_path / "made.sne").exists()
+    assert run("eval", model, "--data", path, "--other-data").returncode == 0
+    mixed = tmp_path / "mixed.npz"  # its test samples are new, its validation samples are not
+    np.savez(mixed, x_train=taken, y_train=labels, x_test=new, y_test=other)
+    assert run("eval", model, "--data", mixed).returncode == 0
+    done = run("calibrate", model, "--data", mixed, "-o", tmp_path / "made.sne")
+    assert done.returncode == 1 and "samples for validation that the model was trained with" in done.stderr
+
+
+def test_a_sketch_tells_how_much_of_a_training_set_data_hold():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4000, 6)).astype(np.float32), np.arange(4000) % 2
+    whole = split("a", x, y)
+    assert len(whole.sketch) == 64 and list(whole.sketch) == sorted(set(whole.sketch))
+    for share in (0.0, 0.2, 0.5, 1.0):
+        count = round(share * len(whole.x_train))
+        held = np.concatenate([whole.x_train[:count, 0, :, 0], rng.normal(size=(50, 6)).astype(np.float32)])
+        other = split("b", x[:100] + 1, y[:100], held, np.arange(len(held)) % 2)
+        assert abs(other.share_of(whole.sketch, "x_test") - share) < 0.2
+        assert share not in (0.0, 1.0) or other.share_of(whole.sketch, "x_test") == share
+    counts = split("c", 1000 + x, y)
+    brought = in_units(counts)
+    assert brought.units is not None and brought.sketch == counts.sketch != whole.sketch
+
+
 def test_data_that_moved_are_known_by_what_they_hold(data: Path, model: Path, tmp_path: Path):
     moved = tmp_path / "renamed.npz"
     moved.write_bytes(data.read_bytes())
@@ -129,7 +166,7 @@ def test_quantize_records_the_data_and_the_seed_of_its_split(data: Path, tmp_pat
     done = run("quantize", f"{tmp_path / 'net.py'}:net", "-o", made, "--data", data, "--timesteps", "3", "--seed", "5")
     assert done.returncode == 0, done.stderr
     held = load_dataset(data, seed=5)
-    assert origin.origin(load(made).provenance) == origin.Origin("noise", held.fingerprint, 5)
+    assert origin.origin(load(made).provenance) == origin.Origin("noise", held.fingerprint, 5, held.sketch)
     ensemble = load(made)
     assert (ensemble.vectors.inputs == ensemble.encoder.encode(held.x_val[:32])).all()
     out = tmp_path / "again.sne"

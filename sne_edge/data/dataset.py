@@ -29,7 +29,16 @@ from .raw import Raw, no_audio, standardised
 DATASETS = tuple(NAMED)
 VALIDATION_SHARE = 0.125  # of the training data
 TEST_SHARE = 0.2  # of data that bring no test samples
+SKETCHED, DIGITS = 64, 12  # samples that tell one training set, and hex digits of each
 LARGEST = 1e15  # magnitude of a value: sums of squares of as many as memory holds stay inside float32
+
+
+@dataclass(frozen=True)
+class Known:
+    """What data are known by: the `fingerprint` and `sketch` of a `Dataset`."""
+
+    fingerprint: str
+    sketch: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +70,8 @@ class Dataset:
     `mirrored`: a sample seen in a mirror keeps its class, so augmented views may be mirrored. `seed` drew the
     validation samples and, unless `own_test`, the test samples. `standard`: mean and deviation of each channel, float32
     [channels], by which samples were standardised, or None. `stated`: the layout that a user stated for a file that
-    leaves it open, or "". `units`: those that samples were brought to (`data.units`) from what the file holds, whose
-    fingerprint is `given`; None and "" where they are the file's own.
+    leaves it open, or "". `units`: those that samples were brought to (`data.units`) from what the file holds, which is
+    known as `given`; None where they are the file's own.
     """
 
     name: str
@@ -83,7 +92,7 @@ class Dataset:
     audio_train: np.ndarray = field(default_factory=no_audio)
     stated: str = ""
     units: Units | None = None
-    given: str = ""
+    given: Known | None = None
 
     @property
     def shape(self) -> Shape:
@@ -124,13 +133,28 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over all samples, as they were given, labels and the split."""
-        if self.given:
-            return self.given
+        if self.given is not None:
+            return self.given.fingerprint
         digest = hashlib.sha256()
         for part in (self.x_train, self.y_train, self.x_val, self.y_val, self.x_test, self.y_test):
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def sketch(self) -> tuple[str, ...]:
+        """The least `SKETCHED` of what the samples that are trained with, as they were given, are known by, `DIGITS`
+        each: other data that hold many of these hold some of those (Broder 1997, On the resemblance and containment of
+        documents)."""
+        if self.given is not None:
+            return self.given.sketch
+        return tuple(sorted(digest.hex()[:DIGITS] for digest in self._trained)[:SKETCHED])
+
+    def share_of(self, sketch: Sequence[str], part: str) -> float:
+        """The share 0..1 of a sketch's samples, and so about that of all samples that it is of, in `x_val` or `x_test`
+        of data as they were given."""
+        here = {digest.hex()[:DIGITS] for digest in _digests(getattr(self, part))}
+        return len(here.intersection(sketch)) / max(1, len(sketch))
 
 
 def _digests(part: np.ndarray) -> list[bytes]:

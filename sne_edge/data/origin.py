@@ -21,11 +21,13 @@ NO_TEST = "give data with x_test and y_test (or a folder test/) that the model h
 
 @dataclass(frozen=True)
 class Origin:
-    """The data that a model was made from, and the seed of its split."""
+    """The data that a model was made from, the seed of its split, and the sketch of what it was trained with; models of
+    before have none."""
 
     name: str
     fingerprint: str
     seed: int
+    sketch: tuple[str, ...] = ()
 
 
 def origin(provenance: Mapping[str, Any]) -> Origin | None:
@@ -37,7 +39,9 @@ def origin(provenance: Mapping[str, Any]) -> Origin | None:
     name, fingerprint = data.get("name"), data.get("fingerprint")
     if not (isinstance(name, str) and isinstance(fingerprint, str) and isinstance(seed, int) and seed >= 0):
         return None
-    return Origin(name, fingerprint, seed)
+    sketch = data.get("sketch", ())
+    told = isinstance(sketch, list | tuple) and all(isinstance(digest, str) for digest in sketch)
+    return Origin(name, fingerprint, seed, tuple(sketch) if told else ())
 
 
 def record(dataset: Dataset) -> dict[str, Any]:
@@ -47,6 +51,7 @@ def record(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
         "samples": {part: len(labels) for part, labels in parts.items()},
+        "sketch": list(dataset.sketch),
         **({"layout": dataset.stated} if dataset.stated else {}),
     }
 
@@ -85,14 +90,20 @@ def load_for(
 
 
 def check(
-    provenance: Mapping[str, Any], classes: tuple[str, ...], dataset: Dataset, *, other: bool = False
+    provenance: Mapping[str, Any],
+    classes: tuple[str, ...],
+    dataset: Dataset,
+    *,
+    other: bool = False,
+    chooses: bool = False,
 ) -> str | None:
     """Refuse data whose held-out samples a model may have been trained with; a note where that cannot be told.
 
     The data that the model was trained on are known by their fingerprint. Data of the same name and another content
     are refused, unless their test part is the official one of a named set. Data of another name are other data, unless
-    both are of one source: they need a test part of their own. `other`: the user says that the model has seen none of
-    these samples.
+    both are of one source: they need a test part of their own, without samples that the model's sketch knows; and
+    where something `chooses` by validation samples, these have to be as new. `other`: the user says that the model has
+    seen none of these samples.
     """
     _check_classes(classes, dataset)
     known = origin(provenance)
@@ -133,6 +144,14 @@ def check(
             f"{dataset.name} has no test part of its own, and is not {known.name}, which the model was trained with",
             NO_TEST,
         )
+    for part, told in (("x_test", "test"), *([("x_val", "validation")] if chooses else [])):
+        learnt = dataset.share_of(known.sketch, part)
+        if learnt:
+            raise SneError(
+                f"{dataset.name} has samples for {told} that the model was trained with, under the name of "
+                f"{known.name}: about {learnt:.0%} of all of those",
+                NO_TEST,
+            )
     return f"the model was trained with {known.name}; {dataset.name} is taken for data that it has not seen"
 
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ..ir.encoder import Encoder, as_scaled, differ, in_words, middles, reach
-from .dataset import Dataset, Units
+from .dataset import Dataset, Known, Units
 
 USUAL = (0.02, 1000.0)  # deviations that networks learn from as they are: below, norms take them for nothing
 
@@ -40,7 +40,7 @@ def in_units(dataset: Dataset) -> Dataset:
     units = Units(about, np.where(varying, spread, 1.0) if apart else np.full(len(spread), whole))
     return replace(
         dataset, x_train=units.of(dataset.x_train), x_val=units.of(dataset.x_val), x_test=units.of(dataset.x_test),
-        units=units, given=dataset.fingerprint,
+        units=units, given=Known(dataset.fingerprint, dataset.sketch),
     )  # fmt: skip
 
 

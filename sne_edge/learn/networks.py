@@ -263,8 +263,9 @@ class _Flat(nn.Module):
 
 def fitted(teacher: TeacherNet, samples: Tensor, classes: int, name: str) -> TeacherNet:
     """A user's teacher as it takes `samples`, float [N, channels, height, width]: so, or those of height 1 as
-    [N, channels, length], or of one axis, signals of one channel and rows of tables, as [N, values]. Raises `SneError` in the name of `name` where it takes neither, and where what it makes of
-    them is no features [N, d] that its classifier takes, or no logit a class."""
+    [N, channels, length], or of one axis, signals of one channel and rows of tables, as [N, values]. Raises `SneError`
+    in the name of `name` where it takes none of these, and where what it makes of them is no features [N, d] that its
+    classifier takes, or no logit a class."""
     if not isinstance(teacher, ModuleTeacher):
         return teacher
     if teacher.classifier.out_features != classes:

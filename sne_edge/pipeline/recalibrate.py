@@ -83,7 +83,7 @@ def recalibrate(
             "give --confidence with --max-drop, and with no --early but exact",
         )
     check_labels(ensemble)
-    origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
+    origin.check(ensemble.provenance, ensemble.classes, dataset, other=other, chooses=True)
     kept = ensemble.vectors
     if window is not None or leak is not None:
         ensemble = with_memory(ensemble, window=window, leak=leak)
@@ -176,7 +176,7 @@ def renew(
 
     Raises `SneError` as `recalibrate` does.
     """
-    origin.check(ensemble.provenance, ensemble.classes, dataset, other=other)
+    origin.check(ensemble.provenance, ensemble.classes, dataset, other=other, chooses=True)
     inputs, labels = ensemble.encoder.encode(dataset.as_given(dataset.x_val)), dataset.y_val
     check_samples(ensemble, inputs, labels)
     made = change(ensemble)
