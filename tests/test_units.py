@@ -297,3 +297,12 @@ def test_channels_that_reach_very_differently_have_a_scale_each(require_tool: Ca
     pixels = np.random.default_rng(0).normal(size=(60, 40)).astype(np.float32) * np.linspace(0.01, 1, 40)
     wide = quantize_network(nn.Sequential(nn.Linear(40, 8), LIF(), nn.Linear(8, 2)), "own", pixels, timesteps=3)
     assert isinstance(wide.encoder.scale, float), "so many values are of one kind"
+
+
+def test_a_few_samples_tell_no_unit_of_each_value(require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 4), LIF(), nn.Linear(4, 2))
+    x = np.random.default_rng(0).normal(size=(2, 6)).astype(np.float32)
+    made = quantize_network(net, "own", x, timesteps=2, fail_below=0, warn_below=0)
+    assert made.encoder.offset == 0 and isinstance(made.encoder.scale, float)

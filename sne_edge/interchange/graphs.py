@@ -296,7 +296,7 @@ def _quantized(
     if graph.offset.any():
         if kind in ("events", "rate"):
             raise SneError("the network shifts its input, and spikes have no offset", "shift nothing before a layer")
-        if not isinstance(encoder, Encoder) and not np.any(scaling.offset or 0.0):
+        if not isinstance(encoder, Encoder) and not scaling.shifted:
             scaling = replace(scaling, offset=graph.offset.tolist())
     if not isinstance(encoder, Encoder):
         scaling = scaling.fixed if _padded(graph) else scaling

@@ -21,7 +21,8 @@ from ..ir.layout import LayoutFinder, find_layout, to_samples, usual_layout
 KINDS = ("direct", "rate", "events", "frames")
 RANGES = ("max", "percentile", "mse")
 SCALES = ("auto", "network", "per-channel")
-SENSOR = 32  # channels, at most, that `auto` gives a scale each: pixels and bands have one unit
+SENSOR = 32  # channels, at most, that have units of their own: pixels and bands have one
+TELLING = 64  # values of a channel, at least, that tell its unit
 PERCENTILE = 0.999  # of the magnitudes, what `percentile` keeps
 RANGES_TRIED = 100  # by `mse`, from a hundredth of the largest magnitude to all of it
 GLITCH = 4.0  # a magnitude of so many times that of 99 % of the values is none of the signal's
@@ -82,10 +83,15 @@ class Scaling:
         return self if self.offset is not None else replace(self, offset=0.0)
 
     @property
+    def shifted(self) -> bool:
+        """Whether an offset is given, and is not 0."""
+        return self.offset is not None and bool(np.any(self.offset))
+
+    @property
     def said(self) -> bool:
         """Whether anything is said."""
         ranged = (self.input_range, self.input_scale) != ("max", "auto")
-        return self.scale is not None or bool(np.any(self.offset or 0.0)) or ranged
+        return self.scale is not None or self.shifted or ranged
 
 
 def pads(layers: Sequence[nn.Module]) -> bool:
@@ -119,7 +125,8 @@ def make_encoder(
     `scale` of one step of the int8 input: by default that at which the largest magnitude becomes 127 (`direct`,
     `frames`), 1 where frames are whole numbers that int8 holds, counts of events say, or at which inputs are
     probabilities 0..1 (`rate`). It and `offset` are one number, or one for each channel (of flat samples, each value);
-    an offset of None is that which values without a `scale` call for, see `ir.encoder.middles`.
+    an offset of None is that which values without a `scale` call for (`ir.encoder.middles`), each channel's own where
+    there are up to `SENSOR`.
     `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
     beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
     and rounding of all but glitches make the smallest mean squared error.
@@ -158,7 +165,7 @@ def make_encoder(
         given = RATE_SCALE
     elif given is None:
         if found and not (kind == "frames" and _whole(x)):
-            offset = as_scaled(middles(_by_channel(x, shape)))
+            offset = as_scaled(middles(x.reshape(-1, shape[2] if _of_sensors(x, shape) else 1)))
         given = _chosen(_centred(x, offset, shape), kind, input_range, input_scale, shape)
     try:
         return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=given, offset=offset)  # type: ignore[arg-type]
@@ -200,7 +207,7 @@ def _fitting(values: tuple[float, ...], shape: tuple[int, ...]) -> tuple[float, 
 
 def _chosen(x: np.ndarray, kind: str, input_range: str, input_scale: str, shape: tuple[int, ...]) -> Scaled:
     """The scale of samples less their offset: one, or one for each channel."""
-    whole = input_scale == "auto" and not (1 < shape[2] <= SENSOR and differ(reach(_by_channel(x, shape))))
+    whole = input_scale == "auto" and not (_of_sensors(x, shape) and differ(reach(_by_channel(x, shape))))
     if whole or input_scale == "network" or (input_scale == "auto" and kind == "frames" and _whole(x)):
         return _step(x, kind, input_range)
     columns = _by_channel(x, shape).T
@@ -210,6 +217,11 @@ def _chosen(x: np.ndarray, kind: str, input_range: str, input_scale: str, shape:
             "leave --input-scale (input_scale) out, or state the layout, with the channels that there are",
         )
     return tuple(_step(column, kind, input_range) for column in columns)
+
+
+def _of_sensors(x: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether channels may be of units of their own, and there are values enough to tell."""
+    return 1 < shape[2] <= SENSOR and x.size // shape[2] >= TELLING
 
 
 def _step(x: np.ndarray, kind: str, input_range: str) -> float:
