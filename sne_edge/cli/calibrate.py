@@ -47,8 +47,8 @@ def calibrate(
     unknown: Annotated[
         str | None,
         typer.Option(
-            help="Samples of none of the classes, an .npz with an array x or a folder of images: two thirds "
-            "of them choose which inputs get no label, the others tell how well."
+            help="Samples of none of the classes, an .npz with an array x, or a folder of images or recordings: two "
+            "thirds of them choose which inputs get no label, the others tell how well."
         ),
     ] = None,
     max_false_alarms: Annotated[

@@ -79,17 +79,18 @@ def compare(
     from ..interchange.modules import becomes_chain
     from ..interchange.script import load_network
     from ..interchange.torch import input_layout
+    from ..ir.layout import usual_layout
 
     check_shares(0.0 if fail_below is None else fail_below)
     reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
     encoder = ensemble.encoder
     own = None if network.endswith(".nir") else load_network(network, weights)
     chain = own is not None and becomes_chain(own, encoder.kind)
-    finder = {"finder": input_layout(own, encoder.kind, encoder.shape)} if chain and own is not None else {}
+    layouts = input_layout(own, encoder.kind, encoder.shape) if chain and own is not None else usual_layout
     known = origin(ensemble.provenance)
     if seed is None:
         seed = 0 if known is None else known.seed
-    dataset = load_dataset(data, seed, data_dir, layout=layout, **finder)
+    dataset = load_dataset(data, seed, data_dir, layout=layout, finder=layouts)
     x, labels = dataset.x_val[:samples], dataset.y_val[:samples]
     if own is None:
         found = compare_nir(network, ensemble, graphs.channels_first(x), labels=labels, reading=reading)

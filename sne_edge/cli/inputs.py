@@ -57,10 +57,14 @@ def data_for(
     `data.origin.check` says.
     """
     from ..data.origin import load_for
+    from ..ir.frontend import LogMel
     from ..ir.layout import encoder_layout
 
     finder = encoder_layout(ensemble.encoder)
-    dataset, note = load_for(ensemble.provenance, ensemble.classes, data, folder, seed=seed, other=other, finder=finder)
+    dataset, note = load_for(
+        ensemble.provenance, ensemble.classes, data, folder, seed=seed, other=other, finder=finder,
+        frontend=ensemble.frontend if isinstance(ensemble.frontend, LogMel) else None,
+    )  # fmt: skip
     if note is not None:
         print(f"note: {note}", file=sys.stderr)
     return dataset

@@ -33,8 +33,8 @@ Trace = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="A data set by name (mnist1d), an .npz, or a folder of images: its test part, or, of the data that the "
-        "model was trained with, what that held out. Default: the golden vectors.",
+        help="A data set by name (mnist1d), an .npz, or a folder of images or recordings: its test part, or, of the "
+        "data that the model was trained with, what that held out. Default: the golden vectors.",
         autocompletion=complete.data_sets,
     ),
 ]

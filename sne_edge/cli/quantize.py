@@ -165,7 +165,7 @@ def quantize(
     reading = Reading(dt, reset_kind(reset), late_reset, decode=graphs.decoder(decode))
     own = None if network.endswith(".nir") else load_network(network, weights)
     chain = own is not None and becomes_chain(own, encoder)
-    finder = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
+    finder: dict[str, Any] = {"finder": input_layout(own, encoder, size)} if chain and own is not None else {}
     if regression:
         if widths != (8,) or window is not None or decode_leak is not None:
             raise SneError("a regression is a graph of 8-bit weights", "leave --bits, --window, --decode-leak")

@@ -24,7 +24,7 @@ def search(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A data set by name (mnist1d the default), an .npz, or a folder of images.",
+            help="A data set by name (mnist1d the default), an .npz, or a folder of images or recordings.",
             autocompletion=complete.data_sets,
         ),
     ] = None,

@@ -31,8 +31,8 @@ def study(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A data set by name (mnist1d the default), an .npz, or a folder of images; of all, several with "
-            "commas (default: those that are at hand).",
+            help="A data set by name (mnist1d the default), an .npz, or a folder of images or recordings; of all, "
+            "several with commas (default: those that are at hand).",
             autocompletion=complete.data_sets,
         ),
     ] = None,

@@ -1,8 +1,8 @@
 """Data sets: samples, labels and their split.
 
-In: a name, the path of an `.npz` file, or a folder of images. Out: a `Dataset`. Validation samples are held out of the
-training data and serve every choice (early stopping, order, margins); test samples are used once, for the figures
-reported.
+In: a name, the path of an `.npz` file, or a folder of images or recordings. Out: a `Dataset`. Validation samples are
+held out of the training data and serve every choice (early stopping, order, margins); test samples are used once, for
+the figures reported.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .images import images
 from .named import NAMED
 from .npz import HINT as NPZ_HINT
 from .raw import Raw, no_audio, standardised
+from .sounds import has_sounds, sounds
 
 DATASETS = tuple(NAMED)
 VALIDATION_SHARE = 0.125  # of the training data
@@ -169,12 +170,14 @@ def load_dataset(
     *,
     layout: str | None = None,
     finder: LayoutFinder = usual_layout,
+    frontend: LogMel | None = None,
 ) -> Dataset:
     """The data set named or at `source`; `seed` draws the validation samples (and test samples, where a file has none).
 
     `folder`: where the files of named data sets lie; by default $SNE_EDGE_DATA. `layout`: of an .npz file's samples
     (`ir.layout`); else the file's own array `layout` says it, else `finder` finds it by their shape. Raises `SneError`
-    for an unknown name, a missing or unreadable file, or arrays that make no data set.
+    for an unknown name, a missing or unreadable file, or arrays that make no data set. `frontend`: what a folder of
+    recordings goes through; by default one that is fitted to them.
     """
     path = Path(source)
     named = str(source) in NAMED
@@ -183,17 +186,24 @@ def load_dataset(
     if named:
         return divide(str(source), NAMED[str(source)](folder), seed, _own_layout)
     if is_folder(path):
-        return _told(path, path.resolve().name, images(path), seed, _own_layout)
+        raw = sounds(path, frontend) if has_sounds(path) else images(path)
+        return _told(path, path.resolve().name, raw, seed, _own_layout)
     if path.suffix == ".npz":
         (x, y, x_test, y_test), own, classes = npz(path)
         if layout is not None and own not in (None, layout):
             raise SneError(f"the layout in {path} is {own!r}, and {layout} was stated", "leave one of them out")
         found = _told(path, path.stem, Raw(x, y, x_test, y_test, classes, layout=layout or own), seed, finder)
         return replace(found, stated=layout or "")
+    if path.suffix.lower() in (".csv", ".tsv", ".txt") and path.is_file():
+        raise SneError(
+            f"{path} is text, and data are read from .npz files",
+            "in Python: rows = numpy.loadtxt(FILE, delimiter=',', skiprows=1); numpy.savez('data.npz', "
+            "x_train=rows[:, :-1], y_train=rows[:, -1].astype(int), layout='NC'), where the last column is the label",
+        )
     raise SneError(
         f"there is no data set {shortened(source)!r}",
-        f"{nearest(str(source), DATASETS)}give {', '.join(DATASETS)}, a folder of images, or the path of an .npz file; "
-        + NPZ_HINT,
+        f"{nearest(str(source), DATASETS)}give {', '.join(DATASETS)}, a folder of images or recordings, or the path of "
+        f"an .npz file; {NPZ_HINT}",
     )
 
 
@@ -273,9 +283,10 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
         )
     classes = raw.classes or tuple(str(c) for c in range(count))
     height, width, channels = x.shape[-3:]
+    understood = describe((height, width, channels), layout) if raw.frontend is None else raw.frontend.told
     return Dataset(
         name, x[train], y[train], x[val], y[val], x_test, y_test, classes, raw.frontend, audio_test, raw.mirrored, seed,
-        own_test, describe((height, width, channels), layout), standard, audio[train] if len(audio) else audio,
+        own_test, understood, standard, audio[train] if len(audio) else audio,
     )  # fmt: skip
 
 

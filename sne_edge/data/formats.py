@@ -30,12 +30,12 @@ NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
 class Members:
     """The files with one of some suffixes in a folder or a tar archive, hidden ones left out, ordered by name.
 
-    Iterating gives names, as in the archive or relative to the folder, and contents. Raises `SneError` where something
-    cannot be read.
+    Iterating gives names, as in the archive or relative to the folder, and contents. `what` they are, in a word, for
+    errors. Raises `SneError` where something cannot be read.
     """
 
-    def __init__(self, where: Path, suffixes: tuple[str, ...]) -> None:
-        self.where, self.suffixes = where, suffixes
+    def __init__(self, where: Path, suffixes: tuple[str, ...], what: str = "files") -> None:
+        self.where, self.suffixes, self.what = where, suffixes, what
         self.packed = not where.is_dir()
         self._archive = _content(where) if self.packed else b""
 

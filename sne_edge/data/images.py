@@ -13,12 +13,12 @@ import numpy as np
 from ..errors import SneError
 from .cache import decoded
 from .formats import Members
+from .places import layout_hint, places
 from .raw import Raw
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-PARTS = ("train", "test")
 GREY = ("1", "L", "LA")  # Pillow's modes; all others but those of 16 bits become RGB
-LAYOUT = f"put images in train/CLASS/ and test/CLASS/, or all in CLASS/: {', '.join(SUFFIXES)}"
+LAYOUT = layout_hint("images", SUFFIXES)
 
 
 def images(where: Path) -> Raw:
@@ -26,7 +26,7 @@ def images(where: Path) -> Raw:
 
     Raises `SneError` for files that are no images, are of several sizes or colours, or do not lie in classes' folders.
     """
-    members = Members(where, SUFFIXES)
+    members = Members(where, SUFFIXES, "images")
     before = members.print()
 
     def decode() -> Raw:
@@ -40,7 +40,7 @@ def images(where: Path) -> Raw:
 
 def pictures(where: Path) -> np.ndarray:
     """All images of a folder or archive, whatever folders they lie in: uint8 [N, height, width, channels]."""
-    return np.stack(_read(Members(where, SUFFIXES))[0])
+    return np.stack(_read(Members(where, SUFFIXES, "images"))[0])
 
 
 def _read(members: Members) -> tuple[list[np.ndarray], list[str]]:
@@ -61,9 +61,9 @@ def _read(members: Members) -> tuple[list[np.ndarray], list[str]]:
 
 def _decode(members: Members) -> Raw:
     pixels, names = _read(members)
-    places = _places(members, names)
-    classes, y = np.unique([label for _, label in places], return_inverse=True)
-    test = np.array([part == "test" for part, _ in places])
+    found = places(members, names, LAYOUT)
+    classes, y = np.unique([label for _, label in found], return_inverse=True)
+    test = np.array([part == "test" for part, _ in found])
     x, y, known = np.stack(pixels), y.astype(np.int64), tuple(str(name) for name in classes)
     if not test.any():
         return Raw(x, y, classes=known, standardise=True)
@@ -97,32 +97,3 @@ def _eight_bits(array: np.ndarray) -> np.ndarray:
 def _size(shape: tuple[int, ...]) -> str:
     height, width, channels = shape
     return f"{width}x{height} {'grey' if channels == 1 else 'colour'}"
-
-
-def _places(members: Members, names: list[str]) -> list[tuple[str, str]]:
-    """Each image's part (`train`, `test`, or none) and class, from the folders that it lies in."""
-    paths = [tuple(name.split("/")[:-1]) for name in names]
-    if members.packed:  # an archive may hold the folder, not what is in it
-        while paths[0] and paths[0][0] not in PARTS and {p[:1] for p in paths} == {paths[0][:1]}:
-            paths = [p[1:] for p in paths]
-    parted = any(path[:1] in (("train",), ("test",)) for path in paths)
-    for name, path in zip(names, paths, strict=True):
-        if len(path) != 1 + parted or (parted and path[0] not in PARTS):
-            wanted = "train/CLASS/ or test/CLASS/" if parted else "CLASS/"
-            raise SneError(
-                f"{members.where}: {name} does not lie in {wanted}",
-                "move or remove it; validation samples are drawn from train/" if parted else LAYOUT,
-            )
-    filled = {"/".join(path) for path in paths}
-    empty = sorted(
-        folder
-        for folder in members.folders() - filled
-        if len(parts := folder.split("/")) == 1 + parted
-        and (not parted or parts[0] in PARTS)
-        and not any(part[:1] in ("", ".") for part in parts)
-    )
-    if empty:
-        raise SneError(f"{members.where}: the class {empty[0]} holds no images", "fill its folder or remove it")
-    if parted and not any(path[0] == "train" for path in paths):
-        raise SneError(f"{members.where} holds a test part, but none to train with", LAYOUT)
-    return [("", *path)[-2:] for path in paths]  # type: ignore[misc]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SneError
+from ..ir.frontend import LogMel
 from ..ir.layout import LayoutFinder, usual_layout
 from .dataset import Dataset, load_dataset
 from .named import NAMED, OF_ONE_SOURCE
@@ -65,11 +66,12 @@ def load_for(
     seed: int | None = None,
     other: bool = False,
     finder: LayoutFinder = usual_layout,
+    frontend: LogMel | None = None,
 ) -> tuple[Dataset, str | None]:
     """The data set at `source` for a model of this provenance and these classes, and a note for its user, if any.
 
     It is split by the seed of the model's training; `seed` replaces that where the model does not name its data, or for
-    other data. `other`, `folder`, `finder`: as for `check` and `load_dataset`. Raises `SneError` as both do.
+    other data. `other`, `folder`, `finder`, `frontend`: as for `check` and `load_dataset`. Raises `SneError` as these.
     """
     known = origin(provenance)
     if seed is None:
@@ -85,7 +87,7 @@ def load_for(
                 raise
             return stated
 
-    dataset = load_dataset(source, seed, folder, finder=as_trained)
+    dataset = load_dataset(source, seed, folder, finder=as_trained, frontend=frontend)
     return dataset, check(provenance, classes, dataset, other=other)
 
 

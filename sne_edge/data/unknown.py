@@ -1,7 +1,7 @@
 """Samples of none of a model's classes, to calibrate and judge a rejection with.
 
-In: an .npz with an array `x`, or a folder or archive of images, and the data set whose samples they must look like.
-Out: samples as those of the data set.
+In: an .npz with an array `x`, a folder or archive of images, or a folder of recordings, and the data set whose samples
+they must look like. Out: samples as those of the data set.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from ..ir.layout import LayoutFinder, stated_layout, to_samples, usual_layout
 from .dataset import Dataset
 from .images import pictures
 from .npz import read_npz
+from .sounds import recordings
 
-HINT = "give an .npz with an array x (and layout), samples as in the data set, or a folder of images of its size"
+HINT = (
+    "give an .npz with an array x (and layout), samples as in the data set, or a folder of images of its size, or of "
+    "recordings"
+)
 
 
 def load_unknown(source: str | Path, dataset: Dataset, finder: LayoutFinder = usual_layout) -> np.ndarray:
@@ -34,6 +38,8 @@ def load_unknown(source: str | Path, dataset: Dataset, finder: LayoutFinder = us
         stated = arrays.get("layout")
         layout = finder("x", x.shape) if stated is None else stated_layout("x", x.shape, str(stated))
         samples = to_samples(x.astype(np.float32), layout)
+    elif dataset.frontend is not None and is_folder(path):
+        samples = dataset.frontend.apply(recordings(path, dataset.frontend)).astype(np.float32)
     elif is_folder(path) or path.is_file():
         samples = pictures(path).astype(np.float32)
     else:

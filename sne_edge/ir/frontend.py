@@ -98,6 +98,12 @@ class LogMel(msgspec.Struct, frozen=True, dict=True):
         """Samples that an input is made of."""
         return self.window + self.hop * (self.frames - 1)
 
+    @property
+    def told(self) -> str:
+        """What an input is, for a line of text."""
+        seconds = f"{self.samples / self.rate:.2f} s of sound at {self.rate / 1000:g} kHz"
+        return f"{seconds}: {self.frames} frames of {self.bands} bands"
+
     @cached_property
     def hann(self) -> np.ndarray:
         """q15 window up to its middle, uint16 [window / 2 + 1]; hann[window - n] = hann[n]."""

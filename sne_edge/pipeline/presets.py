@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..data.sounds import has_sounds
+from ..files import is_folder
 from ..learn.recipe import Recipe
 from ..learn.student import Body
 from .config import TrainConfig
@@ -69,12 +71,14 @@ PRESETS["nmnist"] = replace(
     recipe=replace(PRESETS["fsdd-spikes"].recipe, joint=8, rounded=1),
 )  # fmt: skip
 PRESETS["cifar10"] = replace(PRESETS["cifar10-jpeg"], dataset="cifar10")
+SOUNDS = replace(PRESETS["fsdd"], recipe=replace(PRESETS["fsdd"].recipe, joint=60), max_drop=TrainConfig.max_drop)
 SHORT = ("cifar10-jpeg", "cifar10")  # data sets whose many ensembles of a study learn for fewer epochs
 
 
 def preset(dataset: str, **changes: Any) -> TrainConfig:
-    """The config for a data set, with `changes`; a data set of one's own starts from `OWN`."""
-    return replace(PRESETS.get(dataset, OWN), dataset=dataset, **changes)
+    """The config for a data set, with `changes`; one of a user's own starts from `OWN`, recordings from `SOUNDS`."""
+    own = SOUNDS if is_folder(dataset) and has_sounds(dataset) else OWN
+    return replace(PRESETS.get(dataset, own), dataset=dataset, **changes)
 
 
 def shortened(config: TrainConfig) -> TrainConfig:
