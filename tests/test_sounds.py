@@ -14,6 +14,7 @@ from scipy.io import wavfile
 
 from sne_edge.data import origin, sounds
 from sne_edge.data.dataset import load_dataset
+from sne_edge.data.places import drawn
 from sne_edge.data.unknown import load_unknown
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import load
@@ -117,9 +118,9 @@ def test_the_front_end_knows_training_recordings_alone(words: Path, tmp_path: Pa
 
 def test_a_file_stays_in_its_part_when_others_come_and_so_does_a_speaker() -> None:
     names = [f"{word}/{n}.wav" for word in ("yes", "no") for n in range(2000)]
-    share = np.mean([sounds._drawn(name) for name in names])
+    share = np.mean([drawn(name) for name in names])
     assert 0.17 < share < 0.23
-    speakers = {f"{s:08x}": {sounds._drawn(f"w{n}/{s:08x}_nohash_{n}.wav") for n in range(5)} for s in range(300)}
+    speakers = {f"{s:08x}": {drawn(f"w{n}/{s:08x}_nohash_{n}.wav") for n in range(5)} for s in range(300)}
     assert all(len(parts) == 1 for parts in speakers.values())
     assert 0.12 < np.mean([parts == {True} for parts in speakers.values()]) < 0.28
 

@@ -20,12 +20,14 @@ from ..files import is_folder
 from ..ir.encoder import Shape
 from ..ir.frontend import LogMel
 from ..ir.layout import OWN, OWN_RASTER, LayoutFinder, describe, stated_layout, to_samples, usual_layout
+from .folders import kind_of
 from .formats import npz
 from .images import images
 from .named import NAMED
 from .npz import HINT as NPZ_HINT
 from .raw import Raw, no_audio, standardised
-from .sounds import has_sounds, sounds
+from .series import series
+from .sounds import sounds
 
 DATASETS = tuple(NAMED)
 VALIDATION_SHARE = 0.125  # of the training data
@@ -186,7 +188,8 @@ def load_dataset(
     if named:
         return divide(str(source), NAMED[str(source)](folder), seed, _own_layout)
     if is_folder(path):
-        raw = sounds(path, frontend) if has_sounds(path) else images(path)
+        kind = kind_of(path)
+        raw = sounds(path, frontend) if kind == "sounds" else series(path) if kind == "series" else images(path)
         return _told(path, path.resolve().name, raw, seed, _own_layout)
     if path.suffix == ".npz":
         (x, y, x_test, y_test), own, classes = npz(path)

@@ -6,9 +6,7 @@ one, and the recordings, int16, of one rate and length; decoded once, then in th
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import warnings
 from math import gcd
 from pathlib import Path
@@ -18,44 +16,27 @@ import numpy as np
 
 from ..errors import SneError
 from ..ir.frontend import LogMel
-from . import images
 from .cache import decoded
 from .formats import Members
-from .places import layout_hint, places
+from .places import held_out, layout_hint, places
 from .raw import Raw
 
 SUFFIXES = (".wav",)
-PACKED = (".mp3", ".flac", ".ogg", ".m4a", ".opus", ".aac", ".aiff")
 LAYOUT = layout_hint("recordings", SUFFIXES)
 CONVERT = "convert them: ffmpeg -i FILE -ac 1 -ar 16000 -c:a pcm_s16le FILE.wav"
 RATE = 16_000  # samples per second, at most: above 8 kHz there is little to tell, and much to calculate
 WINDOW = 0.033  # seconds of a frame, at most
 LONGEST = 2.0  # seconds of an input, at most
 COVERED = 0.9  # of the recordings are no longer than an input
-TEST = 0.2  # of recordings that lie in no test/
-SPEAKER = "_nohash_"  # what follows it in a name is a number: Speech Commands (Warden 2018, arXiv 1804.03209)
-
-
-def has_sounds(where: Path | str) -> bool:
-    """Whether a folder holds recordings, in whatever folders. Raises `SneError` where it holds images as well."""
-    kinds = {Path(name).suffix.lower() for _, _, names in os.walk(where, followlinks=True) for name in names}
-    sound = not kinds.isdisjoint(SUFFIXES)
-    packed = sorted(kinds.intersection(PACKED))
-    if packed and kinds.isdisjoint({*SUFFIXES, *images.SUFFIXES}):
-        raise SneError(f"{where} holds {packed[0]} files, and recordings are read as {SUFFIXES[0]}", CONVERT)
-    if sound and not kinds.isdisjoint(images.SUFFIXES):
-        raise SneError(f"{where} holds recordings and images", "keep one of both in it")
-    return sound
 
 
 def sounds(where: Path, frontend: LogMel | None = None) -> Raw:
     """Recordings of any rate, length and number of channels; of what is longer than an input the loudest part.
 
     `frontend`: a model's, as it is; by default one whose rate is the files' (`RATE` at most), as long as `COVERED` of
-    them are (`LONGEST` seconds at most), fitted to the training recordings. Where there is no test/, a share of `TEST`
-    of the files are the test part, by their names: a file stays in its part when others come, and so does a speaker
-    whose name is all that comes before `SPEAKER`. Raises `SneError` for files that are no recordings, or do not lie in
-    classes' folders.
+    them are (`LONGEST` seconds at most), fitted to the training recordings. Where there is no test/, a share of the
+    files are the test part, by their names (`places.held_out`). Raises `SneError` for files that are no recordings, or
+    do not lie in classes' folders.
     """
     members = Members(where, SUFFIXES, "recordings")
     before = members.print()
@@ -80,11 +61,7 @@ def _decode(members: Members, frontend: LogMel | None) -> Raw:
     found, names = _read(members)
     parts = places(members, names, LAYOUT)
     classes, y = np.unique([label for _, label in parts], return_inverse=True)
-    test = np.array([part == "test" for part, _ in parts])
-    if not test.any():
-        test = np.array([_drawn(name) for name in names])
-        if test.all() or not test.any():
-            test = np.arange(len(names)) % round(1 / TEST) == 0
+    test = held_out(parts, names)
     fits = frontend is None
     if frontend is None:
         frontend = _suiting(found)
@@ -166,9 +143,3 @@ def _fitting(samples: np.ndarray, count: int) -> np.ndarray:
         start = int(np.argmax(power[count:] - power[:-count]))
         samples = samples[start : start + count]
     return np.pad(samples, (0, count - len(samples)))
-
-
-def _drawn(name: str) -> bool:
-    """Whether a file is of the test part, by its name, whatever its class."""
-    who = Path(name).stem.partition(SPEAKER)[0]
-    return int.from_bytes(hashlib.sha256(who.encode("utf-8", "surrogateescape")).digest()[:4], "big") < TEST * 2**32

@@ -14,8 +14,10 @@ from ..errors import SneError
 from ..files import is_folder
 from ..ir.layout import LayoutFinder, stated_layout, to_samples, usual_layout
 from .dataset import Dataset
+from .folders import kind_of
 from .images import pictures
 from .npz import read_npz
+from .series import recorded
 from .sounds import recordings
 
 HINT = (
@@ -40,6 +42,8 @@ def load_unknown(source: str | Path, dataset: Dataset, finder: LayoutFinder = us
         samples = to_samples(x.astype(np.float32), layout)
     elif dataset.frontend is not None and is_folder(path):
         samples = dataset.frontend.apply(recordings(path, dataset.frontend)).astype(np.float32)
+    elif is_folder(path) and kind_of(path) == "series":
+        samples = to_samples(recorded(path, dataset.shape[1]), "NLC")
     elif is_folder(path) or path.is_file():
         samples = pictures(path).astype(np.float32)
     else:

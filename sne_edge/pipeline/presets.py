@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..data.sounds import has_sounds
+from ..data.folders import kind_of
 from ..files import is_folder
 from ..learn.recipe import Recipe
 from ..learn.student import Body
@@ -77,7 +77,7 @@ SHORT = ("cifar10-jpeg", "cifar10")  # data sets whose many ensembles of a study
 
 def preset(dataset: str, **changes: Any) -> TrainConfig:
     """The config for a data set, with `changes`; one of a user's own starts from `OWN`, recordings from `SOUNDS`."""
-    own = SOUNDS if is_folder(dataset) and has_sounds(dataset) else OWN
+    own = SOUNDS if is_folder(dataset) and kind_of(dataset) == "sounds" else OWN
     return replace(PRESETS.get(dataset, own), dataset=dataset, **changes)
 
 
