@@ -28,7 +28,8 @@ def train(
         str | None,
         typer.Option(
             help="mnist1d (the default), fashion-mnist, fsdd, fsdd-speakers, cifar10-jpeg, cifar10, of events "
-            "fsdd-spikes, nmnist or shd, an .npz (also of rasters), or a folder of images, or of recordings (.wav, .csv).",
+            "fsdd-spikes, nmnist or shd, an .npz (also of rasters), or a folder of images, or of recordings (.wav, "
+            ".csv).",
             autocompletion=complete.data_sets,
         ),
     ] = None,

@@ -16,9 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 import numpy as np
 
+from ..errors import SneError
 from ..ir.frontend import LogMel
 from ..resources import PACKAGE, digest
 from ..store import Store
+from .formats import Members
 from .raw import Raw
 
 STORE = Store("data", ".npz", limit=2 << 30)
@@ -40,6 +42,22 @@ def decoded(kind: str, key: str, decode: Callable[[], Raw], packages: tuple[str,
     made = decode()
     STORE.keep(name, _written(made))
     return made
+
+
+def decoded_files(
+    kind: str, members: Members, decode: Callable[[Members], Raw], packages: tuple[str, ...] = (), more: str = ""
+) -> Raw:
+    """What `decode` makes of the files of a folder or archive, by what all of them hold, and `more` that decides it.
+    Raises `SneError` where they change meanwhile."""
+    before = members.print()
+
+    def whole() -> Raw:
+        made = decode(members)
+        if members.print() != before:
+            raise SneError(f"{members.where} changed while it was read", "try again when nothing writes to it")
+        return made
+
+    return decoded(kind, before + more, whole, packages)
 
 
 def _version(package: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SneError
-from .cache import decoded
+from .cache import decoded_files
 from .formats import Members
 from .places import layout_hint, places
 from .raw import Raw
@@ -26,16 +26,7 @@ def images(where: Path) -> Raw:
 
     Raises `SneError` for files that are no images, are of several sizes or colours, or do not lie in classes' folders.
     """
-    members = Members(where, SUFFIXES, "images")
-    before = members.print()
-
-    def decode() -> Raw:
-        made = _decode(members)
-        if members.print() != before:
-            raise SneError(f"{where} changed while it was read", "try again when nothing writes to it")
-        return made
-
-    return decoded("images", before, decode, ("pillow",))
+    return decoded_files("images", Members(where, SUFFIXES, "images"), _decode, ("pillow",))
 
 
 def pictures(where: Path) -> np.ndarray:

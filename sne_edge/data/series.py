@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SneError, shortened
-from .cache import decoded
+from .cache import decoded_files
 from .formats import Members
 from .places import held_out, layout_hint, places
 from .raw import Raw
@@ -33,16 +33,8 @@ def series(where: Path) -> Raw:
     a share of the files are the test part, by their names (`places.held_out`). Raises `SneError` for files that are no
     tables of numbers, of other columns than others, or much longer or shorter, or do not lie in classes' folders.
     """
-    members = Members(where, SUFFIXES, "recordings")
-    before = members.print()
-
-    def decode() -> Raw:
-        made = _decode(members)
-        if members.print() != before:
-            raise SneError(f"{where} changed while it was read", "try again when nothing writes to it")
-        return made
-
-    return replace(decoded("series", before, decode), layout=ORDER)
+    made = decoded_files("series", Members(where, SUFFIXES, "recordings"), _decode)
+    return replace(made, layout=ORDER)
 
 
 def recorded(where: Path, length: int) -> np.ndarray:

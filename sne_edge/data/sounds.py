@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import SneError
 from ..ir.frontend import LogMel
-from .cache import decoded
+from .cache import decoded_files
 from .formats import Members
 from .places import held_out, layout_hint, places
 from .raw import Raw
@@ -38,17 +38,8 @@ def sounds(where: Path, frontend: LogMel | None = None) -> Raw:
     files are the test part, by their names (`places.held_out`). Raises `SneError` for files that are no recordings, or
     do not lie in classes' folders.
     """
-    members = Members(where, SUFFIXES, "recordings")
-    before = members.print()
-    given = "" if frontend is None else msgspec.json.encode(frontend).decode()
-
-    def decode() -> Raw:
-        made = _decode(members, frontend)
-        if members.print() != before:
-            raise SneError(f"{where} changed while it was read", "try again when nothing writes to it")
-        return made
-
-    return decoded("sounds", before + given, decode, ("scipy",))
+    members, given = Members(where, SUFFIXES, "recordings"), msgspec.json.encode(frontend).decode()
+    return decoded_files("sounds", members, lambda files: _decode(files, frontend), ("scipy",), given)
 
 
 def recordings(where: Path, frontend: LogMel) -> np.ndarray:
