@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from command_line import called
 
+from sne_edge.data import origin
 from sne_edge.data.dataset import load_dataset
 from sne_edge.data.folders import kind_of
 from sne_edge.data.unknown import load_unknown
@@ -83,6 +84,18 @@ def test_parts_are_the_folders_or_the_names(tmp_path: Path) -> None:
         part = "test" if n % 4 == 0 else "train"
         write(tmp_path / part / CLASSES[n % 2] / f"{n}.csv", gesture(CLASSES[n % 2], 20, n))
     assert len(load_dataset(tmp_path).x_test) == 10
+
+
+def test_other_recordings_are_as_long_as_the_models(gestures: Path, tmp_path: Path) -> None:
+    data = load_dataset(gestures)
+    for n in range(30):
+        part = "test" if n % 2 else "train"
+        write(tmp_path / part / CLASSES[n % 3] / f"{n}.csv", gesture(CLASSES[n % 3], 60, 1000 + n))
+    record = {"dataset": origin.record(data), "config": {"seed": 0}}
+    found, note = origin.load_for(record, data.classes, tmp_path, length=40)
+    assert found.shape == data.shape and note is not None and load_dataset(tmp_path).shape == (1, 60, 4)
+    again, nothing = origin.load_for(record, data.classes, gestures, length=40)
+    assert nothing is None and again.fingerprint == data.fingerprint
 
 
 def test_what_is_no_folder_of_tables_is_told(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def data_for(
     dataset, note = load_for(
         ensemble.provenance, ensemble.classes, data, folder, seed=seed, other=other, finder=finder,
         frontend=ensemble.frontend if isinstance(ensemble.frontend, LogMel) else None,
+        length=ensemble.encoder.shape[1],
     )  # fmt: skip
     if note is not None:
         print(f"note: {note}", file=sys.stderr)

@@ -173,13 +173,14 @@ def load_dataset(
     layout: str | None = None,
     finder: LayoutFinder = usual_layout,
     frontend: LogMel | None = None,
+    length: int | None = None,
 ) -> Dataset:
     """The data set named or at `source`; `seed` draws the validation samples (and test samples, where a file has none).
 
     `folder`: where the files of named data sets lie; by default $SNE_EDGE_DATA. `layout`: of an .npz file's samples
     (`ir.layout`); else the file's own array `layout` says it, else `finder` finds it by their shape. Raises `SneError`
     for an unknown name, a missing or unreadable file, or arrays that make no data set. `frontend`: what a folder of
-    recordings goes through; by default one that is fitted to them.
+    sound goes through; by default one that is fitted to it; `length`: rows of a folder of tables; by default the usual.
     """
     path = Path(source)
     named = str(source) in NAMED
@@ -189,7 +190,7 @@ def load_dataset(
         return divide(str(source), NAMED[str(source)](folder), seed, _own_layout)
     if is_folder(path):
         kind = kind_of(path)
-        raw = sounds(path, frontend) if kind == "sounds" else series(path) if kind == "series" else images(path)
+        raw = sounds(path, frontend) if kind == "sounds" else series(path, length) if kind == "series" else images(path)
         return _told(path, path.resolve().name, raw, seed, _own_layout)
     if path.suffix == ".npz":
         (x, y, x_test, y_test), own, classes = npz(path)

@@ -67,11 +67,13 @@ def load_for(
     other: bool = False,
     finder: LayoutFinder = usual_layout,
     frontend: LogMel | None = None,
+    length: int | None = None,
 ) -> tuple[Dataset, str | None]:
     """The data set at `source` for a model of this provenance and these classes, and a note for its user, if any.
 
     It is split by the seed of the model's training; `seed` replaces that where the model does not name its data, or for
-    other data. `other`, `folder`, `finder`, `frontend`: as for `check` and `load_dataset`. Raises `SneError` as these.
+    other data. `other`, `folder`, `finder`, `frontend`, `length`: as for `check` and `load_dataset`. Raises `SneError`
+    as these.
     """
     known = origin(provenance)
     if seed is None:
@@ -87,7 +89,7 @@ def load_for(
                 raise
             return stated
 
-    dataset = load_dataset(source, seed, folder, finder=as_trained, frontend=frontend)
+    dataset = load_dataset(source, seed, folder, finder=as_trained, frontend=frontend, length=length)
     return dataset, check(provenance, classes, dataset, other=other)
 
 

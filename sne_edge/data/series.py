@@ -26,14 +26,16 @@ UNLIKE = 2.0  # times longer or shorter than the usual one a recording may be
 HINT = "let every file be one sample: numbers, a row a time and a column a channel, with or without a line of names"
 
 
-def series(where: Path) -> Raw:
-    """Recordings as long as the median one is; of longer ones what comes first, shorter ones stay at their last row.
+def series(where: Path, length: int | None = None) -> Raw:
+    """Recordings of so many rows, by default as many as the median one has; of longer ones what comes first, shorter
+    ones stay at their last row.
 
     A column of times or row numbers, by its name or by steps that are all alike, is left out. Where there is no test/,
     a share of the files are the test part, by their names (`places.held_out`). Raises `SneError` for files that are no
     tables of numbers, of other columns than others, or much longer or shorter, or do not lie in classes' folders.
     """
-    made = decoded_files("series", Members(where, SUFFIXES, "recordings"), _decode)
+    members = Members(where, SUFFIXES, "recordings")
+    made = decoded_files("series", members, lambda files: _decode(files, length), more=str(length))
     return replace(made, layout=ORDER)
 
 
@@ -42,17 +44,18 @@ def recorded(where: Path, length: int) -> np.ndarray:
     return _alike(_read(Members(where, SUFFIXES, "recordings")), length)
 
 
-def _decode(members: Members) -> Raw:
+def _decode(members: Members, length: int | None) -> Raw:
     tables = _read(members)
     names = list(tables)
     parts = places(members, names, LAYOUT)
     classes, y = np.unique([label for _, label in parts], return_inverse=True)
     test = held_out(parts, names)
-    length = round(float(np.median([len(table) for table in tables.values()])))
+    usual = round(float(np.median([len(table) for table in tables.values()])))
+    length = length or usual
     for name, table in tables.items():
-        if not length / UNLIKE <= len(table) <= length * UNLIKE:
+        if not usual / UNLIKE <= len(table) <= usual * UNLIKE:
             raise SneError(
-                f"{members.where}: {name} has {len(table)} rows, where {length} are usual",
+                f"{members.where}: {name} has {len(table)} rows, where {usual} are usual",
                 "cut recordings to samples of about one length, a file each",
             )
     x, y = _alike(tables, length), y.astype(np.int64)
