@@ -70,7 +70,7 @@ def test_figures_and_margins_of_the_reference_do_not_depend_on_where_it_computes
     given, taught = lessons
     torch.manual_seed(0)
     made = distill(Ensemble(given.partition, BODY, given.encoder), taught, RECIPE)
-    integers = stages.integers(made, "stripes", data.classes)
+    integers = stages.integers(made, "stripes", data)
     here, there = (stages.calibrated(integers, data, 0.5, 4, 0, device=device) for device in (CPU, GPU))
     assert here.policy == there.policy and here.order == there.order
     assert [s.layer_ops for s in here.students] == [s.layer_ops for s in there.students]

@@ -66,7 +66,7 @@ def test_what_is_of_no_use_goes_by_the_commonest_class_and_by_all_others(
 
 
 def test_validation_samples_that_are_training_samples_are_told_of() -> None:
-    x, y = np.repeat(np.random.default_rng(0).normal(size=(60, 6)), 8, axis=0), np.arange(480) % 2
+    x, y = np.repeat(np.random.default_rng(0).normal(size=(60, 6)).cumsum(1), 8, axis=0), np.arange(480) % 2
     data = split("often", x, y, np.random.default_rng(1).normal(size=(100, 6)), np.arange(100) % 2)
     assert data.repeated == len(data.x_val)
     assert re.search("60 of 60 validation samples are training samples.*learned by heart", *doubts_of_data(data))
@@ -78,7 +78,7 @@ def test_classes_that_no_part_holds_are_told_of_and_none_is_lost_to_training() -
     tests = (rng.normal(size=(60, 6)), np.arange(60) % 3)
     seen = set()
     for seed in range(40):
-        data = split("rare", rng.normal(size=(80, 6)), y, *tests, seed=seed)
+        data = split("rare", rng.normal(size=(80, 6)).cumsum(1), y, *tests, seed=seed)
         assert {*data.y_train.tolist()} == {0, 1, 2} and len(data.y_train) + len(data.y_val) == 80
         assert re.search("there is no validation sample of 2", *doubts_of_data(data))
         seen.add(len(data.y_val))
@@ -89,7 +89,7 @@ def test_classes_that_no_part_holds_are_told_of_and_none_is_lost_to_training() -
 
 
 def test_test_samples_that_are_training_samples_are_told_of() -> None:
-    x, y = np.random.default_rng(0).normal(size=(400, 6)), np.arange(400) % 2
+    x, y = np.random.default_rng(0).normal(size=(400, 6)).cumsum(1), np.arange(400) % 2
     apart = split("apart", x[:300], y[:300], x[300:], y[300:])
     assert (apart.known, doubts_of_data(apart)) == (0, [])
     shared = split("shared", x[:300], y[:300], x[280:380], y[280:380])
