@@ -124,14 +124,14 @@ def test_samples_that_a_model_has_learnt_are_known_under_another_name(data: Path
     for command in ("eval", "bench", "calibrate"):
         place = ["-o", tmp_path / "made.sne"] if command == "calibrate" else []
         done = run(command, model, "--data", path, *place)
-        assert done.returncode == 1 and "samples for test that the model was trained with" in done.stderr, done.stderr
+        assert done.returncode == 1 and "samples for test that are, value for value, those" in done.stderr, done.stderr
         assert "--other-data" in done.stderr and not (tmp_path / "made.sne").exists()
     assert run("eval", model, "--data", path, "--other-data").returncode == 0
     mixed = tmp_path / "mixed.npz"  # its test samples are new, its validation samples are not
     np.savez(mixed, x_train=taken, y_train=labels, x_test=new, y_test=other)
     assert run("eval", model, "--data", mixed).returncode == 0
     done = run("calibrate", model, "--data", mixed, "-o", tmp_path / "made.sne")
-    assert done.returncode == 1 and "samples for validation that the model was trained with" in done.stderr
+    assert done.returncode == 1 and "samples for validation that are, value for value" in done.stderr
 
 
 def test_a_sketch_tells_how_much_of_a_training_set_data_hold():
@@ -140,8 +140,9 @@ def test_a_sketch_tells_how_much_of_a_training_set_data_hold():
     whole = split("a", x, y)
     assert len(whole.sketch) == 64 and list(whole.sketch) == sorted(set(whole.sketch))
     for share in (0.0, 0.2, 0.5, 1.0):
-        count = round(share * len(whole.x_train))
-        held = np.concatenate([whole.x_train[:count, 0, :, 0], rng.normal(size=(50, 6)).astype(np.float32)])
+        count = round(share * (len(whole.x_train) + len(whole.x_val)))
+        known = np.concatenate([whole.x_train, whole.x_val])[:, 0, :, 0]
+        held = np.concatenate([known[:count], rng.normal(size=(50, 6)).astype(np.float32)])
         other = split("b", x[:100] + 1, y[:100], held, np.arange(len(held)) % 2)
         assert abs(other.share_of(whole.sketch, "x_test") - share) < 0.2
         assert share not in (0.0, 1.0) or other.share_of(whole.sketch, "x_test") == share

@@ -322,6 +322,32 @@ def test_constants_of_a_graph_are_values_so_that_torch_compiles_it_whole(photos:
         assert all(torch.equal(a, b) for a, b in zip(compiled, made.answers(to_torch(x)), strict=True))
 
 
+def test_pads_of_some_axes_and_values_that_others_share_are_onnxruntimes(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    nodes = [
+        onnx.helper.make_node("Pad", ["x", "pads", "", "axes"], ["wide"]),
+        onnx.helper.make_node("Pad", ["wide", "one", "half", "last"], ["wider"]),
+        onnx.helper.make_node("Mul", ["wider", "half"], ["less"]),
+        onnx.helper.make_node("Conv", ["less", "w"], ["c"], strides=[3, 3]),
+        onnx.helper.make_node("Flatten", ["c"], ["f"]),
+        onnx.helper.make_node("MatMul", ["f", "m"], ["z"]),
+    ]
+    arrays = {
+        "pads": np.array([1, 2, 2, 1]), "axes": np.array([3, 2]), "one": np.array([1, 0]), "last": np.array([-1]),
+        "half": np.full(1, 0.5, np.float32), "w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        "m": rng.normal(size=(100, CLASSES)).astype(np.float32),
+    }  # fmt: skip
+    graph = onnx.helper.make_graph(
+        nodes, "g", [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 3, 12, 12])],
+        [onnx.helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, None) for o in "fz"],
+        [onnx.numpy_helper.from_array(a, name) for name, a in arrays.items()],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "pads.onnx")
+    teacher, x = OnnxTeacher(tmp_path / "pads.onnx", (12, 12, 3), CLASSES, "f", "z"), torch.rand(9, 3, 12, 12)
+    assert torch.allclose(learnable(teacher, x).features(x), teacher.features(x), atol=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore:the students are right")
 @pytest.mark.filterwarnings("ignore:the teacher is right")
 def test_an_onnx_teacher_answers_live_whatever_the_executor(photos: Dataset, exported: Path, tmp_path: Path):

@@ -54,7 +54,7 @@ def test_a_folder_of_tables_becomes_samples_of_one_length(gestures: Path) -> Non
     for _ in range(2):  # decoded, and from the cache
         data = load_dataset(gestures)
         assert data.classes == CLASSES and data.shape == (1, 40, 4) and data.own_test
-        assert data.understood == "length 40, 4 channels (read as NLC)"
+        assert data.understood == "length 40, 4 channels (read as NLC): aX, aY, aZ, gX"
         assert len(data.x_train) + len(data.x_val) + len(data.x_test) == 210 and 20 < len(data.x_test) < 65
     seen = np.concatenate([data.x_train, data.x_val, data.x_test])[:, 0]
     for n in (0, 4, 8):  # shorter ones stay at their last row, of longer ones comes what is first
@@ -77,6 +77,57 @@ def test_however_a_logger_writes_its_numbers_are_the_same(
     seen = np.concatenate([data.x_train, data.x_val, data.x_test])[:, 0]
     expected = np.round(gesture("circle", 40, 0), 5).astype(np.float32)
     assert np.isclose(seen, expected).all(axis=(1, 2)).sum() == 1
+
+
+LOGGED = {
+    "a comma at the end": ("time,a,b,\n", "{t},{a},{b},\n", 2),
+    "a comma at the end, no names": ("", "{t},{a},{b},\n", 2),
+    "comments": ("# a board\ntime,a,b\n", "{t},{a},{b}\n", 2),
+    "a unit": ("time_ms,a,b\n", "{t},{a},{b}\n", 2),
+    "a unit in parentheses": ("Timestamp (ms),a,b\n", "{t},{a},{b}\n", 2),
+    "dates": ("date,a,b\n", "2026-11-29T10:00:{t:02d},{a},{b}\n", 2),
+    "times that jitter, no names": ("", "{j},{a},{b}\n", 2),
+    "a temperature called t": ("t,a,b\n", "{b},{a},{b}\n", 3),
+    "blank lines and quotes": ('"time","a","b"\n\n', "{t},{a},{b}\n\n", 2),
+    "signs of Latin-1": ("time,a (m/s\u00b2),b\n", "{t},{a},{b}\n", 2),
+}
+
+
+@pytest.mark.parametrize("kind", LOGGED)
+def test_what_loggers_write_beside_numbers_is_no_channel(kind: str, tmp_path: Path) -> None:
+    names, line, channels = LOGGED[kind]
+    rng = np.random.default_rng(0)
+    for n in range(20):
+        path = tmp_path / CLASSES[n % 2] / f"{n}.csv"
+        path.parent.mkdir(exist_ok=True)
+        a, b = rng.normal(size=(2, 12)).round(3)
+        rows = [line.format(t=t, j=25 * t + rng.integers(9), a=a[t], b=b[t]) for t in range(12)]
+        path.write_bytes((names + "".join(rows)).encode("utf-16" if n == 3 and "Latin" not in kind else "latin-1"))
+    data = load_dataset(tmp_path)
+    assert data.shape == (1, 12, channels) and len(data.columns) == (channels if names else 0)
+
+
+def test_a_column_that_tells_the_class_is_refused(tmp_path: Path) -> None:
+    for n in range(20):
+        path = tmp_path / CLASSES[n % 2] / f"{n}.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a,label\n" + f"0.5,{n % 2}\n0.7,{n % 2}\n")
+    with pytest.raises(SneError, match="a column label, which would tell the class"):
+        load_dataset(tmp_path)
+
+
+def test_a_model_is_judged_by_its_own_columns_and_lengths(gestures: Path, tmp_path: Path) -> None:
+    data = load_dataset(gestures)
+    record = {"dataset": origin.record(data), "config": {"seed": 0}}
+    for name, names, rows in (("turned", "time,gX,aX,aY,aZ", 40), ("long", NAMES, 400), ("short", NAMES, 12)):
+        for n in range(30):
+            part = "test" if n % 2 else "train"
+            write(tmp_path / name / part / CLASSES[n % 3] / f"{n}.csv", gesture(CLASSES[n % 3], rows, 2000 + n), names)
+        told = "the columns of turned are gX" if name == "turned" else f"has {rows} rows, where 40 are usual"
+        with pytest.raises(SneError, match=told):
+            origin.load_for(record, data.classes, tmp_path / name, length=40)
+        with pytest.raises(SneError, match="columns of" if name == "turned" else "rows, where 40"):
+            load_unknown(tmp_path / name, data)
 
 
 def test_parts_are_the_folders_or_the_names(tmp_path: Path) -> None:
@@ -113,12 +164,12 @@ def test_what_is_no_folder_of_tables_is_told(tmp_path: Path) -> None:
     (wide / "flex" / "x.csv").write_text(f"{NAMES},gY\n1,2,3,4,5,6\n1,2,3,4,5,6\n")
     write(other / "flex" / "x.csv", gesture("flex", 20, 0), "time,gX,aX,aY,aZ")
     write(long / "flex" / "x.csv", gesture("flex", 400, 0))
-    (latin / "flex" / "x.csv").write_bytes(b"\xff\xfe\x00")
+    (latin / "flex" / "x.csv").write_bytes(b"\x80\x00\x01\x02")
     (rows / "flex" / "x.csv").write_text(f"{NAMES}\n1,2,3,4,inf\n1,2,3,4,5\n")
     cases = {
-        words: "x.csv: row 3 holds 'none'", short: "x.csv: row 3 has 3 values, not 5", empty: "x.csv holds 0 rows",
+        words: "x.csv: line 3 holds 'none'", short: "x.csv: line 3 has 3 values, not 5", empty: "x.csv holds 0 rows",
         wide: "files of other columns", other: "files of other columns", long: "x.csv has 400 rows, where 20 are usual",
-        latin: "x.csv is no text", rows: "x.csv: row 2 holds 'inf'",
+        latin: "x.csv is no text", rows: "x.csv: line 2 holds 'inf'",
     }  # fmt: skip
     for path, told in cases.items():
         with pytest.raises(SneError) as caught:

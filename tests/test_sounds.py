@@ -14,7 +14,7 @@ from scipy.io import wavfile
 
 from sne_edge.data import origin, sounds
 from sne_edge.data.dataset import load_dataset
-from sne_edge.data.places import drawn
+from sne_edge.data.places import held_out
 from sne_edge.data.unknown import load_unknown
 from sne_edge.errors import SneError
 from sne_edge.ir.artifact import load
@@ -116,13 +116,30 @@ def test_the_front_end_knows_training_recordings_alone(words: Path, tmp_path: Pa
     assert made[0] == made[1]
 
 
-def test_a_file_stays_in_its_part_when_others_come_and_so_does_a_speaker() -> None:
-    names = [f"{word}/{n}.wav" for word in ("yes", "no") for n in range(2000)]
-    share = np.mean([drawn(name) for name in names])
-    assert 0.17 < share < 0.23
-    speakers = {f"{s:08x}": {drawn(f"w{n}/{s:08x}_nohash_{n}.wav") for n in range(5)} for s in range(300)}
-    assert all(len(parts) == 1 for parts in speakers.values())
-    assert 0.12 < np.mean([parts == {True} for parts in speakers.values()]) < 0.28
+def test_a_share_of_each_class_is_held_out_and_a_speaker_never_torn() -> None:
+    def held(names: list[str]) -> np.ndarray:
+        return held_out([("", name.split("/")[0]) for name in names], names)
+
+    many = [f"{word}/{n}.wav" for word in ("yes", "no") for n in range(2000)]
+    large = held(many)
+    assert 0.17 < large.mean() < 0.23
+    more = [*many, *(f"yes/{n}.wav" for n in range(2000, 2400))]
+    assert (held(more)[:4000] == large).all(), "files stay where they are when others come"
+    for count in (2, 5, 10, 12, 20, 60):
+        for words in (2, 4):
+            names = [f"{w}/{count}-{n}.wav" for w in range(words) for n in range(count)]
+            labels, test = np.array([name.split("/")[0] for name in names]), held(names)
+            shares = [test[labels == str(w)].mean() for w in range(words)]
+            assert min(shares) > 0 and max(shares) <= (0.5 if count < 5 else 0.35), (count, shares)
+    examined = 0
+    for speakers in (2, 3, 5, 8, 40):
+        for seed in range(20):
+            names = [f"{w}/{seed}s{s}_nohash_{n}.wav" for w in ("a", "b") for s in range(speakers) for n in range(6)]
+            who, test = np.array([name.split("/")[1].split("_")[0] for name in names]), held(names)
+            assert test.any() and not test.all()
+            assert all(len({*test[who == w]}) == 1 for w in {*who})
+            examined += 1
+    assert examined == 100
 
 
 def test_other_recordings_go_through_the_models_own_front_end(words: Path, tmp_path: Path) -> None:
@@ -138,6 +155,35 @@ def test_other_recordings_go_through_the_models_own_front_end(words: Path, tmp_p
     assert found.frontend == data.frontend and found.shape == data.shape and note is not None
     again, nothing = origin.load_for(record, data.classes, words, frontend=data.frontend)
     assert nothing is None and again.fingerprint == data.fingerprint
+
+
+def test_folders_that_are_no_classes_are_none(tmp_path: Path) -> None:
+    for n in range(24):
+        write(tmp_path / CLASSES[n % 2] / f"{n}.wav", tone(CLASSES[n % 2], 0.2, 8000, n), 8000)
+    write(tmp_path / "_background_noise_" / "hum.wav", tone("low", 3.0, 8000), 8000)
+    (tmp_path / "_empty").mkdir()
+    data = load_dataset(tmp_path)
+    assert data.classes == ("high", "low") and len(data.x_train) + len(data.x_val) + len(data.x_test) == 24
+    assert len(sounds.recordings(tmp_path / "_background_noise_", data.frontend)) == 1
+    for name in ("training", "Test"):
+        write(tmp_path / "parts" / name / "high" / "x.wav", tone("low", 0.1, 8000), 8000)
+        write(tmp_path / "flat" / name / "high.1.wav", tone("low", 0.1, 8000), 8000)
+    for name, told in (("parts", "holds the parts Test, training"), ("flat", "holds parts, and no classes")):
+        with pytest.raises(SneError, match=told):
+            load_dataset(tmp_path / name)
+
+
+def test_classes_are_known_by_name_though_the_names_are_numbers(tmp_path: Path) -> None:
+    for name, digits in (("all", "0123"), ("some", "123")):
+        for n in range(40):
+            digit = digits[n % len(digits)]
+            part = "test" if n % 8 > 5 else "train"
+            samples = tone("low", 0.2, 8000, n + 100 * len(digits))
+            write(tmp_path / name / part / digit / f"{n}.wav", samples, 8000)
+    data = load_dataset(tmp_path / "all")
+    record = {"dataset": origin.record(data), "config": {"seed": 0}}
+    with pytest.raises(SneError, match="class 0 of some is 1, the model's is 0"):
+        origin.load_for(record, data.classes, tmp_path / "some", frontend=data.frontend)
 
 
 def test_what_is_no_folder_of_recordings_is_told(tmp_path: Path, words: Path) -> None:
@@ -156,6 +202,8 @@ def test_what_is_no_folder_of_recordings_is_told(tmp_path: Path, words: Path) ->
     write(astray / "x.wav", tone("low", 0.1, 8000))
     odd = folder("odd")
     write(odd / "low" / "nan.wav", np.full(100, np.nan), 8000, "float32")
+    loud = folder("loud")
+    write(loud / "low" / "loud.wav", 30_000 * tone("low", 0.1, 8000), 8000, "float32")
     none = folder("none")
     write(none / "low" / "none.wav", np.zeros(0), 8000)
     packed = tmp_path / "packed"
@@ -169,7 +217,8 @@ def test_what_is_no_folder_of_recordings_is_told(tmp_path: Path, words: Path) ->
         empty: ("the class nothing holds no recordings", "fill"),
         astray: ("x.wav does not lie in CLASS/", "train/CLASS/"),
         packed: ("holds .mp3 files", "ffmpeg"),
-        odd: ("nan.wav holds NaN", "remove"), none: ("none.wav holds 0 samples", "remove"),
+        odd: ("nan.wav holds NaN", "remove"), loud: ("loud.wav holds real samples up to", "divide"),
+        none: ("none.wav holds 0 samples", "remove"),
         silent: ("nothing but silence", "sound"),
     }  # fmt: skip
     for path, (told, hint) in cases.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from sne_edge.data.raw import Raw
 from sne_edge.data.units import encoder_of_given, in_units
 from sne_edge.deploy.engine import HostEngine
 from sne_edge.deploy.host import HostModel
+from sne_edge.interchange.inputs import make_encoder
 from sne_edge.interchange.torch import quantize_network
 from sne_edge.ir.encoder import Encoder
 from sne_edge.learn.neurons import LIF
@@ -306,3 +308,73 @@ def test_a_few_samples_tell_no_unit_of_each_value(require_tool: Callable[..., No
     x = np.random.default_rng(0).normal(size=(2, 6)).astype(np.float32)
     made = quantize_network(net, "own", x, timesteps=2, fail_below=0, warn_below=0)
     assert made.encoder.offset == 0 and isinstance(made.encoder.scale, float)
+
+
+def test_a_channel_that_is_constant_in_the_samples_is_not_dead_in_the_field(require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv1d(3, 6, 3), LIF(), nn.Flatten(), nn.Linear(60, 3))
+    seen = np.concatenate([np.full((200, 1, 12), 0.1), rng.normal(size=(200, 2, 12))], axis=1)
+    made = quantize_network(net, "own", seen, timesteps=4)
+    step = made.encoder.spread(made.encoder.scale)
+    assert made.encoder.offset == 0 and np.all((step > 1e-3) & (step < 1))
+    field = seen.copy()
+    field[:, 0] = rng.choice([-0.8, 0.1, 0.9], (200, 1))
+    assert np.abs(made.encoder.encode(field).view(np.int8)).max() < 128
+    apart = seen * np.array([1, 1, 1000.0])[:, None]
+    made = quantize_network(net, "own", apart, timesteps=4, fail_below=0, warn_below=0)
+    steps = made.encoder.scale
+    assert isinstance(steps, tuple) and steps[0] == steps[2] > 100 * steps[1], "it has the largest: nothing is known"
+
+
+def test_what_is_chosen_unasked_cuts_no_signal(require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    rng = np.random.default_rng(0)
+    hit = rng.random((400, 1, 64)) < 0.008
+    pulses = 0.05 * rng.normal(size=hit.shape) + hit * rng.uniform(20, 120, hit.shape)
+    wide = 500 * rng.normal(size=(400, 1, 64)).clip(-1, 1)
+    for x, shape in ((np.concatenate([pulses, wide], axis=1), (1, 64, 2)), (1000 + pulses, (1, 64, 1))):
+        encoder = make_encoder("direct", np.moveaxis(x, 1, -1)[:, None], 4, shape, offset=None)
+        cut = np.abs(encoder.steps(np.moveaxis(x, 1, -1)[:, None])) > 128
+        assert cut.mean() < 2e-4 and (encoder.shifted or isinstance(encoder.scale, tuple))
+
+
+def test_flat_values_of_other_units_are_channels_of_a_chain_too(require_tool: Callable[..., None]) -> None:
+    require_tool("cc")
+    torch.manual_seed(0)
+    unit = 10.0 ** np.arange(-2, 4)
+    net = nn.Sequential(nn.Linear(6, 16), LIF(), nn.Linear(16, 3))
+    with torch.no_grad():
+        net[0].weight *= 3 / torch.from_numpy(unit).float()
+    x = (np.random.default_rng(0).normal(size=(400, 6)) * unit).astype(np.float32)
+    made = quantize_network(net, "own", x, timesteps=4)
+    assert isinstance(made.encoder.scale, tuple) and made.provenance["agreement"] > 0.95
+
+
+def test_one_outlier_does_not_make_the_unit() -> None:
+    rng = np.random.default_rng(0)
+    x = 2048 + rng.normal(size=(2000, 60))
+    x[3, 5] = 1e6
+    found = in_units(split("outlier", x, np.arange(2000) % 2))
+    assert found.units is not None and 0.5 < found.units.spread[0] < 5
+    flag = rng.normal(size=(2000, 1, 12, 2)) * [1, 50] + [0, 500]
+    flag[..., 0] = 0
+    flag[7, 0, 3, 0] = 1
+    brought = in_units(split("flag", flag, np.arange(2000) % 2, layout="NHWC"))
+    assert np.abs(brought.x_train[..., 0]).max() <= 1
+
+
+def test_values_are_steps_as_floats_have_them() -> None:
+    encoder = Encoder("direct", (1, 1, 40), 2, scale=0.017, offset=1e6)
+    x = 1e6 + np.random.default_rng(0).normal(size=(200, 40))
+    assert encoder.encode(x).tolist() == encoder.encode(x.astype(np.float32)).tolist()
+
+
+def test_a_table_with_a_constant_column_looks_like_one() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 6)).astype(np.float32)
+    x[:, 2] = 0.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert any("--layout NC" in text for text in doubts_of_data(split("t", x, np.arange(400) % 2)))

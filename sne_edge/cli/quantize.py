@@ -135,7 +135,7 @@ def quantize(
     from ..interchange import graphs
     from ..interchange.from_nir import Reading
     from ..interchange.graphs import channels_first
-    from ..interchange.inputs import Scaling, check_encoding, pads
+    from ..interchange.inputs import Scaling, check_encoding
     from ..interchange.judge import check_shares
     from ..interchange.modules import becomes_chain
     from ..interchange.script import load_network
@@ -205,9 +205,8 @@ def quantize(
             network, title, channels_first(x), reading=reading, encoder=encoder, **ranged, **common
         )
     elif chain:
-        steps = Scaling(**ranged)
-        steps = steps.fixed if own is not None and pads(tuple(own.modules())) else steps
-        given = steps.encoder(encoder, x, timesteps, size or dataset.shape)
+        layers = () if own is None else tuple(own.modules())
+        given = Scaling(**ranged).encoder(encoder, x, timesteps, size or dataset.shape, layers)
         made = quantize_network(
             own, title, x, encoder=given, bits=widths[0] if len(widths) == 1 else widths, layout=dataset.layout,
             **common,

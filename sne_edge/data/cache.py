@@ -69,7 +69,8 @@ def _version(package: str) -> str:
 
 def _written(raw: Raw) -> bytes:
     arrays = {name: getattr(raw, name) for name in ARRAYS if getattr(raw, name) is not None}
-    rest = {"classes": raw.classes, "frontend": raw.frontend, "standardise": raw.standardise, "mirrored": raw.mirrored}
+    names = ("classes", "frontend", "standardise", "mirrored", "columns")
+    rest = {name: getattr(raw, name) for name in names}
     file = io.BytesIO()
     np.savez(file, rest=np.frombuffer(msgspec.json.encode(rest), np.uint8), **arrays)
     return file.getvalue()
@@ -81,4 +82,4 @@ def _read(content: bytes) -> Raw:
         rest = msgspec.json.decode(file["rest"].tobytes())
     frontend = None if rest["frontend"] is None else msgspec.convert(rest["frontend"], LogMel)
     made = Raw(**arrays, standardise=rest["standardise"], mirrored=rest["mirrored"])
-    return replace(made, classes=tuple(rest["classes"]), frontend=frontend)
+    return replace(made, classes=tuple(rest["classes"]), frontend=frontend, columns=tuple(rest["columns"]))

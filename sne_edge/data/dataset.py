@@ -74,7 +74,8 @@ class Dataset:
     validation samples and, unless `own_test`, the test samples. `standard`: mean and deviation of each channel, float32
     [channels], by which samples were standardised, or None. `stated`: the layout that a user stated for a file that
     leaves it open, or "". `units`: those that samples were brought to (`data.units`) from what the file holds, which is
-    known as `given`; None where they are the file's own.
+    known as `given`; None where they are the file's own. `named`: classes are names, though they be numbers; `columns`:
+    the channels' names, if they have any.
     """
 
     name: str
@@ -96,6 +97,8 @@ class Dataset:
     stated: str = ""
     units: Units | None = None
     given: Known | None = None
+    named: bool = False
+    columns: tuple[str, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -146,12 +149,12 @@ class Dataset:
 
     @cached_property
     def sketch(self) -> tuple[str, ...]:
-        """The least `SKETCHED` of what the samples that are trained with, as they were given, are known by, `DIGITS`
-        each: other data that hold many of these hold some of those (Broder 1997, On the resemblance and containment of
+        """The least `SKETCHED` of what samples, as they were given, that train or choose are known by, `DIGITS` each:
+        other data that hold many of these hold some of those (Broder 1997, On the resemblance and containment of
         documents)."""
         if self.given is not None:
             return self.given.sketch
-        return tuple(sorted(digest.hex()[:DIGITS] for digest in self._trained)[:SKETCHED])
+        return tuple(sorted(digest.hex()[:DIGITS] for digest in {*self._trained, *_digests(self.x_val)})[:SKETCHED])
 
     def share_of(self, sketch: Sequence[str], part: str) -> float:
         """The share 0..1 of a sketch's samples, and so about that of all samples that it is of, in `x_val` or `x_test`
@@ -265,6 +268,9 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
     count = int(max(y.max(initial=0), y_test.max())) + 1
     if len(x) < 8 or count < 2 or len(np.unique(y)) < count:
         hint = "label every class 0, 1, 2, ... and give each class training samples"
+        if raw.classes:
+            few = [name for k, name in enumerate(raw.classes) if k not in y]
+            hint = f"give more files of {', '.join(few[:5])}" if few else "give more files, of two classes at least"
         if not own_test and len(np.unique([*y, *y_test])) == count:
             hint = "give each class more samples: those drawn for testing left one without"
         elif len(np.unique(y)) == count - 1 and y.min() == 1:
@@ -288,9 +294,11 @@ def divide(name: str, raw: Raw, seed: int, finder: LayoutFinder = usual_layout) 
     classes = raw.classes or tuple(str(c) for c in range(count))
     height, width, channels = x.shape[-3:]
     understood = describe((height, width, channels), layout) if raw.frontend is None else raw.frontend.told
+    understood += f": {', '.join(raw.columns)}" if raw.columns else ""
     return Dataset(
         name, x[train], y[train], x[val], y[val], x_test, y_test, classes, raw.frontend, audio_test, raw.mirrored, seed,
-        own_test, understood, standard, audio[train] if len(audio) else audio,
+        own_test, understood, standard, audio[train] if len(audio) else audio, named=bool(raw.classes),
+        columns=raw.columns,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from ..ir.layout import LayoutFinder, usual_layout
 from .dataset import Dataset, load_dataset
 from .named import NAMED, OF_ONE_SOURCE
 
+LEARNT = 0.04  # of a model's training set in other data is no coincidence: silence, say, is the same in all
 NO_TEST = "give data with x_test and y_test (or a folder test/) that the model has not seen; --other-data judges anyway"
 
 
@@ -53,6 +54,8 @@ def record(dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint,
         "samples": {part: len(labels) for part, labels in parts.items()},
         "sketch": list(dataset.sketch),
+        **({"named": True} if dataset.named else {}),
+        **({"columns": list(dataset.columns)} if dataset.columns else {}),
         **({"layout": dataset.stated} if dataset.stated else {}),
     }
 
@@ -109,7 +112,15 @@ def check(
     where something `chooses` by validation samples, these have to be as new. `other`: the user says that the model has
     seen none of these samples.
     """
-    _check_classes(classes, dataset)
+    told = provenance.get("dataset")
+    told = told if isinstance(told, dict) else {}
+    _check_classes(classes, dataset, told.get("named") is True)
+    if dataset.columns and told.get("columns") and list(dataset.columns) != told["columns"]:
+        raise SneError(
+            f"the columns of {dataset.name} are {', '.join(dataset.columns)}, the model's are "
+            f"{', '.join(map(str, told['columns']))}",
+            "put them in that order, under these names",
+        )
     known = origin(provenance)
     if other or (known is not None and dataset.fingerprint == known.fingerprint):
         return None
@@ -150,25 +161,26 @@ def check(
         )
     for part, told in (("x_test", "test"), *([("x_val", "validation")] if chooses else [])):
         learnt = dataset.share_of(known.sketch, part)
-        if learnt:
+        if learnt >= LEARNT:
             raise SneError(
-                f"{dataset.name} has samples for {told} that the model was trained with, under the name of "
-                f"{known.name}: about {learnt:.0%} of all of those",
+                f"{dataset.name} has samples for {told} that are, value for value, those that the model was trained "
+                f"with, under the name of {known.name}: about {learnt:.0%} of all of these",
                 NO_TEST,
             )
     return f"the model was trained with {known.name}; {dataset.name} is taken for data that it has not seen"
 
 
-def _check_classes(classes: tuple[str, ...], dataset: Dataset) -> None:
-    """Raise `SneError` where a label of the data means another class than the model's."""
+def _check_classes(classes: tuple[str, ...], dataset: Dataset, named: bool) -> None:
+    """Raise `SneError` where a label of the data means another class than the model's; `named`: its classes are names,
+    though they be numbers."""
     numbers = tuple(str(n) for n in range(len(dataset.classes)))
     if len(dataset.classes) > len(classes):
         raise SneError(
             f"{dataset.name} has {len(dataset.classes)} classes, the model {len(classes)}",
             "give data of the model's classes",
         )
-    named = dataset.classes != numbers and classes != tuple(str(n) for n in range(len(classes)))
-    if named and dataset.classes != classes[: len(dataset.classes)]:
+    both = dataset.classes != numbers and classes != tuple(str(n) for n in range(len(classes)))
+    if (both or (named and dataset.named)) and dataset.classes != classes[: len(dataset.classes)]:
         wrong = next(k for k, name in enumerate(dataset.classes) if name != classes[k])
         raise SneError(
             f"class {wrong} of {dataset.name} is {dataset.classes[wrong]}, the model's is {classes[wrong]}",

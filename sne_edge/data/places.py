@@ -16,6 +16,8 @@ from .formats import Members
 
 PARTS = ("train", "test")
 TEST = 0.2  # of recordings that lie in no test/
+FAIR = (0.1, 0.35)  # of a class held out
+LIKE_PARTS = {"train", "test", "training", "testing", "validation", "val", "valid", "dev", "eval"}
 SPEAKER = "_nohash_"  # what follows it in a name is a number: Speech Commands (Warden 2018, arXiv 1804.03209)
 
 
@@ -32,6 +34,10 @@ def places(members: Members, names: Sequence[str], hint: str) -> list[tuple[str,
         while paths[0] and paths[0][0] not in PARTS and {p[:1] for p in paths} == {paths[0][:1]}:
             paths = [p[1:] for p in paths]
     parted = any(path[:1] in (("train",), ("test",)) for path in paths)
+    first = {path[0] for path in paths if len(path) > 1} - {*PARTS}
+    if not parted and first and {name.lower() for name in first} <= LIKE_PARTS:
+        told = ", ".join(sorted(first))
+        raise SneError(f"{members.where} holds the parts {told}", f"name them train and test: {hint}")
     for name, path in zip(names, paths, strict=True):
         if len(path) != 1 + parted or (parted and path[0] not in PARTS):
             wanted = "train/CLASS/ or test/CLASS/" if parted else "CLASS/"
@@ -45,28 +51,51 @@ def places(members: Members, names: Sequence[str], hint: str) -> list[tuple[str,
         for folder in members.folders() - filled
         if len(parts := folder.split("/")) == 1 + parted
         and (not parted or parts[0] in PARTS)
-        and not any(part[:1] in ("", ".") for part in parts)
+        and not any(part[:1] in ("", ".", "_") for part in parts)
     )
     if empty:
         raise SneError(f"{members.where}: the class {empty[0]} holds no {members.what}", "fill its folder or remove it")
     if parted and not any(path[0] == "train" for path in paths):
         raise SneError(f"{members.where} holds a test part, but none to train with", hint)
-    return [("", *path)[-2:] for path in paths]  # type: ignore[misc]
+    found: list[tuple[str, str]] = [("", *path)[-2:] for path in paths]  # type: ignore[misc]
+    if {label.lower() for _, label in found} <= LIKE_PARTS:
+        raise SneError(f"{members.where} holds parts, and no classes in them", hint)
+    return found
 
 
 def held_out(parts: Sequence[tuple[str, str]], names: Sequence[str]) -> np.ndarray:
     """Which files are the test part, bool [files]: those in test/, or, where there is none, a share of about `TEST`, by
-    their names: a file stays where it is when others come, and so do all of a speaker, whose name comes before
-    `SPEAKER`."""
+    their names, all of a speaker or none, whose name comes before `SPEAKER`.
+
+    A file stays where it is when others come, unless few files would leave the share, or a class, far from `TEST`: then
+    the first by a digest of their names are taken, of speakers, or of each class.
+    """
     test = np.array([part == "test" for part, _ in parts])
-    if not test.any():
-        test = np.array([drawn(name) for name in names])
-    if test.all() or not test.any():  # few files
-        test = np.arange(len(names)) % round(1 / TEST) == 0
+    if test.any():
+        return test
+    labels, who = np.array([label for _, label in parts]), [_who(name) for name in names]
+    drawn = np.array([_rank(name) < TEST for name in who])
+    groups = [labels == label for label in np.unique(labels)]
+    if all(FAIR[0] <= drawn[group].mean() <= FAIR[1] for group in groups):
+        return drawn
+    speakers = sorted({*who}, key=_rank)
+    if any(SPEAKER in name for name in names) and len(speakers) > 1:
+        for speaker in speakers[:-1]:
+            test |= np.array([name == speaker for name in who])
+            if test.mean() >= TEST:
+                break
+        return test
+    for group in groups:
+        first = sorted(np.flatnonzero(group), key=lambda k: _rank(who[k]))
+        test[first[: max(1, round(TEST * len(first))) if len(first) > 1 else 0]] = True
     return test
 
 
-def drawn(name: str) -> bool:
-    """Whether a file is of the test part, by its name, whatever its class."""
-    who = Path(name).stem.partition(SPEAKER)[0]
-    return int.from_bytes(hashlib.sha256(who.encode("utf-8", "surrogateescape")).digest()[:4], "big") < TEST * 2**32
+def _who(name: str) -> str:
+    """Who speaks, or the file's own name, whatever its class."""
+    return Path(name).stem.partition(SPEAKER)[0]
+
+
+def _rank(who: str) -> float:
+    """A name's place in 0..1, by a digest."""
+    return int.from_bytes(hashlib.sha256(who.encode("utf-8", "surrogateescape")).digest()[:4], "big") / 2**32

@@ -22,6 +22,7 @@ class Raw:
     standardise  values are to have mean 0 and deviation 1, by those of each channel of the samples that are not tests
     mirrored     a mirrored sample keeps its class
     layout       of the samples, see `ir.layout`; None where their shape says it
+    columns      names of the channels, if they have any
     """
 
     x: np.ndarray
@@ -35,6 +36,7 @@ class Raw:
     standardise: bool = False
     mirrored: bool = False
     layout: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:

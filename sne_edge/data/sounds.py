@@ -26,6 +26,7 @@ LAYOUT = layout_hint("recordings", SUFFIXES)
 CONVERT = "convert them: ffmpeg -i FILE -ac 1 -ar 16000 -c:a pcm_s16le FILE.wav"
 RATE = 16_000  # samples per second, at most: above 8 kHz there is little to tell, and much to calculate
 WINDOW = 0.033  # seconds of a frame, at most
+HIGHEST = 4.0  # magnitude of real samples: a little more than 1 is cut
 LONGEST = 2.0  # seconds of an input, at most
 COVERED = 0.9  # of the recordings are no longer than an input
 
@@ -68,6 +69,8 @@ def _read(members: Members) -> tuple[list[tuple[int, np.ndarray]], list[str]]:
     """Rates and samples, float32 [n] in -1..1, and the files' names."""
     found, names = [], []
     for name, content in members:
+        if any(folder.startswith("_") for folder in name.split("/")[:-1]):
+            continue  # _background_noise_, say
         found.append(_samples(f"{members.where}: {name}", content))
         names.append(name)
     if not found:
@@ -87,6 +90,7 @@ def _samples(name: str, content: bytes) -> tuple[int, np.ndarray]:
             rate, samples = wavfile.read(io.BytesIO(content))
     except Exception as error:  # whatever a decoder raises
         told = " ".join(str(error).split()) or type(error).__name__
+        told = "its header is not whole" if isinstance(error, UnboundLocalError) else told  # scipy's own
         raise SneError(f"{name} is no readable recording: {told}", CONVERT) from None
     if not samples.size or not 1000 <= rate <= 192_000:
         raise SneError(f"{name} holds {len(samples)} samples at {rate} Hz", "remove it, or " + CONVERT)
@@ -97,6 +101,11 @@ def _samples(name: str, content: bytes) -> tuple[int, np.ndarray]:
     samples = samples.astype(np.float32)
     if not np.isfinite(samples).all():
         raise SneError(f"{name} holds NaN or infinite samples", "remove or repair it")
+    highest = float(np.abs(samples).max())
+    if highest > HIGHEST:
+        raise SneError(
+            f"{name} holds real samples up to {highest:,.0f}, where 1 is the highest", "divide them by 32768, say"
+        )
     return int(rate), samples.reshape(len(samples), -1).mean(axis=1)
 
 
@@ -130,7 +139,7 @@ def _at_rate(rate: int, samples: np.ndarray, wanted: int) -> np.ndarray:
 def _fitting(samples: np.ndarray, count: int) -> np.ndarray:
     """The loudest `count` samples in a row, or all, and silence behind them."""
     if len(samples) > count:
-        power = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+        power = np.concatenate([[0.0], np.cumsum((samples - samples.mean(dtype=np.float64)) ** 2)])
         start = int(np.argmax(power[count:] - power[:-count]))
         samples = samples[start : start + count]
     return np.pad(samples, (0, count - len(samples)))

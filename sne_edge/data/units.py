@@ -11,7 +11,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from ..ir.encoder import Encoder, as_scaled, differ, in_words, middles, reach
+from ..ir.encoder import Encoder, as_scaled, differ, in_words, middles, reach, span
 from .dataset import Dataset, Known, Units
 
 USUAL = (0.02, 1000.0)  # deviations that networks learn from as they are: below, norms take them for nothing
@@ -29,12 +29,13 @@ def in_units(dataset: Dataset) -> Dataset:
     x = dataset.x_train.reshape(-1, dataset.shape[2]).astype(np.float64)
     about = middles(x)
     x -= about
-    reached, spread = reach(x - x.mean(axis=0)), x.std(axis=0)
-    varying = spread > 0
+    spans, reached = span(x), reach(x)
+    x = x.clip(-reached, reached)  # one outlier does not make the unit
+    spread, whole = x.std(axis=0), float(x.std())
+    varying = (spans > 0) & (spread > 0)
     if not varying.any():
         return dataset
-    apart = differ(reached)
-    whole = float(x.std())
+    apart = differ(spans)
     if not (apart or about.any() or not USUAL[0] <= whole <= USUAL[1]):
         return dataset
     units = Units(about, np.where(varying, spread, 1.0) if apart else np.full(len(spread), whole))

@@ -43,7 +43,7 @@ def load_unknown(source: str | Path, dataset: Dataset, finder: LayoutFinder = us
     elif dataset.frontend is not None and is_folder(path):
         samples = dataset.frontend.apply(recordings(path, dataset.frontend)).astype(np.float32)
     elif is_folder(path) and kind_of(path) == "series":
-        samples = to_samples(recorded(path, dataset.shape[1]), "NLC")
+        samples = to_samples(recorded(path, dataset.shape[1], dataset.columns), "NLC")
     elif is_folder(path) or path.is_file():
         samples = pictures(path).astype(np.float32)
     else:

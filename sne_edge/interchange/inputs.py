@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import SneError
-from ..ir.encoder import RATE_SCALE, Encoder, Scaled, Shape, as_scaled, differ, input_channels, middles, reach
+from ..ir.encoder import RATE_SCALE, Encoder, Scaled, Shape, as_scaled, differ, input_channels, middles, reach, span
 from ..ir.layers import size
 from ..ir.layout import LayoutFinder, find_layout, to_samples, usual_layout
 
@@ -70,11 +70,13 @@ class Scaling:
     input_range: str = "max"
     input_scale: str = "auto"
 
-    def encoder(self, kind: str, x: np.ndarray, timesteps: int, shape: tuple[int, ...]) -> Encoder:
-        """`make_encoder`'s of samples in the package's order."""
+    def encoder(
+        self, kind: str, x: np.ndarray, timesteps: int, shape: tuple[int, ...], layers: Sequence[nn.Module] = ()
+    ) -> Encoder:
+        """`make_encoder`'s of samples in the package's order, for the `layers` of a chain, if it is one."""
         return make_encoder(
-            kind, x, timesteps, shape, scale=self.scale, offset=self.offset, input_range=self.input_range,
-            input_scale=self.input_scale,
+            kind, x, timesteps, shape, scale=self.scale, offset=0.0 if self.offset is None and pads(layers) else
+            self.offset, input_range=self.input_range, input_scale=self.input_scale, dense=is_dense(layers),
         )  # fmt: skip
 
     @property
@@ -106,6 +108,11 @@ def pads(layers: Sequence[nn.Module]) -> bool:
     return False
 
 
+def is_dense(layers: Sequence[nn.Module]) -> bool:
+    """Whether the first of a chain's layers with weights takes every value by itself."""
+    return isinstance(next((layer for layer in layers if hasattr(layer, "weight")), None), nn.Linear)
+
+
 def make_encoder(
     kind: str,
     x: np.ndarray,
@@ -117,6 +124,7 @@ def make_encoder(
     offset: float | Sequence[float] | None = 0.0,
     input_range: str = "max",
     input_scale: str = "auto",
+    dense: bool = False,
 ) -> Encoder:
     """An encoder for samples like `x`, float [N, ...] of one to three axes, with timesteps [N, timesteps, ...] for
     `frames`, and 0/1 for `events`; channel last where a `shape` is given.
@@ -126,7 +134,7 @@ def make_encoder(
     `frames`), 1 where frames are whole numbers that int8 holds, counts of events say, or at which inputs are
     probabilities 0..1 (`rate`). It and `offset` are one number, or one for each channel (of flat samples, each value);
     an offset of None is that which values without a `scale` call for (`ir.encoder.middles`), each channel's own where
-    there are up to `SENSOR`.
+    there are up to `SENSOR`; of flat samples that a `dense` layer takes, each value is one.
     `input_range`, of values without a `scale`: what counts as the largest magnitude: `max`, of all but glitches
     beyond `GLITCH` times their 99th percentile; `percentile`, which 99.9 % do not exceed; `mse`, that at which clipping
     and rounding of all but glitches make the smallest mean squared error.
@@ -165,8 +173,10 @@ def make_encoder(
         given = RATE_SCALE
     elif given is None:
         if found and not (kind == "frames" and _whole(x)):
-            offset = as_scaled(middles(x.reshape(-1, shape[2] if _of_sensors(x, shape) else 1)))
-        given = _chosen(_centred(x, offset, shape), kind, input_range, input_scale, shape)
+            offset = as_scaled(middles(_by_channel(x, shape) if _of_sensors(x, shape, dense) else x.reshape(-1, 1)))
+        given = _chosen(_centred(x, offset, shape), kind, input_range, input_scale, shape, dense)
+        if np.any(offset) and found and not isinstance(given, tuple):
+            given = max(given, float(reach(_centred(x, offset, shape).reshape(-1, 1))[0]) / 127)
     try:
         return Encoder(kind, (shape[0], shape[1], shape[2]), timesteps, scale=given, offset=offset)  # type: ignore[arg-type]
     except ValueError as error:
@@ -205,10 +215,20 @@ def _fitting(values: tuple[float, ...], shape: tuple[int, ...]) -> tuple[float, 
     return values
 
 
-def _chosen(x: np.ndarray, kind: str, input_range: str, input_scale: str, shape: tuple[int, ...]) -> Scaled:
-    """The scale of samples less their offset: one, or one for each channel."""
-    whole = input_scale == "auto" and not (_of_sensors(x, shape) and differ(reach(_by_channel(x, shape))))
-    if whole or input_scale == "network" or (input_scale == "auto" and kind == "frames" and _whole(x)):
+def _chosen(
+    x: np.ndarray, kind: str, input_range: str, input_scale: str, shape: tuple[int, ...], dense: bool
+) -> Scaled:
+    """The scale of samples less their offset: one, or one for each channel. What is chosen unasked cuts no more than
+    one value in ten thousand, and leaves a channel that is constant the largest scale: what it may hold is not seen."""
+    if input_scale == "auto":
+        columns = _by_channel(x, shape)
+        spans = span(columns)
+        if not (_of_sensors(x, shape, dense) and differ(spans)) or (kind == "frames" and _whole(x)):
+            return _step(x, kind, input_range)
+        steps = [max(_step(c, kind, input_range), r / 127) for c, r in zip(columns.T, reach(columns), strict=True)]
+        largest = max(s for s, far in zip(steps, spans, strict=True) if far)
+        return tuple(float(s if far else max(s, largest)) for s, far in zip(steps, spans, strict=True))
+    if input_scale == "network":
         return _step(x, kind, input_range)
     columns = _by_channel(x, shape).T
     if len(columns) == 1:
@@ -219,9 +239,10 @@ def _chosen(x: np.ndarray, kind: str, input_range: str, input_scale: str, shape:
     return tuple(_step(column, kind, input_range) for column in columns)
 
 
-def _of_sensors(x: np.ndarray, shape: tuple[int, ...]) -> bool:
+def _of_sensors(x: np.ndarray, shape: tuple[int, ...], dense: bool) -> bool:
     """Whether channels may be of units of their own, and there are values enough to tell."""
-    return 1 < shape[2] <= SENSOR and x.size // shape[2] >= TELLING
+    many = input_channels((shape[0], shape[1], shape[2]))
+    return (shape[2] > 1 or dense) and 1 < many <= SENSOR and x.size // many >= TELLING
 
 
 def _step(x: np.ndarray, kind: str, input_range: str) -> float:

@@ -24,7 +24,7 @@ from ..quantize.calibrate import golden_vectors, measure, with_costs
 from ..quantize.quantize import assemble
 from . import witness
 from .graphs import quantize_traced, samples_for
-from .inputs import Scaling, beyond, fit_to, layout_for, network_input, pads
+from .inputs import Scaling, beyond, fit_to, layout_for, network_input
 from .judge import FAIL_BELOW, WARN_BELOW, array_of, check_shares, check_task, judge, known_labels
 from .modules import becomes_chain, modules, permanent_copy
 
@@ -188,8 +188,7 @@ def _encoder(
     given: Encoder | str | None, samples: np.ndarray, timesteps: int, scaling: Scaling, layers: Sequence[nn.Module]
 ) -> Encoder:
     if not isinstance(given, Encoder):
-        scaling = scaling.fixed if pads(layers) else scaling
-        encoder = scaling.encoder(given or "direct", samples, timesteps, samples.shape[-3:])
+        encoder = scaling.encoder(given or "direct", samples, timesteps, samples.shape[-3:], layers)
     elif scaling.said:
         raise SneError("an Encoder and a scale, offset or range are given", "give the scale and offset to the Encoder")
     else:

@@ -22,6 +22,7 @@ MAX_NEURONS = 65535  # event indices are uint16
 RATE_SCALE = 1 / 128  # of a rate whose inputs are probabilities
 OFF = 2.0  # times as far from zero as from their middle values may reach: beyond, int8 loses more than a bit of them
 APART = 4.0  # times as far as another one a channel may reach: beyond, int8 loses two bits of that
+ROUNDING = 1e-6  # of their magnitude, by which values differ that are one
 REACH = 0.9999  # of magnitudes lie within what values are said to reach
 
 
@@ -171,9 +172,10 @@ class Encoder(msgspec.Struct, frozen=True):
             bits = np.packbits(x.astype(np.uint8), axis=2, bitorder="little")
             padding = self.row_bytes - bits.shape[2]
             return np.pad(bits, ((0, 0), (0, 0), (0, padding))).reshape(count, self.input_bytes)
-        x = x.astype(np.float64)
         if not np.isfinite(x).all():
             raise SneError("the input holds NaN or infinite values", "clean the data before encoding it")
+        most = float(np.finfo(np.float32).max)
+        x = x.clip(-most, most).astype(np.float32).astype(np.float64)  # as the device's C and others' files take it
         q: np.ndarray = np.clip(np.rint(self.steps(x.reshape(-1, *self.shape))), -128, 127).astype(np.int8)
         return q.reshape(count, -1).view(np.uint8)
 
@@ -252,9 +254,17 @@ def reach(x: np.ndarray) -> np.ndarray:
     return reached
 
 
-def differ(reaches: np.ndarray) -> bool:
-    """Whether channels that reach so far, float [channels], need a scale each; those that are constant do not count."""
-    varying = reaches[reaches > 0]
+def span(x: np.ndarray) -> np.ndarray:
+    """How far values [N, channels] reach from their mean, float64 [channels]; 0 where that is rounding alone."""
+    x = x.astype(np.float64)
+    found = reach(x - x.mean(axis=0))
+    spans: np.ndarray = np.where(found > ROUNDING * reach(x), found, 0.0)
+    return spans
+
+
+def differ(spans: np.ndarray) -> bool:
+    """Whether channels of these spans, float [channels], need a scale each; those that are constant do not count."""
+    varying = spans[spans > 0]
     return len(varying) > 1 and bool(varying.max() > APART * varying.min())
 
 
@@ -262,12 +272,12 @@ def middles(x: np.ndarray) -> np.ndarray:
     """The offsets that values [N, channels] call for, float64 [channels]: where zero is far off their mean, one for
     all, or each channel's own where that lets them have finer steps; else 0, so that what is zero needs no work."""
     x = x.astype(np.float64)
-    reaches, mean = reach(x), x.mean(axis=0)
-    own = reach(x - mean)
+    reaches, mean, own = reach(x), x.mean(axis=0), span(x)
     alike = np.full(len(mean), mean.mean())
-    if reaches.max() > OFF * reach(x - alike).max() and reach(x - alike).max() <= OFF * own.max():
+    common = reach(x - alike).max()
+    if own.any() and reaches.max() > OFF * common and common <= OFF * own.max():
         return alike
-    apart: np.ndarray = np.where(reaches > OFF * own, mean, 0.0)
+    apart: np.ndarray = np.where((own > 0) & (reaches > OFF * own), mean, 0.0)
     return apart
 
 

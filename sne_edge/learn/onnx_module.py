@@ -81,6 +81,7 @@ class _Learnable(TeacherNet):
         values = {w.name: onnx.numpy_helper.to_array(w) for w in graph.initializer}
         learning = {name for node in self.nodes if node.op_type in LEARNING for name in node.input}
         filling = {node.input[2] for node in self.nodes if node.op_type == "Pad" and len(node.input) > 2}
+        filling -= {name for node in self.nodes for k, name in enumerate(node.input) if (node.op_type, k) != ("Pad", 2)}
         for name in dict.fromkeys(name for node in self.nodes for name in node.input if name in values):
             value = values[name]
             if value.dtype.kind != "f" or name in filling:
@@ -228,10 +229,11 @@ def _slice(v: Values, a: Attributes) -> Tensor:
 
 def _pad(v: Values, a: Attributes) -> Tensor:
     x: Tensor = v[0]
-    before, after = v[1][: x.dim()], v[1][x.dim() :]
-    widths = [p for pair in zip(reversed(before), reversed(after), strict=True) for p in pair]
+    axes = [axis % x.dim() for axis in v[3]] if len(v) > 3 and v[3] is not None else list(range(x.dim()))
+    pads = {axis: (v[1][k], v[1][k + len(axes)]) for k, axis in enumerate(axes)}
+    widths = [p for axis in reversed(range(x.dim())) for p in pads.get(axis, (0, 0))]
     value = v[2] if len(v) > 2 and v[2] is not None else 0.0
-    value = value[0] if isinstance(value, list) else value
+    value = value[0] if isinstance(value, list) else float(value)
     mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}[a.get("mode", "constant")]
     return functional.pad(x, widths, mode, value) if mode == "constant" else functional.pad(x, widths[:4], mode)
 

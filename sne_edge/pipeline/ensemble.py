@@ -45,7 +45,7 @@ def ensemble_of(
     if twice := next((m.name for k, m in enumerate(models) if prints[k] in prints[:k]), None):
         raise SneError(f"{twice} is given twice", "give each model once: it would only say the same again")
     for model in models:
-        origin.check(model.provenance, model.classes, dataset, other=other)
+        origin.check(model.provenance, model.classes, dataset, other=other, chooses=True)
     inputs, labels = models[0].encoder.encode(dataset.x_val), dataset.y_val
     steps = models[0].encoder.timesteps
     logits = [measure(m, HostEngine(HostModel(m)), inputs, steps).parts.sum(axis=1) + m.bias for m in models]
