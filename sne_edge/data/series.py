@@ -137,10 +137,9 @@ def _table(name: str, content: bytes) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _text(name: str, content: bytes) -> str:
     """A file's text: UTF-8, UTF-16 where it says so, or Latin-1."""
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encodings = ("utf-16",)
-    else:
-        encodings = ("utf-8-sig",) if b"\0" in content else ("utf-8-sig", "latin-1")
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    plain = ("utf-8-sig",) if b"\0" in content else ("utf-8-sig", "latin-1")
+    encodings: tuple[str, ...] = ("utf-16",) if wide else plain
     for encoding in encodings:
         try:
             return content.decode(encoding)
