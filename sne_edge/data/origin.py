@@ -167,7 +167,11 @@ def check(
                 f"with, under the name of {known.name}: about {learnt:.0%} of all of these",
                 NO_TEST,
             )
-    return f"the model was trained with {known.name}; {dataset.name} is taken for data that it has not seen"
+    count, whole = len(dataset.y_test), len(dataset.y_train) + len(dataset.y_val) + len(dataset.y_test)
+    return (
+        f"the model was trained with {known.name}; {dataset.name} is taken for data that it has not seen, of whose "
+        f"{whole:,} samples {count:,} are the test part"
+    )
 
 
 def _check_classes(classes: tuple[str, ...], dataset: Dataset, named: bool) -> None:
