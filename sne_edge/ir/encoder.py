@@ -6,6 +6,7 @@ In: float arrays (`direct`, `rate`) or binary rasters (`events`). Out: uint8 arr
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,7 @@ RATE_SCALE = 1 / 128  # of a rate whose inputs are probabilities
 OFF = 2.0  # times as far from zero as from their middle values may reach: beyond, int8 loses more than a bit of them
 APART = 4.0  # times as far as another one a channel may reach: beyond, int8 loses two bits of that
 ROUNDING = 1e-6  # of their magnitude, by which values differ that are one
+MANY = 64  # values, from which on one of them may be a glitch
 REACH = 0.9999  # of magnitudes lie within what values are said to reach
 
 
@@ -249,8 +251,11 @@ def in_words(values: Scaled | np.ndarray) -> str:
 
 
 def reach(x: np.ndarray) -> np.ndarray:
-    """What one magnitude in ten thousand exceeds, float64 [channels], for values [N, channels]."""
-    reached: np.ndarray = np.quantile(np.abs(x), REACH, axis=0)
+    """What one magnitude in ten thousand, and at least one of many, exceeds, float64 [channels], for values
+    [N, channels]: a glitch tells nothing."""
+    beyond = max(1, math.ceil((1 - REACH) * len(x))) if len(x) >= MANY else 0
+    place = len(x) - 1 - beyond
+    reached: np.ndarray = np.partition(np.abs(x), place, axis=0)[place].astype(np.float64)
     return reached
 
 
