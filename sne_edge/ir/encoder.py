@@ -174,10 +174,9 @@ class Encoder(msgspec.Struct, frozen=True):
             bits = np.packbits(x.astype(np.uint8), axis=2, bitorder="little")
             padding = self.row_bytes - bits.shape[2]
             return np.pad(bits, ((0, 0), (0, 0), (0, padding))).reshape(count, self.input_bytes)
+        x = x.astype(np.float64)
         if not np.isfinite(x).all():
             raise SneError("the input holds NaN or infinite values", "clean the data before encoding it")
-        most = float(np.finfo(np.float32).max)
-        x = x.clip(-most, most).astype(np.float32).astype(np.float64)  # as the device's C and others' files take it
         q: np.ndarray = np.clip(np.rint(self.steps(x.reshape(-1, *self.shape))), -128, 127).astype(np.int8)
         return q.reshape(count, -1).view(np.uint8)
 
