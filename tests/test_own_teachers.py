@@ -100,16 +100,21 @@ class Residual(nn.Module):
         return features, self.linear(features)
 
 
+def export(net: nn.Module, path: Path) -> None:
+    """A network of images, as torch writes it: features f and logits z of x, of any number of samples."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net.eval(), (torch.rand(2, 3, 12, 12),), str(path), input_names=["x"], output_names=["f", "z"],
+            dynamic_axes={"x": {0: "N"}, "f": {0: "N"}, "z": {0: "N"}}, opset_version=17, dynamo=False,
+        )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("onnx") / "residual.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Residual().eval(), (torch.rand(2, 3, 12, 12),), str(path), input_names=["x"], output_names=["f", "z"],
-            dynamic_axes={"x": {0: "N"}, "f": {0: "N"}, "z": {0: "N"}}, opset_version=17, dynamo=False,
-        )  # fmt: skip
+    export(Residual(), path)
     return path
 
 
@@ -267,14 +272,10 @@ class Deep(nn.Module):
 def test_norms_that_an_exporter_folded_are_there_again_when_a_teacher_learns(photos: Dataset, tmp_path: Path):
     torch.manual_seed(0)
     path, net = tmp_path / "deep.onnx", Deep()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.no_grad():
         for _ in range(20):
             net.train()(torch.rand(64, 3, 12, 12))  # statistics to fold
-        torch.onnx.export(
-            net.eval(), (torch.rand(2, 3, 12, 12),), str(path), input_names=["x"], output_names=["f", "z"],
-            dynamic_axes={"x": {0: "N"}, "f": {0: "N"}, "z": {0: "N"}}, opset_version=17, dynamo=False,
-        )  # fmt: skip
+    export(net, path)
     assert not any(node.op_type == "BatchNormalization" for node in onnx.load(path).graph.node)
     teacher = OnnxTeacher(path, photos.shape, CLASSES, "f", "z")
     x = to_torch(photos.x_train)
@@ -308,12 +309,7 @@ class Constants(nn.Module):
 def test_constants_of_a_graph_are_values_so_that_torch_compiles_it_whole(photos: Dataset, tmp_path: Path):
     torch.manual_seed(0)
     path = tmp_path / "constants.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Constants().eval(), (torch.rand(2, 3, 12, 12),), str(path), input_names=["x"], output_names=["f", "z"],
-            dynamic_axes={"x": {0: "N"}, "f": {0: "N"}, "z": {0: "N"}}, opset_version=17, dynamo=False,
-        )  # fmt: skip
+    export(Constants(), path)
     taken = {node.op_type for node in onnx.load(path).graph.node}
     assert {"Pad", "Slice", "Reshape", "ReduceMean", "Clip", "Concat"} <= taken
     made, x = learnable(OnnxTeacher(path, photos.shape, CLASSES, "f", "z"), to_torch(photos.x_train)), photos.x_val

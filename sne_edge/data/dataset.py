@@ -123,8 +123,7 @@ class Dataset:
     @cached_property
     def known(self) -> int:
         """How many test samples are, value for value, samples of the training data."""
-        seen = {*self._trained, *_digests(self.x_val)}
-        return sum(digest in seen for digest in _digests(self.x_test))
+        return sum(digest in self._seen for digest in _digests(self.x_test))
 
     @cached_property
     def repeated(self) -> int:
@@ -135,6 +134,11 @@ class Dataset:
     def _trained(self) -> frozenset[bytes]:
         """What the samples that are trained with are known by."""
         return frozenset(_digests(self.x_train))
+
+    @cached_property
+    def _seen(self) -> frozenset[bytes]:
+        """What the samples that train or choose are known by."""
+        return self._trained.union(_digests(self.x_val))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -154,7 +158,7 @@ class Dataset:
         documents)."""
         if self.given is not None:
             return self.given.sketch
-        return tuple(sorted(digest.hex()[:DIGITS] for digest in {*self._trained, *_digests(self.x_val)})[:SKETCHED])
+        return tuple(sorted(digest.hex()[:DIGITS] for digest in self._seen)[:SKETCHED])
 
     def share_of(self, sketch: Sequence[str], part: str) -> float:
         """The share 0..1 of a sketch's samples, and so about that of all samples that it is of, in `x_val` or `x_test`

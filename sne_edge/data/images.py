@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import SneError
 from .cache import decoded_files
 from .formats import Members
-from .places import layout_hint, places
+from .places import in_test, labelled, layout_hint, places
 from .raw import Raw
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -53,12 +53,10 @@ def _read(members: Members) -> tuple[list[np.ndarray], list[str]]:
 def _decode(members: Members) -> Raw:
     pixels, names = _read(members)
     found = places(members, names, LAYOUT)
-    classes, y = np.unique([label for _, label in found], return_inverse=True)
-    test = np.array([part == "test" for part, _ in found])
-    x, y, known = np.stack(pixels), y.astype(np.int64), tuple(str(name) for name in classes)
+    (y, classes), test, x = labelled(found), in_test(found), np.stack(pixels)
     if not test.any():
-        return Raw(x, y, classes=known, standardise=True)
-    return Raw(x[~test], y[~test], x[test], y[test], known, standardise=True)
+        return Raw(x, y, classes=classes, standardise=True)
+    return Raw(x[~test], y[~test], x[test], y[test], classes, standardise=True)
 
 
 def _pixels(name: str, content: bytes) -> np.ndarray:

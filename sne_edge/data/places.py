@@ -63,6 +63,22 @@ def places(members: Members, names: Sequence[str], hint: str) -> list[tuple[str,
     return found
 
 
+def labelled(parts: Sequence[tuple[str, str]]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Each file's class, int64 [files], and the classes' names in order."""
+    names, y = np.unique([label for _, label in parts], return_inverse=True)
+    return y.astype(np.int64), tuple(str(name) for name in names)
+
+
+def in_test(parts: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Which files lie in test/, bool [files]."""
+    return np.array([part == "test" for part, _ in parts])
+
+
+def set_aside(name: str) -> bool:
+    """Whether a file lies in a folder that is no class of recordings: _background_noise_, say."""
+    return any(folder.startswith("_") for folder in name.split("/")[:-1])
+
+
 def held_out(parts: Sequence[tuple[str, str]], names: Sequence[str]) -> np.ndarray:
     """Which files are the test part, bool [files]: those in test/, or, where there is none, a share of about `TEST`, by
     their names, all of a speaker or none, whose name comes before `SPEAKER`.
@@ -70,12 +86,12 @@ def held_out(parts: Sequence[tuple[str, str]], names: Sequence[str]) -> np.ndarr
     A file stays where it is when others come, unless few files would leave the share, or a class, far from `TEST`: then
     the first by a digest of their names are taken, of speakers, or of each class.
     """
-    test = np.array([part == "test" for part, _ in parts])
+    test = in_test(parts)
     if test.any():
         return test
-    labels, who = np.array([label for _, label in parts]), [_who(name) for name in names]
+    (y, classes), who = labelled(parts), [_who(name) for name in names]
     drawn = np.array([_rank(name) < TEST for name in who])
-    groups = [labels == label for label in np.unique(labels)]
+    groups = [y == k for k in range(len(classes))]
     if all(FAIR[0] <= drawn[group].mean() <= FAIR[1] for group in groups):
         return drawn
     speakers = sorted({*who}, key=_rank)

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import SneError, shortened
 from .cache import decoded_files
 from .formats import Members
-from .places import held_out, layout_hint, places
+from .places import held_out, labelled, layout_hint, places, set_aside
 from .raw import Raw
 
 SUFFIXES = (".csv", ".tsv")
@@ -60,13 +60,11 @@ def _decode(members: Members, length: int | None) -> Raw:
     tables, columns = _read(members)
     names = list(tables)
     parts = places(members, names, LAYOUT)
-    classes, y = np.unique([label for _, label in parts], return_inverse=True)
-    test = held_out(parts, names)
+    (y, classes), test = labelled(parts), held_out(parts, names)
     length = length or round(float(np.median([len(table) for table in tables.values()])))
     _check_lengths(members, tables, length)
-    x, y = _alike(tables, length), y.astype(np.int64)
-    known = tuple(str(name) for name in classes)
-    return Raw(x[~test], y[~test], x[test], y[test], known, layout=ORDER, columns=columns)
+    x = _alike(tables, length)
+    return Raw(x[~test], y[~test], x[test], y[test], classes, layout=ORDER, columns=columns)
 
 
 def _check_lengths(members: Members, tables: dict[str, np.ndarray], length: int) -> None:
@@ -83,7 +81,7 @@ def _read(members: Members) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Each file's values, float32 [rows, channels], without times, by its name; and the channels' names, if any."""
     names, values = dict[str, tuple[str, ...]](), dict[str, np.ndarray]()
     for name, content in members:
-        if not any(folder.startswith("_") for folder in name.split("/")[:-1]):
+        if not set_aside(name):
             names[name], values[name] = _table(f"{members.where}: {name}", content)
     if not values:
         raise SneError(f"{members.where} holds no recordings", LAYOUT)
@@ -94,13 +92,13 @@ def _read(members: Members) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
                 f"{', '.join(names[n]) or f'{values[n].shape[1]} columns'} ({n})" for n in (first, name)
             )
             raise SneError(f"{members.where} holds files of other columns: {shortened(told, 200)}", HINT)
-    labelled = [column for column in names[first] if column.strip().lower() in LABELS]
-    if labelled:
+    telling = [column for column in names[first] if column.strip().lower() in LABELS]
+    if telling:
         raise SneError(
-            f"{members.where}: {first} has a column {labelled[0]}, which would tell the class",
+            f"{members.where}: {first} has a column {telling[0]}, which would tell the class",
             "leave it out: the folder that a file lies in says the class",
         )
-    named = [k for k, column in enumerate(names[first]) if TIME.fullmatch(column.strip().lower())]
+    named = [k for k, column in enumerate(names[first]) if _is_time(column)]
     timed = [k for k in named or ([] if names[first] else [0]) if all(_rises(t[:, k]) for t in values.values())]
     kept = [k for k in range(values[first].shape[1]) if k not in timed]
     if not kept:
@@ -123,7 +121,7 @@ def _table(name: str, content: bytes) -> tuple[tuple[str, ...], np.ndarray]:
     width = len(rows[0][1]) if rows else 0
     if titles and len(titles) != width:
         raise SneError(f"{name} has {len(titles)} names for {width} columns", HINT)
-    texts = {k for k, title in enumerate(titles) if TIME.fullmatch(title.strip().lower())}
+    texts = {k for k, title in enumerate(titles) if _is_time(title)}
     for count, (number, row) in enumerate(rows):
         row[:] = [str(count) if k in texts and not _is_number(cell) else cell for k, cell in enumerate(row)]
         wrong = next((cell for cell in row if not _is_number(cell)), None)
@@ -154,6 +152,11 @@ def _cells(line: str, separator: str | None) -> list[str]:
     if separator is not None and len(cells) > 1 and not cells[-1]:
         cells.pop()
     return [cell.replace(",", ".") for cell in cells] if separator == ";" else cells
+
+
+def _is_time(title: str) -> bool:
+    """Whether a column is named as times or numbers of rows are."""
+    return TIME.fullmatch(title.strip().lower()) is not None
 
 
 def _is_number(cell: str) -> bool:

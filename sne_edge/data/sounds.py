@@ -18,7 +18,7 @@ from ..errors import SneError
 from ..ir.frontend import LogMel
 from .cache import decoded_files
 from .formats import Members
-from .places import held_out, layout_hint, places
+from .places import held_out, labelled, layout_hint, places, set_aside
 from .raw import Raw
 
 SUFFIXES = (".wav",)
@@ -52,27 +52,24 @@ def recordings(where: Path, frontend: LogMel) -> np.ndarray:
 def _decode(members: Members, frontend: LogMel | None) -> Raw:
     found, names = _read(members)
     parts = places(members, names, LAYOUT)
-    classes, y = np.unique([label for _, label in parts], return_inverse=True)
-    test = held_out(parts, names)
+    (y, classes), test = labelled(parts), held_out(parts, names)
     fits = frontend is None
     if frontend is None:
         frontend = _suiting(found)
     audio = np.stack([_fitting(_at_rate(rate, x, frontend.rate), frontend.samples) for rate, x in found])
     if fits:
         frontend = frontend.fitted(audio[~test])
-    x, y = frontend.apply(audio).astype(np.float32), y.astype(np.int64)
-    known = tuple(str(name) for name in classes)
-    return Raw(x[~test], y[~test], x[test], y[test], known, frontend, audio[~test], audio[test])
+    x = frontend.apply(audio).astype(np.float32)
+    return Raw(x[~test], y[~test], x[test], y[test], classes, frontend, audio[~test], audio[test])
 
 
 def _read(members: Members) -> tuple[list[tuple[int, np.ndarray]], list[str]]:
     """Rates and samples, float32 [n] in -1..1, and the files' names."""
     found, names = [], []
     for name, content in members:
-        if any(folder.startswith("_") for folder in name.split("/")[:-1]):
-            continue  # _background_noise_, say
-        found.append(_samples(f"{members.where}: {name}", content))
-        names.append(name)
+        if not set_aside(name):
+            found.append(_samples(f"{members.where}: {name}", content))
+            names.append(name)
     if not found:
         raise SneError(f"{members.where} holds no recordings", LAYOUT)
     return found, names

@@ -74,9 +74,10 @@ class Scaling:
         self, kind: str, x: np.ndarray, timesteps: int, shape: tuple[int, ...], layers: Sequence[nn.Module] = ()
     ) -> Encoder:
         """`make_encoder`'s of samples in the package's order, for the `layers` of a chain, if it is one."""
+        said = self.fixed if pads(layers) else self
         return make_encoder(
-            kind, x, timesteps, shape, scale=self.scale, offset=0.0 if self.offset is None and pads(layers) else
-            self.offset, input_range=self.input_range, input_scale=self.input_scale, dense=is_dense(layers),
+            kind, x, timesteps, shape, scale=said.scale, offset=said.offset, input_range=said.input_range,
+            input_scale=said.input_scale, dense=is_dense(layers),
         )  # fmt: skip
 
     @property

@@ -77,8 +77,10 @@ SHORT = ("cifar10-jpeg", "cifar10")  # data sets whose many ensembles of a study
 
 def preset(dataset: str, **changes: Any) -> TrainConfig:
     """The config for a data set, with `changes`; one of a user's own starts from `OWN`, recordings from `SOUNDS`."""
-    own = SOUNDS if is_folder(dataset) and kind_of(dataset) == "sounds" else OWN
-    return replace(PRESETS.get(dataset, own), dataset=dataset, **changes)
+    found = PRESETS.get(dataset)
+    if found is None:  # a known one has no folder to look into
+        found = SOUNDS if is_folder(dataset) and kind_of(dataset) == "sounds" else OWN
+    return replace(found, dataset=dataset, **changes)
 
 
 def shortened(config: TrainConfig) -> TrainConfig:
